@@ -1,0 +1,68 @@
+"""minidl: a deep-learning library written by hand on NumPy and CuPy, with AlexNet on top.
+
+The names are PyTorch's: ``import minidl``, ``from minidl import nn``. Submodules that need more than
+NumPy are imported when they are first used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from . import tensor as _tensor  # first: the tape and the operations build on it
+
+# isort: split
+from . import autograd, cuda, errors, nn, ops, random
+from .autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .cpu import get_num_threads, set_num_threads
+from .device import device
+from .gradcheck import gradcheck
+from .nn.activation import log_softmax, relu, sigmoid, softmax, tanh
+from .ops import (
+    abs, add, addmm, all, allclose, amax, amin, any, arange, argmax, argmin, argsort, bernoulli,
+    bincount, bmm, broadcast_to, cat, ceil, chunk, clamp, clone, concat, concatenate, cos,
+    count_nonzero, cumsum, div, dot, empty, empty_like, eq, equal, exp, eye, flatten, flip, floor,
+    floor_divide, full, full_like, gather, ge, gt, index_select, isclose, isfinite, isinf, isnan,
+    le, linspace, log, log1p, logical_and, logical_not, logical_or, logical_xor, logsumexp, lt,
+    masked_fill, masked_select, matmul, max, maximum, mean, min, minimum, mm, movedim, mul, mv,
+    ne, neg, nonzero, norm, normal, ones, ones_like, outer, permute, pow, prod, rand, rand_like,
+    randint, randn, randn_like, randperm, reciprocal, remainder, repeat_interleave, reshape, roll,
+    round, rsqrt, scatter, sign, sin, sort, split, sqrt, square, squeeze, stack, std, sub, sum, t,
+    topk, transpose, tril, triu, unbind, unflatten, unique, unsqueeze, var, where, zeros,
+    zeros_like,
+)  # fmt: skip
+from .random import (
+    Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,
+)  # fmt: skip
+from .tensor import (
+    Size, Tensor, as_tensor, float16, float32, float64, from_dlpack, from_numpy, int8, int16,
+    int32, int64, tensor, uint8,
+)  # fmt: skip
+from .tensor import bool_ as bool
+from .tensor import float32 as float
+from .tensor import float64 as double
+from .tensor import int64 as long
+
+if TYPE_CHECKING:
+    from . import checkpoint, data, optim, vision
+    from .checkpoint import load, save
+
+__version__ = "0.1.0"
+
+_ON_FIRST_USE = {
+    "checkpoint": (".checkpoint", None),
+    "data": (".data", None),
+    "load": (".checkpoint", "load"),
+    "optim": (".optim", None),
+    "save": (".checkpoint", "save"),
+    "vision": (".vision", None),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_FIRST_USE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    path, attribute = _ON_FIRST_USE[name]
+    module = importlib.import_module(path, __name__)
+    value = module if attribute is None else getattr(module, attribute)
+    globals()[name] = value
+    return value

@@ -1,0 +1,591 @@
+"""Reverse-mode differentiation: :class:`Function`, the tape it writes, and the walk back.
+
+Every differentiable operation is a :class:`Function`. ``Function.apply`` runs its ``forward`` on
+arrays and, if a gradient will be asked for, leaves a :class:`Node` on the tape: which function, what
+it saved, and for every argument the node (or leaf tensor) that the argument came from.
+
+:func:`backward` walks the nodes from the latest to the earliest. With ``y = f(x)`` and a scalar
+loss ``L``, a node turns ``dL/dy`` into ``dL/dx = (dy/dx)ᵀ · dL/dy``; gradients that reach the same
+tensor on several ways are added. What a node saved is freed as soon as it has been used.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+
+from .device import Array, array_module
+from .errors import ArgumentError, AutogradError, DeviceError, ShapeError
+from .tensor import Tensor
+
+if TYPE_CHECKING:
+    from .gradcheck import gradcheck as gradcheck
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+
+# --- Is the tape being written? -------------------------------------------------------------------
+
+
+class _Mode(threading.local):
+    enabled = True
+
+
+_mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """Return whether operations of this thread are being recorded."""
+    return _mode.enabled
+
+
+class set_grad_enabled:
+    """Switch recording on or off, at once and as a context manager or decorator.
+
+    Parameters
+    ----------
+    mode : bool
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self.before = _mode.enabled
+        self.mode = _mode.enabled = bool(mode)
+
+    def __enter__(self) -> None:
+        _mode.enabled = self.mode
+
+    def __exit__(self, *error: object) -> None:
+        _mode.enabled = self.before
+
+
+class _GradMode:
+    """A context manager and decorator, usable again and again."""
+
+    mode: bool
+
+    def __init__(self) -> None:
+        self.before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.before.append(_mode.enabled)
+        _mode.enabled = self.mode
+
+    def __exit__(self, *error: object) -> None:
+        _mode.enabled = self.before.pop()
+
+    def __call__(self, function: Callback) -> Callback:
+        @wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+
+class no_grad(_GradMode):
+    """Operations inside are not recorded: a context manager, and a decorator.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> x = minidl.ones(2, requires_grad=True)
+    >>> with minidl.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+
+    mode = False
+
+
+class enable_grad(_GradMode):
+    """Operations inside are recorded even within :class:`no_grad`."""
+
+    mode = True
+
+
+# --- The tape -------------------------------------------------------------------------------------
+
+_sequence = itertools.count()
+
+
+class Node:
+    """One operation on the tape; the ``ctx`` that a :class:`Function` is given.
+
+    Attributes
+    ----------
+    needs_input_grad : tuple of bool
+        For every argument of ``forward``, whether its gradient will be used.
+    saved_tensors : tuple of arrays
+        What ``save_for_backward`` was given.
+    """
+
+    def __init__(self, function: type[Function], needs_input_grad: tuple[bool, ...]) -> None:
+        self.function = function
+        self.needs_input_grad = needs_input_grad
+        self.sequence = 0
+        self.edges: tuple[Any, ...] | None = None
+        self.shapes: tuple[Any, ...] = ()
+        self.outputs: list[tuple[Any, Any, Any]] = []  # shape, dtype, array module of each output
+        self.retained: dict[int, Any] | None = None
+        self._saved: tuple[Any, ...] | None = ()
+        self._guards: list[tuple[list[int], int, str]] = []
+        self._without_grad: tuple[Any, ...] = ()
+        self._dirty: tuple[Any, ...] = ()
+        self._materialize = True
+
+    def save_for_backward(self, *arrays: Any) -> None:
+        """Keep `arrays` (or None) for the backward; changing them in place becomes an error."""
+        self._saved = arrays
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """The arrays that ``save_for_backward`` was given.
+
+        Raises
+        ------
+        AutogradError
+            They have been freed, or one was changed in place since; the message names it.
+        """
+        if self._saved is None:
+            raise AutogradError(
+                f"{self.function.__name__}: the tape was walked and freed already; pass "
+                "retain_graph=True to the first backward() to walk it twice"
+            )
+        for version, before, label in self._guards:
+            if version[0] != before:
+                raise AutogradError(
+                    f"{self.function.__name__}'s backward needs {label}, but it was changed in "
+                    f"place after the forward: it is at version {version[0]}, and version "
+                    f"{before} was expected; use the out-of-place form of the change, or clone() "
+                    "the tensor first"
+                )
+        return self._saved
+
+    def mark_non_differentiable(self, *arrays: Any) -> None:
+        """Say that these outputs have no gradient (indices, for instance)."""
+        self._without_grad = arrays
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Say whether ``backward`` gets zeros (the default) or None for outputs without gradient."""
+        self._materialize = value
+
+    def mark_dirty(self, *arrays: Any) -> None:
+        """Say that ``forward`` changed these arguments in place and returns them."""
+        self._dirty = arrays
+
+    def changed_argument(self, output: Any, args: Sequence[Any]) -> Tensor | None:
+        """Return the argument that `output` is, if ``forward`` changed it in place."""
+        for array in self._dirty:
+            if output is array:
+                for arg in args:
+                    if isinstance(arg, Tensor) and arg.array is array:
+                        arg.version[0] += 1
+                        return arg
+        return None
+
+    def guard(self, tensors: Sequence[Any], results: Sequence[Tensor]) -> None:
+        """Note the versions of saved arrays that are arguments or results."""
+        for array in self._saved or ():
+            if array is None:
+                continue
+            for position, tensor in enumerate(tensors):
+                if isinstance(tensor, Tensor) and tensor.array is array:
+                    label = f"its argument {position}, {describe(tensor)}"
+                    self._guards.append((tensor.version, tensor.version[0], label))
+                    break
+            else:
+                for tensor in results:
+                    if tensor.array is array:
+                        label = f"its own result, {describe(tensor)}"
+                        self._guards.append((tensor.version, tensor.version[0], label))
+                        break
+
+    def __repr__(self) -> str:
+        return f"<{self.function.__name__}Backward>"
+
+
+def describe(tensor: Tensor) -> str:
+    """Return a few words that identify `tensor` to a user."""
+    name = f" {tensor.name!r}" if tensor.name else ""
+    return f"the {tensor.dtype} tensor{name} of shape {tuple(tensor.shape)}"
+
+
+class Function:
+    """A differentiable operation: subclass it and write ``forward`` and ``backward``.
+
+    Both are static methods on arrays (NumPy or CuPy, never Tensors). ``forward(ctx, *args)`` gets
+    an array for every Tensor and everything else as it is, and returns an array or a tuple of
+    arrays. ``backward(ctx, *grads)`` gets the gradient of every output and returns the gradient of
+    every argument, None for those that have none. A gradient must not be changed in place.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minidl
+    >>> class Square(minidl.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x
+    ...     @staticmethod
+    ...     def backward(ctx, grad):
+    ...         (x,) = ctx.saved_tensors
+    ...         return 2 * x * grad
+    >>> x = minidl.tensor([1.0, 3.0], requires_grad=True)
+    >>> Square.apply(x).sum().backward()
+    >>> x.grad
+    tensor([2., 6.])
+    """
+
+    #: Whether the result shares the memory of the first argument.
+    is_view = False
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Any:
+        """Compute the result from arrays."""
+        raise NotImplementedError("a Function needs a static method forward(ctx, *args)")
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Compute the arguments' gradients from the results' gradients."""
+        raise NotImplementedError("a Function needs a static method backward(ctx, *grads)")
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Run the operation on Tensors and record it.
+
+        Parameters
+        ----------
+        *args
+            Tensors and anything else, by position.
+
+        Returns
+        -------
+        Tensor or tuple of Tensor
+
+        Raises
+        ------
+        DeviceError
+            The Tensors are on different devices.
+        """
+        arrays = []
+        needs = []
+        kind = None
+        for arg in args:
+            if isinstance(arg, Tensor):
+                data = arg.array
+                if kind is None:
+                    kind = type(data)
+                elif type(data) is not kind:
+                    raise DeviceError(_mixed_devices(cls.__name__, args))
+                arrays.append(data)
+                needs.append(arg.requires_grad)
+            else:
+                arrays.append(arg)
+                needs.append(False)
+        recording = _mode.enabled and True in needs
+        node = Node(cls, tuple(needs))
+        outputs = cls.forward(node, *arrays)
+
+        single = not isinstance(outputs, tuple)
+        if recording:
+            node.edges = tuple(
+                _edge(arg) if need else None for arg, need in zip(args, needs, strict=True)
+            )
+            node.shapes = tuple(
+                array.shape if need else None for array, need in zip(arrays, needs, strict=True)
+            )
+            node.sequence = next(_sequence)
+        results = tuple(
+            node.changed_argument(output, args) or Tensor(output)
+            for output in ((outputs,) if single else outputs)
+        )
+        if cls.is_view:
+            for result in results:
+                result.version = args[0].version
+        if not recording:
+            return results[0] if single else results
+
+        for index, result in enumerate(results):
+            array = result.array
+            node.outputs.append(
+                (array.shape, array.dtype, None if kind is np.ndarray else array)
+            )
+            if array.dtype.kind == "f" and not any(array is a for a in node._without_grad):
+                result._requires_grad = True
+                result.node = node
+                result.output_index = index
+        if node._saved:
+            node.guard(args, results)
+        return results[0] if single else results
+
+
+def _edge(tensor: Tensor) -> tuple[Any, int]:
+    """Where the gradient of `tensor` goes: its node and output number, or the leaf itself and -1."""
+    return (tensor, -1) if tensor.node is None else (tensor.node, tensor.output_index)
+
+
+def _mixed_devices(name: str, args: Sequence[Any]) -> str:
+    where = ", ".join(
+        f"argument {i} on {arg.device}" for i, arg in enumerate(args) if isinstance(arg, Tensor)
+    )
+    return f"{name}: all tensors must be on one device, got {where}; move them with .to(device)"
+
+
+# --- The walk back --------------------------------------------------------------------------------
+
+
+def _seed_gradient(tensor: Tensor, gradient: Any) -> Array:
+    """Return the gradient that the walk starts with at `tensor`."""
+    if gradient is None:
+        if tensor.array.size != 1:
+            raise AutogradError(
+                f"backward() without a gradient needs a tensor of one element, got shape "
+                f"{tuple(tensor.shape)}; reduce it first (loss.mean()) or pass gradient="
+            )
+        return array_module(tensor.array).ones_like(tensor.array)
+    array = gradient.array if isinstance(gradient, Tensor) else gradient
+    if array.shape != tensor.array.shape:
+        raise ShapeError(
+            f"gradient: expected the shape of the tensor, {tuple(tensor.shape)}, "
+            f"got {tuple(array.shape)}"
+        )
+    return array.astype(tensor.array.dtype, copy=False)
+
+
+def _is_ours_alone(array: Any) -> bool:
+    """Return whether nobody but the walk holds `array` or the memory under it."""
+    # References: the caller's variable, the caller's list of gradients, our parameter, the call.
+    if sys.getrefcount(array) > 4:
+        return False
+    base = array.base
+    return not hasattr(base, "dtype") or sys.getrefcount(base) <= 3
+
+
+def _accumulate(leaf: Tensor, gradient: Array, owned: bool) -> None:
+    """Add `gradient` to ``leaf.grad``."""
+    if gradient.dtype != leaf.array.dtype:
+        gradient, owned = gradient.astype(leaf.array.dtype), True
+    if leaf.grad is None:
+        leaf.grad = Tensor(gradient if owned else gradient.copy())
+    else:
+        leaf.grad = Tensor(leaf.grad.array + gradient)
+
+
+def _walk(
+    roots: Sequence[Tensor],
+    seeds: Sequence[Array],
+    retain_graph: bool,
+    wanted: dict[tuple[int, int], int] | None,
+) -> list[Array | None]:
+    """Walk the tape back from `roots`.
+
+    With `wanted` None, gradients are added to the leaves' ``.grad``; otherwise `wanted` maps
+    ``(id of node or leaf, output number)`` to a place in the returned list.
+    """
+    found: list[Array | None] = [None] * (len(wanted) if wanted is not None else 0)
+    pending: dict[Node, list[Array | None]] = {}
+    heap: list[tuple[int, int, Node]] = []
+
+    def deliver(target: Any, index: int, gradient: Array, owned: bool) -> None:
+        if index < 0:
+            if wanted is None:
+                _accumulate(target, gradient, owned)
+            else:
+                collect((id(target), index), gradient)
+            return
+        waiting = pending.get(target)
+        if waiting is None:
+            waiting = pending[target] = [None] * len(target.outputs)
+            heapq.heappush(heap, (-target.sequence, id(target), target))
+        dtype = target.outputs[index][1]
+        if gradient.dtype != dtype:  # the operation had promoted its argument
+            gradient = gradient.astype(dtype)
+        before = waiting[index]
+        waiting[index] = gradient if before is None else before + gradient
+
+    def collect(key: tuple[int, int], gradient: Array) -> None:
+        place = wanted.get(key) if wanted is not None else None
+        if place is not None:
+            before = found[place]
+            found[place] = gradient if before is None else before + gradient
+
+    for root, seed in zip(roots, seeds, strict=True):
+        deliver(*_edge(root), seed, False)
+
+    while heap:
+        node = heapq.heappop(heap)[2]
+        grads = pending.pop(node)
+        if node.edges is None:
+            raise AutogradError(
+                f"{node.function.__name__}: the tape was walked and freed already; pass "
+                "retain_graph=True to the first backward() to walk it twice"
+            )
+        for index, gradient in enumerate(grads):
+            if gradient is not None:
+                if wanted is not None:
+                    collect((id(node), index), gradient)
+                if node.retained is not None and index in node.retained:
+                    tensor = node.retained[index]()
+                    if tensor is not None:
+                        _accumulate(tensor, gradient, False)
+            elif node._materialize:
+                shape, dtype, like = node.outputs[index]
+                xp = np if like is None else array_module(like)
+                grads[index] = xp.zeros(shape, dtype)
+        results = node.function.backward(node, *grads)
+        del grads
+        edges = node.edges
+        arrays = list(results) if isinstance(results, tuple) else [results]
+        del results
+        if len(arrays) != len(edges):
+            raise AutogradError(
+                f"{node.function.__name__}.backward returned {len(arrays)} gradients; expected "
+                f"one for each of the {len(edges)} arguments of forward"
+            )
+        if not retain_graph:
+            node._saved = None
+            node._guards = []
+            node.edges = None
+        for position, edge in enumerate(edges):
+            gradient = arrays[position]
+            if edge is None or gradient is None:
+                continue
+            if gradient.shape != node.shapes[position]:
+                raise ShapeError(
+                    f"{node.function.__name__}.backward returned a gradient of shape "
+                    f"{tuple(gradient.shape)} for argument {position}, whose shape is "
+                    f"{tuple(node.shapes[position])}"
+                )
+            owned = edge[1] < 0 and wanted is None and _is_ours_alone(gradient)
+            arrays[position] = None
+            deliver(edge[0], edge[1], gradient, owned)
+            del gradient
+    return found
+
+
+def backward(
+    tensors: Tensor | Sequence[Tensor],
+    grad_tensors: Any = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+) -> None:
+    """Add to every leaf's ``.grad`` the gradient of `tensors`.
+
+    Parameters
+    ----------
+    tensors : Tensor or sequence of Tensor
+    grad_tensors : Tensor or sequence of Tensor, optional
+        The gradient of the loss by each of `tensors`. Default: 1, for tensors of one element.
+    retain_graph : bool
+        Keep the tape for another walk. Default False: it is freed while it is walked.
+    create_graph : bool
+        Not supported: gradients are arrays, not recorded operations.
+
+    Raises
+    ------
+    AutogradError
+        No tensor requires a gradient, the tape was freed, or something was changed in place.
+    """
+    if create_graph:
+        raise AutogradError(
+            "create_graph=True is not supported: minidl's backward works on arrays and leaves no "
+            "tape of its own"
+        )
+    roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    if isinstance(grad_tensors, (list, tuple)):
+        given = list(grad_tensors)
+    else:
+        given = [grad_tensors] * len(roots)
+    for root in roots:
+        if not root.requires_grad:
+            raise AutogradError(
+                f"backward(): {describe(root)} does not require a gradient and was not made from "
+                "a tensor that does"
+            )
+    seeds = [_seed_gradient(root, g) for root, g in zip(roots, given, strict=True)]
+    _walk(roots, seeds, retain_graph, None)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """Return the gradient of `outputs` by each of `inputs`, leaving ``.grad`` alone.
+
+    Parameters
+    ----------
+    outputs, inputs : Tensor or sequence of Tensor
+    grad_outputs : Tensor or sequence of Tensor, optional
+        As `grad_tensors` of :func:`backward`.
+    retain_graph : bool
+        Keep the tape for another walk. Default False.
+    create_graph : bool
+        Not supported.
+    allow_unused : bool
+        Return None for an input that `outputs` does not depend on, instead of raising.
+
+    Returns
+    -------
+    tuple of Tensor or None
+
+    Raises
+    ------
+    AutogradError
+        An input is not used, does not require a gradient, or see :func:`backward`.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> x = minidl.tensor(3.0, requires_grad=True)
+    >>> minidl.autograd.grad(x * x, x)
+    (tensor(6.),)
+    """
+    if create_graph:
+        raise AutogradError("create_graph=True is not supported; see minidl.autograd.backward")
+    roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    sources = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if isinstance(grad_outputs, (list, tuple)):
+        given = list(grad_outputs)
+    else:
+        given = [grad_outputs] * len(roots)
+    if len(given) != len(roots):
+        raise ArgumentError(f"grad_outputs: expected {len(roots)} tensors, got {len(given)}")
+    for tensor in (*roots, *sources):
+        if not tensor.requires_grad:
+            raise AutogradError(f"grad(): {describe(tensor)} does not require a gradient")
+    wanted: dict[tuple[int, int], int] = {}
+    places = []
+    for source in sources:
+        target, index = _edge(source)
+        places.append(wanted.setdefault((id(target), index), len(wanted)))
+    seeds = [_seed_gradient(root, g) for root, g in zip(roots, given, strict=True)]
+    found = _walk(roots, seeds, retain_graph, wanted)
+    for source, place in zip(sources, places, strict=True):
+        if found[place] is None and not allow_unused:
+            raise AutogradError(
+                f"grad(): {describe(source)} was not used to compute the outputs; pass "
+                "allow_unused=True to get None for it"
+            )
+    arrays = [found[place] for place in places]
+    return tuple(None if array is None else Tensor(array.copy()) for array in arrays)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "gradcheck":  # PyTorch's place for it
+        from .gradcheck import gradcheck
+
+        return gradcheck
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,239 @@
+"""Data sets: objects with a length whose samples are fetched by index, and ways to combine them.
+
+A data set answers two questions, ``len(dataset)`` and ``dataset[index]``; everything else (order,
+batches, workers, randomness) is the work of the samplers and of
+:class:`~minidl.data.DataLoader`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import copy
+import math
+from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import Any, TypeVar
+
+from minidl.data.stream import order_stream
+from minidl.errors import ArgumentError, ShapeError
+from minidl.random import Generator
+from minidl.tensor import Tensor
+
+__all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset", "random_split"]
+
+_D = TypeVar("_D", bound="Dataset")
+
+
+class Dataset:
+    """Base of the data sets: override ``__getitem__`` and ``__len__``.
+
+    Notes
+    -----
+    :class:`~minidl.data.DataLoader` gives every worker a shallow copy (:func:`copy.copy`) of the
+    data set: arrays and lists are shared, attributes that ``__getitem__`` or ``worker_init_fn``
+    sets (an opened file, say) belong to that worker alone. Random choices inside
+    ``__getitem__`` should come from :func:`minidl.data.sample_stream`, which depends on the seed,
+    the epoch and the sample's place in it, and never on the worker.
+
+    Examples
+    --------
+    >>> from minidl.data import Dataset
+    >>> class Squares(Dataset):
+    ...     def __getitem__(self, index):
+    ...         return index**2
+    ...     def __len__(self):
+    ...         return 5
+    >>> Squares()[3]
+    9
+    """
+
+    def __getitem__(self, index: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} must define __getitem__")
+
+    def __add__(self, other: Dataset) -> ConcatDataset:
+        return ConcatDataset([self, other])
+
+
+class TensorDataset(Dataset):
+    """Sample ``i`` is the tuple of every tensor's row ``i``.
+
+    Parameters
+    ----------
+    *tensors : Tensor
+        Of any shape and dtype, with the same length along axis 0.
+
+    Raises
+    ------
+    ArgumentError
+        Without a tensor.
+    ShapeError
+        When the lengths differ.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.data import TensorDataset
+    >>> dataset = TensorDataset(minidl.zeros(4, 3), minidl.arange(4))
+    >>> image, label = dataset[2]
+    >>> image.tolist(), label.item(), len(dataset)
+    ([0.0, 0.0, 0.0], 2, 4)
+    """
+
+    def __init__(self, *tensors: Tensor) -> None:
+        if not tensors:
+            raise ArgumentError("TensorDataset needs at least one tensor, got none")
+        lengths = [tensor.shape[0] if tensor.ndim else 0 for tensor in tensors]
+        if len(set(lengths)) != 1 or any(tensor.ndim == 0 for tensor in tensors):
+            shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+            raise ShapeError(f"TensorDataset: tensors must agree along axis 0, got shapes {shapes}")
+        self.tensors = tensors
+
+    def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
+        return tuple(tensor[index] for tensor in self.tensors)
+
+    def __len__(self) -> int:
+        return int(self.tensors[0].shape[0])
+
+
+class Subset(Dataset):
+    """The samples of a data set at the given indices, in that order.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Where the samples come from.
+    indices : sequence of int
+        Their places in ``dataset``; may repeat.
+
+    Examples
+    --------
+    >>> from minidl.data import Subset
+    >>> list(Subset("abcdef", [4, 0, 0]))
+    ['e', 'a', 'a']
+    """
+
+    def __init__(self, dataset: Any, indices: Sequence[int]) -> None:
+        self.dataset = dataset
+        self.indices = indices
+
+    def __getitem__(self, index: int) -> Any:
+        return self.dataset[self.indices[index]]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __copy__(self) -> Subset:
+        return _copy_with_parts(self, dataset=_copy_part(self.dataset))
+
+
+class ConcatDataset(Dataset):
+    """Data sets one after the other.
+
+    Parameters
+    ----------
+    datasets : iterable of Dataset
+        At least one.
+
+    Attributes
+    ----------
+    cumulative_sizes : list of int
+        The number of samples up to and including each data set.
+
+    Raises
+    ------
+    ArgumentError
+        Without a data set.
+    IndexError
+        From ``dataset[index]`` with ``index`` outside ``-len ... len - 1``.
+
+    Examples
+    --------
+    >>> from minidl.data import ConcatDataset
+    >>> both = ConcatDataset([[10, 11], [12, 13, 14]])
+    >>> len(both), both[2], both[-1]
+    (5, 12, 14)
+    """
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets:
+            raise ArgumentError("ConcatDataset: datasets is empty, expected at least one")
+        self.cumulative_sizes = list(accumulate(len(dataset) for dataset in self.datasets))
+
+    def __getitem__(self, index: int) -> Any:
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(f"index {index} is outside a ConcatDataset of {len(self)} samples")
+        which = bisect.bisect_right(self.cumulative_sizes, position)
+        start = self.cumulative_sizes[which - 1] if which else 0
+        return self.datasets[which][position - start]
+
+    def __len__(self) -> int:
+        return self.cumulative_sizes[-1]
+
+    def __copy__(self) -> ConcatDataset:
+        return _copy_with_parts(self, datasets=[_copy_part(part) for part in self.datasets])
+
+
+def _copy_part(dataset: Any) -> Any:
+    """A worker's copy of a data set; lists, arrays and other plain containers are shared."""
+    return copy.copy(dataset) if isinstance(dataset, Dataset) else dataset
+
+
+def _copy_with_parts(original: _D, **parts: Any) -> _D:
+    """A shallow copy whose inner data sets are shallow copies as well."""
+    clone = object.__new__(type(original))
+    clone.__dict__.update(original.__dict__, **parts)
+    return clone
+
+
+def random_split(
+    dataset: Any, lengths: Sequence[float], generator: Generator | None = None
+) -> list[Subset]:
+    """Split a data set at random into parts that do not overlap.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        What to split.
+    lengths : sequence of int or float
+        Either whole numbers that add up to ``len(dataset)``, or fractions that add up to 1: a
+        part then gets ``floor(len(dataset) * fraction)`` samples, and those that remain go one
+        each to the first parts.
+    generator : minidl.Generator, optional
+        Where the permutation comes from. Default: the library's own generator.
+
+    Returns
+    -------
+    list of Subset
+        One for each of ``lengths``.
+
+    Raises
+    ------
+    ArgumentError
+        When the lengths are negative or do not add up.
+
+    Examples
+    --------
+    >>> from minidl.data import random_split
+    >>> train, test = random_split(range(10), [0.8, 0.2])
+    >>> len(train), len(test), sorted([*train, *test]) == list(range(10))
+    (8, 2, True)
+    """
+    total = len(dataset)
+    if any(length < 0 for length in lengths):
+        raise ArgumentError(f"random_split: lengths must not be negative, got {list(lengths)}")
+    if math.isclose(sum(lengths), 1) and any(isinstance(length, float) for length in lengths):
+        counts = [math.floor(total * fraction) for fraction in lengths]
+        for spare in range(total - sum(counts)):
+            counts[spare % len(counts)] += 1
+    else:
+        counts = [int(length) for length in lengths]
+        if sum(counts) != total or any(n != length for n, length in zip(counts, lengths)):
+            raise ArgumentError(
+                f"random_split: lengths {list(lengths)} must be fractions that add up to 1 or "
+                f"whole numbers that add up to the data set's {total} samples"
+            )
+    order = order_stream(generator).permutation(total).tolist()
+    stops = accumulate(counts)
+    return [Subset(dataset, order[stop - n : stop]) for stop, n in zip(stops, counts)]

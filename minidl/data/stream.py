@@ -1,0 +1,131 @@
+"""Where the random decisions about data come from: the one holder of the current random stream.
+
+Every decision is a pure function of *(seed, purpose, epoch, place)*. While
+:class:`~minidl.data.DataLoader` fetches a sample, the thread that does it carries a *scope* that
+names seed, epoch and the sample's place in the epoch; a transform asks :func:`sample_stream` for
+the stream that belongs to it. No worker, thread or clock has a part in this, so a batch has the
+same bytes at any number of workers. Outside a loader the streams come from the library's default
+generator, one after the other, as PyTorch's do.
+
+The *place* is the sample's position in the order of the epoch (0 for the first of the first
+batch) rather than its index in the data set: a picture that a sampler draws twice in an epoch is
+augmented in two ways, and the keys that a sampler yields need not be integers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import numpy as np
+
+from minidl import random
+from minidl.random import Generator
+
+__all__ = ["order_stream", "sample_stream"]
+
+
+class SampleScope:
+    """What decides the random choices about one sample; its stream is made when first asked for."""
+
+    __slots__ = ("_stream", "epoch", "place", "seed")
+
+    def __init__(self, seed: int, epoch: int, place: int) -> None:
+        self.seed, self.epoch, self.place = seed, epoch, place
+        self._stream: np.random.Generator | None = None
+
+    def stream(self) -> np.random.Generator:
+        """The sample's stream: the same object for all transforms, which draw one after another."""
+        if self._stream is None:
+            self._stream = random.stream(self.seed, "sample", self.epoch, self.place)
+        return self._stream
+
+
+class OrderScope:
+    """What decides the order of one epoch; counts the orders that were asked for in it."""
+
+    __slots__ = ("draws", "epoch", "seed")
+
+    def __init__(self, seed: int, epoch: int) -> None:
+        self.seed, self.epoch, self.draws = seed, epoch, 0
+
+    def stream(self, generator: Generator | None) -> np.random.Generator:
+        """A stream for the next order; a sampler's own generator lends its seed."""
+        seed = self.seed if generator is None else generator.initial_seed()
+        # A sampler that goes round several times in one epoch gets another order each time.
+        self.draws += 1
+        return random.stream(seed, "order", self.epoch, self.draws)
+
+
+_sample_scope: ContextVar[SampleScope | None] = ContextVar("sample_scope", default=None)
+_order_scope: ContextVar[OrderScope | None] = ContextVar("order_scope", default=None)
+
+
+@contextmanager
+def use_sample(scope: SampleScope) -> Iterator[None]:
+    """Let :func:`sample_stream` answer for this sample, in this thread, inside the block."""
+    token = _sample_scope.set(scope)
+    try:
+        yield
+    finally:
+        _sample_scope.reset(token)
+
+
+@contextmanager
+def use_order(scope: OrderScope) -> Iterator[None]:
+    """Let :func:`order_stream` answer for this epoch, in this thread, inside the block."""
+    token = _order_scope.set(scope)
+    try:
+        yield
+    finally:
+        _order_scope.reset(token)
+
+
+def sample_stream() -> np.random.Generator:
+    """The random stream for choices about the current sample.
+
+    Returns
+    -------
+    numpy.random.Generator
+        Inside a :class:`~minidl.data.DataLoader`, the stream of the sample that is being fetched:
+        a function of the loader's seed, the epoch and the sample's place in it. Elsewhere, a new
+        stream from the library's default generator, which :func:`minidl.manual_seed` seeds.
+
+    Notes
+    -----
+    Use it in ``__getitem__`` and in transforms instead of ``random`` or ``numpy.random``, whose
+    one global state is shared by all workers.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.data import sample_stream
+    >>> _ = minidl.manual_seed(0)
+    >>> 0 <= sample_stream().random() < 1
+    True
+    """
+    scope = _sample_scope.get()
+    return random.default_generator.next_stream() if scope is None else scope.stream()
+
+
+def order_stream(generator: Generator | None = None) -> np.random.Generator:
+    """The random stream for the order of an epoch, or for a split of a data set.
+
+    Parameters
+    ----------
+    generator : minidl.Generator, optional
+        A sampler's own generator. Inside a loader its initial seed takes the place of the loader's;
+        outside one it is drawn from (and advances). Default: the loader's seed, or the library's
+        default generator.
+
+    Returns
+    -------
+    numpy.random.Generator
+        Inside a :class:`~minidl.data.DataLoader`, a function of seed, epoch and how many orders
+        were asked for in this epoch.
+    """
+    scope = _order_scope.get()
+    if scope is not None:
+        return scope.stream(generator)
+    return (random.default_generator if generator is None else generator).next_stream()

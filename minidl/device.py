@@ -1,0 +1,122 @@
+"""Where an array lives: :class:`Device`, and the one place that decides NumPy or CuPy.
+
+Everything above this file asks :func:`array_module` for the module that an array belongs to and
+calls functions through it. ``minidl.cuda`` alone imports CuPy, and only when a GPU is asked for.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from . import cuda
+from .errors import DeviceError
+
+#: An array of either device. Written as NumPy's, which CuPy's mirrors.
+Array: TypeAlias = np.ndarray[Any, Any]
+
+#: A shape.
+Shape: TypeAlias = tuple[int, ...]
+
+
+class Device:
+    """A CPU or one GPU.
+
+    Parameters
+    ----------
+    spec : str or Device
+        ``"cpu"``, ``"gpu"``, ``"gpu:1"``; ``"cuda"`` is accepted for ``"gpu"``.
+    index : int, optional
+        The GPU's number, where ``spec`` does not say it. Default 0.
+
+    Raises
+    ------
+    DeviceError
+        ``spec`` is none of the above, or a GPU is asked for where there is none.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> minidl.device("cpu")
+    device(type='cpu')
+    """
+
+    __slots__ = ("index", "type")
+
+    def __init__(self, spec: str | Device, index: int | None = None) -> None:
+        if isinstance(spec, Device):
+            self.type: str = spec.type
+            self.index: int | None = spec.index
+            return
+        kind, _, number = str(spec).partition(":")
+        if kind == "cuda":
+            kind = "gpu"
+        if kind not in ("cpu", "gpu") or (number and not number.isdigit()):
+            raise DeviceError(
+                f"device {spec!r} is not known; expected 'cpu', 'gpu' or 'gpu:N' ('cuda' is 'gpu')"
+            )
+        if kind == "cpu":
+            if number not in ("", "0") or index not in (None, 0):
+                raise DeviceError(f"device {spec!r}: there is one CPU; write 'cpu'")
+            self.type, self.index = "cpu", None
+        else:
+            self.type = "gpu"
+            self.index = int(number) if number else (index or 0)
+            cuda.require(self.index)
+
+    def __repr__(self) -> str:
+        where = "" if self.index is None else f", index={self.index}"
+        return f"device(type={self.type!r}{where})"
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Device):
+            return NotImplemented
+        return self.type == other.type and self.index == other.index
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+
+CPU = Device("cpu")
+
+#: PyTorch's spelling: ``minidl.device("gpu")``.
+device = Device
+
+
+def array_module(array: Array) -> ModuleType:
+    """Return ``numpy`` or ``cupy``: the module that `array` belongs to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minidl.device import array_module
+    >>> array_module(np.zeros(3)) is np
+    True
+    """
+    if isinstance(array, (np.ndarray, np.generic)):
+        return np
+    return cuda.cupy()
+
+
+def module_for(where: Device) -> ModuleType:
+    """Return ``numpy`` or ``cupy`` for a device."""
+    return np if where.type == "cpu" else cuda.cupy()
+
+
+def device_of(array: Array) -> Device:
+    """Return the device that `array` lives on."""
+    if isinstance(array, (np.ndarray, np.generic)):
+        return CPU
+    return Device("gpu", int(array.device.id))  # type: ignore[attr-defined]
+
+
+def copy_to(array: Array, where: Device) -> Array:
+    """Return `array` on device `where`: itself when it is there already, a copy otherwise."""
+    if device_of(array) == where:
+        return array
+    return cuda.to_host(array) if where.type == "cpu" else cuda.to_device(array, where.index or 0)

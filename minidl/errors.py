@@ -1,0 +1,42 @@
+"""The exceptions that minidl raises.
+
+Each says in one sentence what was wrong, where (argument, file or layer) and what was expected.
+Each also derives from the built-in exception that PyTorch's or NumPy's users would catch, so that
+``except ValueError`` goes on working in a ported program.
+"""
+
+
+class MinidlError(Exception):
+    """Base of every exception that minidl raises on purpose."""
+
+
+class ArgumentError(MinidlError, ValueError):
+    """An argument has a value that the function can't work with."""
+
+
+class ShapeError(MinidlError, ValueError, RuntimeError):
+    """An array's shape does not fit; the message names the argument, its shape and what was expected."""
+
+
+class DTypeError(MinidlError, TypeError, RuntimeError):
+    """An array's dtype does not fit the operation."""
+
+
+class DeviceError(MinidlError, RuntimeError):
+    """A device is missing, or arrays of different devices meet in one operation."""
+
+
+class AutogradError(MinidlError, RuntimeError):
+    """The tape can't be walked: nothing to differentiate, freed already, or changed in place."""
+
+
+class GradcheckError(MinidlError, AssertionError, RuntimeError):
+    """An analytical gradient differs from the numerical one."""
+
+
+class DataError(MinidlError, ValueError):
+    """A file or folder of data is missing, damaged or not what was expected."""
+
+
+class CheckpointError(MinidlError, ValueError):
+    """A checkpoint is missing, damaged or belongs to something else."""

@@ -1,0 +1,519 @@
+"""Two-dimensional convolution (as everywhere in deep learning, cross-correlation).
+
+With the input x (N, C, H, W), G groups and the weights w (O, C/G, KH, KW), output channel o of
+group g reads the input channels of its own group:
+
+    y[n,o,oh,ow] = b[o] + Σ_c Σ_kh Σ_kw w[o,c,kh,kw] · x[n, g·C/G + c, oh·s + kh·d - p, ow·s + kw·d - p]
+
+where positions outside of the image count as 0. With the windows written as the rows of a matrix
+(im2col), for each group:
+
+    Y  = X·W + b           X (N·OH·OW, KH·KW·C/G), one window a row;  W (KH·KW·C/G, O/G)
+    dW = Xᵀ·dY             the same windows, recomputed
+    db = Σ_rows dY
+    dX = dY·Wᵀ             then every entry goes back to its pixel (col2im)
+
+For stride 1 the input's gradient is itself a convolution, of dY padded by ``d·(K - 1) - p`` with
+the weights turned by 180° and input and output channels exchanged: a gather instead of col2im's
+scatter.
+
+The images are channels-last in memory, (N, H, W, C): a row of a window, KW·C numbers, is one run
+and is copied as such, and Y is written where the next layer wants it. X is never stored whole (at
+batch 128 it would take 2.3 GB for AlexNet's five layers): every lane writes the windows of a few
+images at a time into a buffer that stays in its core's cache.
+
+Groups come from AlexNet's two GPUs: conv2, conv4 and conv5 see only the maps of their own GPU.
+
+Source: Krizhevsky, Sutskever and Hinton (2012), section 3.5; for the rounded-up output of
+``ceil_mode``, the original program (computerhistory/AlexNet-Source-Code, layer.py).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import cpu
+from ..autograd import Function, Node
+from ..device import Array, array_module
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..tensor import Tensor
+from . import init
+from .im2col import Geometry, IntOrPair, Pair, check_images, col2im, im2col, pair, plan
+from .module import Module, Parameter
+from .padding import pad
+
+#: How many numbers of columns a lane writes at a time (2 MB of float32).
+_COLUMN_BLOCK = 1 << 19
+
+
+# --- CPU ------------------------------------------------------------------------------------------
+
+
+def _images_at_a_time(geometry: Geometry, depth: int, lane: slice) -> list[slice]:
+    """Cut a lane's images into runs whose columns fit the block."""
+    per_image = math.prod(geometry.out) * math.prod(geometry.kernel) * depth
+    step = max(1, _COLUMN_BLOCK // max(per_image, 1))
+    return [slice(a, min(a + step, lane.stop)) for a in range(lane.start, lane.stop, step)]
+
+
+def _padded_groups(x: Array, geometry: Geometry, groups: int) -> Array:
+    """Return the images' span as (G, n, span_h, span_w, C/G), in this thread's buffer.
+
+    Without padding and groups that is the images' own memory if they are channels-last.
+    """
+    n, channels, *size = x.shape
+    last = x.transpose(0, 2, 3, 1)  # (n, H, W, C)
+    if groups == 1 and geometry.fits_exactly((size[0], size[1])) and last.flags.c_contiguous:
+        return last[None]
+    depth = channels // groups
+    padded = cpu.scratch("padded", (groups, n, *geometry.span, depth), x.dtype)
+    rows, columns, own_rows, own_columns = geometry.inside((size[0], size[1]))
+    span_h, span_w = geometry.span
+    padded[:, :, : rows.start] = 0
+    padded[:, :, rows.stop :] = 0
+    padded[:, :, :, : columns.start] = 0
+    padded[:, :, :, columns.stop :] = 0
+    for group in range(groups):
+        own = slice(group * depth, (group + 1) * depth)
+        padded[group, :, rows, columns] = last[:, own_rows, own_columns, own]
+    return padded
+
+
+def _columns(padded: Array, geometry: Geometry) -> Array:
+    """Return the windows of (n, span_h, span_w, C) images as rows, (n·OH·OW, KH·KW·C)."""
+    n, _, _, depth = padded.shape
+    (kh, kw), (oh, ow) = geometry.kernel, geometry.out
+    if (kh, kw) == (1, 1) and geometry.stride == (1, 1) and padded.flags.c_contiguous:
+        return padded.reshape(n * oh * ow, depth)
+    image, row, column, channel = padded.strides
+    (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
+    windows = np.lib.stride_tricks.as_strided(
+        padded,
+        (n, oh, ow, kh, kw, depth),
+        (image, row * sh, column * sw, row * dh, column * dw, channel),
+    )
+    columns = cpu.scratch("columns", windows.shape, padded.dtype)
+    np.copyto(columns, windows)
+    return columns.reshape(n * oh * ow, kh * kw * depth)
+
+
+def _as_matrices(weight: Array, groups: int) -> Array:
+    """Return weights (O, C/G, KH, KW) as (G, KH·KW·C/G, O/G)."""
+    o, depth, kh, kw = weight.shape
+    grouped = weight.reshape(groups, o // groups, depth, kh, kw).transpose(0, 3, 4, 2, 1)
+    return np.ascontiguousarray(grouped).reshape(groups, kh * kw * depth, o // groups)
+
+
+def _forward_numpy(
+    x: Array, matrices: Array, bias: Array | None, geometry: Geometry
+) -> Array:
+    """Return Y = X·W + b from weights as :func:`_as_matrices` returns them."""
+    groups, length, per_group = matrices.shape
+    n, (oh, ow) = x.shape[0], geometry.out
+    y = cpu.empty_image(n, groups * per_group, oh, ow, x.dtype)
+    rows = y.transpose(0, 2, 3, 1).reshape(n, oh * ow, groups * per_group)
+
+    def lane(images: slice) -> None:
+        for run in _images_at_a_time(geometry, length // math.prod(geometry.kernel), images):
+            padded = _padded_groups(x[run], geometry, groups)
+            out = rows[run].reshape(-1, groups * per_group)
+            for group in range(groups):
+                own = slice(group * per_group, (group + 1) * per_group)
+                np.matmul(_columns(padded[group], geometry), matrices[group], out=out[:, own])
+            if bias is not None:
+                out += bias
+
+    cpu.parallel(lane, cpu.split(n))
+    return y
+
+
+def _weight_gradient_numpy(x: Array, grad: Array, shape: tuple[int, ...], geometry: Geometry,
+                           groups: int) -> Array:  # fmt: skip
+    """Return dW = Xᵀ·dY as (O, C/G, KH, KW): each lane adds up its own images, then the lanes."""
+    o, depth, kh, kw = shape
+    per_group, length = o // groups, kh * kw * depth
+    n = x.shape[0]
+    grad_rows = _channels_last(grad).reshape(n, -1, o)
+    lanes = cpu.split(n)
+    sums = [cpu.empty((groups, length, per_group), x.dtype) for _ in lanes]
+
+    def lane(number: int) -> None:
+        total = sums[number]
+        for run in _images_at_a_time(geometry, depth, lanes[number]):
+            padded = _padded_groups(x[run], geometry, groups)
+            dy = grad_rows[run].reshape(-1, o)
+            for group in range(groups):
+                columns = _columns(padded[group], geometry)
+                own = dy[:, group * per_group : (group + 1) * per_group]
+                if run.start == lanes[number].start:
+                    np.matmul(columns.T, own, out=total[group])
+                else:
+                    part = cpu.scratch("part", (length, per_group), x.dtype)
+                    np.matmul(columns.T, own, out=part)
+                    total[group] += part
+
+    cpu.parallel(lane, range(len(lanes)))
+    if not sums:
+        return np.zeros(shape, x.dtype)
+
+    dweight = np.empty(shape, x.dtype)
+
+    def add(rows: slice) -> None:
+        total = sums[0][:, rows]
+        for other in sums[1:]:
+            total += other[:, rows]
+
+    cpu.parallel(add, cpu.split(length))
+    turned = sums[0].reshape(groups, kh, kw, depth, per_group).transpose(0, 4, 3, 1, 2)
+    np.copyto(dweight.reshape(groups, per_group, depth, kh, kw), turned)
+    return dweight
+
+
+def _input_gradient_numpy(
+    grad: Array, weight: Array, size: Pair, geometry: Geometry, groups: int
+) -> Array:
+    """Return dX: a convolution of dY for stride 1, col2im of dY·Wᵀ otherwise."""
+    o, depth, kh, kw = weight.shape
+    reach = [d * (k - 1) for d, k in zip(geometry.dilation, geometry.kernel, strict=True)]
+    before = (reach[0] - geometry.before[0], reach[1] - geometry.before[1])
+    if geometry.stride == (1, 1) and min(before) >= 0:
+        # (O, C/G, KH, KW) → (C, O/G, KH, KW), turned by 180°
+        turned = weight.reshape(groups, o // groups, depth, kh, kw)[..., ::-1, ::-1]
+        turned = turned.transpose(0, 2, 1, 3, 4).reshape(groups * depth, o // groups, kh, kw)
+        back = Geometry(geometry.kernel, (1, 1), geometry.dilation, before, size)
+        return _forward_numpy(grad, _as_matrices(turned, groups), None, back)
+
+    n, per_group = grad.shape[0], o // groups
+    dx = cpu.empty_image(n, groups * depth, *size, grad.dtype)
+    rows = _channels_last(grad).reshape(n, -1, o)
+    matrices = weight.reshape(groups, per_group, depth * kh * kw)
+
+    def lane(images: slice) -> None:
+        for run in _images_at_a_time(geometry, depth, images):
+            dy = rows[run].reshape(-1, o)
+            for group in range(groups):
+                own = dy[:, group * per_group : (group + 1) * per_group]
+                columns = np.matmul(own, matrices[group])  # (n·OH·OW, C/G·KH·KW)
+                columns = columns.reshape(-1, *geometry.out, depth, kh, kw)
+                channels = slice(group * depth, (group + 1) * depth)
+                dx[run, channels] = col2im(columns.transpose(0, 3, 4, 5, 1, 2), geometry, size)
+
+    cpu.parallel(lane, cpu.split(n))
+    return dx
+
+
+def _channels_last(x: Array) -> Array:
+    """Return (N, C, H, W) as C-contiguous (N, H, W, C), copying only if memory is otherwise."""
+    last = x.transpose(0, 2, 3, 1)
+    return last if last.flags.c_contiguous else np.ascontiguousarray(last)
+
+
+# --- Any array module: the plain form -------------------------------------------------------------
+
+
+def _forward_plain(
+    x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int
+) -> Array:
+    xp = array_module(x)
+    n, o = x.shape[0], weight.shape[0]
+    columns = im2col(x, geometry).reshape(n, groups, -1, math.prod(geometry.out))
+    y = xp.matmul(weight.reshape(1, groups, o // groups, -1), columns)
+    y = y.reshape(n, o, *geometry.out)
+    return y if bias is None else y + bias[:, None, None]
+
+
+def _backward_plain(
+    x: Array, weight: Array, grad: Array, geometry: Geometry, groups: int
+) -> tuple[Array, Array]:
+    xp = array_module(x)
+    n, o = x.shape[0], weight.shape[0]
+    columns = im2col(x, geometry).reshape(n, groups, -1, math.prod(geometry.out))
+    dy = grad.reshape(n, groups, o // groups, -1)
+    dweight = xp.matmul(dy, columns.swapaxes(2, 3)).sum(axis=0).reshape(weight.shape)
+    dcolumns = xp.matmul(weight.reshape(1, groups, o // groups, -1).swapaxes(2, 3), dy)
+    dcolumns = dcolumns.reshape(n, x.shape[1], *geometry.kernel, *geometry.out)
+    return col2im(dcolumns, geometry, x.shape[2:]), dweight
+
+
+# --- The operation --------------------------------------------------------------------------------
+
+
+class Conv2dFunction(Function):
+    """Convolution; saves the input and the weights."""
+
+    @staticmethod
+    def forward(
+        ctx: Node,
+        x: Array,
+        weight: Array,
+        bias: Array | None,
+        geometry: Geometry,
+        groups: int,
+    ) -> Array:
+        ctx.save_for_backward(x, weight)
+        ctx.geometry, ctx.groups = geometry, groups
+        if isinstance(x, np.ndarray):
+            return _forward_numpy(x, _as_matrices(weight, groups), bias, geometry)
+        return _forward_plain(x, weight, bias, geometry, groups)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        x, weight = ctx.saved_tensors
+        geometry, groups = ctx.geometry, ctx.groups
+        need_x, need_weight, need_bias, *_ = ctx.needs_input_grad
+        dx = dweight = dbias = None
+        if isinstance(x, np.ndarray):
+            if need_x:
+                dx = _input_gradient_numpy(grad, weight, x.shape[2:], geometry, groups)
+            if need_weight:
+                dweight = _weight_gradient_numpy(x, grad, weight.shape, geometry, groups)
+            if need_bias:
+                dbias = cpu.sum_rows(_channels_last(grad).reshape(len(grad), -1, grad.shape[1]))
+        else:
+            dx, dweight = _backward_plain(x, weight, grad, geometry, groups)
+            dbias = grad.sum(axis=(0, 2, 3))
+        return dx, dweight, dbias, None, None
+
+
+def _geometry(
+    name: str,
+    size: Pair,
+    kernel: Pair,
+    stride: Pair,
+    padding: Any,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> Geometry:
+    """Return where the windows lie, from PyTorch's arguments and the original's ``ceil_mode``."""
+    if isinstance(padding, str):
+        if padding not in ("same", "valid"):
+            raise ArgumentError(f"{name}: padding must be numbers, 'same' or 'valid'")
+        if padding == "valid":
+            before = after = (0, 0)
+        else:
+            if stride != (1, 1):
+                raise ArgumentError(f"{name}: padding='same' needs stride 1, got {stride}")
+            total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+            before = (total[0] // 2, total[1] // 2)
+            after = (total[0] - before[0], total[1] - before[1])
+    else:
+        before = after = pair(f"{name}: padding", padding, 0)
+    if ceil_mode:
+        # Round the number of windows up: as much more padding below and to the right as it takes.
+        missing = [
+            -(n + 2 * p - d * (k - 1) - 1) % s
+            for n, p, d, k, s in zip(size, before, dilation, kernel, stride, strict=True)
+        ]
+        after = (after[0] + missing[0], after[1] + missing[1])
+    return plan(name, size, kernel, stride, dilation, before, after)
+
+
+def conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: IntOrPair = 1,
+    padding: IntOrPair | str = 0,
+    dilation: IntOrPair = 1,
+    groups: int = 1,
+    *,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """Convolve images with a bank of kernels.
+
+    Parameters
+    ----------
+    input : Tensor, shape (N, C, H, W) or (C, H, W)
+    weight : Tensor, shape (O, C/groups, KH, KW)
+    bias : Tensor, shape (O,), optional
+    stride, dilation : int or pair
+        Default 1.
+    padding : int, pair, "same" or "valid"
+        Zeros on both sides. Default 0.
+    groups : int
+        Input and output channels fall into so many groups that do not see each other. Default 1.
+    ceil_mode : bool
+        Round the output's size up, the last window hanging over the right and bottom edge by
+        zeros: the 2012 program's 224 → 55. Default False.
+
+    Returns
+    -------
+    Tensor, shape (N, O, OH, OW) or (O, OH, OW)
+
+    Raises
+    ------
+    ShapeError
+        Channels, groups and sizes do not fit together; the message says which and how.
+    DTypeError
+        `input` and `weight` have different dtypes.
+    ArgumentError
+        An argument has no possible value.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> x, w = minidl.zeros(1, 3, 224, 224), minidl.zeros(96, 3, 11, 11)
+    >>> minidl.nn.functional.conv2d(x, w, stride=4, ceil_mode=True).shape
+    Size([1, 96, 55, 55])
+    """
+    if input.ndim == 3:
+        batch = conv2d(
+            input.unsqueeze(0), weight, bias, stride, padding, dilation, groups,
+            ceil_mode=ceil_mode,
+        )  # fmt: skip
+        return batch.squeeze(0)
+    check_images("conv2d", input.array)
+    if weight.ndim != 4:
+        raise ShapeError(
+            f"conv2d: expected weight of shape (O, C/groups, KH, KW), got {tuple(weight.shape)}"
+        )
+    channels, (o, depth) = input.array.shape[1], weight.array.shape[:2]
+    if groups < 1 or o % groups or channels != depth * groups:
+        raise ShapeError(
+            f"conv2d: input has {channels} channels; weight of shape {tuple(weight.shape)} with "
+            f"groups={groups} expects {depth * groups}, and output channels divisible by groups"
+        )
+    if bias is not None and tuple(bias.shape) != (o,):
+        raise ShapeError(f"conv2d: expected bias of shape ({o},), got {tuple(bias.shape)}")
+    if input.dtype != weight.dtype:
+        raise DTypeError(f"conv2d: input is {input.dtype}, weight is {weight.dtype}")
+    geometry = _geometry(
+        "conv2d",
+        input.array.shape[2:],
+        weight.array.shape[2:],
+        pair("conv2d: stride", stride),
+        padding,
+        pair("conv2d: dilation", dilation),
+        ceil_mode,
+    )
+    return Conv2dFunction.apply(input, weight, bias, geometry, groups)
+
+
+class Conv2d(Module):
+    """A layer of convolution kernels.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size : int or pair
+    stride, dilation : int or pair
+        Default 1.
+    padding : int, pair, "same" or "valid"
+        Default 0.
+    groups : int
+        Default 1.
+    bias : bool
+        Default True.
+    padding_mode : {"zeros", "reflect", "replicate", "circular"}
+        What the padding holds. Default "zeros".
+    device, dtype : optional
+        Default float32 on the CPU.
+    ceil_mode : bool
+        The 2012 program's output size: see :func:`conv2d`. Default False.
+
+    Attributes
+    ----------
+    weight : Parameter, shape (out_channels, in_channels/groups, KH, KW)
+        Drawn uniformly from ±1/√(fan in), as PyTorch does.
+    bias : Parameter, shape (out_channels,)
+        Likewise.
+
+    Raises
+    ------
+    ArgumentError
+        An argument has no possible value, or the channels are not divisible by `groups`.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> conv1 = minidl.nn.Conv2d(3, 96, kernel_size=11, stride=4)
+    >>> conv1(minidl.zeros(1, 3, 227, 227)).shape
+    Size([1, 96, 55, 55])
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: IntOrPair,
+        stride: IntOrPair = 1,
+        padding: IntOrPair | str = 0,
+        dilation: IntOrPair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ArgumentError(
+                f"Conv2d: in_channels={in_channels} and out_channels={out_channels} must be "
+                f"divisible by groups={groups}"
+            )
+        if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
+            raise ArgumentError(f"Conv2d: padding_mode {padding_mode!r} is not known")
+        if padding_mode != "zeros" and (isinstance(padding, str) or ceil_mode):
+            raise ArgumentError(f"Conv2d: padding_mode={padding_mode!r} needs padding in numbers")
+        self.in_channels, self.out_channels = in_channels, out_channels
+        self.kernel_size = pair("Conv2d: kernel_size", kernel_size)
+        self.stride = pair("Conv2d: stride", stride)
+        self.padding = padding if isinstance(padding, str) else pair("Conv2d: padding", padding, 0)
+        self.dilation = pair("Conv2d: dilation", dilation)
+        self.groups, self.padding_mode, self.ceil_mode = groups, padding_mode, ceil_mode
+        from .. import ops
+
+        shape = (out_channels, in_channels // groups, *self.kernel_size)
+        self.weight = Parameter(ops.empty(shape, device=device, dtype=dtype))
+        self.bias = Parameter(ops.empty(out_channels, device=device, dtype=dtype)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # ±1/√fan_in
+        if self.bias is not None:
+            bound = 1 / math.sqrt(math.prod(self.weight.shape[1:]))
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the convolution of `input`."""
+        padding: Any = self.padding
+        if self.padding_mode != "zeros":
+            vertical, horizontal = self.padding
+            sides = (horizontal, horizontal, vertical, vertical)
+            input, padding = pad(input, sides, mode=self.padding_mode), 0
+        return conv2d(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            padding,
+            self.dilation,
+            self.groups,
+            ceil_mode=self.ceil_mode,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        text = (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}"
+        )
+        if self.padding != (0, 0):
+            text += f", padding={self.padding}"
+        if self.dilation != (1, 1):
+            text += f", dilation={self.dilation}"
+        if self.groups != 1:
+            text += f", groups={self.groups}"
+        if self.bias is None:
+            text += ", bias=False"
+        if self.padding_mode != "zeros":
+            text += f", padding_mode={self.padding_mode}"
+        if self.ceil_mode:
+            text += ", ceil_mode=True"
+        return text

@@ -1,0 +1,633 @@
+"""Pooling: the largest or the mean number of every window.
+
+**Max.** ``y = max over the window of x``. The gradient goes to the place of the maximum, the first
+one if there are several:
+
+    dx[i] = Σ over windows that contain i and whose first maximum is at i of dy
+
+AlexNet's windows overlap (3x3 at stride 2), so one pixel may be the maximum of up to four windows
+and collects the gradients of all. Padding counts as minus infinity: it is never the maximum, not
+even in a window of negative numbers.
+
+**Average.** ``y = Σ x / divisor`` and ``dx[i] = Σ over windows that contain i of dy / divisor``,
+where the divisor is the window's size, with or without the padding it covers.
+
+**Adaptive average.** Output i of OH covers the rows from ``floor(i·H/OH)`` to
+``ceil((i+1)·H/OH)``: windows of unequal sizes that may overlap by a row.
+
+Windows lie as in :mod:`minidl.nn.im2col`. With ``ceil_mode`` the number of windows is rounded up,
+but the last one must begin inside the image or its left padding.
+
+Nothing is kept but input and output. Which place held the maximum is found again in the backward by
+comparing; all passes run over (rows, columns, channels) slices of channels-last memory.
+
+Source: Krizhevsky, Sutskever and Hinton (2012), section 3.4; sizes as PyTorch's documentation.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .. import cpu
+from ..autograd import Function, Node
+from ..device import Array, array_module
+from ..errors import ArgumentError
+from ..tensor import Tensor
+from .im2col import Geometry, IntOrPair, Pair, check_images, pad_images, pair, plan
+from .module import Module
+
+
+def _pool_geometry(
+    name: str,
+    size: Pair,
+    kernel_size: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    ceil_mode: bool,
+) -> Geometry:
+    """Return where the windows lie, from PyTorch's arguments."""
+    kernel = pair(f"{name}: kernel_size", kernel_size)
+    stride = kernel if stride is None or stride == [] else pair(f"{name}: stride", stride)
+    padding = pair(f"{name}: padding", padding, 0)
+    dilation = pair(f"{name}: dilation", dilation)
+    extents = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    if any(p > extent // 2 for p, extent in zip(padding, extents, strict=True)):
+        raise ArgumentError(
+            f"{name}: padding must be at most half of the window, got padding={padding} and "
+            f"kernel_size={kernel}"
+        )
+    after = padding
+    if ceil_mode:
+        more = []
+        for n, k, s, p, d in zip(size, kernel, stride, padding, dilation, strict=True):
+            room = n + 2 * p - d * (k - 1) - 1
+            missing = -room % s
+            # the last window must begin inside the image or the padding in front of it
+            if missing and (room + missing) // s * s >= n + p:
+                missing = 0
+            more.append(p + missing)
+        after = (more[0], more[1])
+    return plan(name, size, kernel, stride, dilation, padding, after)
+
+
+# --- Max, CPU -------------------------------------------------------------------------------------
+
+
+def _lanes(n: int) -> list[slice]:
+    """One image at a time, so that a lane's slices stay in its core's cache."""
+    return [slice(i, i + 1) for i in range(n)]
+
+
+def _span(x: Array, geometry: Geometry, fill: float) -> Array:
+    """Return the span of the windows, channels-last (n, span_h, span_w, C); `fill` outside."""
+    last = x.transpose(0, 2, 3, 1)
+    if geometry.fits_exactly(x.shape[2:]):
+        return last
+    rows, columns, own_rows, own_columns = geometry.inside(x.shape[2:])
+    span = cpu.scratch("span", (len(x), *geometry.span, x.shape[1]), x.dtype)
+    span.fill(fill)
+    span[:, rows, columns] = last[:, own_rows, own_columns]
+    return span
+
+
+def _entries(geometry: Geometry) -> list[tuple[slice, slice, slice]]:
+    """Return for each entry of the window, by rows, the slices of a span that it reads."""
+    kernel_h, kernel_w = geometry.kernel
+    return [
+        (slice(None), *geometry.positions(kh, kw))
+        for kh in range(kernel_h)
+        for kw in range(kernel_w)
+    ]
+
+
+def _max_forward_numpy(x: Array, geometry: Geometry) -> Array:
+    n, c = x.shape[:2]
+    y = cpu.empty_image(n, c, *geometry.out, x.dtype)
+    (kernel_h, kernel_w), (oh, _) = geometry.kernel, geometry.out
+    last = y.transpose(0, 2, 3, 1)
+
+    def lane(images: slice) -> None:
+        span = _span(x[images], geometry, -math.inf)
+        # separable: first along the rows of the image, then down its columns
+        across = cpu.scratch("across", (1, geometry.span[0], geometry.out[1], c), x.dtype)
+        for kw in range(kernel_w):
+            _, columns = geometry.positions(0, kw)
+            part = span[:, : geometry.span[0], columns]
+            if kw == 0:
+                np.copyto(across, part)
+            else:
+                np.maximum(across, part, out=across)
+        for kh in range(kernel_h):
+            rows, _ = geometry.positions(kh, 0)
+            if kh == 0:
+                np.copyto(last[images], across[:, rows])
+            else:
+                np.maximum(last[images], across[:, rows], out=last[images])
+
+    cpu.parallel(lane, _lanes(n))
+    return y
+
+
+def _max_backward_numpy(x: Array, y: Array, grad: Array, geometry: Geometry) -> Array:
+    n, c, *size = x.shape
+    dx = cpu.empty_image(n, c, size[0], size[1], x.dtype)
+    rows, columns, own_rows, own_columns = geometry.inside((size[0], size[1]))
+    exact = geometry.fits_exactly((size[0], size[1]))
+    shape = (1, *geometry.out, c)
+
+    def lane(images: slice) -> None:
+        span = _span(x[images], geometry, -math.inf)
+        best = y[images].transpose(0, 2, 3, 1)
+        own = dx[images].transpose(0, 2, 3, 1)
+        dspan = own if exact else cpu.scratch("dspan", span.shape, x.dtype)
+        dspan.fill(0)
+        dy = cpu.scratch("dy", shape, x.dtype)
+        np.copyto(dy, grad[images].transpose(0, 2, 3, 1))
+        waiting = cpu.scratch("waiting", shape, np.dtype(np.bool_))  # windows without a place yet
+        waiting.fill(True)
+        hit = cpu.scratch("hit", shape, np.dtype(np.bool_))
+        part = cpu.scratch("part", shape, x.dtype)
+        for entry in _entries(geometry):
+            np.equal(span[entry], best, out=hit)
+            np.logical_and(hit, waiting, out=hit)
+            np.not_equal(waiting, hit, out=waiting)
+            cpu.keep_where(hit, dy, part)
+            np.add(dspan[entry], part, out=dspan[entry])
+        if not exact:
+            own.fill(0)
+            own[:, own_rows, own_columns] = dspan[:, rows, columns]
+
+    cpu.parallel(lane, _lanes(n))
+    return dx
+
+
+def _first_maxima(x: Array, y: Array, geometry: Geometry) -> Array:
+    """Return the position of every window's maximum in its image, as h·W + w, int64."""
+    xp = array_module(x)
+    padded = pad_images(x, geometry, -math.inf)
+    best = xp.full(y.shape, -1, np.int64)
+    (oh, ow), (top, left) = geometry.out, geometry.before
+    for kh in range(geometry.kernel[0]):
+        for kw in range(geometry.kernel[1]):
+            rows, columns = geometry.positions(kh, kw)
+            h = xp.arange(rows.start, rows.stop, rows.step).reshape(oh, 1) - top
+            w = xp.arange(columns.start, columns.stop, columns.step).reshape(1, ow) - left
+            hit = (best < 0) & (padded[:, :, rows, columns] == y)
+            best = xp.where(hit, h * x.shape[3] + w, best)
+    return best
+
+
+# --- Max, any array module: the plain form --------------------------------------------------------
+
+
+def _max_forward_plain(x: Array, geometry: Geometry) -> Array:
+    xp = array_module(x)
+    padded = pad_images(x, geometry, -math.inf)
+    y = xp.full((*x.shape[:2], *geometry.out), -math.inf, x.dtype)
+    for _, rows, columns in _entries(geometry):
+        y = xp.maximum(y, padded[:, :, rows, columns])
+    return y
+
+
+def _max_backward_plain(x: Array, y: Array, grad: Array, geometry: Geometry) -> Array:
+    xp = array_module(x)
+    padded = pad_images(x, geometry, -math.inf)
+    dpadded = xp.zeros_like(padded)
+    waiting = xp.ones(y.shape, np.bool_)
+    for _, rows, columns in _entries(geometry):
+        hit = waiting & (padded[:, :, rows, columns] == y)
+        waiting &= ~hit
+        dpadded[:, :, rows, columns] += grad * hit
+    return _crop(dpadded, x.shape, geometry)
+
+
+def _crop(dpadded: Array, shape: tuple[int, ...], geometry: Geometry) -> Array:
+    """Return the gradient of the images from the gradient of the windows' span."""
+    rows, columns, own_rows, own_columns = geometry.inside((shape[2], shape[3]))
+    dx = array_module(dpadded).zeros(shape, dpadded.dtype)
+    dx[:, :, own_rows, own_columns] = dpadded[:, :, rows, columns]
+    return dx
+
+
+# --- Average --------------------------------------------------------------------------------------
+
+
+def _divisors(geometry: Geometry, size: Pair, count_padding: bool) -> np.ndarray:
+    """Return by how much every window's sum is divided, shape (OH, OW).
+
+    Padding counts if `count_padding`, but never the overhang that ceil_mode adds behind it.
+    """
+    counts = []
+    axes = zip(size, geometry.kernel, geometry.stride, geometry.before, geometry.out, strict=True)
+    for n, k, s, p, out in axes:
+        starts = np.arange(out) * s - p
+        ends = np.minimum(starts + k, n + p)
+        if not count_padding:
+            starts, ends = np.maximum(starts, 0), np.minimum(ends, n)
+        counts.append(ends - starts)
+    return counts[0][:, None] * counts[1][None, :]
+
+
+def _average_forward_numpy(x: Array, geometry: Geometry, divisors: Array) -> Array:
+    n, c = x.shape[:2]
+    y = cpu.empty_image(n, c, *geometry.out, x.dtype)
+    last = y.transpose(0, 2, 3, 1)
+    scale = (1 / divisors[:, :, None]).astype(x.dtype)
+
+    def lane(images: slice) -> None:
+        span = _span(x[images], geometry, 0)
+        out = last[images]
+        out.fill(0)
+        for entry in _entries(geometry):
+            np.add(out, span[entry], out=out)
+        out *= scale
+
+    cpu.parallel(lane, _lanes(n))
+    return y
+
+
+def _average_backward_numpy(
+    grad: Array, shape: tuple[int, ...], geometry: Geometry, divisors: Array
+) -> Array:
+    n, c, h, w = shape
+    dx = cpu.empty_image(n, c, h, w, grad.dtype)
+    rows, columns, own_rows, own_columns = geometry.inside((h, w))
+    exact = geometry.fits_exactly((h, w))
+    scale = (1 / divisors[:, :, None]).astype(grad.dtype)
+
+    def lane(images: slice) -> None:
+        own = dx[images].transpose(0, 2, 3, 1)
+        dspan = own if exact else cpu.scratch("dspan", (1, *geometry.span, c), grad.dtype)
+        dspan.fill(0)
+        share = grad[images].transpose(0, 2, 3, 1) * scale
+        for entry in _entries(geometry):
+            np.add(dspan[entry], share, out=dspan[entry])
+        if not exact:
+            own.fill(0)
+            own[:, own_rows, own_columns] = dspan[:, rows, columns]
+
+    cpu.parallel(lane, _lanes(n))
+    return dx
+
+
+def _average_forward_plain(x: Array, geometry: Geometry, divisors: Array) -> Array:
+    xp = array_module(x)
+    padded = pad_images(x, geometry)
+    y = xp.zeros((*x.shape[:2], *geometry.out), x.dtype)
+    for _, rows, columns in _entries(geometry):
+        y += padded[:, :, rows, columns]
+    return y / xp.asarray(divisors.astype(x.dtype))
+
+
+def _average_backward_plain(
+    grad: Array, shape: tuple[int, ...], geometry: Geometry, divisors: Array
+) -> Array:
+    xp = array_module(grad)
+    dpadded = xp.zeros((*shape[:2], *geometry.span), grad.dtype)
+    share = grad / xp.asarray(divisors.astype(grad.dtype))
+    for _, rows, columns in _entries(geometry):
+        dpadded[:, :, rows, columns] += share
+    return _crop(dpadded, shape, geometry)
+
+
+# --- Adaptive average -----------------------------------------------------------------------------
+
+
+def _bins(size: int, out: int, dtype: Any) -> np.ndarray:
+    """Return the matrix (out, size) that averages an axis into `out` bins."""
+    matrix = np.zeros((out, size), dtype)
+    for i in range(out):
+        start, stop = i * size // out, -(-(i + 1) * size // out)
+        matrix[i, start:stop] = 1 / (stop - start)
+    return matrix
+
+
+# --- The operations -------------------------------------------------------------------------------
+
+
+class MaxPool2dFunction(Function):
+    """The largest number of every window, and (without gradient) where it stands."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, geometry: Geometry, indices: bool) -> Any:
+        forward = _max_forward_numpy if isinstance(x, np.ndarray) else _max_forward_plain
+        y = forward(x, geometry)
+        ctx.save_for_backward(x, y)
+        ctx.geometry = geometry
+        if not indices:
+            return y
+        where = _first_maxima(x, y, geometry)
+        ctx.mark_non_differentiable(where)
+        return y, where
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array, *_: Any) -> Any:
+        x, y = ctx.saved_tensors
+        backward = _max_backward_numpy if isinstance(x, np.ndarray) else _max_backward_plain
+        return backward(x, y, grad, ctx.geometry), None, None
+
+
+class AvgPool2dFunction(Function):
+    """The mean of every window."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, geometry: Geometry, divisors: Array) -> Array:
+        ctx.shape, ctx.geometry, ctx.divisors = x.shape, geometry, divisors
+        if isinstance(x, np.ndarray):
+            return _average_forward_numpy(x, geometry, divisors)
+        return _average_forward_plain(x, geometry, divisors)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        backward = (
+            _average_backward_numpy if isinstance(grad, np.ndarray) else _average_backward_plain
+        )
+        return backward(grad, ctx.shape, ctx.geometry, ctx.divisors), None, None
+
+
+class AdaptiveAvgPool2dFunction(Function):
+    """Means over bins: with the averaging matrices R and C of the two axes, ``y = R·x·Cᵀ``."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, out: Pair) -> Array:
+        xp = array_module(x)
+        ctx.rows = xp.asarray(_bins(x.shape[2], out[0], x.dtype))
+        ctx.columns = xp.asarray(_bins(x.shape[3], out[1], x.dtype))
+        return xp.matmul(ctx.rows, xp.matmul(x, ctx.columns.T))
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        xp = array_module(grad)
+        return xp.matmul(ctx.rows.T, xp.matmul(grad, ctx.columns)), None
+
+
+def _batched(input: Tensor) -> tuple[Tensor, bool]:
+    """Return images with a batch axis, and whether it had to be added."""
+    return (input.unsqueeze(0), True) if input.ndim == 3 else (input, False)
+
+
+def max_pool2d(
+    input: Tensor,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: IntOrPair = 0,
+    dilation: IntOrPair = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """Return the largest number of every window.
+
+    Parameters
+    ----------
+    input : Tensor, shape (N, C, H, W) or (C, H, W)
+    kernel_size : int or pair
+    stride : int or pair, optional
+        Default: `kernel_size`.
+    padding : int or pair
+        Minus infinity on both sides, at most half of the window. Default 0.
+    dilation : int or pair
+        Default 1.
+    ceil_mode : bool
+        Round the number of windows up. Default False.
+    return_indices : bool
+        Return the positions of the maxima in their images (h·W + w) as well. Default False.
+
+    Returns
+    -------
+    Tensor, shape (N, C, OH, OW), or a pair of them
+
+    Raises
+    ------
+    ShapeError
+        No window fits, or the input has not three or four axes.
+    ArgumentError
+        An argument has no possible value.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> x = minidl.tensor([[[1.0, 5.0, 2.0], [0.0, 3.0, 4.0]]])
+    >>> minidl.nn.functional.max_pool2d(x, kernel_size=2, stride=1)
+    tensor([[[5., 5.]]])
+    """
+    images, added = _batched(input)
+    check_images("max_pool2d", images.array)
+    geometry = _pool_geometry(
+        "max_pool2d", images.array.shape[2:], kernel_size, stride, padding, dilation, ceil_mode
+    )
+    result = MaxPool2dFunction.apply(images, geometry, return_indices)
+    if not added:
+        return result
+    if return_indices:
+        return tuple(part.squeeze(0) for part in result)
+    return result.squeeze(0)
+
+
+def avg_pool2d(
+    input: Tensor,
+    kernel_size: IntOrPair,
+    stride: IntOrPair | None = None,
+    padding: IntOrPair = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """Return the mean of every window.
+
+    Parameters
+    ----------
+    input : Tensor, shape (N, C, H, W) or (C, H, W)
+    kernel_size : int or pair
+    stride : int or pair, optional
+        Default: `kernel_size`.
+    padding : int or pair
+        Zeros on both sides, at most half of the window. Default 0.
+    ceil_mode : bool
+        Round the number of windows up. Default False.
+    count_include_pad : bool
+        Count the padding in the mean. Default True.
+    divisor_override : int, optional
+        Divide every sum by this instead.
+
+    Returns
+    -------
+    Tensor, shape (N, C, OH, OW)
+
+    Raises
+    ------
+    ShapeError
+        No window fits, or the input has not three or four axes.
+    ArgumentError
+        An argument has no possible value.
+    """
+    images, added = _batched(input)
+    check_images("avg_pool2d", images.array)
+    size = images.array.shape[2:]
+    geometry = _pool_geometry("avg_pool2d", size, kernel_size, stride, padding, 1, ceil_mode)
+    if divisor_override is None:
+        divisors = _divisors(geometry, size, count_include_pad)
+    elif divisor_override == 0:
+        raise ArgumentError("avg_pool2d: divisor_override must not be 0")
+    else:
+        divisors = np.full(geometry.out, divisor_override)
+    result = AvgPool2dFunction.apply(images, geometry, divisors)
+    return result.squeeze(0) if added else result
+
+
+def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
+    """Return means over as many bins as asked for, whatever the input's size.
+
+    Parameters
+    ----------
+    input : Tensor, shape (N, C, H, W) or (C, H, W)
+    output_size : int or pair
+        None in a pair keeps that axis.
+
+    Returns
+    -------
+    Tensor, shape (N, C, OH, OW)
+
+    Raises
+    ------
+    ShapeError
+        The input has not three or four axes.
+    ArgumentError
+        `output_size` is not an integer or two.
+    """
+    images, added = _batched(input)
+    check_images("adaptive_avg_pool2d", images.array)
+    wanted = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    size = images.array.shape[2:]
+    filled = [n if w is None else w for n, w in zip(size, wanted, strict=False)]
+    out = pair("adaptive_avg_pool2d: output_size", filled)
+    # every bin holds one pixel where the size is right already: AlexNet's 6x6
+    result = images if out == size else AdaptiveAvgPool2dFunction.apply(images, out)
+    return result.squeeze(0) if added else result
+
+
+# --- Modules --------------------------------------------------------------------------------------
+
+
+class MaxPool2d(Module):
+    """The largest number of every window: see :func:`max_pool2d`.
+
+    Parameters
+    ----------
+    kernel_size : int or pair
+    stride : int or pair, optional
+        Default: `kernel_size`.
+    padding, dilation : int or pair
+        Defaults 0 and 1.
+    return_indices, ceil_mode : bool
+        Default False.
+    """
+
+    def __init__(
+        self,
+        kernel_size: IntOrPair,
+        stride: IntOrPair | None = None,
+        padding: IntOrPair = 0,
+        dilation: IntOrPair = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding, self.dilation = padding, dilation
+        self.return_indices, self.ceil_mode = return_indices, ceil_mode
+
+    def forward(self, input: Tensor) -> Any:
+        """Return the pooled `input`."""
+        return max_pool2d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
+            self.return_indices,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class AvgPool2d(Module):
+    """The mean of every window: see :func:`avg_pool2d`.
+
+    Parameters
+    ----------
+    kernel_size : int or pair
+    stride : int or pair, optional
+        Default: `kernel_size`.
+    padding : int or pair
+        Default 0.
+    ceil_mode : bool
+        Default False.
+    count_include_pad : bool
+        Default True.
+    divisor_override : int, optional
+    """
+
+    def __init__(
+        self,
+        kernel_size: IntOrPair,
+        stride: IntOrPair | None = None,
+        padding: IntOrPair = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding, self.ceil_mode = padding, ceil_mode
+        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the pooled `input`."""
+        return avg_pool2d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+        return text + (", ceil_mode=True" if self.ceil_mode else "")
+
+
+class AdaptiveAvgPool2d(Module):
+    """Means over as many bins as asked for: see :func:`adaptive_avg_pool2d`.
+
+    Parameters
+    ----------
+    output_size : int or pair
+        None in a pair keeps that axis.
+    """
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the pooled `input`."""
+        return adaptive_avg_pool2d(input, self.output_size)
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        return f"output_size={self.output_size}"

@@ -1,0 +1,215 @@
+"""New tensors: constants, ranges and random numbers.
+
+Random numbers are drawn on the CPU, by NumPy from the counter-based generator, and then moved: the
+same seed gives the same numbers on every device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..device import CPU, Device, module_for
+from ..errors import ArgumentError
+from ..random import Generator, default_generator
+from ..tensor import DEFAULT_DTYPE, Tensor, float64, int64
+from .shape import _flat
+
+
+def _place(device: Any) -> Device:
+    return CPU if device is None else Device(device)
+
+
+def full(
+    size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Return a tensor of shape `size` filled with `fill_value`."""
+    if dtype is None:
+        kinds = {bool: np.bool_, int: int64, float: DEFAULT_DTYPE}
+        dtype = kinds.get(type(fill_value), DEFAULT_DTYPE)
+    xp = module_for(_place(device))
+    return Tensor(xp.full(_flat((size,)), fill_value, np.dtype(dtype)), requires_grad)
+
+
+def zeros(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Return zeros, float32 unless `dtype` says else: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
+    xp = module_for(_place(device))
+    return Tensor(xp.zeros(_flat(size), np.dtype(dtype or DEFAULT_DTYPE)), requires_grad)
+
+
+def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return ones, float32 unless `dtype` says else."""
+    xp = module_for(_place(device))
+    return Tensor(xp.ones(_flat(size), np.dtype(dtype or DEFAULT_DTYPE)), requires_grad)
+
+
+def empty(
+    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Return an uninitialised tensor, float32 unless `dtype` says else."""
+    xp = module_for(_place(device))
+    return Tensor(xp.empty(_flat(size), np.dtype(dtype or DEFAULT_DTYPE)), requires_grad)
+
+
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None) -> Tensor:
+    """Return the identity matrix of `n` rows (and `m` columns)."""
+    return Tensor(module_for(_place(device)).eye(n, m, dtype=np.dtype(dtype or DEFAULT_DTYPE)))
+
+
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return the numbers from `start` (default 0) up to, without, `end` in steps of `step`.
+
+    int64 if all three are integers, else float32, unless `dtype` says else.
+    """
+    if end is None:
+        start, end = 0, start
+    if dtype is None:
+        dtype = DEFAULT_DTYPE if any(isinstance(v, float) for v in (start, end, step)) else int64
+    if step == 0:
+        raise ArgumentError("arange: step must not be 0")
+    array = module_for(_place(device)).arange(start, end, step).astype(np.dtype(dtype), copy=False)
+    return Tensor(array, requires_grad)
+
+
+def linspace(
+    start: float, end: float, steps: int, *, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """Return `steps` numbers from `start` to `end`, both included, at equal distances."""
+    dtype = np.dtype(dtype or DEFAULT_DTYPE)
+    return Tensor(module_for(_place(device)).linspace(start, end, steps, dtype=dtype))
+
+
+def zeros_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return zeros of the shape, dtype and device of `input`."""
+    dtype = dtype or input.dtype
+    return zeros(input.shape, dtype=dtype, device=input.device, requires_grad=requires_grad)
+
+
+def ones_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return ones of the shape, dtype and device of `input`."""
+    dtype = dtype or input.dtype
+    return ones(input.shape, dtype=dtype, device=input.device, requires_grad=requires_grad)
+
+
+def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None) -> Tensor:
+    """Return a constant tensor of the shape, dtype and device of `input`."""
+    return full(input.shape, fill_value, dtype=dtype or input.dtype, device=input.device)
+
+
+def empty_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """Return an uninitialised tensor of the shape, dtype and device of `input`."""
+    dtype = dtype or input.dtype
+    return empty(input.shape, dtype=dtype, device=input.device, requires_grad=requires_grad)
+
+
+# --- Random numbers -------------------------------------------------------------------------------
+
+
+def _drawn(
+    size: tuple[Any, ...],
+    draw: Callable[[np.random.Generator, Any, Any], Any],
+    generator: Generator | None,
+    dtype: Any,
+    device: Any,
+    requires_grad: bool,
+) -> Tensor:
+    """Return ``draw(stream, shape, dtype)`` as a tensor; NumPy draws float32 and float64."""
+    wanted = np.dtype(dtype or DEFAULT_DTYPE)
+    stream = (generator or default_generator).next_stream()
+    array = np.asarray(draw(stream, _flat(size), float64 if wanted == float64 else DEFAULT_DTYPE))
+    result = Tensor(array.astype(wanted, copy=False)).to(_place(device))
+    return result.requires_grad_(requires_grad)
+
+
+def rand(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return numbers drawn uniformly from [0, 1).
+
+    Parameters
+    ----------
+    *size : int
+        ``rand(2, 3)`` or ``rand((2, 3))``.
+    generator : Generator, optional
+        Default: the one that :func:`minidl.manual_seed` seeds.
+    dtype, device, requires_grad
+        Default float32 on the CPU.
+    """
+    return _drawn(size, lambda s, n, t: s.random(n, t), generator, dtype, device, requires_grad)
+
+
+def randn(
+    *size: Any,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Return numbers drawn from N(0, 1); arguments as for :func:`rand`."""
+    return _drawn(
+        size, lambda s, n, t: s.standard_normal(n, t), generator, dtype, device, requires_grad
+    )
+
+
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+) -> Tensor:
+    """Return int64 integers drawn from [low, high): ``randint(high, size)`` starts at 0."""
+    if size is None:
+        low, high, size = 0, low, high
+    if high <= low:
+        raise ArgumentError(f"randint: expected low < high, got [{low}, {high})")
+    stream = (generator or default_generator).next_stream()
+    array = stream.integers(low, high, _flat((size,))).astype(np.dtype(dtype or int64), copy=False)
+    return Tensor(np.asarray(array)).to(_place(device))
+
+
+def randperm(n: int, *, generator: Generator | None = None, device: Any = None) -> Tensor:
+    """Return the integers of [0, n) in random order."""
+    stream = (generator or default_generator).next_stream()
+    return Tensor(stream.permutation(n)).to(_place(device))
+
+
+def normal(
+    mean: float, std: float, size: Any, *, generator: Generator | None = None, device: Any = None
+) -> Tensor:
+    """Return numbers drawn from N(mean, std²)."""
+    return randn(size, generator=generator, device=device) * std + mean
+
+
+def rand_like(input: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """Return numbers from [0, 1), of the shape, dtype and device of `input`."""
+    return rand(input.shape, generator=generator, dtype=input.dtype, device=input.device)
+
+
+def randn_like(input: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """Return numbers from N(0, 1), of the shape, dtype and device of `input`."""
+    return randn(input.shape, generator=generator, dtype=input.dtype, device=input.device)
+
+
+def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
+    """Return 1 with the probability that each element of `input` is, else 0."""
+    drawn = (generator or default_generator).next_stream().random(tuple(input.shape))
+    return Tensor((drawn < input.cpu().array).astype(input.dtype)).to(input.device)

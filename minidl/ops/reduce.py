@@ -1,0 +1,378 @@
+"""Operations that reduce axes to one number: sums, means, extremes, variances, norms.
+
+With ``y = Σ x`` over some axes, every ``x`` has slope 1, so the gradient is ``dy`` repeated along
+the reduced axes (:func:`_spread`); the others follow by the chain rule.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import namedtuple
+from collections.abc import Sequence
+from typing import Any
+
+
+from ..autograd import Function, Node
+from ..device import Array, Shape, array_module
+from ..errors import ArgumentError, DTypeError
+from ..tensor import Tensor, bool_, int64
+
+Dim = int | Sequence[int] | None
+
+ValuesAndIndices = namedtuple("ValuesAndIndices", ["values", "indices"])
+
+
+def _axes(name: str, dim: Dim, ndim: int) -> tuple[int, ...]:
+    """Return `dim` as a tuple of axes from 0 to ``ndim - 1``; all axes for None."""
+    if dim is None or (not isinstance(dim, int) and len(dim) == 0):
+        return tuple(range(ndim))
+    dims = (dim,) if isinstance(dim, int) else tuple(dim)
+    for d in dims:
+        if not -max(ndim, 1) <= d < max(ndim, 1):
+            raise ArgumentError(f"{name}: dim {d} is out of range for a tensor of {ndim} axes")
+    return tuple(d % ndim for d in dims) if ndim else ()
+
+
+def _spread(grad: Array, shape: Shape, axes: tuple[int, ...], keepdim: bool) -> Array:
+    """Repeat `grad` along the reduced `axes`, as a read-only view."""
+    if not keepdim:
+        kept = tuple(1 if axis in axes else length for axis, length in enumerate(shape))
+        grad = grad.reshape(kept)
+    return array_module(grad).broadcast_to(grad, shape)
+
+
+def _count(shape: Shape, axes: tuple[int, ...]) -> int:
+    return math.prod(shape[axis] for axis in axes)
+
+
+class Sum(Function):
+    """``Σ x``: dx = dy repeated."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool, dtype: Any) -> Array:
+        ctx.shape, ctx.axes, ctx.keepdim = x.shape, axes, keepdim
+        if dtype is None and x.dtype.kind != "f":
+            dtype = int64
+        return array_module(x).sum(x, axis=axes, keepdims=keepdim, dtype=dtype)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        return _spread(grad, ctx.shape, ctx.axes, ctx.keepdim), None, None, None
+
+
+class Mean(Function):
+    """``Σ x / n``: dx = dy/n repeated."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+        ctx.shape, ctx.axes, ctx.keepdim = x.shape, axes, keepdim
+        count = _count(x.shape, axes)
+        total = array_module(x).sum(x, axis=axes, keepdims=keepdim)
+        return total / count if count else total * math.nan
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        scaled = grad / (_count(ctx.shape, ctx.axes) or 1)
+        return _spread(scaled, ctx.shape, ctx.axes, ctx.keepdim), None, None
+
+
+class Var(Function):
+    """``v = Σ (x - mean)² / (n - correction)``: dx = dv · 2 (x - mean) / (n - correction)."""
+
+    @staticmethod
+    def forward(
+        ctx: Node, x: Array, axes: tuple[int, ...], correction: float, keepdim: bool
+    ) -> Array:
+        ctx.axes, ctx.keepdim, ctx.shape = axes, keepdim, x.shape
+        ctx.divisor = _count(x.shape, axes) - correction
+        centred = x - x.mean(axis=axes, keepdims=True)
+        ctx.save_for_backward(centred)
+        total = (centred * centred).sum(axis=axes, keepdims=keepdim)
+        return total / ctx.divisor if ctx.divisor > 0 else total * math.nan
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        (centred,) = ctx.saved_tensors
+        spread = _spread(grad, ctx.shape, ctx.axes, ctx.keepdim)
+        return spread * centred * (2 / ctx.divisor), None, None, None
+
+
+class Extreme(Function):
+    """The largest or smallest element along one axis, and where it first stands.
+
+    The gradient goes to that one position.
+    """
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, axis: int, keepdim: bool, largest: bool) -> Any:
+        xp = array_module(x)
+        where = xp.expand_dims((xp.argmax if largest else xp.argmin)(x, axis=axis), axis)
+        values = xp.take_along_axis(x, where, axis)
+        ctx.shape, ctx.axis, ctx.keepdim, ctx.where = x.shape, axis, keepdim, where
+        if not keepdim:
+            values, where = values.squeeze(axis), where.squeeze(axis)
+        ctx.mark_non_differentiable(where)
+        return values, where
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array, _: Array) -> Any:
+        xp = array_module(grad)
+        dx = xp.zeros(ctx.shape, grad.dtype)
+        grad = grad if ctx.keepdim else xp.expand_dims(grad, ctx.axis)
+        xp.put_along_axis(dx, ctx.where, grad, ctx.axis)
+        return dx, None, None, None
+
+
+class ExtremeOverAll(Function):
+    """The largest or smallest element over axes: equal extremes share the gradient evenly."""
+
+    @staticmethod
+    def forward(
+        ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool, largest: bool
+    ) -> Array:
+        xp = array_module(x)
+        kept = (xp.max if largest else xp.min)(x, axis=axes, keepdims=True)
+        ctx.axes, ctx.keepdim = axes, keepdim
+        ctx.save_for_backward(x, kept)
+        return kept if keepdim else kept.squeeze(axes)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        x, kept = ctx.saved_tensors
+        hit = x == kept
+        share = _spread(grad, x.shape, ctx.axes, ctx.keepdim)
+        return share * hit / hit.sum(axis=ctx.axes, keepdims=True), None, None, None
+
+
+class Prod(Function):
+    """``Π x``: dx_i = dy · Π_{j≠i} x_j, from the products before and after i (zeros are exact)."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, axis: int, keepdim: bool) -> Array:
+        ctx.save_for_backward(x)
+        ctx.axis, ctx.keepdim = axis, keepdim
+        return array_module(x).prod(x, axis=axis, keepdims=keepdim)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        (x,) = ctx.saved_tensors
+        xp = array_module(x)
+        first = xp.moveaxis(x, ctx.axis, 0)
+        one = xp.ones_like(first[:1])
+        before = xp.concatenate([one, xp.cumprod(first, axis=0)[:-1]])
+        after = xp.concatenate([one, xp.cumprod(first[::-1], axis=0)[:-1]])[::-1]
+        others = xp.moveaxis(before * after, 0, ctx.axis)
+        grad = grad if ctx.keepdim else xp.expand_dims(grad, ctx.axis)
+        return grad * others, None, None
+
+
+class Cumsum(Function):
+    """``y_i = Σ_{j≤i} x_j``: dx_j = Σ_{i≥j} dy_i."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, axis: int) -> Array:
+        ctx.axis = axis
+        return array_module(x).cumsum(x, axis=axis, dtype=None if x.dtype.kind == "f" else int64)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        xp = array_module(grad)
+        return xp.flip(xp.cumsum(xp.flip(grad, ctx.axis), axis=ctx.axis), ctx.axis), None
+
+
+class LogSumExp(Function):
+    """``ln Σ exp x``, from which the maximum m is taken first: m + ln Σ exp(x - m).
+
+    dx = dy · exp(x - y).
+    """
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+        xp = array_module(x)
+        top = x.max(axis=axes, keepdims=True)
+        top = xp.where(xp.isfinite(top), top, x.dtype.type(0))
+        y = xp.log(xp.exp(x - top).sum(axis=axes, keepdims=True)) + top
+        ctx.axes, ctx.keepdim = axes, keepdim
+        ctx.save_for_backward(x, y)
+        return y if keepdim else y.squeeze(axes)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        x, y = ctx.saved_tensors
+        spread = _spread(grad, x.shape, ctx.axes, ctx.keepdim)
+        return spread * array_module(x).exp(x - y), None, None
+
+
+def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Return the sum over `dim` (default: all axes); integers and booleans add up in int64."""
+    return Sum.apply(input, _axes("sum", dim, input.ndim), keepdim, dtype)
+
+
+def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Return the mean over `dim` (default: all axes).
+
+    Raises
+    ------
+    DTypeError
+        The tensor is not of floats.
+    """
+    if dtype is not None:
+        input = input.to(dtype=dtype)
+    if not input.is_floating_point():
+        raise DTypeError(f"mean: expected floats, got {input.dtype}; use .float() first")
+    return Mean.apply(input, _axes("mean", dim, input.ndim), keepdim)
+
+
+def var(
+    input: Tensor,
+    dim: Dim = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
+    """Return the variance over `dim`, divided by n - 1 (`unbiased`) or n - `correction`."""
+    if isinstance(dim, bool):  # var(False), PyTorch's old form
+        dim, unbiased = None, dim
+    by = (1 if unbiased else 0) if correction is None else correction
+    return Var.apply(input, _axes("var", dim, input.ndim), by, keepdim)
+
+
+def std(
+    input: Tensor,
+    dim: Dim = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Tensor:
+    """Return the square root of :func:`var`."""
+    return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
+
+
+def _extreme(name: str, largest: bool, input: Tensor, dim: Any, keepdim: bool) -> Any:
+    if dim is None:
+        return ExtremeOverAll.apply(input, _axes(name, None, input.ndim), keepdim, largest)
+    if isinstance(dim, Tensor):
+        from .elementwise import maximum, minimum
+
+        return (maximum if largest else minimum)(input, dim)
+    (axis,) = _axes(name, dim, input.ndim) or (0,)
+    return ValuesAndIndices(*Extreme.apply(input, axis, keepdim, largest))
+
+
+def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """Return the largest element; with `dim`, the largest along it and their first positions.
+
+    Parameters
+    ----------
+    input : Tensor
+    dim : int or Tensor, optional
+        An axis; or another tensor, for the elementwise maximum.
+    keepdim : bool
+        Keep the reduced axis with length 1. Default False.
+
+    Returns
+    -------
+    Tensor, or a pair (values, indices)
+    """
+    return _extreme("max", True, input, dim, keepdim)
+
+
+def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    """Return the smallest element; with `dim`, the smallest along it and their first positions."""
+    return _extreme("min", False, input, dim, keepdim)
+
+
+def amax(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """Return the largest elements over `dim`; equal ones share the gradient."""
+    return ExtremeOverAll.apply(input, _axes("amax", dim, input.ndim), keepdim, True)
+
+
+def amin(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """Return the smallest elements over `dim`; equal ones share the gradient."""
+    return ExtremeOverAll.apply(input, _axes("amin", dim, input.ndim), keepdim, False)
+
+
+def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Return the first position of the largest element along `dim`, or in the flattened tensor."""
+    return Tensor(array_module(input.array).argmax(input.array, axis=dim, keepdims=keepdim))
+
+
+def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Return the first position of the smallest element along `dim`, or in the flattened tensor."""
+    return Tensor(array_module(input.array).argmin(input.array, axis=dim, keepdims=keepdim))
+
+
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+    """Return the product along `dim`, or of all elements."""
+    if dim is None:
+        return Prod.apply(input.reshape(-1), 0, False)
+    return Prod.apply(input, *_axes("prod", dim, input.ndim), keepdim)
+
+
+def cumsum(input: Tensor, dim: int) -> Tensor:
+    """Return the running sums along `dim`."""
+    return Cumsum.apply(input, *_axes("cumsum", dim, input.ndim))
+
+
+def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
+    """Return ``log(sum(exp(input)))`` over `dim` without overflow."""
+    return LogSumExp.apply(input, _axes("logsumexp", dim, input.ndim), keepdim)
+
+
+def norm(input: Tensor, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """Return the p-norm over `dim` (default: of all elements).
+
+    Parameters
+    ----------
+    input : Tensor
+    p : float or "fro"
+        Default 2; ``math.inf`` is the largest magnitude.
+    dim, keepdim
+        As for :func:`sum`.
+    """
+    if p in ("fro", 2):
+        return (input * input).sum(dim, keepdim).sqrt()
+    if p == math.inf:
+        return amax(input.abs(), dim, keepdim)
+    return (input.abs() ** p).sum(dim, keepdim) ** (1 / p)
+
+
+def all(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """Return whether every element (along `dim`) is non-zero."""
+    axes = _axes("all", dim, input.ndim)
+    return Tensor(array_module(input.array).all(input.array, axis=axes, keepdims=keepdim))
+
+
+def any(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
+    """Return whether some element (along `dim`) is non-zero."""
+    axes = _axes("any", dim, input.ndim)
+    return Tensor(array_module(input.array).any(input.array, axis=axes, keepdims=keepdim))
+
+
+def count_nonzero(input: Tensor, dim: Dim = None) -> Tensor:
+    """Return how many elements are non-zero."""
+    return (input != 0).sum(dim) if input.dtype != bool_ else input.sum(dim)
+
+
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
+    """Return whether ``|input - other| <= atol + rtol·|other|`` everywhere."""
+    xp = array_module(input.array)
+    return bool(xp.allclose(input.array, other.array, rtol, atol, equal_nan))
+
+
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Return whether both have the same shape and elements."""
+    xp = array_module(input.array)
+    return input.shape == other.shape and bool(xp.array_equal(input.array, other.array))
+
+
+def isclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """Return where ``|input - other| <= atol + rtol·|other|``."""
+    xp = array_module(input.array)
+    return Tensor(xp.isclose(input.array, other.array, rtol, atol, equal_nan))

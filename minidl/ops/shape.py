@@ -1,0 +1,431 @@
+"""Operations that rearrange elements without computing on them, and moves of dtype and device.
+
+The gradient of a rearrangement is the inverse rearrangement; where an element was repeated, the
+gradients of its copies are added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Function, Node
+from ..device import Array, Device, Shape, array_module, copy_to, device_of
+from ..errors import ArgumentError, ShapeError
+from ..tensor import Tensor
+from .elementwise import unbroadcast
+
+
+def _flat(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return sizes given as ``f(2, 3)`` or ``f((2, 3))`` as one tuple."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = tuple(sizes[0])
+    return tuple(int(size) for size in sizes)
+
+
+def _axis(name: str, dim: int, ndim: int) -> int:
+    if not -max(ndim, 1) <= dim < max(ndim, 1):
+        raise ArgumentError(f"{name}: dim {dim} is out of range for a tensor of {ndim} axes")
+    return dim % max(ndim, 1)
+
+
+class Reshape(Function):
+    """The same elements in the order of the axes, under another shape."""
+
+    is_view = True
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, shape: Shape) -> Array:
+        ctx.shape = x.shape
+        try:
+            return x.reshape(shape)
+        except ValueError as error:
+            raise ShapeError(
+                f"reshape: {x.size} elements of shape {tuple(x.shape)} do not fit shape {shape}"
+            ) from error
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        return grad.reshape(ctx.shape), None
+
+
+class Permute(Function):
+    """Axes in another order; the gradient's axes go back."""
+
+    is_view = True
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, order: tuple[int, ...]) -> Array:
+        ctx.inverse = tuple(order.index(axis) for axis in range(len(order)))
+        return x.transpose(order)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        return grad.transpose(ctx.inverse), None
+
+
+class Expand(Function):
+    """Axes of length 1 repeated without copying; the gradient is summed over the repetitions."""
+
+    is_view = True
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, shape: Shape) -> Array:
+        ctx.shape = x.shape
+        try:
+            return array_module(x).broadcast_to(x, shape)
+        except ValueError as error:
+            raise ShapeError(f"expand: shape {tuple(x.shape)} can't become {shape}") from error
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        return unbroadcast(grad, ctx.shape), None
+
+
+class Copy(Function):
+    """A copy of the memory, in the same layout or in the order of the axes."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, order: str) -> Array:
+        return x.copy(order=order)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        return grad, None
+
+
+class Cast(Function):
+    """Another dtype; the gradient is cast back (by the tape)."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, dtype: np.dtype) -> Array:
+        with np.errstate(invalid="ignore", over="ignore"):
+            return x.astype(dtype)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        return grad, None
+
+
+class Move(Function):
+    """Another device; the gradient moves back."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, where: Device) -> Array:
+        ctx.origin = device_of(x)
+        return copy_to(x, where)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        return copy_to(grad, ctx.origin), None
+
+
+class Concatenate(Function):
+    """Arrays one after the other along an axis; the gradient is cut at the same places."""
+
+    @staticmethod
+    def forward(ctx: Node, axis: int, *arrays: Array) -> Array:
+        ctx.axis = axis
+        ctx.lengths = [array.shape[axis] for array in arrays]
+        try:
+            return array_module(arrays[0]).concatenate(arrays, axis)
+        except ValueError as error:
+            shapes = [tuple(array.shape) for array in arrays]
+            raise ShapeError(
+                f"cat: shapes {shapes} must agree except along dim {axis}"
+            ) from error
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        ends = np.cumsum(ctx.lengths)[:-1].tolist()
+        return (None, *array_module(grad).split(grad, ends, ctx.axis))
+
+
+class Flip(Function):
+    """Axes in reverse; the gradient reversed again."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, axes: tuple[int, ...]) -> Array:
+        ctx.axes = axes
+        return array_module(x).flip(x, axes).copy()
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        return array_module(grad).flip(grad, ctx.axes), None
+
+
+class Roll(Function):
+    """Elements shifted around an axis; the gradient shifted back."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, shifts: Any, axes: Any) -> Array:
+        ctx.shifts, ctx.axes = shifts, axes
+        return array_module(x).roll(x, shifts, axes)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        back = tuple(-s for s in ctx.shifts) if isinstance(ctx.shifts, tuple) else -ctx.shifts
+        return array_module(grad).roll(grad, back, ctx.axes), None, None
+
+
+class Triangle(Function):
+    """The lower or upper triangle of the last two axes, 0 elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, diagonal: int, lower: bool) -> Array:
+        ctx.diagonal, ctx.lower = diagonal, lower
+        xp = array_module(x)
+        return (xp.tril if lower else xp.triu)(x, diagonal)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        xp = array_module(grad)
+        return (xp.tril if ctx.lower else xp.triu)(grad, ctx.diagonal), None, None
+
+
+def reshape(input: Tensor, *shape: Any) -> Tensor:
+    """Return the elements under another shape; one length may be -1.
+
+    The memory is shared where its layout allows, otherwise copied.
+
+    Raises
+    ------
+    ShapeError
+        The number of elements differs.
+    """
+    return Reshape.apply(input, _flat(shape))
+
+
+def view(input: Tensor, *shape: Any) -> Tensor:
+    """Return the elements under another shape (or the tensor with another dtype's name).
+
+    As :func:`reshape`: an activation that is channels-last in memory is copied where PyTorch would
+    refuse.
+    """
+    return reshape(input, *shape)
+
+
+def view_as(input: Tensor, other: Tensor) -> Tensor:
+    """Return the elements under the shape of `other`."""
+    return reshape(input, other.shape)
+
+
+def permute(input: Tensor, *dims: Any) -> Tensor:
+    """Return the tensor with its axes in the order `dims`."""
+    order = tuple(_axis("permute", d, input.ndim) for d in _flat(dims))
+    if sorted(order) != list(range(input.ndim)):
+        raise ArgumentError(f"permute: {dims} is not an order of {input.ndim} axes")
+    return Permute.apply(input, order)
+
+
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Return the tensor with two axes exchanged."""
+    order = list(range(input.ndim))
+    a, b = _axis("transpose", dim0, input.ndim), _axis("transpose", dim1, input.ndim)
+    if order:
+        order[a], order[b] = order[b], order[a]
+    return Permute.apply(input, tuple(order))
+
+
+def t(input: Tensor) -> Tensor:
+    """Return the transpose of a tensor of at most 2 axes."""
+    return transpose(input, 0, -1)
+
+
+def movedim(input: Tensor, source: int, destination: int) -> Tensor:
+    """Return the tensor with axis `source` moved to position `destination`."""
+    order = list(range(input.ndim))
+    order.insert(destination % input.ndim, order.pop(source % input.ndim))
+    return Permute.apply(input, tuple(order))
+
+
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """Return the tensor with the axes from `start_dim` to `end_dim` made one."""
+    a, b = _axis("flatten", start_dim, input.ndim), _axis("flatten", end_dim, input.ndim)
+    shape = tuple(input.array.shape)
+    middle = 1
+    for length in shape[a : b + 1]:
+        middle *= length
+    return Reshape.apply(input, (*shape[:a], middle, *shape[b + 1 :]))
+
+
+def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
+    """Return the tensor with axis `dim` split into axes of lengths `sizes`."""
+    axis = _axis("unflatten", dim, input.ndim)
+    shape = tuple(input.array.shape)
+    return Reshape.apply(input, (*shape[:axis], *sizes, *shape[axis + 1 :]))
+
+
+def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
+    """Return the tensor without its axes of length 1 (or without those of `dim` that have it)."""
+    shape = tuple(input.array.shape)
+    if dim is None:
+        axes = set(range(len(shape)))
+    else:
+        axes = {_axis("squeeze", d, input.ndim) for d in ((dim,) if isinstance(dim, int) else dim)}
+    kept = tuple(n for axis, n in enumerate(shape) if axis not in axes or n != 1)
+    return Reshape.apply(input, kept)
+
+
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """Return the tensor with a new axis of length 1 at position `dim`."""
+    axis = _axis("unsqueeze", dim, input.ndim + 1)
+    shape = tuple(input.array.shape)
+    return Reshape.apply(input, (*shape[:axis], 1, *shape[axis:]))
+
+
+def expand(input: Tensor, *sizes: Any) -> Tensor:
+    """Return the tensor with axes of length 1 repeated; -1 keeps a length. Nothing is copied."""
+    shape = _flat(sizes)
+    extra = len(shape) - input.ndim
+    full = tuple(
+        input.array.shape[i - extra] if n == -1 and i >= extra else n for i, n in enumerate(shape)
+    )
+    return input if full == input.array.shape else Expand.apply(input, full)
+
+
+def expand_as(input: Tensor, other: Tensor) -> Tensor:
+    """Return the tensor expanded to the shape of `other`."""
+    return expand(input, other.shape)
+
+
+def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return the tensor expanded to `shape`."""
+    return expand(input, tuple(shape))
+
+
+def repeat(input: Tensor, *sizes: Any) -> Tensor:
+    """Return the tensor repeated ``sizes[i]`` times along axis i."""
+    times = _flat(sizes)
+    shape = (1,) * (len(times) - input.ndim) + tuple(input.array.shape)
+    if len(shape) != len(times):
+        raise ArgumentError(f"repeat: {times} has fewer numbers than the tensor has axes")
+    paired = [n for length in shape for n in (1, length)]
+    spread = [n for count, length in zip(times, shape, strict=True) for n in (count, length)]
+    final = tuple(count * length for count, length in zip(times, shape, strict=True))
+    return reshape(expand(reshape(input, tuple(paired)), tuple(spread)), final)
+
+
+def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
+    """Return the tensor with each element along `dim` repeated `repeats` times in place."""
+    if dim is None:
+        input, dim = input.reshape(-1), 0
+    axis = _axis("repeat_interleave", dim, input.ndim)
+    shape = tuple(input.array.shape)
+    spread = expand(unsqueeze(input, axis + 1), *shape[: axis + 1], repeats, *shape[axis + 1 :])
+    return flatten(spread, axis, axis + 1)
+
+
+def clone(input: Tensor) -> Tensor:
+    """Return a copy, recorded on the tape."""
+    return Copy.apply(input, "K")
+
+
+def contiguous(input: Tensor) -> Tensor:
+    """Return a copy with its memory in the order of the axes."""
+    return Copy.apply(input, "C")
+
+
+def cast(input: Tensor, dtype: Any) -> Tensor:
+    """Return the tensor with dtype `dtype`; itself if it has it already."""
+    return input if input.dtype == dtype else Cast.apply(input, dtype)
+
+
+def move(input: Tensor, where: Device) -> Tensor:
+    """Return the tensor on device `where`; itself if it is there already."""
+    return input if input.device == where else Move.apply(input, where)
+
+
+def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join tensors along an existing axis.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        Of equal shapes except along `dim`.
+    dim : int
+        Default 0.
+
+    Raises
+    ------
+    ArgumentError
+        `tensors` is empty.
+    ShapeError
+        Their shapes do not agree.
+    """
+    if not tensors:
+        raise ArgumentError("cat: expected at least one tensor")
+    return Concatenate.apply(_axis("cat", dim, tensors[0].ndim), *tensors)
+
+
+concat = concatenate = cat
+
+
+def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
+    """Join tensors of one shape along a new axis at position `dim`."""
+    if not tensors:
+        raise ArgumentError("stack: expected at least one tensor")
+    shapes = {tuple(tensor.shape) for tensor in tensors}
+    if len(shapes) > 1:
+        raise ShapeError(f"stack: expected tensors of one shape, got {sorted(shapes)}")
+    return cat([unsqueeze(tensor, dim) for tensor in tensors], dim)
+
+
+def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """Cut the tensor along `dim` into pieces of `split_size` (the last may be shorter).
+
+    Parameters
+    ----------
+    input : Tensor
+    split_size : int or sequence of int
+        The length of every piece, or the length of each.
+    dim : int
+        Default 0.
+    """
+    axis = _axis("split", dim, input.ndim)
+    length = input.array.shape[axis]
+    if isinstance(split_size, int):
+        sizes = [min(split_size, length - a) for a in range(0, length, split_size)] or [0]
+    else:
+        sizes = list(split_size)
+        if sum(sizes) != length:
+            raise ArgumentError(f"split: pieces of {sizes} do not add up to {length}")
+    pieces, start = [], 0
+    for size in sizes:
+        pieces.append(input[(slice(None),) * axis + (slice(start, start + size),)])
+        start += size
+    return tuple(pieces)
+
+
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """Cut the tensor along `dim` into at most `chunks` pieces of equal length but the last."""
+    length = input.array.shape[_axis("chunk", dim, input.ndim)]
+    return split(input, max(-(-length // chunks), 1), dim)
+
+
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """Return the slices along `dim` as a tuple."""
+    axis = _axis("unbind", dim, input.ndim)
+    return tuple(input[(slice(None),) * axis + (i,)] for i in range(input.array.shape[axis]))
+
+
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """Return the tensor with the axes `dims` reversed."""
+    return Flip.apply(input, tuple(_axis("flip", d, input.ndim) for d in _flat(dims)))
+
+
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """Return the tensor with its elements shifted around the axes `dims`."""
+    return Roll.apply(input, shifts, dims)
+
+
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Return the lower triangle of the last two axes, 0 above `diagonal`."""
+    return Triangle.apply(input, diagonal, True)
+
+
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Return the upper triangle of the last two axes, 0 below `diagonal`."""
+    return Triangle.apply(input, diagonal, False)

@@ -1,0 +1,229 @@
+r"""Adam and AdamW: steps scaled by running moments of the gradient.
+
+In step t, with gradient g (Kingma and Ba, "Adam", ICLR 2015, algorithm 1)::
+
+    m ← β₁·m + (1 − β₁)·g
+    s ← β₂·s + (1 − β₂)·g²
+    w ← w − ε · m/(1 − β₁ᵗ) / (√(s/(1 − β₂ᵗ)) + δ)
+
+The divisions undo that m and s start at 0. AMSGrad (Reddi et al., ICLR 2018) divides by the largest
+s so far. Weight decay λ adds λ·w to g in Adam; AdamW (Loshchilov and Hutter, ICLR 2019) shrinks the
+weights beside the moments instead: w ← (1 − ε·λ)·w.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from ..device import Array
+from ..errors import ArgumentError
+from ..tensor import Tensor
+from .optimizer import Group, Optimizer, Update, _zeros_like, check_options
+
+
+class Adam(Optimizer):
+    """Adam.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (name, Tensor) pairs, or of dict
+    lr : float
+        Learning rate ε, at least 0. Default 1e-3.
+    betas : (float, float)
+        β₁ and β₂, in [0, 1). Default (0.9, 0.999).
+    eps : float
+        δ, at least 0. Default 1e-8.
+    weight_decay : float
+        λ, at least 0. Default 0.
+    amsgrad : bool
+        Divide by the largest second moment so far. Default False.
+    maximize : bool
+        Climb. Default False.
+    decoupled_weight_decay : bool
+        AdamW's decay. Default False.
+    foreach, capturable, fused : bool, optional
+        PyTorch's choice of an implementation: accepted, without effect.
+    differentiable : bool
+        Only False.
+
+    Raises
+    ------
+    ArgumentError
+        An option is out of its range.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> w = minidl.nn.Parameter(minidl.tensor([1.0]))
+    >>> optimizer = minidl.optim.Adam([w], lr=0.5)
+    >>> (100 * w).sum().backward()
+    >>> optimizer.step()  # the first step is lr, whatever the gradient's size
+    >>> w.tolist()
+    [0.5]
+    """
+
+    _state_arrays = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
+        where = type(self).__name__
+        check_options(where, lr=lr, eps=eps, weight_decay=weight_decay)
+        if len(betas) != 2 or not all(0.0 <= float(beta) < 1.0 for beta in betas):
+            raise ArgumentError(f"{where}: betas must be two numbers in [0, 1), got {betas}")
+        if differentiable:
+            raise ArgumentError(f"{where}: a differentiable step is not supported")
+        defaults = {
+            "lr": lr,
+            "betas": (float(betas[0]), float(betas[1])),
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "amsgrad": amsgrad,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+            "fused": fused,
+            "decoupled_weight_decay": decoupled_weight_decay,
+        }
+        super().__init__(params, defaults)
+
+    def _prepare(self, param: Tensor, group: Group) -> Update:
+        state = self.state[param]
+        keys = self._state_arrays if group["amsgrad"] else self._state_arrays[:2]
+        if "step" not in state:
+            state["step"] = Tensor(np.zeros((), np.float32))
+        for key in keys:
+            if state.get(key) is None:
+                state[key] = Tensor(_zeros_like(param.array))
+        state["step"].array[...] += 1
+        step = float(state["step"].array)
+        lr, (beta1, beta2) = float(group["lr"]), group["betas"]
+        numbers = (
+            beta1,
+            beta2,
+            float(group["eps"]),
+            lr / (1 - beta1**step),
+            (1 - beta2**step) ** 0.5,
+            float(group["weight_decay"]),
+            lr if group["decoupled_weight_decay"] else None,
+            group["maximize"],
+        )
+        assert param.grad is not None
+        return Update(
+            param.array, param.grad.array, tuple(state[key].array for key in keys), numbers
+        )
+
+    @staticmethod
+    def _update(
+        xp: ModuleType,
+        param: Array,
+        grad: Array,
+        state: tuple[Array, ...],
+        numbers: tuple[Any, ...],
+        scratch: Array,
+    ) -> None:
+        beta1, beta2, eps, step_size, root, decay, decoupled_lr, maximize = numbers
+        work, other = scratch
+        mean, square, *largest = state
+
+        if maximize:
+            grad = xp.negative(grad, out=work)
+        if decay and decoupled_lr is not None:
+            xp.multiply(param, 1 - decoupled_lr * decay, out=param)
+        elif decay:
+            xp.multiply(param, decay, out=other)
+            grad = xp.add(grad, other, out=work)
+
+        xp.subtract(grad, mean, out=other)  # m ← m + (1 − β₁)·(g − m)
+        xp.multiply(other, 1 - beta1, out=other)
+        xp.add(mean, other, out=mean)
+
+        xp.multiply(grad, grad, out=other)  # s ← β₂·s + (1 − β₂)·g²
+        xp.multiply(other, 1 - beta2, out=other)
+        xp.multiply(square, beta2, out=square)
+        xp.add(square, other, out=square)
+        if largest:
+            square = xp.maximum(largest[0], square, out=largest[0])
+
+        xp.sqrt(square, out=other)  # √s/√(1 − β₂ᵗ) + δ
+        xp.divide(other, root, out=other)
+        xp.add(other, eps, out=other)
+        xp.divide(mean, other, out=work)
+        xp.multiply(work, step_size, out=work)
+        xp.subtract(param, work, out=param)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (name, Tensor) pairs, or of dict
+    lr, betas, eps, amsgrad, maximize, foreach, capturable, differentiable, fused
+        As in :class:`Adam`.
+    weight_decay : float
+        λ: the weights shrink by ε·λ in every step. Default 1e-2.
+
+    Raises
+    ------
+    ArgumentError
+        An option is out of its range.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> w = minidl.nn.Parameter(minidl.tensor([1.0]))
+    >>> optimizer = minidl.optim.AdamW([w], lr=0.5, weight_decay=0.5)
+    >>> (0 * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.tolist()
+    [0.75]
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        super().__init__(
+            params,
+            lr,
+            betas,
+            eps,
+            weight_decay,
+            amsgrad,
+            foreach=foreach,
+            maximize=maximize,
+            capturable=capturable,
+            differentiable=differentiable,
+            fused=fused,
+            decoupled_weight_decay=True,
+        )

@@ -1,0 +1,192 @@
+r"""Stochastic gradient descent with momentum, in PyTorch's form and in the paper's.
+
+With gradient g, parameter w, rate ε, momentum m, weight decay λ, dampening d:
+
+PyTorch's form keeps a running gradient and applies the rate when it moves::
+
+    g ← g + λ·w
+    b ← m·b + (1 − d)·g        (b = g in the first step)
+    w ← w − ε·b                (Nesterov: w − ε·(g + m·b))
+
+The AlexNet paper (Krizhevsky, Sutskever, Hinton, NIPS 2012, section 5), like its program
+cuda-convnet and like Caffe, keeps a velocity that has the rate inside::
+
+    v ← m·v − λ·ε·w − ε·g
+    w ← w + v
+
+Then v = −ε·b as long as ε is constant: both walk the same path. They differ after the rate
+changes: the paper's velocity goes on with the old rate's speed and takes about 1/(1 − m) steps to
+forget it, PyTorch's brakes at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+from ..device import Array
+from ..errors import ArgumentError
+from ..tensor import Tensor
+from .optimizer import Group, Optimizer, Update, _zeros_like, check_options
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, of (name, Tensor) pairs, or of dict
+    lr : float
+        Learning rate, at least 0. Default 1e-3.
+    momentum : float
+        Share of the last step kept in the next, at least 0. Default 0.
+    dampening : float
+        Share of the gradient that does not enter the momentum. Default 0.
+    weight_decay : float
+        Factor of the L2 penalty's gradient, at least 0. Default 0.
+    nesterov : bool
+        Look ahead along the momentum. Needs momentum and no dampening. Default False.
+    maximize : bool
+        Climb. Default False.
+    rate_in_velocity : bool
+        The paper's update (see the module's first lines), without dampening or Nesterov.
+        Default False: PyTorch's.
+    foreach, fused : bool, optional
+        PyTorch's choice of an implementation: accepted, without effect.
+    differentiable : bool
+        Only False.
+
+    Raises
+    ------
+    ArgumentError
+        An option is out of its range, or two don't go together.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> w = minidl.nn.Parameter(minidl.tensor([1.0]))
+    >>> optimizer = minidl.optim.SGD([w], lr=0.25, momentum=0.5, rate_in_velocity=True)
+    >>> for _ in range(2):
+    ...     optimizer.zero_grad()
+    ...     (2 * w).sum().backward()
+    ...     optimizer.step()
+    >>> w.tolist()  # v = -0.5, then -0.75
+    [-0.25]
+    """
+
+    _state_arrays = ("momentum_buffer", "velocity")
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        differentiable: bool = False,
+        fused: bool | None = None,
+        rate_in_velocity: bool = False,
+    ) -> None:
+        check_options("SGD", lr=lr, momentum=momentum, weight_decay=weight_decay)
+        if nesterov and (momentum <= 0 or dampening != 0):
+            raise ArgumentError("SGD: nesterov needs a momentum above 0 and dampening 0")
+        if rate_in_velocity and (nesterov or dampening != 0):
+            raise ArgumentError("SGD: rate_in_velocity goes with neither nesterov nor dampening")
+        if differentiable:
+            raise ArgumentError("SGD: a differentiable step is not supported")
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "maximize": maximize,
+            "foreach": foreach,
+            "differentiable": differentiable,
+            "fused": fused,
+            "rate_in_velocity": rate_in_velocity,
+        }
+        super().__init__(params, defaults)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state; see :meth:`Optimizer.load_state_dict`.
+
+        A state of PyTorch's, which knows one form only, brings that form with it.
+        """
+        groups = [{"rate_in_velocity": False, **g} for g in state_dict.get("param_groups", [])]
+        super().load_state_dict({**state_dict, "param_groups": groups})
+
+    def _prepare(self, param: Tensor, group: Group) -> Update:
+        momentum = float(group["momentum"])
+        in_velocity = group["rate_in_velocity"]
+        arrays: tuple[Array, ...] = ()
+        first = False
+        if momentum:
+            state = self.state[param]
+            key = "velocity" if in_velocity else "momentum_buffer"
+            first = state.get(key) is None
+            if first:
+                state[key] = Tensor(_zeros_like(param.array))
+            arrays = (state[key].array,)
+        numbers = (
+            float(group["lr"]),
+            momentum,
+            float(group["dampening"]),
+            float(group["weight_decay"]),
+            group["nesterov"],
+            group["maximize"],
+            in_velocity,
+            first,
+        )
+        assert param.grad is not None
+        return Update(param.array, param.grad.array, arrays, numbers)
+
+    @staticmethod
+    def _update(
+        xp: ModuleType,
+        param: Array,
+        grad: Array,
+        state: tuple[Array, ...],
+        numbers: tuple[Any, ...],
+        scratch: Array,
+    ) -> None:
+        lr, momentum, dampening, decay, nesterov, maximize, in_velocity, first = numbers
+        work, other = scratch
+
+        if in_velocity and momentum:  # v ← m·v − λ·ε·w − ε·g;  w ← w + v
+            (velocity,) = state
+            xp.multiply(velocity, momentum, out=velocity)
+            if decay:
+                xp.multiply(param, decay * lr, out=work)
+                xp.subtract(velocity, work, out=velocity)
+            xp.multiply(grad, -lr if maximize else lr, out=work)
+            xp.subtract(velocity, work, out=velocity)
+            xp.add(param, velocity, out=param)
+            return
+
+        if decay:  # g ← ±g + λ·w
+            xp.multiply(param, decay, out=work)
+            (xp.subtract if maximize else xp.add)(work, grad, out=work)
+            grad = work
+        elif maximize:
+            grad = xp.negative(grad, out=work)
+        if momentum:  # b ← m·b + (1 − d)·g
+            (buffer,) = state
+            if first:
+                buffer[...] = grad
+            else:
+                xp.multiply(buffer, momentum, out=buffer)
+                more = xp.multiply(grad, 1 - dampening, out=other) if dampening else grad
+                xp.add(buffer, more, out=buffer)
+            if nesterov:
+                xp.multiply(buffer, momentum, out=other)
+                grad = xp.add(grad, other, out=work)
+            else:
+                grad = buffer
+        xp.multiply(grad, lr, out=work)
+        xp.subtract(param, work, out=param)

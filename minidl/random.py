@@ -1,0 +1,162 @@
+"""One seeded, counter-based generator: the same numbers on both devices and at any thread count.
+
+Every random number is a function of a seed and of what it is for, through the Philox4x64-10
+counter generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011):
+
+- :class:`Generator` counts its draws; draw number ``i`` of seed ``s`` has the key ``hash(s, i)``.
+  Its state is therefore two integers, and a saved state continues exactly.
+- :func:`stream` gives the numbers of a *purpose*, such as ``stream(seed, "augment", epoch, index)``:
+  the same whichever worker or thread asks.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import ArgumentError
+
+if TYPE_CHECKING:
+    from .tensor import Tensor
+
+
+def philox_key(seed: int, *purpose: int | str) -> np.ndarray:
+    """Return the 128-bit Philox key of a seed and a purpose.
+
+    Parameters
+    ----------
+    seed : int
+    *purpose : int or str
+        What the numbers are for: any number of words and integers.
+
+    Returns
+    -------
+    ndarray, shape (2,), uint64
+    """
+    import hashlib
+
+    text = repr((int(seed), *(p if isinstance(p, str) else int(p) for p in purpose)))
+    return np.frombuffer(hashlib.blake2b(text.encode(), digest_size=16).digest(), np.dtype("<u8"))
+
+
+def stream(seed: int, *purpose: int | str) -> np.random.Generator:
+    """Return a NumPy generator that is a pure function of `seed` and `purpose`.
+
+    Parameters
+    ----------
+    seed : int
+    *purpose : int or str
+        What the numbers are for: any number of words and integers.
+
+    Examples
+    --------
+    >>> from minidl.random import stream
+    >>> a = stream(1, "augment", 0, 17).random()
+    >>> b = stream(1, "augment", 0, 17).random()
+    >>> a == b, a == stream(1, "augment", 0, 18).random()
+    (True, False)
+    """
+    return np.random.Generator(np.random.Philox(key=philox_key(seed, *purpose)))
+
+
+class Generator:
+    """A source of random numbers whose state is a seed and a count of the draws so far.
+
+    Parameters
+    ----------
+    device : str, optional
+        Accepted for PyTorch's sake; the numbers do not depend on it.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> g = minidl.Generator().manual_seed(7)
+    >>> state = g.get_state()
+    >>> first = minidl.rand(3, generator=g)
+    >>> _ = g.set_state(state)
+    >>> bool((minidl.rand(3, generator=g) == first).all())
+    True
+    """
+
+    def __init__(self, device: object = "cpu") -> None:
+        self._seed = 0
+        self._draws = 0
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start again from `seed` (any integer of 64 bits) and return the generator."""
+        if not -(2**63) <= int(seed) < 2**64:
+            raise ArgumentError(f"seed: expected an integer of 64 bits, got {seed}")
+        self._seed, self._draws = int(seed) % 2**64, 0
+        return self
+
+    def seed(self) -> int:
+        """Start again from a seed that the operating system draws, and return that seed."""
+        self.manual_seed(int.from_bytes(os.urandom(8), "little"))
+        return self._seed
+
+    def initial_seed(self) -> int:
+        """Return the seed."""
+        return self._seed
+
+    def get_state(self) -> Tensor:
+        """Return the state: a uint8 tensor of 16 bytes, the seed and the count of draws."""
+        from .tensor import Tensor
+
+        return Tensor(np.array([self._seed, self._draws], "<u8").view(np.uint8).copy())
+
+    def set_state(self, state: Tensor) -> Generator:
+        """Continue from a state that :meth:`get_state` returned.
+
+        Raises
+        ------
+        ArgumentError
+            `state` is not a uint8 tensor of 16 bytes.
+        """
+        array = state.cpu().numpy()
+        if array.dtype != np.uint8 or array.shape != (16,):
+            raise ArgumentError(
+                f"state: expected a uint8 tensor of 16 bytes from get_state(), "
+                f"got {array.dtype} of shape {array.shape}"
+            )
+        seed, draws = np.ascontiguousarray(array).view("<u8")
+        self._seed, self._draws = int(seed), int(draws)
+        return self
+
+    def next_key(self) -> np.ndarray:
+        """Count one draw and return its Philox key, shape (2,) of uint64."""
+        self._draws += 1
+        return philox_key(self._seed, "draw", self._draws - 1)
+
+    def next_stream(self) -> np.random.Generator:
+        """Count one draw and return a NumPy generator of its numbers."""
+        return np.random.Generator(np.random.Philox(key=self.next_key()))
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the default generator: every tensor, mask, order and augmentation drawn from now on."""
+    return default_generator.manual_seed(seed)
+
+
+def seed() -> int:
+    """Seed the default generator from the operating system and return the seed."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """Return the default generator's seed."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """Return the default generator's state, for :func:`set_rng_state`."""
+    return default_generator.get_state()
+
+
+def set_rng_state(state: Tensor) -> None:
+    """Set the default generator's state to one that :func:`get_rng_state` returned."""
+    default_generator.set_state(state)

@@ -1,0 +1,21 @@
+"""Computer vision: data sets, transforms, models and metrics.
+
+Each part is imported when it is first used, and Pillow when a picture is first opened.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__all__ = ["datasets", "metrics", "models", "transforms"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,17 @@
+"""Networks for images: AlexNet in all its forms, and the small networks that go with it.
+
+- ``alexnet(variant)``: the paper's network, the program that gave its results, the versions of
+  Caffe, torchvision and TF-slim, the paper's control networks, and one for 32×32 images.
+- ``cuda_convnet(variant)``: the paper's CIFAR-10 networks.
+- ``lenet5()``: the older network that AlexNet is usually compared with.
+
+``print(summary(net))``, with ``minidl.nn.summary.summary``, shows any of them layer by layer.
+"""
+
+from __future__ import annotations
+
+from .alexnet import AlexNet, alexnet
+from .cuda_convnet import CudaConvnet, ScaledTanh, cuda_convnet
+from .lenet import LeNet, lenet5
+
+__all__ = ["AlexNet", "CudaConvnet", "LeNet", "ScaledTanh", "alexnet", "cuda_convnet", "lenet5"]

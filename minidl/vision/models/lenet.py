@@ -1,0 +1,57 @@
+"""LeNet-5 (LeCun et al., 1998) in its common teaching form, to compare AlexNet with.
+
+The original's pooling has a trainable scale and bias, its second convolution connects only some
+of the maps, and its output layer measures distances; none of that is kept here.
+"""
+
+from __future__ import annotations
+
+from ...nn.module import Sequential
+from ...nn.shape import Flatten
+from .rows import CLASSES, Plan, Row, RowNet, build, with_classes
+
+_LENET5 = (
+    Row("conv1", 6, 5, "conv relu avgpool"),
+    Row("conv2", 16, 5, "conv relu avgpool", padding=0),
+    Row("fc3", 120, layers="linear relu"),
+    Row("fc4", 84, layers="linear relu"),
+    Row("fc5", CLASSES, layers="linear"),
+)
+
+
+class LeNet(RowNet):
+    """The network that ``lenet5`` makes."""
+
+
+def lenet5(num_classes: int = 10, activation: str = "tanh") -> LeNet:
+    """Make a LeNet-5 for 28×28 images of one channel: 61,706 parameters, 416,520 MACs an image.
+
+    Parameters
+    ----------
+    num_classes : int, default 10
+    activation : {"tanh", "relu"}
+
+    Returns
+    -------
+    LeNet
+        With PyTorch's initial values, for normalized input.
+
+    Examples
+    --------
+    >>> from minidl.vision.models import lenet5
+    >>> sum(p.numel() for p in lenet5().parameters())
+    61706
+    """
+    plan = Plan(
+        with_classes(_LENET5, num_classes),
+        input_size=(1, 28, 28),
+        pool=(2, 2),
+        activation=activation,
+    )
+    stages = build(plan)
+    layers = {
+        "features": Sequential(stages.features),
+        "flatten": Flatten(),
+        "classifier": Sequential(stages.classifier),
+    }
+    return LeNet(layers, plan, "lenet5")

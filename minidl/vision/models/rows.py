@@ -1,0 +1,285 @@
+"""How the networks of this folder are written down, and how a table of rows becomes layers.
+
+A network is a list of rows, one for each layer with weights, in the order of the data flow::
+
+    Row("conv1", 96, 11, "conv relu norm pool", stride=4)
+    Row("fc6", 4096, layers="linear relu dropout")
+
+reads: 96 kernels of 11×11 with stride 4, then ReLU, response normalization and pooling; then a
+fully connected layer of 4096 units with ReLU and dropout. Each word is a method of ``_Builder``.
+The number of input channels is not written: it follows from the row above, so that a row can be
+taken out and the network still fits together.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ...errors import ArgumentError
+from ...nn.activation import ReLU, Tanh
+from ...nn.conv import Conv2d
+from ...nn.dropout import Dropout, PlainDropout
+from ...nn.linear import Linear
+from ...nn.local import LocallyConnected2d
+from ...nn.module import Module
+from ...nn.normalization import LocalResponseNorm, SpatialResponseNorm
+from ...nn.pooling import AvgPool2d, MaxPool2d
+from ...tensor import Tensor
+
+#: The layers that have weights: one for each row.
+_WEIGHTED = (Conv2d, Linear, LocallyConnected2d)
+
+#: Stands for the number of classes in the last row of a table.
+CLASSES = 0
+
+
+class Row(NamedTuple):
+    """A layer with weights, and the layers without weights around it.
+
+    Attributes
+    ----------
+    name : str
+        "conv1", "fc6", ...; the layers around it share its number: "relu1", "norm1", "drop6".
+    outputs : int
+        Output channels or units; ``CLASSES`` in the last row.
+    kernel : int
+        Height and width of a convolution's kernel.
+    layers : str
+        The layers in the order of the data flow, itself ("conv", "local" or "linear") included.
+    stride, padding, groups : int
+        Of the convolution. Padding None keeps the size at stride 1: (kernel - 1) / 2.
+    """
+
+    name: str
+    outputs: int
+    kernel: int = 1
+    layers: str = "conv relu"
+    stride: int = 1
+    padding: int | None = None
+    groups: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A table of rows and the settings that all its rows share: everything about one network.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+    input_size : tuple of int
+        Channels, height and width of one image; the height equals the width.
+    ceil_conv : bool
+        Round the output size of convolutions with a stride up, as the 2012 program did.
+    ceil_pool : bool
+        Round the output size of pooling up.
+    pool : tuple of int
+        Kernel size and stride of pooling.
+    norm, spatial : mapping
+        Arguments of LocalResponseNorm and of SpatialResponseNorm.
+    dropout : float
+        Probability of dropping a unit.
+    plain_dropout : bool
+        Multiply by 1 - p in evaluation (the paper) instead of by 1 / (1 - p) in training.
+    activation : "relu", "tanh" or callable without arguments that makes a module
+    without : frozenset of str
+        Names of rows ("conv4") or of single layers ("norm1") to leave out.
+    """
+
+    rows: tuple[Row, ...]
+    input_size: tuple[int, int, int]
+    ceil_conv: bool = False
+    ceil_pool: bool = False
+    pool: tuple[int, int] = (3, 2)
+    norm: Mapping[str, Any] = field(default_factory=dict)
+    spatial: Mapping[str, Any] = field(default_factory=dict)
+    dropout: float = 0.5
+    plain_dropout: bool = False
+    activation: str | Callable[[], Module] = "relu"
+    without: frozenset[str] = frozenset()
+
+
+class Stages(NamedTuple):
+    """The layers of a network by name: those before the first "fc" row, and the others."""
+
+    features: OrderedDict[str, Module]
+    classifier: OrderedDict[str, Module]
+
+
+def build(plan: Plan) -> Stages:
+    """Turn the rows of a plan into layers, named after their rows.
+
+    Raises
+    ------
+    ArgumentError
+        If ``without`` names a layer that the network does not have, or ``activation`` is unknown.
+    """
+    known = {name for row in plan.rows for name in (row.name, *_layer_names(row, plan).values())}
+    unknown = sorted(plan.without - known)
+    if unknown:
+        raise ArgumentError(f"without: there is no layer {unknown[0]!r} among {sorted(known)}")
+    builder = _Builder(plan)
+    stages = Stages(OrderedDict(), OrderedDict())
+    for row in plan.rows:
+        if row.name in plan.without:
+            continue
+        stage = stages.classifier if row.name.startswith("fc") else stages.features
+        for word, name in _layer_names(row, plan).items():
+            if name not in plan.without:
+                stage[name] = getattr(builder, word)(row)
+    return stages
+
+
+def _layer_names(row: Row, plan: Plan) -> dict[str, str]:
+    """Map the row's words to the layers' names: {"conv": "conv1", "relu": "relu1", ...}."""
+    number = row.name.lstrip("abcdefghijklmnopqrstuvwxyz")
+    activation = plan.activation if isinstance(plan.activation, str) else "act"
+    names = {
+        "conv": row.name,
+        "local": row.name,
+        "linear": row.name,
+        "relu": activation + number,
+        "avgpool": "pool" + number,
+        "dropout": "drop" + number,
+    }
+    return {word: names.get(word, word + number) for word in row.layers.split()}
+
+
+class _Builder:
+    """Goes down the rows, keeping track of the shape: one method for each word of a row."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.channels, self.size, _ = plan.input_size  # of what the next layer is given
+
+    def conv(self, row: Row) -> Module:
+        padding = (row.kernel - 1) // 2 if row.padding is None else row.padding
+        ceil_mode = self.plan.ceil_conv and row.stride > 1
+        layer = Conv2d(
+            self.channels,
+            row.outputs,
+            row.kernel,
+            stride=row.stride,
+            padding=padding,
+            groups=row.groups,
+            ceil_mode=ceil_mode,
+        )
+        self.channels = row.outputs
+        self._slide(row.kernel, row.stride, padding, ceil_mode)
+        return layer
+
+    def local(self, row: Row) -> Module:
+        size, padding = (self.size, self.size), (row.kernel - 1) // 2
+        layer = LocallyConnected2d(self.channels, row.outputs, size, row.kernel, padding=padding)
+        self.channels = row.outputs
+        return layer
+
+    def linear(self, row: Row) -> Module:
+        layer = Linear(self.channels * self.size**2, row.outputs)
+        self.channels, self.size = row.outputs, 1
+        return layer
+
+    def relu(self, row: Row) -> Module:
+        """The activation, which is ReLU unless the plan says otherwise."""
+        activation = self.plan.activation
+        if callable(activation):
+            return activation()
+        if activation == "tanh":
+            return Tanh()
+        if activation == "relu":
+            return ReLU(inplace=True)
+        raise ArgumentError(
+            "activation: expected 'relu', 'tanh' or a function that makes a module, "
+            f"got {activation!r}"
+        )
+
+    def norm(self, row: Row) -> Module:
+        return LocalResponseNorm(**self.plan.norm)
+
+    def spatial(self, row: Row) -> Module:
+        return SpatialResponseNorm(**self.plan.spatial)
+
+    def pool(self, row: Row) -> Module:
+        return self._pool(MaxPool2d)
+
+    def avgpool(self, row: Row) -> Module:
+        return self._pool(AvgPool2d)
+
+    def dropout(self, row: Row) -> Module:
+        return (PlainDropout if self.plan.plain_dropout else Dropout)(self.plan.dropout)
+
+    def _pool(self, layer: Callable[..., Module]) -> Module:
+        kernel, stride = self.plan.pool
+        self._slide(kernel, stride, 0, self.plan.ceil_pool)
+        return layer(kernel, stride, ceil_mode=self.plan.ceil_pool)
+
+    def _slide(self, kernel: int, stride: int, padding: int, ceil_mode: bool) -> None:
+        """Set the size to the number of windows along one axis."""
+        room = self.size + 2 * padding - kernel
+        self.size = (-(-room // stride) if ceil_mode else room // stride) + 1
+
+
+class RowNet(Module):
+    """A network built from rows: its child modules, called one after the other.
+
+    Parameters
+    ----------
+    stages : mapping of str to Module
+        The child modules.
+    plan : Plan
+        What they were built from.
+    variant : str
+        The plan's name.
+
+    Attributes
+    ----------
+    variant : str
+    input_size : tuple of int
+        Channels, height and width of one image.
+    input_scale : str
+        What the initial weights expect. "pixels": values 0 to 255 minus the training set's mean.
+        "normalized": values 0 to 1, minus each channel's mean, divided by its standard deviation.
+    """
+
+    def __init__(self, stages: Mapping[str, Module], plan: Plan, variant: str) -> None:
+        super().__init__()
+        for name, stage in stages.items():
+            self.add_module(name, stage)
+        self.variant = variant
+        self.input_size = plan.input_size
+        self.input_scale = "normalized"
+        self._row_names = tuple(row.name for row in plan.rows if row.name not in plan.without)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits, shape (N, classes), of images, shape (N, *input_size)."""
+        output = images
+        for stage in self._modules.values():
+            output = stage(output)  # type: ignore[misc]  # no stage is None
+        return output
+
+    def named_rows(self) -> dict[str, Module]:
+        """Return the layers with weights under the names of their rows, "conv1" to "fc8".
+
+        The names are the same in every variant, whatever the keys of its state dict are: use them
+        to freeze layers, or to give layers a learning rate of their own.
+
+        Examples
+        --------
+        >>> from minidl.vision.models import alexnet
+        >>> net = alexnet("cifar", num_classes=10)
+        >>> net.named_rows()["fc8"]
+        Linear(in_features=4096, out_features=10, bias=True)
+        """
+        weighted = (module for module in self.modules() if isinstance(module, _WEIGHTED))
+        return dict(zip(self._row_names, weighted, strict=True))
+
+
+def with_classes(rows: Iterable[Row], num_classes: int) -> tuple[Row, ...]:
+    """Write the number of classes into the last row of a table."""
+    if num_classes < 1:
+        raise ArgumentError(f"num_classes: expected 1 or more, got {num_classes}")
+    return tuple(
+        row._replace(outputs=num_classes) if row.outputs == CLASSES else row for row in rows
+    )

@@ -1,0 +1,119 @@
+"""What the transforms ask of a picture, whether it is Pillow's or a tensor.
+
+Pillow is imported where it is needed; a program that never imported it has no picture of its.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.device import array_module
+from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError
+from minidl.tensor import Tensor
+
+
+def is_pil(image: Any) -> bool:
+    """Whether a value is one of Pillow's images."""
+    module = sys.modules.get("PIL.Image")
+    return module is not None and isinstance(image, module.Image)
+
+
+def require_pil(image: Any, who: str) -> None:
+    """Raise unless the picture is Pillow's."""
+    if not is_pil(image):
+        raise DataError(f"{who}: expected a PIL image, got {type(image).__name__}")
+
+
+def require_float_tensor(image: Any, who: str) -> None:
+    """Raise unless the picture is a tensor of shape (..., C, H, W) of floating-point numbers."""
+    if not isinstance(image, Tensor):
+        raise DataError(
+            f"{who}: expected a tensor of shape (C, H, W), got {type(image).__name__}; "
+            "put ToTensor() or ToPixels() before it"
+        )
+    if image.ndim < 3:
+        raise ShapeError(f"{who}: expected shape (..., C, H, W), got {tuple(image.shape)}")
+    if image.dtype.kind != "f":
+        raise DTypeError(f"{who}: expected a floating-point tensor, got {image.dtype}")
+
+
+def size_of(image: Any, who: str) -> tuple[int, int]:
+    """Height and width."""
+    if is_pil(image):
+        width, height = image.size
+        return height, width
+    if isinstance(image, Tensor) and image.ndim >= 2:
+        return image.shape[-2], image.shape[-1]
+    shape = f" of shape {tuple(image.shape)}" if isinstance(image, Tensor) else ""
+    raise DataError(
+        f"{who}: expected a PIL image or a tensor of shape (..., H, W), "
+        f"got {type(image).__name__}{shape}"
+    )
+
+
+def crop(image: Any, top: int, left: int, height: int, width: int) -> Any:
+    """A part that lies inside the picture; of a tensor, a view."""
+    if is_pil(image):
+        return image.crop((left, top, left + width, top + height))
+    return Tensor(image.array[..., top : top + height, left : left + width])
+
+
+def hflip(image: Any) -> Any:
+    """The mirror image: left and right exchanged."""
+    if is_pil(image):
+        from PIL import Image
+
+        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    return Tensor(image.array[..., ::-1].copy(order="K"))
+
+
+def vflip(image: Any) -> Any:
+    """Top and bottom exchanged."""
+    if is_pil(image):
+        from PIL import Image
+
+        return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    return Tensor(image.array[..., ::-1, :].copy(order="K"))
+
+
+def pad(image: Any, ltrb: tuple[int, int, int, int], fill: Any = 0, mode: str = "constant") -> Any:
+    """The picture with a border: left, top, right, bottom pixels wide."""
+    left, top, right, bottom = ltrb
+    border = ((top, bottom), (left, right))
+    if is_pil(image):
+        from PIL import Image, ImageOps
+
+        if mode == "constant":
+            return ImageOps.expand(image, border=ltrb, fill=fill)
+        pixels = np.asarray(image)
+        widths = border + ((0, 0),) * (pixels.ndim - 2)
+        padded = Image.fromarray(np.pad(pixels, widths, mode))  # type: ignore[call-overload]
+        if image.mode == "P":
+            padded.putpalette(image.getpalette())
+        return padded
+    array, options = image.array, {"constant_values": fill} if mode == "constant" else {}
+    widths = ((0, 0),) * (array.ndim - 2) + border
+    return Tensor(array_module(array).pad(array, widths, mode, **options))
+
+
+def pair(size: Any, who: str) -> tuple[int, int]:
+    """(height, width) of an argument that is one number, a sequence of one, or one of two."""
+    numbers = (size,) if isinstance(size, int | np.integer) else tuple(size)
+    if len(numbers) not in (1, 2) or any(number < 1 for number in numbers):
+        raise ArgumentError(f"{who}: size must be a positive int or (height, width), got {size!r}")
+    return int(numbers[0]), int(numbers[-1])
+
+
+def border(padding: int | Sequence[int], who: str) -> tuple[int, int, int, int]:
+    """(left, top, right, bottom) of one number, (horizontal, vertical), or all four."""
+    numbers = (padding,) if isinstance(padding, int | np.integer) else tuple(padding)
+    if len(numbers) not in (1, 2, 4) or any(number < 0 for number in numbers):
+        raise ArgumentError(
+            f"{who}: padding must be an int, 2 or 4 ints that are not negative, got {padding!r}"
+        )
+    left, top, right, bottom = (numbers * (4 // len(numbers)))[:4]
+    return int(left), int(top), int(right), int(bottom)

@@ -1,0 +1,385 @@
+"""Transforms of colours: Normalize, SubtractMean, PCAJitter, Grayscale, ColorJitter.
+
+**PCAJitter.** Let λ_i and p_i be the eigenvalues and eigenvectors of the 3×3 covariance of the
+training pixels' R, G and B on the scale 0 to 1. One draw z ~ N(0, I) a picture shifts all its
+pixels by
+
+- ``mode="paper01"``: Σ_i p_i · (0.1 · z_i) · λ_i, the paper's formula [1]_ on pixels from 0 to 1,
+  as the programs after it use it: 5.5 grey levels of 255 for one sigma along p_1;
+- ``mode="original"``: Σ_i p_i · (0.1 · z_i) · √λ_i, then the picture is divided by 1.1 so that its
+  scale stays that of the test pictures: what the authors' own program [2]_ does, 10.8 grey levels.
+
+(The formula taken at its word on pixels from 0 to 255, with λ 255² times as large, would shift by
+1414.)
+
+References
+----------
+.. [1] A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional
+   neural networks", 2012, section 4.1.
+.. [2] A. Krizhevsky, cuda-convnet2, ``convdata.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.data import sample_stream
+from minidl.device import Array, array_module
+from minidl.errors import ArgumentError, ShapeError
+from minidl.tensor import Tensor
+from minidl.vision.transforms._image import require_float_tensor, require_pil
+
+__all__ = ["ColorJitter", "Grayscale", "Normalize", "PCAJitter", "SubtractMean"]
+
+# Of ImageNet's training pixels on the scale 0 to 1, as fb.resnet.torch published them.
+# Rows are R, G, B; column i belongs to eigenvalue i.
+IMAGENET_EIGENVALUES = (0.2175, 0.0188, 0.0045)
+IMAGENET_EIGENVECTORS = (
+    (-0.5675, 0.7192, 0.4009),
+    (-0.5808, -0.0045, -0.8140),
+    (-0.5836, -0.6948, 0.4203),
+)
+
+
+class Normalize:
+    """Subtracts a mean from each channel and divides by a standard deviation.
+
+    Parameters
+    ----------
+    mean, std : sequence of float, of length C or 1
+        On the scale of the picture: 0 to 1 after :class:`ToTensor`.
+    inplace : bool, default False
+        Change the tensor itself.
+
+    Raises
+    ------
+    ArgumentError
+        When a standard deviation is zero.
+    DataError, DTypeError, ShapeError
+        When the picture is not a tensor, not of floating-point numbers, or does not have
+        the channels of ``mean`` and ``std``.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import Normalize
+    >>> Normalize([0.5], [0.25])(minidl.tensor([[[0.0, 1.0]]])).tolist()
+    [[[-2.0, 2.0]]]
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float], inplace: bool = False) -> None:
+        self.mean = mean
+        self.std = std
+        self.inplace = inplace
+        self._mean = np.asarray(mean, np.float64).reshape(-1, 1, 1)
+        self._std = np.asarray(std, np.float64).reshape(-1, 1, 1)
+        if np.any(self._std == 0):
+            raise ArgumentError(f"Normalize: std must not be zero, got {std}")
+
+    def __call__(self, image: Tensor) -> Tensor:
+        require_float_tensor(image, "Normalize")
+        mean = _beside(self._mean, image.array, "Normalize: mean")
+        std = _beside(self._std, image.array, "Normalize: std")
+        if self.inplace:
+            return image.sub_(Tensor(mean)).div_(Tensor(std))
+        pixels = image.array - mean
+        pixels /= std
+        return Tensor(pixels)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(mean={self.mean}, std={self.std})"
+
+
+def _beside(values: Array, pixels: Array, who: str) -> Array:
+    """Numbers of shape (C, 1, 1) or (C, H, W), in the dtype, device and memory of the picture.
+
+    One number a channel is written out for a row of the picture, (C, 1, W): in channels-last memory
+    NumPy then works along W·C numbers at a time instead of C, which is six times as fast.
+    """
+    if values.shape[-3] not in (1, pixels.shape[-3]):
+        raise ShapeError(
+            f"{who} has {values.shape[-3]} channels, the picture of shape {tuple(pixels.shape)} "
+            f"has {pixels.shape[-3]}"
+        )
+    moved: Array = array_module(pixels).asarray(values.astype(pixels.dtype))
+    if moved.shape[1:] != (1, 1):
+        return moved
+    row: Array = array_module(pixels).empty_like(pixels[..., :1, :])
+    row[...] = moved
+    return row
+
+
+class SubtractMean:
+    """Subtracts the training set's mean, as the paper's network wants it: raw pixels, centred.
+
+    Parameters
+    ----------
+    mean : sequence of C floats, or array or Tensor of shape (C, H, W)
+        On the scale of the picture: 0 to 255 after :class:`ToPixels`. Of a mean picture
+        always the **central** part is taken, of the size of the picture that it is
+        subtracted from and wherever that was cropped, as in the original program; it
+        starts at ``(H - h) // 2``, ``(W - w) // 2``.
+
+    Raises
+    ------
+    ShapeError
+        When the mean is neither of the two, has other channels than the picture, or is smaller.
+    DataError, DTypeError
+        When the picture is not a tensor, or not of floating-point numbers.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import SubtractMean
+    >>> SubtractMean([100.0])(minidl.tensor([[[90.0, 255.0]]])).tolist()
+    [[[-10.0, 155.0]]]
+    """
+
+    def __init__(self, mean: Any) -> None:
+        values = np.asarray(mean, dtype=np.float32)
+        if values.ndim == 1:
+            values = values.reshape(-1, 1, 1)
+        if values.ndim != 3:
+            raise ShapeError(
+                "SubtractMean: mean must be one number a channel or a picture of shape (C, H, W), "
+                f"got shape {values.shape}"
+            )
+        # Channels-last in memory, as the pictures are that come from ToPixels.
+        self.mean = np.ascontiguousarray(values.transpose(1, 2, 0)).transpose(2, 0, 1)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        require_float_tensor(image, "SubtractMean")
+        mean = self.mean
+        if mean.shape[1:] != (1, 1):
+            (height, width), (h, w) = mean.shape[1:], image.shape[-2:]
+            if h > height or w > width:
+                raise ShapeError(
+                    f"SubtractMean: the mean picture of {height}x{width} is smaller than the "
+                    f"picture of {h}x{w}"
+                )
+            top, left = (height - h) // 2, (width - w) // 2
+            mean = mean[:, top : top + h, left : left + w]
+        pixels = image.array.copy(order="K")
+        pixels -= _beside(mean, pixels, "SubtractMean: mean")
+        return Tensor(pixels)
+
+    def __repr__(self) -> str:
+        channels, height, width = self.mean.shape
+        shown = (
+            self.mean.ravel().tolist() if height == width == 1 else f"{channels}x{height}x{width}"
+        )
+        return f"{type(self).__name__}(mean={shown})"
+
+
+class PCAJitter:
+    """AlexNet's colour jitter: a shift along the principal components of the training pixels.
+
+    One shift a picture and use of it; apply it in training only. See the top of this file for the
+    formulas and their strengths.
+
+    Parameters
+    ----------
+    mode : {"paper01", "original"}
+        The paper's formula on the scale 0 to 1, or what the original program did (which divides
+        the picture by 1.1 as well, and therefore comes after the mean's subtraction).
+    eigenvalues : sequence of 3 floats
+        Of the covariance of the training set's R, G, B on the scale 0 to 1. Default:
+        ImageNet's.
+    eigenvectors : sequence of shape (3, 3)
+        Rows R, G, B; column i belongs to eigenvalue i.
+    std : float, default 0.1
+        Strength: the standard deviation of the paper's random variables.
+    white : float, optional
+        The value of white in the pictures: 1 after :class:`ToTensor`, 255 after
+        :class:`ToPixels`. Default 1 for ``"paper01"`` and 255 for ``"original"``.
+
+    Raises
+    ------
+    ArgumentError
+        When the mode is unknown, an eigenvalue negative, or a shape wrong.
+    DataError, DTypeError, ShapeError
+        When the picture is not a tensor of three channels of floating-point numbers.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import PCAJitter
+    >>> shifted = PCAJitter()(minidl.zeros(3, 2, 2))
+    >>> bool((shifted[:, 0, 0] == shifted[:, 1, 1]).all())
+    True
+    """
+
+    def __init__(
+        self,
+        mode: str = "paper01",
+        eigenvalues: Sequence[float] = IMAGENET_EIGENVALUES,
+        eigenvectors: Sequence[Sequence[float]] = IMAGENET_EIGENVECTORS,
+        std: float = 0.1,
+        white: float | None = None,
+    ) -> None:
+        if mode not in ("paper01", "original"):
+            raise ArgumentError(f"PCAJitter: mode must be 'paper01' or 'original', got {mode!r}")
+        self.mode = mode
+        self.eigenvalues = np.asarray(eigenvalues, np.float64)
+        self.eigenvectors = np.asarray(eigenvectors, np.float64)
+        if self.eigenvalues.shape != (3,) or np.any(self.eigenvalues < 0):
+            raise ArgumentError(
+                f"PCAJitter: eigenvalues must be three numbers >= 0, got {eigenvalues}"
+            )
+        if self.eigenvectors.shape != (3, 3):
+            raise ArgumentError(
+                f"PCAJitter: eigenvectors must be 3x3, got shape {self.eigenvectors.shape}"
+            )
+        self.std = std
+        self.white = (1.0 if mode == "paper01" else 255.0) if white is None else white
+        weights = self.eigenvalues if mode == "paper01" else np.sqrt(self.eigenvalues)
+        self._mixing = self.eigenvectors * (weights * std * self.white)  # (channel, component)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        require_float_tensor(image, "PCAJitter")
+        if image.shape[-3] != 3:
+            raise ShapeError(f"PCAJitter: expected 3 channels, got shape {tuple(image.shape)}")
+        shift = self._mixing @ sample_stream().standard_normal(3)
+        pixels = image.array + _beside(shift.reshape(3, 1, 1), image.array, "PCAJitter")
+        if self.mode == "original":
+            pixels /= pixels.dtype.type(1.1)
+        return Tensor(pixels)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(mode={self.mode!r}, std={self.std}, white={self.white})"
+
+
+class Grayscale:
+    """Makes a PIL image grey: 0.299 R + 0.587 G + 0.114 B.
+
+    Parameters
+    ----------
+    num_output_channels : {1, 3}
+        A picture of one channel (mode L), or of three equal ones (mode RGB).
+
+    Raises
+    ------
+    ArgumentError
+        For another number of channels.
+    DataError
+        For anything else than a PIL image.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from minidl.vision.transforms import Grayscale
+    >>> Grayscale()(Image.new("RGB", (1, 1), (255, 0, 0))).getpixel((0, 0))
+    76
+    """
+
+    def __init__(self, num_output_channels: int = 1) -> None:
+        if num_output_channels not in (1, 3):
+            raise ArgumentError(
+                f"Grayscale: num_output_channels must be 1 or 3, got {num_output_channels}"
+            )
+        self.num_output_channels = num_output_channels
+
+    def __call__(self, image: Any) -> Any:
+        require_pil(image, "Grayscale")
+        grey = image.convert("L")
+        return grey if self.num_output_channels == 1 else grey.convert("RGB")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(num_output_channels={self.num_output_channels})"
+
+
+class ColorJitter:
+    """Changes brightness, contrast, saturation and hue of a PIL image at random, in random order.
+
+    Parameters
+    ----------
+    brightness, contrast, saturation : float or (float, float), default 0
+        The factor is uniform in [max(0, 1 - x), 1 + x], or in the range given.
+    hue : float or (float, float), default 0
+        The turn of the colour circle is uniform in [-x, x], or in the range given; 0.5 is
+        half of the circle and the most that is allowed.
+
+    Raises
+    ------
+    ArgumentError
+        When a range is not allowed.
+    DataError
+        For anything else than a PIL image.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from minidl.vision.transforms import ColorJitter
+    >>> twice = ColorJitter(brightness=(2, 2))
+    >>> twice(Image.new("RGB", (1, 1), (10, 20, 30))).getpixel((0, 0))
+    (20, 40, 60)
+    """
+
+    def __init__(
+        self,
+        brightness: float | Sequence[float] = 0,
+        contrast: float | Sequence[float] = 0,
+        saturation: float | Sequence[float] = 0,
+        hue: float | Sequence[float] = 0,
+    ) -> None:
+        self.brightness = _around("brightness", brightness, 1.0, 0.0, float("inf"))
+        self.contrast = _around("contrast", contrast, 1.0, 0.0, float("inf"))
+        self.saturation = _around("saturation", saturation, 1.0, 0.0, float("inf"))
+        self.hue = _around("hue", hue, 0.0, -0.5, 0.5)
+
+    def __call__(self, image: Any) -> Any:
+        require_pil(image, "ColorJitter")
+        from PIL import ImageEnhance
+
+        rng = sample_stream()
+        steps = (
+            (self.brightness, lambda img, by: ImageEnhance.Brightness(img).enhance(by)),
+            (self.contrast, lambda img, by: ImageEnhance.Contrast(img).enhance(by)),
+            (self.saturation, lambda img, by: ImageEnhance.Color(img).enhance(by)),
+            (self.hue, _turn_hue),
+        )
+        for which in rng.permutation(len(steps)):
+            limits, change = steps[which]
+            if limits is not None:
+                image = change(image, rng.uniform(*limits))
+        return image
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(brightness={self.brightness}, contrast={self.contrast}, "
+            f"saturation={self.saturation}, hue={self.hue})"
+        )
+
+
+def _around(
+    name: str, value: float | Sequence[float], center: float, lowest: float, highest: float
+) -> tuple[float, float] | None:
+    """The range that an argument of ColorJitter stands for; None for no change."""
+    if isinstance(value, int | float):
+        if value < 0:
+            raise ArgumentError(f"ColorJitter: {name} must not be negative, got {value}")
+        low, high = center - value, center + value
+        if name != "hue":
+            low = max(low, 0.0)
+    else:
+        low, high = value
+    if not lowest <= low <= high <= highest:
+        raise ArgumentError(
+            f"ColorJitter: {name} must lie between {lowest} and {highest}, got {value}"
+        )
+    return None if low == high == center else (float(low), float(high))
+
+
+def _turn_hue(image: Any, turn: float) -> Any:
+    from PIL import Image
+
+    if image.mode in ("1", "L", "I", "F"):
+        return image
+    hue, saturation, value = image.convert("HSV").split()
+    # Pillow's hue is a byte that goes round at 256.
+    turned = (np.asarray(hue).astype(np.int16) + int(turn * 255)) % 256
+    hue = Image.fromarray(turned.astype(np.uint8))
+    return Image.merge("HSV", (hue, saturation, value)).convert(image.mode)

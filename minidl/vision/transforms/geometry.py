@@ -1,0 +1,556 @@
+"""Resize, crops, flips and borders: torchvision's geometry, to the pixel.
+
+With a picture of height H and width W and a crop of h × w:
+
+- ``Resize(s)`` makes the shorter side s and the longer ``int(s · longer / shorter)`` (rounded
+  down);
+- ``CenterCrop`` starts at ``round((H - h) / 2)``, ``round((W - w) / 2)``, where Python
+  rounds halves to the even number;
+- ``RandomCrop`` starts at any of the (H - h + 1) · (W - w + 1) places with equal probability;
+- the five crops start at (0, 0), (0, W - w), (H - h, 0), (H - h, W - w) and the centre.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+from minidl.data import sample_stream
+from minidl.errors import ArgumentError, DataError
+from minidl.vision.transforms._image import (
+    border,
+    crop,
+    hflip,
+    pad,
+    pair,
+    require_pil,
+    size_of,
+    vflip,
+)
+
+__all__ = [
+    "CenterCrop",
+    "FiveCrop",
+    "InterpolationMode",
+    "Pad",
+    "RandomCrop",
+    "RandomHorizontalFlip",
+    "RandomResizedCrop",
+    "RandomVerticalFlip",
+    "Resize",
+    "TenCrop",
+]
+
+_PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
+
+
+class InterpolationMode(Enum):
+    """How :class:`Resize` and :class:`RandomResizedCrop` compute pixels; Pillow's filters.
+
+    When a picture shrinks, all but ``NEAREST`` average over the pixels that fall together.
+    """
+
+    NEAREST = "nearest"
+    BOX = "box"
+    BILINEAR = "bilinear"
+    HAMMING = "hamming"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+def _interpolation(mode: InterpolationMode | int, who: str) -> InterpolationMode:
+    """The mode; Pillow's own constants (``Image.BILINEAR``) are understood."""
+    if isinstance(mode, InterpolationMode):
+        return mode
+    from PIL import Image
+
+    try:
+        return InterpolationMode[Image.Resampling(mode).name]
+    except ValueError:
+        raise ArgumentError(
+            f"{who}: interpolation must be an InterpolationMode, got {mode!r}"
+        ) from None
+
+
+def _resize(image: Any, height: int, width: int, mode: InterpolationMode) -> Any:
+    from PIL import Image
+
+    return image.resize((width, height), Image.Resampling[mode.name])
+
+
+class Resize:
+    """Resizes a PIL image.
+
+    Parameters
+    ----------
+    size : int or (height, width)
+        An int is the length of the shorter side, and the sides keep their ratio: the
+        longer becomes ``int(size * longer / shorter)``. A pair is the size itself.
+    interpolation : InterpolationMode, default BILINEAR
+        Pillow's constants are accepted too.
+    max_size : int, optional
+        With an int ``size``: the longest that the longer side may become; the shorter one
+        then becomes shorter than ``size``.
+    antialias : bool, default True
+        Accepted for torchvision's sake: Pillow always averages when it makes a picture smaller.
+
+    Raises
+    ------
+    ArgumentError
+        When the sizes are not positive, or ``max_size`` does not fit ``size``.
+    DataError
+        For anything else than a PIL image.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from minidl.vision.transforms import Resize
+    >>> Resize(256)(Image.new("RGB", (500, 375))).size
+    (341, 256)
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        interpolation: InterpolationMode | int = InterpolationMode.BILINEAR,
+        max_size: int | None = None,
+        antialias: bool | None = True,
+    ) -> None:
+        height, width = pair(size, "Resize")
+        self._shorter = None if isinstance(size, Sequence) and len(size) == 2 else height
+        if max_size is not None and (self._shorter is None or max_size <= self._shorter):
+            raise ArgumentError(
+                f"Resize: max_size={max_size} needs a size of one int that is smaller, got {size!r}"
+            )
+        self.size = size
+        self.interpolation = _interpolation(interpolation, "Resize")
+        self.max_size = max_size
+        self._exact = (height, width)
+
+    def __call__(self, image: Any) -> Any:
+        require_pil(image, "Resize")
+        height, width = size_of(image, "Resize")
+        target = self._target(height, width)
+        return image if target == (height, width) else _resize(image, *target, self.interpolation)
+
+    def _target(self, height: int, width: int) -> tuple[int, int]:
+        if self._shorter is None:
+            return self._exact
+        shorter = self._shorter
+        longer = int(shorter * max(height, width) / min(height, width))
+        if self.max_size is not None and longer > self.max_size:
+            shorter, longer = int(self.max_size * shorter / longer), self.max_size
+        return (longer, shorter) if width <= height else (shorter, longer)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(size={self.size}, interpolation={self.interpolation.value}, "
+            f"max_size={self.max_size})"
+        )
+
+
+class CenterCrop:
+    """Cuts out the centre.
+
+    A picture that is smaller than the crop gets a black (zero) border first; of an odd number of
+    missing pixels, the bottom and the right get the one more.
+
+    Parameters
+    ----------
+    size : int or (height, width)
+        Of the crop.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import CenterCrop
+    >>> CenterCrop(2)(minidl.arange(16).reshape(1, 4, 4)).tolist()
+    [[[5, 6], [9, 10]]]
+    """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        self.size = pair(size, "CenterCrop")
+
+    def __call__(self, image: Any) -> Any:
+        height, width = size_of(image, "CenterCrop")
+        h, w = self.size
+        if h > height or w > width:
+            missing_h, missing_w = max(h - height, 0), max(w - width, 0)
+            ltrb = (missing_w // 2, missing_h // 2, (missing_w + 1) // 2, (missing_h + 1) // 2)
+            image = pad(image, ltrb)
+            height, width = size_of(image, "CenterCrop")
+        return crop(image, *_center(height, width, h, w), h, w)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(size={self.size})"
+
+
+def _center(height: int, width: int, h: int, w: int) -> tuple[int, int]:
+    return round((height - h) / 2), round((width - w) / 2)
+
+
+class Pad:
+    """Puts a border around a picture.
+
+    Parameters
+    ----------
+    padding : int or sequence
+        One width for all sides, (left and right, top and bottom), or (left, top, right, bottom).
+    fill : number or tuple, default 0
+        The border's value, with ``padding_mode="constant"``; a tuple names one for each channel
+        of a PIL image.
+    padding_mode : {"constant", "edge", "reflect", "symmetric"}
+        ``edge`` repeats the outermost pixel; ``reflect`` and ``symmetric`` mirror the picture,
+        without and with its outermost pixel.
+
+    Raises
+    ------
+    ArgumentError
+        For a negative width or another mode.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import Pad
+    >>> Pad((1, 0), padding_mode="edge")(minidl.tensor([[[1, 2]]])).tolist()
+    [[[1, 1, 2, 2]]]
+    """
+
+    def __init__(
+        self, padding: int | Sequence[int], fill: Any = 0, padding_mode: str = "constant"
+    ) -> None:
+        if padding_mode not in _PADDING_MODES:
+            raise ArgumentError(
+                f"Pad: padding_mode must be one of {', '.join(_PADDING_MODES)}, "
+                f"got {padding_mode!r}"
+            )
+        self._border = border(padding, "Pad")
+        self.padding = padding
+        self.fill = fill
+        self.padding_mode = padding_mode
+
+    def __call__(self, image: Any) -> Any:
+        size_of(image, "Pad")
+        return pad(image, self._border, self.fill, self.padding_mode)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(padding={self.padding}, fill={self.fill}, "
+            f"padding_mode={self.padding_mode})"
+        )
+
+
+class RandomCrop:
+    """Cuts out a part at a random place.
+
+    Parameters
+    ----------
+    size : int or (height, width)
+        Of the crop.
+    padding : int or sequence, optional
+        A border that the picture gets first; see :class:`Pad`.
+    pad_if_needed : bool, default False
+        Give a picture that is too small (after ``padding``) a border of what is missing, on both
+        sides.
+    fill, padding_mode
+        See :class:`Pad`.
+
+    Raises
+    ------
+    ArgumentError
+        From the constructor, see :class:`Pad`.
+    DataError
+        When the picture is smaller than the crop.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import RandomCrop
+    >>> tuple(RandomCrop(224)(minidl.zeros(3, 256, 256)).shape)
+    (3, 224, 224)
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        padding: int | Sequence[int] | None = None,
+        pad_if_needed: bool = False,
+        fill: Any = 0,
+        padding_mode: str = "constant",
+    ) -> None:
+        self.size = pair(size, "RandomCrop")
+        self.padding = padding
+        self.pad_if_needed = pad_if_needed
+        self.fill = fill
+        self.padding_mode = padding_mode
+        self._pad = Pad(0 if padding is None else padding, fill, padding_mode)
+
+    @staticmethod
+    def get_params(img: Any, output_size: tuple[int, int]) -> tuple[int, int, int, int]:
+        """Choose a place at random: top, left, height and width of the crop."""
+        height, width = size_of(img, "RandomCrop")
+        h, w = output_size
+        if h > height or w > width:
+            raise DataError(
+                f"RandomCrop: a crop of {h}x{w} does not fit into a picture of {height}x{width}; "
+                "resize it first, or pass pad_if_needed=True"
+            )
+        if (h, w) == (height, width):
+            return 0, 0, h, w
+        rng = sample_stream()
+        return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+
+    def __call__(self, image: Any) -> Any:
+        if self.padding is not None:
+            image = self._pad(image)
+        if self.pad_if_needed:
+            height, width = size_of(image, "RandomCrop")
+            missing_h, missing_w = max(self.size[0] - height, 0), max(self.size[1] - width, 0)
+            if missing_h or missing_w:
+                image = Pad((missing_w, missing_h), self.fill, self.padding_mode)(image)
+        return crop(image, *self.get_params(image, self.size))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(size={self.size}, padding={self.padding})"
+
+
+class RandomHorizontalFlip:
+    """Mirrors left and right with a given probability.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        The probability, 0 to 1.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import RandomHorizontalFlip
+    >>> RandomHorizontalFlip(p=1)(minidl.tensor([[[1, 2, 3]]])).tolist()
+    [[[3, 2, 1]]]
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = _probability(p, type(self).__name__)
+
+    def __call__(self, image: Any) -> Any:
+        size_of(image, "RandomHorizontalFlip")
+        return hflip(image) if sample_stream().random() < self.p else image
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(p={self.p})"
+
+
+class RandomVerticalFlip:
+    """Exchanges top and bottom with a given probability.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        The probability, 0 to 1.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import RandomVerticalFlip
+    >>> RandomVerticalFlip(p=1)(minidl.tensor([[[1], [2]]])).tolist()
+    [[[2], [1]]]
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = _probability(p, type(self).__name__)
+
+    def __call__(self, image: Any) -> Any:
+        size_of(image, "RandomVerticalFlip")
+        return vflip(image) if sample_stream().random() < self.p else image
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(p={self.p})"
+
+
+def _probability(p: float, who: str) -> float:
+    if not 0 <= p <= 1:
+        raise ArgumentError(f"{who}: p must be between 0 and 1, got {p}")
+    return p
+
+
+class RandomResizedCrop:
+    """Cuts a part of random area and aspect ratio out of a PIL image and resizes it.
+
+    Ten times at most an area and a ratio (uniform in its logarithm) are drawn, until the
+    part fits into the picture; then the largest central part whose ratio is allowed is taken.
+
+    Parameters
+    ----------
+    size : int or (height, width)
+        Of the result.
+    scale : (float, float), default (0.08, 1.0)
+        Smallest and largest part of the picture's area.
+    ratio : (float, float), default (3/4, 4/3)
+        Smallest and largest width / height.
+    interpolation : InterpolationMode, default BILINEAR
+        Pillow's constants are accepted too.
+    antialias : bool, default True
+        Accepted for torchvision's sake, see :class:`Resize`.
+
+    Raises
+    ------
+    ArgumentError
+        When a range is empty or not positive.
+    DataError
+        For anything else than a PIL image.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from minidl.vision.transforms import RandomResizedCrop
+    >>> RandomResizedCrop(224)(Image.new("RGB", (500, 375))).size
+    (224, 224)
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        scale: Sequence[float] = (0.08, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        interpolation: InterpolationMode | int = InterpolationMode.BILINEAR,
+        antialias: bool | None = True,
+    ) -> None:
+        for name, limits in (("scale", scale), ("ratio", ratio)):
+            if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
+                raise ArgumentError(
+                    f"RandomResizedCrop: {name} must be two positive numbers in order, got {limits}"
+                )
+        self.size = pair(size, "RandomResizedCrop")
+        self.scale = scale
+        self.ratio = ratio
+        self.interpolation = _interpolation(interpolation, "RandomResizedCrop")
+
+    @staticmethod
+    def get_params(
+        img: Any, scale: Sequence[float], ratio: Sequence[float]
+    ) -> tuple[int, int, int, int]:
+        """Choose a part at random: its top, left, height and width."""
+        height, width = size_of(img, "RandomResizedCrop")
+        rng = sample_stream()
+        for _ in range(10):
+            area = height * width * rng.uniform(scale[0], scale[1])
+            aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+            w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if 0 < w <= width and 0 < h <= height:
+                return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+        w, h = width, height
+        if width / height < min(ratio):
+            h = round(width / min(ratio))
+        elif width / height > max(ratio):
+            w = round(height * max(ratio))
+        return (height - h) // 2, (width - w) // 2, h, w
+
+    def __call__(self, image: Any) -> Any:
+        require_pil(image, "RandomResizedCrop")
+        part = crop(image, *self.get_params(image, self.scale, self.ratio))
+        return _resize(part, *self.size, self.interpolation)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(size={self.size}, scale={tuple(self.scale)}, "
+            f"ratio={tuple(round(r, 4) for r in self.ratio)}, "
+            f"interpolation={self.interpolation.value})"
+        )
+
+
+class FiveCrop:
+    """The four corners and the centre of a picture.
+
+    Parameters
+    ----------
+    size : int or (height, width)
+        Of each crop.
+
+    Returns
+    -------
+    tuple of 5 pictures
+        Top left, top right, bottom left, bottom right, centre.
+
+    Raises
+    ------
+    DataError
+        When the picture is smaller than the crop.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import FiveCrop
+    >>> [c.item() for c in FiveCrop(1)(minidl.arange(9).reshape(1, 3, 3))]
+    [0, 2, 6, 8, 4]
+    """
+
+    def __init__(self, size: int | Sequence[int]) -> None:
+        self.size = pair(size, "FiveCrop")
+
+    def __call__(self, image: Any) -> tuple[Any, ...]:
+        return _five_crops(image, self.size, "FiveCrop")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(size={self.size})"
+
+
+def _five_crops(image: Any, size: tuple[int, int], who: str) -> tuple[Any, ...]:
+    height, width = size_of(image, who)
+    h, w = size
+    bottom, right = height - h, width - w
+    if bottom < 0 or right < 0:
+        raise DataError(f"{who}: a crop of {h}x{w} does not fit into a picture of {height}x{width}")
+    starts = [(0, 0), (0, right), (bottom, 0), (bottom, right), _center(height, width, h, w)]
+    return tuple(crop(image, top, left, h, w) for top, left in starts)
+
+
+class TenCrop:
+    """The four corners and the centre, and the same five of the mirror image.
+
+    Parameters
+    ----------
+    size : int or (height, width)
+        Of each crop.
+    vertical_flip : bool, default False
+        Mirror top and bottom instead of left and right.
+
+    Returns
+    -------
+    tuple of 10 pictures
+        :class:`FiveCrop` of the picture, then :class:`FiveCrop` of its mirror image.
+
+    Raises
+    ------
+    DataError
+        When the picture is smaller than the crop.
+
+    Notes
+    -----
+    The paper's test averages the network's answers over these ten views. The order is
+    torchvision's. For 224 of 256 the original program's offsets (row, column) were (0, 0), (0, 32),
+    (16, 16), (32, 0), (32, 32), each crop then mirrored. They are the crops 0, 1, 4, 2, 3 here, and
+    their mirror images 6, 5, 9, 8, 7: the left corners of the mirrored picture are the mirrored
+    right corners. The average does not depend on the order.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import TenCrop
+    >>> [c.item() for c in TenCrop(1)(minidl.arange(9).reshape(1, 3, 3))]
+    [0, 2, 6, 8, 4, 2, 0, 8, 6, 4]
+    """
+
+    def __init__(self, size: int | Sequence[int], vertical_flip: bool = False) -> None:
+        self.size = pair(size, "TenCrop")
+        self.vertical_flip = vertical_flip
+
+    def __call__(self, image: Any) -> tuple[Any, ...]:
+        views = _five_crops(image, self.size, "TenCrop")
+        mirrored = vflip(image) if self.vertical_flip else hflip(image)
+        return views + _five_crops(mirrored, self.size, "TenCrop")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(size={self.size}, vertical_flip={self.vertical_flip})"

@@ -1,0 +1,87 @@
+"""Data sets: indexing, combining and splitting."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+import minidl
+from minidl.data import ConcatDataset, Dataset, Subset, TensorDataset, random_split
+from minidl.errors import ArgumentError, ShapeError
+
+
+class Numbers(Dataset):
+    def __init__(self, start: int, count: int) -> None:
+        self.start, self.count = start, count
+
+    def __getitem__(self, index: int) -> int:
+        return self.start + range(self.count)[index]
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def test_the_base_says_what_to_override() -> None:
+    with pytest.raises(NotImplementedError, match="Dataset must define __getitem__"):
+        Dataset()[0]
+
+
+def test_tensor_dataset(device: str) -> None:
+    images = minidl.tensor([[1.0, 2.0], [3.0, 4.0]]).to(device)
+    dataset = TensorDataset(images, minidl.tensor([7, 8]).to(device))
+    image, label = dataset[1]
+    assert (image.tolist(), label.item(), len(dataset)) == ([3.0, 4.0], 8, 2)
+
+
+def test_tensor_dataset_refuses_different_lengths() -> None:
+    with pytest.raises(ShapeError, match=r"axis 0.*\(2,\), \(3,\)"):
+        TensorDataset(minidl.zeros(2), minidl.zeros(3))
+    with pytest.raises(ShapeError):
+        TensorDataset(minidl.tensor(1.0))
+    with pytest.raises(ArgumentError):
+        TensorDataset()
+
+
+def test_concat_finds_the_part() -> None:
+    both = Numbers(0, 2) + Numbers(10, 0) + Numbers(20, 3)
+    assert [both[i] for i in range(5)] == [0, 1, 20, 21, 22]
+    assert (both[-1], both[-5], len(both)) == (22, 0, 5)
+    for outside in (5, -6):
+        with pytest.raises(IndexError, match="outside"):
+            both[outside]
+    with pytest.raises(ArgumentError):
+        ConcatDataset([])
+
+
+def test_copies_reach_the_inner_data_sets_but_not_the_data() -> None:
+    inner, shared = Numbers(0, 3), [1, 2, 3]
+    whole = Subset(ConcatDataset([inner, shared]), [0, 3])
+    clone = copy.copy(whole)
+    clone.dataset.datasets[0].start = 100
+    assert (clone[0], whole[0], inner.start) == (100, 0, 0)
+    assert clone.dataset.datasets[1] is shared
+    assert clone.indices is whole.indices
+
+
+def test_split_by_numbers_and_by_fractions() -> None:
+    for lengths, sizes in (([7, 3], [7, 3]), ([0.5, 0.5], [5, 5]), ([1 / 3] * 3, [4, 3, 3])):
+        parts = random_split(range(10), lengths)
+        assert [len(part) for part in parts] == sizes
+        assert sorted(x for part in parts for x in part) == list(range(10))  # type: ignore[attr-defined]
+
+
+def test_split_is_random_but_repeatable() -> None:
+    def split(seed: int) -> list[int]:
+        part, _ = random_split(range(100), [50, 50], minidl.Generator().manual_seed(seed))
+        return list(part.indices)
+
+    assert split(1) == split(1)
+    assert split(1) != split(2)
+    assert split(1) != list(range(50))
+
+
+@pytest.mark.parametrize("lengths", [[5, 4], [0.5, 0.6], [12, -2], [2.5, 7.5]])
+def test_split_refuses_lengths_that_do_not_add_up(lengths: list[float]) -> None:
+    with pytest.raises(ArgumentError, match="lengths"):
+        random_split(range(10), lengths)

@@ -1,0 +1,111 @@
+"""What many tests need: arrays in awkward memory layouts, and tolerances that follow from eps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+
+import minidl
+
+Array: TypeAlias = np.ndarray[Any, Any]
+
+DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
+
+
+def values(shape: tuple[int, ...], seed: int, dtype: Any = np.float64) -> Array:
+    """Random numbers in [-1, 1), never so close to 0 that ReLU's kink is within a check's step."""
+    rng = np.random.default_rng(seed)
+    signs = rng.integers(0, 2, size=shape) * 2.0 - 1.0
+    return np.asarray(signs * rng.uniform(0.01, 1.0, size=shape), dtype=dtype)
+
+
+def distinct(shape: tuple[int, ...], seed: int, dtype: Any = np.float64) -> Array:
+    """All different, by far more than a gradient check's step: no ties for a maximum."""
+    count = int(np.prod(shape))
+    return (np.random.default_rng(seed).permutation(count).reshape(shape) * 0.25 - 3).astype(dtype)
+
+
+# ---- memory layouts ----
+
+
+def _contiguous(a: Array) -> Array:
+    return np.ascontiguousarray(a)
+
+
+def _channels_last(a: Array) -> Array:
+    if a.ndim < 2:
+        return np.ascontiguousarray(a)
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(a, 1, -1)), -1, 1)
+
+
+def _transposed(a: Array) -> Array:
+    return np.ascontiguousarray(a.T).T
+
+
+def _sliced(a: Array) -> Array:
+    """Every second element of an array that has NaN in between, so that a wrong stride shows."""
+    wide = np.full([2 * length + 1 for length in a.shape], np.nan, dtype=a.dtype)
+    view = wide[tuple(slice(1, None, 2) for _ in a.shape)]
+    view[...] = a
+    return view
+
+
+def _negative_strides(a: Array) -> Array:
+    flip = tuple(slice(None, None, -1) for _ in a.shape)
+    return np.ascontiguousarray(a[flip])[flip]
+
+
+def _expanded(a: Array) -> Array:
+    """The first image repeated over the batch with stride 0; the values are not those of `a`."""
+    if a.shape[0] == 0:
+        return a
+    strides = (0, *a.strides[1:])
+    return np.lib.stride_tricks.as_strided(a, a.shape, strides)
+
+
+#: Name -> function from an array to one with that layout (and, but for "expanded", its values).
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "contiguous": _contiguous,
+    "channels_last": _channels_last,
+    "transposed": _transposed,
+    "sliced": _sliced,
+    "negative_strides": _negative_strides,
+    "expanded": _expanded,
+}
+
+
+# ---- tensors ----
+
+
+def leaf(array: Array, device: str = "cpu", requires_grad: bool = True) -> minidl.Tensor:
+    """A Tensor over `array` itself, with its strides, where the device allows it."""
+    tensor = minidl.from_numpy(array).to(device)
+    return tensor.requires_grad_(requires_grad)
+
+
+def host(tensor: Any) -> Array:
+    """The values of a Tensor (or of the gradient that it must have) as a NumPy array."""
+    assert tensor is not None, "expected a Tensor, got None (no gradient?)"
+    return np.asarray(tensor.detach().cpu().numpy())
+
+
+# ---- comparing ----
+
+
+def assert_close(actual: Any, expected: Any, terms: int = 1, scale: float = 1.0) -> None:
+    """Compare with a float64 reference.
+
+    A sum of n products of numbers up to `scale` is off by n rounding errors at most for each of
+    its terms, hence ``2·eps·n·max(scale, |expected|)``; `terms` is n.  eps is that of the dtype of
+    `actual`, never below float32's unless `actual` is float64.
+    """
+    actual = host(actual) if isinstance(actual, minidl.Tensor) else np.asarray(actual)
+    expected = np.asarray(expected)
+    assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
+    eps = float(np.finfo(actual.dtype).eps)
+    largest = float(np.abs(expected[np.isfinite(expected)]).max(initial=scale))
+    np.testing.assert_allclose(
+        actual, expected, rtol=4 * eps, atol=2 * eps * (terms + 2) * largest
+    )

@@ -1,0 +1,453 @@
+"""Break the code on purpose, one bug at a time, and see that the tests notice.
+
+``python tests/mutations.py`` copies the package into a temporary folder, plants one of the bugs
+listed below, and runs the tests that are meant to catch it; they must go red.  A test that nothing
+can turn red proves nothing.
+
+    python tests/mutations.py              # all of them, after a green run without any bug
+    python tests/mutations.py lrn pool     # those whose name contains one of the words
+    python tests/mutations.py --list
+
+Each bug is one replacement of text that must occur exactly once, so that the list can't rot:
+``tests/test_mutations.py`` checks that in every run of the suite.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+COPIED = ("minidl", "tests", "examples", "setup.cfg", "pyproject.toml")
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A planted bug: in `file`, `old` becomes `new`, and `tests` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+MUTATIONS: list[Mutation] = [
+    # ---- convolution ----
+    Mutation(
+        "conv: the bias gradient is not summed over the batch",
+        "minidl/nn/conv.py",
+        "    return sums.sum(axis=0)",
+        "    return sums[0]",
+        ("tests/nn/test_conv.py::test_batches_that_do_not_divide_into_lanes",),
+    ),
+    Mutation(
+        "conv: the bias is added to the first run of each lane only",
+        "minidl/nn/conv.py",
+        "            if bias is not None:\n                out += bias",
+        "            if bias is not None and run == images:\n                out += bias",
+        ("tests/nn/test_conv.py::test_lanes_of_several_runs",),
+    ),
+    Mutation(
+        "conv: groups swapped",
+        "minidl/nn/conv.py",
+        "        own = slice(group * depth, (group + 1) * depth)",
+        "        own = slice((groups - 1 - group) * depth, (groups - group) * depth)",
+        ("tests/nn/test_conv.py::test_groups_are_convolutions_of_split_channels",),
+    ),
+    Mutation(
+        "conv: the kernel is not turned in the input's gradient",
+        "minidl/nn/conv.py",
+        "[..., ::-1, ::-1]",
+        "",
+        ("tests/nn/test_conv.py::test_against_loops",),
+    ),
+    Mutation(
+        "conv: the buffer's border keeps old numbers",
+        "minidl/nn/conv.py",
+        "    padded[:, :, : rows.start] = 0",
+        "    padded[:, :, : rows.start] *= 1",
+        ("tests/nn/test_conv.py::test_the_padding_is_zero_whatever_was_computed_before",),
+    ),
+    Mutation(
+        "conv: lanes after the first are left out of the weight's gradient",
+        "minidl/nn/conv.py",
+        "for other in sums[1:]:",
+        "for other in sums[2:]:",
+        ("tests/nn/test_conv.py::test_batches_that_do_not_divide_into_lanes",),
+    ),
+    Mutation(
+        "conv: a lane's later runs overwrite the first",
+        "minidl/nn/conv.py",
+        "                    total[group] += part",
+        "                    total[group] = part",
+        ("tests/nn/test_conv.py::test_lanes_of_several_runs",),
+    ),
+    Mutation(
+        "conv: same padding puts the odd pixel in front",
+        "minidl/nn/conv.py",
+        "before = (total[0] // 2, total[1] // 2)",
+        "before = ((total[0] + 1) // 2, (total[1] + 1) // 2)",
+        ("tests/nn/test_conv.py::test_against_loops",),
+    ),
+    Mutation(
+        "conv: ceil_mode pads one pixel too few",
+        "minidl/nn/conv.py",
+        "-(n + 2 * p - d * (k - 1) - 1) % s",
+        "max(-(n + 2 * p - d * (k - 1) - 1) % s - 1, 0)",
+        ("tests/nn/test_conv.py::test_three_ways_to_55",),
+    ),
+    Mutation(
+        "im2col: windows at the wrong dilation",
+        "minidl/nn/im2col.py",
+        "slice(kw * dw, kw * dw",
+        "slice(kw * dh, kw * dh",
+        ("tests/nn/test_im2col.py::test_any_unfold_and_fold",),
+    ),
+    Mutation(
+        "col2im: overwrites instead of adding",
+        "minidl/nn/im2col.py",
+        "padded[:, :, rows, cols] += columns[:, :, kh, kw]",
+        "padded[:, :, rows, cols] = columns[:, :, kh, kw]",
+        ("tests/nn/test_im2col.py::test_overlapping_windows_add",),
+    ),
+    # ---- pooling ----
+    Mutation(
+        "pool: padding is 0",
+        "minidl/nn/pooling.py",
+        "        span = _span(x[images], geometry, -math.inf)\n        # separable",
+        "        span = _span(x[images], geometry, 0)\n        # separable",
+        ("tests/nn/test_pooling.py::test_padding_is_minus_infinity",),
+    ),
+    Mutation(
+        "pool: overlapping windows overwrite each other's gradient",
+        "minidl/nn/pooling.py",
+        "            np.add(dspan[entry], part, out=dspan[entry])",
+        "            np.copyto(dspan[entry], part, where=hit)",
+        ("tests/nn/test_pooling.py::test_overlapping_windows_add_their_gradients",),
+    ),
+    Mutation(
+        "pool: a tie goes to every maximum",
+        "minidl/nn/pooling.py",
+        "            np.logical_and(hit, waiting, out=hit)",
+        "            np.logical_and(hit, True, out=hit)",
+        ("tests/nn/test_pooling.py::test_ties_go_to_exactly_one_position_the_first",),
+    ),
+    Mutation(
+        "pool: a tie goes to the last maximum",
+        "minidl/nn/pooling.py",
+        "        for entry in _entries(geometry):\n            np.equal",
+        "        for entry in reversed(_entries(geometry)):\n            np.equal",
+        ("tests/nn/test_pooling.py::test_ties_go_to_exactly_one_position_the_first",),
+    ),
+    Mutation(
+        "pool: the window is one row short",
+        "minidl/nn/pooling.py",
+        "        for kh in range(kernel_h):\n            rows, _",
+        "        for kh in range(max(kernel_h - 1, 1)):\n            rows, _",
+        ("tests/nn/test_pooling.py::test_the_papers_max_pool_in_every_layout",),
+    ),
+    Mutation(
+        "pool: ceil_mode keeps a window that begins in the padding",
+        "minidl/nn/pooling.py",
+        "if missing and (room + missing) // s * s >= n + p:",
+        "if missing and (room + missing) // s * s > n + p:",
+        (
+            "tests/nn/test_pooling.py::"
+            "test_ceil_mode_never_starts_a_window_in_the_right_padding",
+        ),
+    ),
+    Mutation(
+        "pool: the overhang of ceil_mode counts in the average",
+        "minidl/nn/pooling.py",
+        "ends = np.minimum(starts + k, n + p)",
+        "ends = starts + k",
+        ("tests/nn/test_pooling.py::test_the_overhang_of_ceil_mode_does_not_count",),
+    ),
+    Mutation(
+        "pool: adaptive windows end too early",
+        "minidl/nn/pooling.py",
+        "-(-(i + 1) * size // out)",
+        "(i + 1) * size // out",
+        ("tests/nn/test_pooling.py::test_adaptive_avg_pool_gradcheck",
+         "tests/nn/test_pooling.py::test_any_adaptive_avg_pool"),
+    ),
+    # ---- losses ----
+    Mutation(
+        "loss: an ignored label counts",
+        "minidl/nn/loss.py",
+        "ignored = target == ignore_index",
+        "ignored = target == -100",
+        ("tests/nn/test_loss.py::test_ignored_labels",),
+    ),
+    Mutation(
+        "loss: the mean divides by N, not by the weights",
+        "minidl/nn/loss.py",
+        "    return q, sample_weight.sum()",
+        "    return q, n",
+        ("tests/nn/test_loss.py::test_ignored_labels_do_not_count_in_the_mean",),
+    ),
+    Mutation(
+        "loss: label smoothing spreads over the other classes only",
+        "minidl/nn/loss.py",
+        "x.dtype.type(smoothing / classes)",
+        "x.dtype.type(smoothing / max(classes - 1, 1))",
+        ("tests/nn/test_loss.py::test_cross_entropy",),
+    ),
+    Mutation(
+        "loss: class probabilities are not smoothed",
+        "minidl/nn/loss.py",
+        "* (1 - smoothing) + smoothing / classes",
+        "",
+        ("tests/nn/test_loss.py::test_cross_entropy",),
+    ),
+    Mutation(
+        "loss: the gradient of the mean is that of the sum",
+        "minidl/nn/loss.py",
+        "            grad = grad / grad.dtype.type(divisor)",
+        "            grad = grad / grad.dtype.type(1)",
+        ("tests/nn/test_loss.py::test_gradient_is_probability_minus_truth_over_n",),
+    ),
+    Mutation(
+        "softmax: the maximum is not taken off first",
+        "minidl/nn/activation.py",
+        "    shifted = x - x.max(axis=axis, keepdims=True)",
+        "    shifted = x - 0",
+        ("tests/nn/test_activation.py::test_softmax_of_large_numbers",),
+    ),
+    # ---- dropout ----
+    Mutation(
+        "dropout: another mask in the backward",
+        "minidl/nn/dropout.py",
+        "        return grad * factor, None",
+        "        return grad * factor[::-1], None",
+        ("tests/nn/test_dropout.py::test_mask_scale_and_gradient",),
+    ),
+    Mutation(
+        "dropout: kept with probability p",
+        "minidl/nn/dropout.py",
+        "np.greater_equal(words",
+        "np.less(words",
+        ("tests/nn/test_dropout.py::test_rate",),
+    ),
+    Mutation(
+        "dropout: every block of the mask is the first",
+        "minidl/nn/dropout.py",
+        "counter=start // _WORDS_PER_COUNTER",
+        "counter=0",
+        ("tests/nn/test_dropout.py::test_a_large_mask_does_not_repeat",),
+    ),
+    Mutation(
+        "dropout: the plain form does not scale at test",
+        "minidl/nn/dropout.py",
+        "        return input * (1 - p)",
+        "        return input * 1",
+        ("tests/nn/test_dropout.py::test_eval_is_deterministic",),
+    ),
+    # ---- linear ----
+    Mutation(
+        "linear: the bias gradient is the mean over the batch",
+        "minidl/nn/linear.py",
+        "dy.sum(axis=0) if need_bias",
+        "dy.mean(axis=0) if need_bias",
+        ("tests/nn/test_linear.py::test_gradcheck",),
+    ),
+    # ---- optimizers and schedules ----
+    Mutation(
+        "sgd: the momentum's sign",
+        "minidl/optim/sgd.py",
+        "            xp.multiply(velocity, momentum, out=velocity)",
+        "            xp.multiply(velocity, -momentum, out=velocity)",
+        ("tests/optim/test_sgd.py::test_three_steps_of_the_paper_by_hand",),
+    ),
+    Mutation(
+        "sgd: weight decay pushes the velocity outwards",
+        "minidl/optim/sgd.py",
+        "                xp.multiply(param, decay * lr, out=work)",
+        "                xp.multiply(param, -decay * lr, out=work)",
+        ("tests/optim/test_sgd.py::test_the_papers_settings_follow_its_formula",),
+    ),
+    Mutation(
+        "sgd: the paper's weight decay forgets the rate",
+        "minidl/optim/sgd.py",
+        "decay * lr, out=work",
+        "decay, out=work",
+        ("tests/optim/test_sgd.py::test_the_papers_settings_follow_its_formula",),
+    ),
+    Mutation(
+        "sgd: the first step is damped as well",
+        "minidl/optim/sgd.py",
+        "if first:\n                buffer[...] = grad",
+        "if False:\n                buffer[...] = grad",
+        ("tests/optim/test_sgd.py::test_every_combination_of_options",),
+    ),
+    Mutation(
+        "adam: no bias correction of the first moment",
+        "minidl/optim/adam.py",
+        "lr / (1 - beta1**step)",
+        "lr",
+        ("tests/optim/test_adam.py::test_the_first_step_is_the_rate_whatever_the_gradient",),
+    ),
+    Mutation(
+        "schedule: StepLR drops one epoch late",
+        "minidl/optim/lr_scheduler.py",
+        "self.last_epoch % self.step_size != 0",
+        "self.last_epoch % self.step_size != 1",
+        ("tests/optim/test_lr_scheduler.py::test_a_schedule_continues_from_last_epoch",),
+    ),
+    Mutation(
+        "schedule: MultiStepLR drops one epoch early",
+        "minidl/optim/lr_scheduler.py",
+        "if self.last_epoch not in self.milestones:",
+        "if self.last_epoch + 1 not in self.milestones:",
+        (
+            "tests/optim/test_lr_scheduler.py::"
+            "test_the_papers_three_drops_keep_the_ratio_of_weights_and_biases",
+        ),
+    ),
+    # ---- data ----
+    Mutation(
+        "crop: the last offset is never drawn",
+        "minidl/vision/transforms/geometry.py",
+        "        rng = sample_stream()\n        return int(rng.integers(height - h + 1))",
+        "        rng = sample_stream()\n        return int(rng.integers(height - h))",
+        ("tests/vision/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",),
+    ),
+    Mutation(
+        "flip: never",
+        "minidl/vision/transforms/geometry.py",
+        "return hflip(image) if sample_stream().random() < self.p",
+        "return hflip(image) if sample_stream().random() > 1",
+        ("tests/vision/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",),
+    ),
+    Mutation(
+        "flip: always",
+        "minidl/vision/transforms/geometry.py",
+        "return hflip(image) if sample_stream().random() < self.p",
+        "return hflip(image) if sample_stream().random() < 1",
+        ("tests/vision/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",),
+    ),
+    Mutation(
+        "sampler: with replacement by mistake",
+        "minidl/data/sampler.py",
+        "rng.permutation(size) for _ in range(rounds)",
+        "rng.integers(size, size=size) for _ in range(rounds)",
+        ("tests/data/test_sampler.py::test_random_is_a_permutation_and_another_one_each_time",),
+    ),
+    # ---- checkpoint ----
+    Mutation(
+        "checkpoint: the tensors' hashes are not checked",
+        "minidl/checkpoint.py",
+        "if _digest(array) != digests[name]:",
+        "if False:",
+        ("tests/test_checkpoint.py::test_no_changed_byte_changes_a_value",),
+    ),
+    Mutation(
+        "checkpoint: written in the memory's order",
+        "minidl/checkpoint.py",
+        'dtype, order="C")',
+        'dtype).T.reshape(array.shape)',
+        ("tests/test_checkpoint.py::test_memory_that_is_not_c_contiguous",),
+    ),
+    # ---- gradcheck itself ----
+    Mutation(
+        "gradcheck: compares with half a difference",
+        "minidl/gradcheck.py",
+        "/ (2 * eps)",
+        "/ eps",
+        ("tests/test_gradcheck.py::test_right_function_passes",),
+    ),
+    Mutation(
+        "gradcheck: NaN passes",
+        "minidl/gradcheck.py",
+        "wrong = ~(np.abs(found - expected) <= atol + rtol * np.abs(expected))",
+        "wrong = np.abs(found - expected) > atol + rtol * np.abs(expected)",
+        ("tests/test_gradcheck.py::test_nan_is_wrong",),
+    ),
+    Mutation(
+        "gradcheck: the module's own buffers are used",
+        "minidl/gradcheck.py",
+        "copy.deepcopy(func).double()",
+        "func.double()",
+        ("tests/test_gradcheck.py::test_module_in_float32_is_checked_in_float64",),
+    ),
+]
+
+
+def run_tests(folder: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+    """Run pytest on the copy in `folder`, stopping at the first failure."""
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def copy_project(folder: Path) -> None:
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, folder / name)
+
+
+def check(mutation: Mutation, folder: Path) -> str | None:
+    """Plant the bug and return None if the tests caught it, or else what is wrong."""
+    path = folder / mutation.file
+    source = path.read_text(encoding="utf-8")
+    count = source.count(mutation.old)
+    if count != 1:
+        return f"the text to replace occurs {count} times in {mutation.file}, expected once"
+    path.write_text(source.replace(mutation.old, mutation.new), encoding="utf-8")
+    try:
+        result = run_tests(folder, mutation.tests)
+    finally:
+        path.write_text(source, encoding="utf-8")
+    if result.returncode == 0:
+        return "SURVIVED: no test failed"
+    if result.returncode != 1:  # not a failed test, but no test found, a syntax error, ...
+        return f"pytest ended with code {result.returncode}:\n{result.stdout}{result.stderr}"
+    return None
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("words", nargs="*", help="only bugs whose name contains one of these")
+    parser.add_argument("--list", action="store_true", help="print the names and stop")
+    arguments = parser.parse_args()
+    chosen = [
+        m for m in MUTATIONS if not arguments.words or any(w in m.name for w in arguments.words)
+    ]
+    if arguments.list or not chosen:
+        print("\n".join(f"{m.name:55} {m.file}" for m in chosen) or "no bug has such a name")
+        return 0 if chosen else 2
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        copy_project(folder)
+        tests = tuple(dict.fromkeys(test for m in chosen for test in m.tests))
+        green = run_tests(folder, tests)
+        if green.returncode != 0:
+            print(f"the tests are not green before any bug is planted:\n{green.stdout}")
+            return 2
+        failures = 0
+        for mutation in chosen:
+            start = time.monotonic()
+            problem = check(mutation, folder)
+            failures += problem is not None
+            verdict = "caught" if problem is None else problem
+            print(f"{mutation.name:55} {time.monotonic() - start:5.1f} s  {verdict}", flush=True)
+    print(f"{len(chosen) - failures} of {len(chosen)} planted bugs caught")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

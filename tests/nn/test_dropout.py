@@ -1,0 +1,178 @@
+"""Dropout in both forms: rates, scale, one mask for both passes, seeds, modes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import helpers
+import numpy as np
+import pytest
+
+import minidl
+import minidl.nn.functional as F
+from minidl import nn
+from minidl.errors import MinidlError
+
+# Function, and what a kept element is multiplied by in training, and every element in eval.
+FORMS: dict[str, tuple[Any, Any, Any]] = {
+    "inverted": (F.dropout, lambda p: 1 / (1 - p), lambda p: 1.0),
+    "plain": (F.plain_dropout, lambda p: 1.0, lambda p: 1 - p),
+}
+forms = pytest.mark.parametrize("form", FORMS)
+
+
+@forms
+@pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
+@pytest.mark.parametrize("layout", helpers.LAYOUTS)
+@pytest.mark.parametrize("p", [0.2, 0.5])
+def test_mask_scale_and_gradient(
+    p: float, layout: str, dtype: Any, form: str, device: str
+) -> None:
+    dropout, training_scale, _ = FORMS[form]
+    x = helpers.LAYOUTS[layout](helpers.values((4, 5, 6, 3), 0, dtype))
+    leaf = helpers.leaf(x, device)
+    out = dropout(leaf, p, True)
+    assert out.dtype == dtype
+    kept = helpers.host(out) != 0  # no element of x is 0
+    assert 0 < kept.mean() < 1
+    helpers.assert_close(out, np.where(kept, x.astype(float) * training_scale(p), 0), 2)
+    # The same mask, not a new one, in the backward pass.
+    grad = helpers.values(x.shape, 1, dtype)
+    out.backward(minidl.tensor(grad, device=device))
+    helpers.assert_close(leaf.grad, np.where(kept, grad.astype(float) * training_scale(p), 0), 2)
+
+
+@forms
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_rate(p: float, form: str, device: str) -> None:
+    out = helpers.host(FORMS[form][0](minidl.ones(200, 500, device=device), p, True))
+    # The number kept is binomial: six standard deviations of its mean.
+    assert abs((out != 0).mean() - (1 - p)) < 6 * np.sqrt(p * (1 - p) / 1e5)
+    # No row, column or position has a rate of its own.
+    assert np.abs((out != 0).mean(0) - (1 - p)).max() < 6 * np.sqrt(p * (1 - p) / 200)
+    assert np.abs((out != 0).mean(1) - (1 - p)).max() < 6 * np.sqrt(p * (1 - p) / 500)
+
+
+@forms
+def test_large_array_has_one_mask_in_both_passes(form: str, device: str) -> None:
+    x = helpers.leaf(np.ones((37, 4096), np.float32), device)
+    out = FORMS[form][0](x, 0.5, True)
+    out.sum().backward()
+    np.testing.assert_array_equal(helpers.host(x.grad), helpers.host(out))
+
+
+@forms
+def test_a_large_mask_does_not_repeat(form: str, device: str) -> None:
+    """Pieces of a large array are drawn apart from each other, each from its own numbers."""
+    out = helpers.host(FORMS[form][0](minidl.ones(16, 1 << 15, device=device), 0.5, True)) != 0
+    for i in range(16):
+        for j in range(i):
+            # Independent rows agree in half their places: six standard deviations.
+            assert abs((out[i] == out[j]).mean() - 0.5) < 6 * 0.5 / np.sqrt(1 << 15)
+
+
+def test_mean_is_preserved_in_training_or_halved_in_eval(device: str) -> None:
+    x = minidl.ones(300, 300, device=device)
+    assert F.dropout(x, 0.5, True).mean().item() == pytest.approx(1.0, abs=0.02)
+    assert F.dropout(x, 0.5, False).mean().item() == 1.0
+    assert F.plain_dropout(x, 0.5, True).mean().item() == pytest.approx(0.5, abs=0.01)
+    assert F.plain_dropout(x, 0.5, False).mean().item() == 0.5
+
+
+@forms
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 1.0])
+def test_eval_is_deterministic(p: float, form: str, device: str) -> None:
+    dropout, _, eval_scale = FORMS[form]
+    x = helpers.values((3, 4), 0)
+    out = dropout(minidl.tensor(x, device=device), p, False)
+    helpers.assert_close(out, x * eval_scale(p), 1)
+    assert minidl.gradcheck(lambda x: dropout(x, p, False), (helpers.leaf(x, device),))
+
+
+@forms
+def test_p_of_0_and_1(form: str, device: str) -> None:
+    dropout = FORMS[form][0]
+    x = helpers.values((3, 4), 0)
+    leaf = helpers.leaf(x, device)
+    np.testing.assert_array_equal(helpers.host(dropout(leaf, 0.0, True)), x)
+    out = dropout(leaf, 1.0, True)
+    np.testing.assert_array_equal(helpers.host(out), 0)
+    out.sum().backward()
+    np.testing.assert_array_equal(helpers.host(leaf.grad), 0)
+
+
+@forms
+def test_seed_decides_the_mask(form: str, device: str) -> None:
+    dropout = FORMS[form][0]
+    x = minidl.ones(10, 20, device=device)
+
+    def drawn(seed: int) -> list[Any]:
+        minidl.manual_seed(seed)
+        return [dropout(x, 0.5, True).tolist() for _ in range(2)]
+
+    first, again, other = drawn(3), drawn(3), drawn(4)
+    assert first == again
+    assert first[0] != first[1], "each call draws a mask of its own"
+    assert first != other
+
+
+@forms
+def test_random_state_can_be_restored(form: str) -> None:
+    dropout, x = FORMS[form][0], minidl.ones(10, 20)
+    state = minidl.get_rng_state()
+    first = dropout(x, 0.5, True).tolist()
+    minidl.set_rng_state(state)
+    assert dropout(x, 0.5, True).tolist() == first
+
+
+@forms
+def test_mask_does_not_depend_on_the_number_of_threads(form: str, threads: None) -> None:
+    masks = []
+    for count in (1, 2, 3):
+        minidl.set_num_threads(count)
+        minidl.manual_seed(1)
+        masks.append(helpers.host(FORMS[form][0](minidl.ones(64, 4096), 0.5, True)))
+    for mask in masks[1:]:
+        np.testing.assert_array_equal(mask, masks[0])
+
+
+@forms
+@pytest.mark.parametrize("shape", [(0, 3), (), (1,)], ids=str)
+def test_gradcheck_with_the_seed_inside(form: str, shape: tuple[int, ...], device: str) -> None:
+    for size in (shape, (6, 7)):
+        x = helpers.leaf(helpers.values(size, 0), device)
+        assert minidl.gradcheck(
+            lambda x: (minidl.manual_seed(0), FORMS[form][0](x, 0.5, True))[1], (x,)
+        )
+
+
+@pytest.mark.parametrize(
+    ("module", "function"), [(nn.Dropout, F.dropout), (nn.PlainDropout, F.plain_dropout)]
+)
+def test_module_follows_its_mode(module: Any, function: Any) -> None:
+    layer, x = module(0.3), minidl.tensor(helpers.values((8, 9), 0))
+    for training in (True, False):
+        layer.train(training)
+        minidl.manual_seed(5)
+        out = layer(x)
+        minidl.manual_seed(5)
+        assert out.tolist() == function(x, 0.3, training).tolist()
+    assert not layer.state_dict()
+
+
+def test_inplace_is_accepted() -> None:
+    minidl.manual_seed(0)
+    out = nn.Dropout(0.5, inplace=True)(minidl.ones(10))
+    assert set(out.tolist()) == {0.0, 2.0}
+
+
+@pytest.mark.parametrize("p", [-0.1, 1.1])
+def test_errors_name_the_argument(p: float) -> None:
+    for call in (
+        lambda: F.dropout(minidl.ones(2), p),
+        lambda: F.plain_dropout(minidl.ones(2), p),
+        lambda: nn.Dropout(p),
+        lambda: nn.PlainDropout(p),
+    ):
+        with pytest.raises(MinidlError, match=r"\bp\b"):
+            call()

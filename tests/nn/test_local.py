@@ -1,0 +1,142 @@
+"""LocallyConnected2d: a convolution whose weights differ from position to position."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import helpers
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minidl
+import minidl.nn.functional as F
+from minidl import nn
+from minidl.errors import MinidlError
+
+Problem = tuple[tuple[int, ...], int, dict[str, Any]]
+
+
+@st.composite
+def problems(draw: Any) -> Problem:
+    kernel = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    stride = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    padding = draw(st.tuples(st.integers(0, 2), st.integers(0, 2)))
+    size = [max(1, kernel[i] - 2 * padding[i]) + draw(st.integers(0, 3)) for i in (0, 1)]
+    shape = (draw(st.integers(0, 3)), draw(st.integers(1, 3)), *size)
+    options = {"kernel_size": kernel, "stride": stride, "padding": padding}
+    return shape, draw(st.integers(1, 3)), options
+
+
+def arrays(problem: Problem, dtype: Any = np.float64) -> tuple[Any, Any, Any]:
+    (n, channels, *size), out_channels, options = problem
+    kernel, stride, padding = (
+        reference.pair(options.get(name, default))
+        for name, default in [("kernel_size", 0), ("stride", 1), ("padding", 0)]
+    )
+    out = [(size[i] + 2 * padding[i] - kernel[i]) // stride[i] + 1 for i in (0, 1)]
+    weight_shape = (out[0] * out[1], out_channels, channels * kernel[0] * kernel[1])
+    return (
+        helpers.values((n, channels, *size), 1, dtype),
+        helpers.values(weight_shape, 2, dtype),
+        helpers.values((out_channels, *out), 3, dtype),
+    )
+
+
+@settings(max_examples=100)
+@given(
+    problem=problems(),
+    layout=st.sampled_from(sorted(helpers.LAYOUTS)),
+    dtype=st.sampled_from(helpers.DTYPES),
+    with_bias=st.booleans(),
+)
+def test_any_shape(
+    problem: Problem, layout: str, dtype: Any, with_bias: bool, device: str
+) -> None:
+    x, weight, bias = arrays(problem, dtype)
+    x, weight = helpers.LAYOUTS[layout](x), helpers.LAYOUTS[layout](weight)
+    options = problem[2]
+    leaves = [helpers.leaf(a, device) for a in (x, weight, bias)]
+    out = F.locally_connected2d(*leaves[:2], leaves[2] if with_bias else None, **options)
+    expected = reference.locally_connected2d(x, weight, bias if with_bias else None, **options)
+    assert out.dtype == dtype
+    helpers.assert_close(out, expected, weight.shape[2])
+    grad = helpers.values(expected.shape, 4, dtype)
+    out.backward(minidl.tensor(grad, device=device))
+    right = reference.locally_connected2d_backward(grad, x, weight, **options)
+    helpers.assert_close(leaves[0].grad, right[0], 9 * problem[1])
+    helpers.assert_close(leaves[1].grad, right[1], max(x.shape[0], 1))
+    if with_bias:
+        helpers.assert_close(leaves[2].grad, right[2], max(x.shape[0], 1))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kernel_size": 3},
+        {"kernel_size": (2, 3), "padding": (0, 1), "stride": (2, 1)},
+    ],
+    ids=str,
+)
+def test_gradcheck(options: dict[str, Any], device: str) -> None:
+    leaves = [helpers.leaf(a, device) for a in arrays(((2, 2, 4, 5), 3, options))]
+    assert minidl.gradcheck(lambda *args: F.locally_connected2d(*args, **options), leaves)
+
+
+def test_with_equal_weights_it_is_a_convolution(device: str) -> None:
+    x, kernel, bias = (
+        helpers.values(s, i) for i, s in enumerate([(2, 3, 5, 6), (4, 3, 3, 3), (4,)])
+    )
+    weight = np.broadcast_to(kernel.reshape(1, 4, 27), (30, 4, 27)).copy()
+    biases = np.broadcast_to(bias[:, None, None], (4, 5, 6)).copy()
+    out = F.locally_connected2d(
+        *(minidl.tensor(a, device=device) for a in (x, weight, biases)), 3, padding=1
+    )
+    helpers.assert_close(out, reference.conv2d(x, kernel, bias, padding=1), 27)
+
+
+def test_large_batch(device: str) -> None:
+    x, weight, bias = arrays(((37, 3, 6, 6), 4, {"kernel_size": 3, "padding": 1}), np.float32)
+    grad = helpers.values((37, 4, 6, 6), 5, np.float32)
+    leaves = [helpers.leaf(a, device) for a in (x, weight, bias)]
+    out = F.locally_connected2d(*leaves, 3, padding=1)
+    out.backward(minidl.tensor(grad, device=device))
+    columns = reference.unfold(x, 3, padding=1)
+    wide = weight.astype(np.float64)
+    expected = np.einsum("nkp,pok->nop", columns, wide).reshape(grad.shape) + bias
+    helpers.assert_close(out, expected, 27)
+    flat = grad.astype(np.float64).reshape(37, 4, 36)
+    helpers.assert_close(leaves[1].grad, np.einsum("nop,nkp->pok", flat, columns), 37)
+    helpers.assert_close(leaves[2].grad, grad.astype(np.float64).sum(0), 37)
+    spread = np.einsum("nop,pok->nkp", flat, wide)
+    helpers.assert_close(leaves[0].grad, reference.fold(spread, (6, 6), 3, padding=1), 36)
+
+
+def test_module(device: str) -> None:
+    layer = nn.LocallyConnected2d(64, 32, (6, 6), 3, padding=1)
+    assert sum(p.numel() for p in layer.parameters()) == 664_704, "local3 of the 13 % CIFAR-10 net"
+    layer = nn.LocallyConnected2d(2, 3, (5, 4), 3, stride=2, padding=1).to(device)
+    assert layer.weight.shape == (6, 3, 18) and layer.bias.shape == (3, 3, 2)
+    x = minidl.tensor(helpers.values((2, 2, 5, 4), 0, np.float32), device=device)
+    out = F.locally_connected2d(x, layer.weight, layer.bias, 3, stride=2, padding=1)
+    np.testing.assert_array_equal(helpers.host(layer(x)), helpers.host(out))
+    assert minidl.gradcheck(layer, (helpers.leaf(helpers.values((2, 2, 5, 4), 0), device),))
+    assert nn.LocallyConnected2d(2, 3, 5, 3, bias=False).bias is None
+
+
+def test_errors_name_the_argument() -> None:
+    x, weight, bias = (
+        minidl.tensor(a) for a in arrays(((1, 2, 4, 4), 3, {"kernel_size": 3}))
+    )
+    for match, call in {
+        "input": lambda: F.locally_connected2d(x[0, 0], weight, bias, 3),
+        "weight": lambda: F.locally_connected2d(x, weight[:3], bias, 3),
+        "weight|kernel_size": lambda: F.locally_connected2d(x, weight, bias, 2),
+        "bias": lambda: F.locally_connected2d(x, weight, bias[:2], 3),
+        "stride": lambda: F.locally_connected2d(x, weight, bias, 3, stride=0),
+        "padding": lambda: F.locally_connected2d(x, weight, bias, 3, padding=-1),
+    }.items():
+        with pytest.raises(MinidlError, match=match):
+            call()

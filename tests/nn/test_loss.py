@@ -1,0 +1,277 @@
+"""Losses against explicit loops: weights, ignored labels, smoothing, reductions, probabilities."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import Any
+
+import helpers
+import numpy as np
+import pytest
+import reference
+
+import minidl
+import minidl.nn.functional as F
+from minidl import nn
+from minidl.errors import MinidlError
+
+REDUCTIONS = ["mean", "sum", "none"]
+SHAPES = [(4, 5), (3, 4, 2), (2, 3, 2, 2), (5,), (1, 3), (4, 1)]
+
+
+def labels(shape: tuple[int, ...], seed: int = 0) -> Any:
+    """Class numbers for logits of this shape."""
+    classes = shape[0] if len(shape) == 1 else shape[1]
+    where = () if len(shape) == 1 else (shape[0], *shape[2:])
+    return np.asarray(np.random.default_rng(seed).integers(0, classes, where))
+
+
+def probabilities(shape: tuple[int, ...], seed: int = 0) -> Any:
+    return reference.softmax(helpers.values(shape, seed) * 3, 0 if len(shape) == 1 else 1)
+
+
+def class_weight(shape: tuple[int, ...]) -> Any:
+    classes = shape[0] if len(shape) == 1 else shape[1]
+    return np.random.default_rng(7).uniform(0.2, 2.0, classes)
+
+
+def check(x: Any, target: Any, weight: Any, device: str, **options: Any) -> None:
+    expected, right = reference.cross_entropy(x, target, weight, **options)
+    leaf = helpers.leaf(x, device)
+    floating = target.dtype.kind == "f"
+    target = minidl.tensor(target.astype(x.dtype) if floating else target, device=device)
+    if weight is not None:
+        weight = minidl.tensor(weight.astype(x.dtype), device=device)
+    loss = F.cross_entropy(leaf, target, weight, **options)
+    assert loss.dtype == x.dtype and loss.shape == np.shape(expected)
+    terms = 4 * max(x.size, 1)
+    helpers.assert_close(loss, expected, terms, scale=4)
+    loss.sum().backward()
+    helpers.assert_close(leaf.grad, right, terms, scale=4)
+
+
+@pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_cross_entropy(shape: tuple[int, ...], dtype: Any, device: str) -> None:
+    x = helpers.values(shape, 1, dtype) * dtype.type(4)
+    for reduction, smoothing, weighted, target in product(
+        REDUCTIONS, [0.0, 0.1, 1.0], [False, True], [labels(shape), probabilities(shape)]
+    ):
+        weight = class_weight(shape) if weighted else None
+        check(x, target, weight, device, reduction=reduction, label_smoothing=smoothing)
+
+
+@pytest.mark.parametrize("layout", helpers.LAYOUTS)
+@pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
+def test_layouts(layout: str, dtype: Any, device: str) -> None:
+    shape = (3, 4, 2, 3)
+    x = helpers.LAYOUTS[layout](helpers.values(shape, 1, dtype))
+    check(x, labels(shape), class_weight(shape), device, label_smoothing=0.1)
+    check(x, probabilities(shape), class_weight(shape), device)
+    two = helpers.LAYOUTS[layout](helpers.values((6, 5), 1, dtype))
+    check(two, labels((6, 5)), None, device)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+@pytest.mark.parametrize("ignored", [-100, 2, 255])
+def test_ignored_labels(ignored: int, smoothing: float, reduction: str, device: str) -> None:
+    for shape in [(6, 4), (3, 4, 2)]:
+        target = labels(shape)
+        target[1] = ignored
+        x = helpers.values(shape, 1)
+        for weight in (None, class_weight(shape)):
+            check(
+                x, target, weight, device, ignore_index=ignored, reduction=reduction,
+                label_smoothing=smoothing,
+            )  # fmt: skip
+
+
+def test_ignored_labels_do_not_count_in_the_mean(device: str) -> None:
+    x = minidl.tensor(helpers.values((4, 3), 0), device=device)
+    some = F.cross_entropy(x, minidl.tensor([0, -100, 2, -100], device=device))
+    alone = F.cross_entropy(x[0:3:2], minidl.tensor([0, 2], device=device))
+    np.testing.assert_allclose(some.item(), alone.item(), rtol=1e-14)
+
+
+def test_all_labels_ignored_is_nan_as_in_pytorch(device: str) -> None:
+    x, target = minidl.zeros(2, 3, device=device), minidl.tensor([-100, -100], device=device)
+    with np.errstate(invalid="ignore"):
+        assert math.isnan(F.cross_entropy(x, target).item())
+    assert F.cross_entropy(x, target, reduction="sum").item() == 0
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("kind", ["labels", "probabilities"])
+def test_gradcheck(kind: str, reduction: str, smoothing: float, device: str) -> None:
+    shape = (4, 3, 2)
+    x = helpers.leaf(helpers.values(shape, 1), device)
+    target = minidl.tensor({"labels": labels, "probabilities": probabilities}[kind](shape))
+    weight = minidl.tensor(class_weight(shape), device=device)
+    assert minidl.gradcheck(
+        lambda x: F.cross_entropy(
+            x, target.to(device), weight, reduction=reduction, label_smoothing=smoothing
+        ),
+        (x,),
+        atol=1e-8,
+        rtol=1e-6,
+    )
+
+
+def test_gradient_is_probability_minus_truth_over_n(device: str) -> None:
+    x = helpers.values((8, 5), 0)
+    target = labels((8, 5))
+    leaf = helpers.leaf(x, device)
+    F.cross_entropy(leaf, minidl.tensor(target, device=device)).backward()
+    right = (reference.softmax(x, 1) - np.eye(5)[target]) / 8
+    helpers.assert_close(leaf.grad, right, 5)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 1000])
+def test_initial_loss_is_the_logarithm_of_the_number_of_classes(classes: int) -> None:
+    loss = F.cross_entropy(minidl.zeros(4, classes), minidl.tensor([0, 1, 1, 0]))
+    assert loss.item() == pytest.approx(math.log(classes), rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
+def test_logits_of_a_thousand(dtype: Any, device: str) -> None:
+    x = helpers.leaf(np.array([[1000.0, -1000.0], [-1000.0, 1000.0]], dtype), device)
+    loss = F.cross_entropy(x, minidl.tensor([0, 0], device=device), reduction="none")
+    assert loss.tolist() == [0, 2000]
+    loss.sum().backward()
+    assert x.grad.tolist() == [[0, 0], [-1, 1]]
+
+
+def test_empty_batch(device: str) -> None:
+    x = helpers.leaf(np.zeros((0, 3)), device)
+    loss = F.cross_entropy(x, minidl.tensor(np.zeros(0, np.int64), device=device), reduction="sum")
+    loss.backward()
+    assert loss.item() == 0 and x.grad.shape == (0, 3)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.uint8, np.int16])
+def test_labels_of_any_integer_dtype(dtype: Any) -> None:
+    x = minidl.tensor(helpers.values((4, 3), 0))
+    target = labels((4, 3))
+    first = F.cross_entropy(x, minidl.tensor(target.astype(dtype)))
+    assert first.item() == F.cross_entropy(x, minidl.tensor(target)).item()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("make", [labels, probabilities])
+def test_weights_of_another_dtype_do_not_change_the_loss_dtype(make: Any, smoothing: float) -> None:
+    """PyTorch refuses them; computing on in the input's dtype is as good."""
+    x = minidl.tensor(helpers.values((4, 3), 0, np.float32))
+    weight = minidl.tensor(class_weight((4, 3)))
+    try:
+        loss = F.cross_entropy(x, minidl.tensor(make((4, 3))), weight, label_smoothing=smoothing)
+    except MinidlError as error:
+        assert "weight" in str(error) or "target" in str(error)
+    else:
+        assert loss.dtype == np.float32
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_nll_loss_is_cross_entropy_without_the_softmax(
+    weighted: bool, reduction: str, device: str
+) -> None:
+    for shape in [(4, 5), (2, 3, 2, 2)]:
+        x, target = helpers.values(shape, 1), labels(shape)
+        target[0] = -100
+        weight = minidl.tensor(class_weight(shape), device=device) if weighted else None
+        expected, _ = reference.cross_entropy(
+            x, target, class_weight(shape) if weighted else None, reduction=reduction
+        )
+        label = minidl.tensor(target, device=device)
+        logs = F.log_softmax(helpers.leaf(x, device), 1)
+        helpers.assert_close(F.nll_loss(logs, label, weight, reduction=reduction), expected, 40)
+        assert minidl.gradcheck(
+            lambda x, label=label, weight=weight: F.nll_loss(x, label, weight, reduction=reduction),
+            (helpers.leaf(x, device),),
+        )
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("layout", helpers.LAYOUTS)
+def test_mse_loss(layout: str, reduction: str, device: str) -> None:
+    x, y = (helpers.LAYOUTS[layout](helpers.values((2, 3, 2, 2), i)) for i in (1, 2))
+    reduce = {"mean": np.mean, "sum": np.sum, "none": lambda a: a}[reduction]
+    leaves = [helpers.leaf(a, device) for a in (x, y)]
+    helpers.assert_close(F.mse_loss(*leaves, reduction=reduction), reduce((x - y) ** 2), 24)
+    assert minidl.gradcheck(lambda x, y: F.mse_loss(x, y, reduction=reduction), leaves)
+
+
+def test_modules_are_the_functions(device: str) -> None:
+    x, target = helpers.values((4, 3), 0), labels((4, 3))
+    x, target = minidl.tensor(x, device=device), minidl.tensor(target, device=device)
+    weight = minidl.tensor(class_weight((4, 3)), device=device)
+    for module, loss in [
+        (nn.CrossEntropyLoss(), F.cross_entropy(x, target)),
+        (
+            nn.CrossEntropyLoss(weight, ignore_index=1, reduction="sum", label_smoothing=0.1),
+            F.cross_entropy(
+                x, target, weight, ignore_index=1, reduction="sum", label_smoothing=0.1
+            ),
+        ),
+        (nn.NLLLoss(weight, reduction="sum"), F.nll_loss(x, target, weight, reduction="sum")),
+    ]:
+        assert module(x, target).item() == loss.item()
+    loss = F.mse_loss(x, x * 2, reduction="sum")
+    assert nn.MSELoss(reduction="sum")(x, x * 2).item() == loss.item()
+
+
+def test_one_hot() -> None:
+    out = F.one_hot(minidl.tensor([[2, 0]]))
+    assert out.tolist() == [[[0, 0, 1], [1, 0, 0]]] and out.dtype == np.int64
+    assert F.one_hot(minidl.tensor([1]), 4).tolist() == [[0, 1, 0, 0]]
+    with pytest.raises(MinidlError, match="num_classes|3"):
+        F.one_hot(minidl.tensor([3]), 3)
+
+
+def test_errors_name_the_argument() -> None:
+    x, target = minidl.zeros(4, 3), minidl.tensor([0, 1, 2, 0])
+    for match, call in {
+        "target": lambda: F.cross_entropy(x, minidl.tensor([0, 1])),
+        "target|3": lambda: F.cross_entropy(x, minidl.tensor([0, 1, 3, 0])),
+        "target|-1": lambda: F.cross_entropy(x, minidl.tensor([0, 1, -1, 0])),
+        "weight": lambda: F.cross_entropy(x, target, minidl.ones(2)),
+        "reduction": lambda: F.cross_entropy(x, target, reduction="average"),
+        "label_smoothing": lambda: F.cross_entropy(x, target, label_smoothing=1.5),
+        "input": lambda: F.cross_entropy(minidl.tensor(1.0), minidl.tensor(0)),
+    }.items():
+        with pytest.raises(MinidlError, match=match):
+            call()
+    with pytest.raises(MinidlError, match="target|input"):
+        F.mse_loss(x, minidl.zeros(4, 4))
+    with pytest.raises(MinidlError, match="reduction"):
+        F.mse_loss(x, x, reduction="average")
+    with pytest.raises(MinidlError, match="target"):
+        F.nll_loss(x, minidl.tensor([0, 1, 3, 0]))
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("kind", ["labels", "probabilities"])
+def test_same_as_pytorch(kind: str, smoothing: float, reduction: str) -> None:
+    torch = pytest.importorskip("torch")
+    for shape in [(4, 5), (2, 3, 2, 2), (5,)]:
+        x = helpers.values(shape, 1) * 4
+        target = {"labels": labels, "probabilities": probabilities}[kind](shape)
+        if kind == "labels" and target.ndim:
+            target[0] = -100
+        for weight in (None, class_weight(shape)):
+            ours, theirs = helpers.leaf(x), torch.tensor(x, requires_grad=True)
+            options: dict[str, Any] = {"reduction": reduction, "label_smoothing": smoothing}
+            mine = None if weight is None else minidl.tensor(weight)
+            their = None if weight is None else torch.tensor(weight)
+            out = F.cross_entropy(ours, minidl.tensor(target), mine, **options)
+            expected = torch.nn.functional.cross_entropy(
+                theirs, torch.tensor(target), their, **options
+            )
+            helpers.assert_close(out, expected.detach().numpy(), 40)
+            out.sum().backward()
+            expected.sum().backward()
+            helpers.assert_close(ours.grad, theirs.grad.numpy(), 40)

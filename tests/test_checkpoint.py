@@ -1,0 +1,558 @@
+"""Checkpoints: exact values and types back, damage always found, no half-written file, ever."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+import stat
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minidl
+from minidl.errors import ArgumentError, CheckpointError
+
+DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
+
+
+def identical(a: Any, b: Any) -> bool:
+    """Whether types, structure and every bit are the same."""
+    if type(a) is not type(b):
+        return False
+    if isinstance(a, minidl.Tensor):
+        return str(a.device) == str(b.device) and identical(a.cpu().numpy(), b.cpu().numpy())
+    if isinstance(a, (np.ndarray, np.generic)):
+        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    if isinstance(a, dict):
+        return identical(list(a.items()), list(b.items()))
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(identical, a, b))
+    if isinstance(a, float):
+        return a.hex() == b.hex()
+    return bool(a == b)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "checkpoint.safetensors"
+
+
+def there_and_back(obj: Any, path: Path) -> Any:
+    minidl.save(obj, path)
+    assert os.listdir(path.parent) == [path.name]  # and no temporary file
+    return minidl.load(path)
+
+
+EXAMPLE = {
+    "model": {"fc.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "fc.bias": np.zeros(2)},
+    "optimizer": {"state": {0: {"step": 3}}, "param_groups": [{"lr": 0.1, "betas": (0.9, 0.99)}]},
+    "epoch": 3,
+}
+
+
+# --- Exactness ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (0,), (3, 0, 2), (1,), (3, 5), (2, 1, 4)])
+def test_every_dtype_and_shape(dtype: str, shape: tuple[int, ...], path: Path) -> None:
+    rng = np.random.default_rng(1)
+    raw = rng.integers(0, 256, (*shape, np.dtype(dtype).itemsize), dtype=np.uint8)
+    array = (raw > 127)[..., 0] if dtype == "?" else raw.view(dtype)[..., 0]  # any bits, NaNs too
+    array = np.asarray(array)
+    assert identical(there_and_back(array, path), array)
+    assert identical(there_and_back(minidl.Tensor(array), path), minidl.Tensor(array))
+
+
+@pytest.mark.parametrize("view", ["T", "step", "reversed", "broadcast", "big-endian"])
+def test_memory_that_is_not_c_contiguous(view: str, path: Path) -> None:
+    a = np.arange(24, dtype=np.float32).reshape(4, 6)
+    array = {
+        "T": a.T,
+        "step": a[::2, 1::3],
+        "reversed": a[::-1, ::-1],
+        "broadcast": np.broadcast_to(a[0], (3, 6)),
+        "big-endian": a.astype(">f4"),
+    }[view]
+    np.testing.assert_array_equal(there_and_back(array, path), array)
+    np.testing.assert_array_equal(
+        there_and_back({"x": minidl.Tensor(array)}, path)["x"].numpy(), array
+    )
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        True,
+        0,
+        -(2**63),
+        2**63,
+        -(3**9999),
+        0.1,
+        -0.0,
+        5e-324,
+        1.7976931348623157e308,
+        math.inf,
+        -math.inf,
+        math.nan,
+        "",
+        'quotes " \\ \0 \n',
+        "pictures 🖼 é",
+        "\ud800",
+        b"",
+        b"\x00\xff",
+        np.float32(0.1),
+        np.int64(7),
+        np.bool_(True),
+        [],
+        (),
+        {},
+        [[], ((),), {}],
+        {1: "int", "1": "str", 1.5: None, None: 0, (1, "a", (2,)): 3, False: 5, b"k": 4},
+        {"tensor": 1, "dict": {"tuple": [1]}, "__metadata__": np.ones(2)},
+        {"a/b": np.zeros(1), "a": {"b": np.ones(1)}, "é\ud800": np.ones(2), "\0": np.ones(3)},
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_exact_values_and_types(value: Any, path: Path) -> None:
+    assert identical(there_and_back(value, path), value)
+    assert identical(there_and_back({"key": [value, (value,)]}, path), {"key": [value, (value,)]})
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+keys = st.none() | st.integers() | st.text() | st.tuples(st.integers(), st.text())
+trees = st.recursive(
+    scalars,
+    lambda t: st.lists(t) | st.lists(t).map(tuple) | st.dictionaries(keys, t),
+    max_leaves=20,
+)
+
+
+@given(obj=trees)
+def test_any_nest(obj: Any, tmp_path: Path) -> None:
+    minidl.save(obj, tmp_path / "x")
+    assert identical(minidl.load(tmp_path / "x"), obj)
+
+
+def test_subclasses_become_their_base(path: Path) -> None:
+    from collections import Counter, OrderedDict
+
+    assert identical(there_and_back(OrderedDict(a=1), path), {"a": 1})
+    assert identical(there_and_back(Counter([3, 3]), path), {3: 2})
+    assert identical(there_and_back(minidl.zeros(2, 3).shape, path), (2, 3))
+
+
+def test_what_shares_memory_shares_it_again(path: Path) -> None:
+    w = minidl.ones(1000)
+    obj = {"encoder": w, "decoder": w, "view": w.detach(), "other": minidl.ones(1000)}
+    loaded = there_and_back(obj, path)
+    assert path.stat().st_size < 3 * 4000
+    loaded["encoder"].array[0] = 7
+    assert loaded["decoder"][0].item() == 7
+    assert loaded["view"][0].item() == 7
+    assert loaded["other"][0].item() == 1
+
+
+def test_two_views_of_one_memory_keep_their_values(path: Path) -> None:
+    a = np.arange(6.0)
+    obj = {
+        "whole": a,
+        "half": a[:3],
+        "twice": a[::2],
+        "bits": a.view(np.int64),
+        "rows": a.reshape(2, 3),
+    }
+    assert identical(there_and_back(obj, path), obj)
+
+
+def test_a_model_and_its_parameters(path: Path, device: str) -> None:
+    model = minidl.nn.Linear(3, 2).to(device)
+    saved = there_and_back({"model": model.state_dict(), "parameter": model.weight}, path)
+    assert type(saved["parameter"]) is minidl.Tensor
+    assert not saved["parameter"].requires_grad
+    other = minidl.nn.Linear(3, 2).to(device)
+    other.load_state_dict(saved["model"])
+    assert identical(other.weight.detach(), model.weight.detach())
+
+
+def test_loaded_arrays_are_ones_own(path: Path) -> None:
+    minidl.save(EXAMPLE, path)
+    minidl.load(path)["model"]["fc.weight"][...] = 9
+    assert identical(minidl.load(path), EXAMPLE)
+
+
+def test_map_location(path: Path, device: str) -> None:
+    minidl.save({"x": minidl.ones(2, device=device)}, path)
+    assert minidl.load(path)["x"].device == minidl.device(device)
+    assert minidl.load(path, map_location="cpu")["x"].device == minidl.device("cpu")
+    assert minidl.load(path, map_location=minidl.device(device))["x"].device == minidl.device(
+        device
+    )
+
+
+@pytest.mark.parametrize(
+    ("bad", "place"),
+    [
+        ({"a": [1, object()]}, r"obj\['a'\]\[1\]"),
+        ({"a": {1, 2}}, r"obj\['a'\]"),
+        ({"f": abs}, r"obj\['f'\]"),
+        ([1j], r"obj\[0\]"),
+        ([np.zeros(2, complex)], r"obj\[0\].*complex128"),
+        ([np.array(["text"])], r"obj\[0\].*<U4"),
+        ([np.array([None])], r"obj\[0\].*object"),
+        ([np.ma.masked_array([1.0], [True])], r"obj\[0\]"),
+        ({frozenset(): 1}, "key"),
+    ],
+)
+def test_what_cannot_be_saved_is_refused_with_its_place(bad: Any, place: str, path: Path) -> None:
+    with pytest.raises(ArgumentError, match=place):
+        minidl.save(bad, path)
+    assert not os.listdir(path.parent)
+
+
+def test_something_nested_in_itself_is_refused(path: Path) -> None:
+    loop: list[Any] = []
+    loop.append(loop)
+    with pytest.raises(ArgumentError, match="in itself"):
+        minidl.save(loop, path)
+
+
+# --- Other programs' files ------------------------------------------------------------------------
+
+
+def test_safetensors_reads_a_state_dict_under_its_own_names(path: Path) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    state = {
+        "features.0.weight": np.arange(6, dtype=np.float32).reshape(3, 2).T,
+        "steps": np.array(3),
+    }
+    minidl.save(state, path)
+    found = numpy.load_file(path)
+    assert set(found) == set(state)
+    for name, array in state.items():
+        np.testing.assert_array_equal(found[name], array)
+
+
+def test_plain_safetensors_files_load(path: Path) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    arrays = {f"a.{d}": np.arange(6).reshape(2, 3).astype(d) for d in DTYPES}
+    arrays |= {"scalar": np.array(0.5), "empty": np.zeros((0, 3), np.float32)}
+    numpy.save_file(arrays, path, metadata={"format": "pt"})
+    loaded = minidl.load(path)
+    assert set(loaded) == set(arrays)
+    for name, array in arrays.items():
+        assert identical(loaded[name], minidl.Tensor(array))
+
+
+def test_bfloat16_widens_exactly(path: Path) -> None:
+    bits = np.array([0x3F80, 0xC049, 0x7F80, 0x0001, 0x8000, 0x7FC1], np.uint16)
+    write_raw(
+        path, {"x": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [0, 12]}}, bits.tobytes()
+    )
+    x = minidl.load(path)["x"].numpy()
+    assert x.dtype == np.float32
+    np.testing.assert_array_equal(x.view(np.uint32).ravel() >> 16, bits)
+    assert x[0, :2].tolist() == [1.0, -3.140625]
+
+
+def test_torch_exchanges_weights(path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file, save_file
+
+    state = {"w": torch.randn(3, 2), "b": torch.randn(2).to(torch.bfloat16), "n": torch.tensor(3)}
+    save_file(state, path)
+    loaded = minidl.load(path)
+    for name, theirs in state.items():
+        np.testing.assert_array_equal(loaded[name].numpy(), theirs.to(torch.float64).numpy())
+    minidl.save({"w": loaded["w"]}, path)
+    assert torch.equal(load_file(path)["w"], state["w"])
+
+
+def test_torchs_pickles_are_refused_with_advice(path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    for zipped in (True, False):
+        torch.save({"w": torch.ones(2)}, path, _use_new_zipfile_serialization=zipped)
+        with pytest.raises(CheckpointError, match=r"safetensors\.torch\.save_file"):
+            minidl.load(path)
+
+
+def test_pickles_are_refused_and_not_run(path: Path, tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return (os.mkdir, (str(tmp_path / "exploded"),))
+
+    for protocol in range(2, 6):
+        path.write_bytes(pickle.dumps(Bomb(), protocol))
+        with pytest.raises(CheckpointError, match="pickle"):
+            minidl.load(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(Bomb()))
+    with pytest.raises(CheckpointError, match="pickle"):
+        minidl.load(path)
+    np.savez(tmp_path / "objects.npz", a=np.array([Bomb()], object))
+    with pytest.raises(CheckpointError, match="allow_pickle"):
+        minidl.load(tmp_path / "objects.npz")
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("savez", [np.savez, np.savez_compressed])
+def test_npz(savez: Any, tmp_path: Path) -> None:
+    arrays = {"w": np.arange(6.0).reshape(2, 3), "n": np.array(3)}
+    savez(tmp_path / "x.npz", **arrays)
+    assert identical(minidl.load(tmp_path / "x.npz"), arrays)
+
+
+def test_a_damaged_npz_or_another_zip_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    np.savez(path, w=np.arange(100.0))
+    whole = path.read_bytes()
+    for damaged in (whole[:-30], whole[:300], whole[:150] + b"\xff" + whole[151:]):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match=r"x\.npz"):
+            minidl.load(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(CheckpointError, match="zip"):
+        minidl.load(path)
+
+
+# --- Damage ---------------------------------------------------------------------------------------
+
+
+def write_raw(path: Path, header: Any, data: bytes) -> None:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + data)
+
+
+def test_every_truncation_is_found(path: Path) -> None:
+    minidl.save(EXAMPLE, path)
+    whole = path.read_bytes()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=path.name):
+            minidl.load(path)
+    path.write_bytes(whole + b"\0")
+    with pytest.raises(CheckpointError, match=path.name):
+        minidl.load(path)
+
+
+@pytest.mark.parametrize("flip", [0x01, 0x20, 0x80])
+def test_no_changed_byte_changes_a_value(flip: int, path: Path) -> None:
+    minidl.save(EXAMPLE, path)
+    whole = path.read_bytes()
+    data = len(whole) - 6 * 4 - 2 * 8
+    found = 0
+    for position in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[position] ^= flip
+        path.write_bytes(damaged)
+        try:
+            loaded = minidl.load(path)
+        except CheckpointError:
+            found += 1
+        else:  # such as one blank of the header's padding
+            assert position < data
+            assert identical(loaded, EXAMPLE)
+    assert found >= len(whole) - 8
+
+
+ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+HOSTILE: dict[str, tuple[Any, bytes]] = {
+    "nothing": (b"", b""),
+    "not json": (b"{nonsense", b""),
+    "not utf-8": (b'{"\xff": 1}', b""),
+    "not a map": ([], b""),
+    "deep": (b'{"a":' + b"[" * 100_000, b""),
+    "twice": (b'{"x": %b, "x": %b}' % ((json.dumps(ENTRY).encode(),) * 2), bytes(8)),
+    "huge number": (b'{"x": ' + b"9" * 10_000 + b"}", b""),
+    "nan": (b'{"x": NaN}', b""),
+    "entry is a list": ({"x": [1]}, bytes(8)),
+    "no offsets": ({"x": {"dtype": "F32", "shape": [2]}}, bytes(8)),
+    "more": ({"x": {**ENTRY, "more": 1}}, bytes(8)),
+    "dtype unknown": ({"x": {**ENTRY, "dtype": "F8_E4M3"}}, bytes(8)),
+    "dtype is a list": ({"x": {**ENTRY, "dtype": ["F32"]}}, bytes(8)),
+    "shape too large": ({"x": {**ENTRY, "shape": [3]}}, bytes(8)),
+    "shape negative": ({"x": {**ENTRY, "shape": [-1, -2]}}, bytes(8)),
+    "shape of bools": ({"x": {**ENTRY, "shape": [True, 2]}}, bytes(8)),
+    "shape of floats": ({"x": {**ENTRY, "shape": [2.0]}}, bytes(8)),
+    "shape too long": ({"x": {**ENTRY, "shape": [1] * 99 + [2]}}, bytes(8)),
+    "shape overflows": ({"x": {**ENTRY, "shape": [0, 2**62, 2**62], "data_offsets": [0, 0]}}, b""),
+    "shape beyond": ({"x": {**ENTRY, "shape": [0, 2**90], "data_offsets": [0, 0]}}, b""),
+    "offsets backwards": ({"x": {**ENTRY, "data_offsets": [8, 0]}}, bytes(8)),
+    "offsets negative": ({"x": {**ENTRY, "data_offsets": [-8, 0]}}, bytes(8)),
+    "three offsets": ({"x": {**ENTRY, "data_offsets": [0, 8, 8]}}, bytes(8)),
+    "beyond the end": ({"x": {**ENTRY, "shape": [2**40], "data_offsets": [0, 2**42]}}, bytes(8)),
+    "overlap": ({"x": ENTRY, "y": ENTRY}, bytes(8)),
+    "gap": ({"x": ENTRY, "y": {**ENTRY, "data_offsets": [12, 20]}}, bytes(20)),
+    "rest": ({"x": ENTRY}, bytes(9)),
+    "bool of 2": ({"x": {"dtype": "BOOL", "shape": [2], "data_offsets": [0, 2]}}, b"\1\2"),
+    "metadata of numbers": ({"__metadata__": {"a": 1}, "x": ENTRY}, bytes(8)),
+    "metadata is a list": ({"__metadata__": [], "x": ENTRY}, bytes(8)),
+    "structure without checksum": ({"__metadata__": {"minidl": "{}"}, "x": ENTRY}, bytes(8)),
+    "checksum without structure": ({"__metadata__": {"minidl.sha256": "0"}, "x": ENTRY}, bytes(8)),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_headers(name: str, path: Path) -> None:
+    write_raw(path, *HOSTILE[name])
+    with pytest.raises(CheckpointError, match=path.name):
+        minidl.load(path)
+
+
+@pytest.mark.parametrize(
+    "start", [b"", b"\0" * 8, b"\xff" * 16, b"\x89HDF\r\n\x1a\n" * 9, b"text\n" * 9]
+)
+def test_other_files(start: bytes, path: Path) -> None:
+    path.write_bytes(start)
+    with pytest.raises(CheckpointError, match=path.name):
+        minidl.load(path)
+
+
+@pytest.mark.parametrize(
+    "structure",
+    [
+        {"version": 2, "root": None, "tensors": {}},
+        {"root": None, "tensors": {}},
+        {"version": 1, "root": None, "tensors": {"x": ""}},
+        {"version": 1, "root": None, "tensors": []},
+        {"version": 1, "root": {"tensor": "x"}, "tensors": {}},
+        {"version": 1, "root": {"tensor": []}, "tensors": {}},
+        {"version": 1, "root": {"import": "os"}, "tensors": {}},
+        {"version": 1, "root": {}, "tensors": {}},
+        {"version": 1, "root": {"int": "zz"}, "tensors": {}},
+        {"version": 1, "root": {"int": 3}, "tensors": {}},
+        {"version": 1, "root": {"float": "0x1p99999"}, "tensors": {}},
+        {"version": 1, "root": {"dict": [[[], 1]]}, "tensors": {}},
+        {"version": 1, "root": {"dict": [[1]]}, "tensors": {}},
+        {"version": 1, "root": {"tuple": 3}, "tensors": {}},
+        {"version": 1, "root": {"int": "1", "float": "1"}, "tensors": {}},
+    ],
+    ids=str,
+)
+def test_a_hostile_structure_with_a_right_checksum(structure: Any, path: Path) -> None:
+    import hashlib
+
+    text = json.dumps(structure)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    write_raw(path, {"__metadata__": {"minidl": text, "minidl.sha256": digest}}, b"")
+    with pytest.raises(CheckpointError, match=path.name):
+        minidl.load(path)
+
+
+def test_a_device_that_is_not_here(path: Path) -> None:
+    import hashlib
+
+    minidl.save(minidl.ones(2), path)
+    raw = path.read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    metadata = header["__metadata__"]
+    structure = json.loads(metadata["minidl"])
+    structure["root"]["device"] = "gpu:77"
+    metadata["minidl"] = json.dumps(structure)
+    metadata["minidl.sha256"] = hashlib.sha256(metadata["minidl"].encode()).hexdigest()
+    write_raw(path, header, raw[8 + length :])
+    with pytest.raises(CheckpointError, match="map_location='cpu'"):
+        minidl.load(path)
+    assert minidl.load(path, map_location="cpu").tolist() == [1.0, 1.0]
+
+
+def test_missing_files_and_folders(tmp_path: Path) -> None:
+    for bad in (tmp_path / "nothing", tmp_path):
+        with pytest.raises(CheckpointError, match=bad.name):
+            minidl.load(bad)
+    for bad in (tmp_path / "no folder" / "x", tmp_path):
+        with pytest.raises(CheckpointError, match="can't be written"):
+            minidl.save(1, bad)
+    assert not os.listdir(tmp_path)
+
+
+# --- Writing --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left"), KeyboardInterrupt()], ids=["full", "^C"]
+)
+def test_a_crash_leaves_the_old_file(step: str, error: Any, path: Path, monkeypatch: Any) -> None:
+    minidl.save(EXAMPLE, path)
+
+    def crash(*args: Any) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, crash)
+        with pytest.raises(CheckpointError if isinstance(error, OSError) else KeyboardInterrupt):
+            minidl.save({"epoch": 4}, path)
+    assert os.listdir(path.parent) == [path.name]
+    assert identical(minidl.load(path), EXAMPLE)
+
+
+def test_a_disk_that_fills_up_leaves_the_old_file(path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    import signal
+
+    minidl.save(EXAMPLE, path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(CheckpointError, match="can't be written"):
+            minidl.save(np.zeros(100_000), path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert os.listdir(path.parent) == [path.name]
+    assert identical(minidl.load(path), EXAMPLE)
+
+
+def test_the_order_is_write_sync_rename_sync(path: Path, monkeypatch: Any) -> None:
+    calls = []
+    fsync, replace = os.fsync, os.replace
+
+    def spy_fsync(descriptor: int) -> None:
+        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        fsync(descriptor)
+
+    def spy_replace(source: str, target: str) -> None:
+        assert os.path.dirname(source) == os.path.dirname(target)
+        assert identical(minidl.load(source), EXAMPLE)  # all of it is there
+        calls.append("replace")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", spy_fsync)
+    monkeypatch.setattr(os, "replace", spy_replace)
+    minidl.save(EXAMPLE, path)
+    assert calls == ["file", "replace", "folder"]
+
+
+def test_the_same_object_gives_the_same_bytes(path: Path) -> None:
+    minidl.save(EXAMPLE, path)
+    first = path.read_bytes()
+    minidl.save(EXAMPLE, path)
+    assert path.read_bytes() == first
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    link = tmp_path / "last"
+    link.symlink_to(tmp_path / "store" / "real")
+    minidl.save(1, link)
+    assert link.is_symlink()
+    assert minidl.load(tmp_path / "store" / "real") == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_permissions_are_the_usual_ones(path: Path, tmp_path: Path) -> None:
+    minidl.save(1, path)
+    (tmp_path / "usual").write_text("")
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode

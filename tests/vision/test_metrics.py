@@ -1,0 +1,86 @@
+"""Accuracy: against a plain loop and PyTorch; ties, NaN and wrong targets have one meaning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minidl
+from minidl.errors import ArgumentError, ShapeError
+from minidl.vision.metrics import accuracy
+
+
+def by_loop(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """Sort each row by falling score, then by index, and look for the label in front."""
+    hits = 0
+    for row, label in zip(scores, labels):
+        order = sorted(range(len(row)), key=lambda index: (-row[index], index))
+        hits += label in order[:k]
+    return 100 * hits / len(scores)
+
+
+@given(seed=st.integers(0, 2**32), rows=st.integers(1, 9), classes=st.integers(1, 7))
+def test_against_a_loop_with_many_ties(seed: int, rows: int, classes: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores = rng.integers(0, 3, (rows, classes)).astype(np.float32)
+    labels = rng.integers(0, classes, rows)
+    topk = tuple(range(1, classes + 1))
+    results = accuracy(minidl.tensor(scores), minidl.tensor(labels), topk)
+    expected = [by_loop(scores, labels, k) for k in topk]
+    # One product of float32 numbers up to 100.
+    np.testing.assert_allclose(
+        [r.item() for r in results], expected, rtol=4 * float(np.finfo(np.float32).eps)
+    )
+    assert results[-1].dtype == np.float32
+    assert tuple(results[-1].shape) == ()
+
+
+def test_against_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    scores, labels = rng.standard_normal((37, 20)).astype(np.float32), rng.integers(0, 20, 37)
+    best = torch.tensor(scores).topk(5, 1).indices
+    correct = best == torch.tensor(labels)[:, None]
+    ours = accuracy(minidl.tensor(scores), minidl.tensor(labels), topk=(1, 5))
+    for k, result in zip((1, 5), ours):
+        theirs = correct[:, :k].sum().item() * 100 / 37
+        assert result.item() == pytest.approx(theirs, rel=4 * float(np.finfo(np.float32).eps))
+
+
+def test_the_default_is_top_1_of_the_tensors_device(device: str) -> None:
+    (top1,) = accuracy(minidl.tensor([[0.0, 1.0]]).to(device), minidl.tensor([1]).to(device))
+    assert top1.item() == 100.0
+    assert str(top1.device) == str(minidl.device(device))
+
+
+def test_a_network_that_says_nothing_is_not_right_by_chance() -> None:
+    zeros = minidl.tensor(np.zeros((10, 10), np.float32))
+    top1, top5 = accuracy(zeros, minidl.tensor(np.arange(10)), topk=(1, 5))
+    assert (top1.item(), top5.item()) == (10.0, 50.0)
+
+
+def test_nan_and_targets_outside_the_classes_are_wrong() -> None:
+    scores = np.array([[np.nan, 1.0], [0.0, np.nan], [0.0, 1.0], [0.0, 1.0]], np.float32)
+    labels = np.array([1, 1, -100, 2])
+    results = accuracy(minidl.tensor(scores), minidl.tensor(labels), topk=(1, 2))
+    assert [r.item() for r in results] == [0.0, 0.0]
+
+
+def test_mixed_labels_count_their_highest() -> None:
+    scores = minidl.tensor([[0.1, 0.9], [0.8, 0.2]])
+    mixed = minidl.tensor([[0.3, 0.7], [0.4, 0.6]])
+    assert accuracy(scores, mixed)[0].item() == 50.0
+
+
+def test_wrong_shapes_and_k() -> None:
+    scores = minidl.tensor(np.zeros((4, 3), np.float32))
+    for wrong in (np.zeros(3, np.int64), np.zeros((4, 2), np.int64)):
+        with pytest.raises(ShapeError, match="target"):
+            accuracy(scores, minidl.tensor(wrong))
+    with pytest.raises(ShapeError, match="output"):
+        accuracy(minidl.tensor(np.zeros((0, 3), np.float32)), minidl.tensor(np.zeros(0, np.int64)))
+    for k in (0, 4):
+        with pytest.raises(ArgumentError, match="topk"):
+            accuracy(scores, minidl.tensor([0, 1, 2, 0]), topk=(k,))
