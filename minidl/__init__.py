@@ -1,7 +1,7 @@
 """minidl: a deep-learning library written by hand on NumPy and CuPy, with AlexNet on top.
 
-The names are PyTorch's: ``import minidl``, ``from minidl import nn``. Submodules that need more than
-NumPy are imported when they are first used.
+The names are PyTorch's: ``import minidl``, ``from minidl import nn``. Submodules that need more
+than NumPy are imported when they are first used.
 """
 
 from typing import TYPE_CHECKING, Any

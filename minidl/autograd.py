@@ -1,8 +1,8 @@
 """Reverse-mode differentiation: :class:`Function`, the tape it writes, and the walk back.
 
 Every differentiable operation is a :class:`Function`. ``Function.apply`` runs its ``forward`` on
-arrays and, if a gradient will be asked for, leaves a :class:`Node` on the tape: which function, what
-it saved, and for every argument the node (or leaf tensor) that the argument came from.
+arrays and, if a gradient will be asked for, leaves a :class:`Node` on the tape: which function,
+what it saved, and for every argument the node (or leaf tensor) that the argument came from.
 
 :func:`backward` walks the nodes from the latest to the earliest. With ``y = f(x)`` and a scalar
 loss ``L``, a node turns ``dL/dy`` into ``dL/dx = (dy/dx)ᵀ · dL/dy``; gradients that reach the same
@@ -141,6 +141,12 @@ class Node:
         self._dirty: tuple[Any, ...] = ()
         self._materialize = True
 
+    if TYPE_CHECKING:  # a forward may leave on its ctx whatever its backward needs
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
     def save_for_backward(self, *arrays: Any) -> None:
         """Keep `arrays` (or None) for the backward; changing them in place becomes an error."""
         self._saved = arrays
@@ -174,22 +180,22 @@ class Node:
         self._without_grad = arrays
 
     def set_materialize_grads(self, value: bool) -> None:
-        """Say whether ``backward`` gets zeros (the default) or None for outputs without gradient."""
+        """Say whether ``backward`` gets zeros (the default) or None for unused outputs."""
         self._materialize = value
 
     def mark_dirty(self, *arrays: Any) -> None:
         """Say that ``forward`` changed these arguments in place and returns them."""
         self._dirty = arrays
 
-    def changed_argument(self, output: Any, args: Sequence[Any]) -> Tensor | None:
-        """Return the argument that `output` is, if ``forward`` changed it in place."""
+    def wrap(self, output: Array, args: Sequence[Any]) -> Tensor:
+        """Return `output` as a tensor: the argument itself if ``forward`` changed it in place."""
         for array in self._dirty:
             if output is array:
                 for arg in args:
                     if isinstance(arg, Tensor) and arg.array is array:
                         arg.version[0] += 1
                         return arg
-        return None
+        return Tensor(output)
 
     def guard(self, tensors: Sequence[Any], results: Sequence[Tensor]) -> None:
         """Note the versions of saved arrays that are arguments or results."""
@@ -305,8 +311,7 @@ class Function:
             )
             node.sequence = next(_sequence)
         results = tuple(
-            node.changed_argument(output, args) or Tensor(output)
-            for output in ((outputs,) if single else outputs)
+            node.wrap(output, args) for output in ((outputs,) if single else outputs)
         )
         if cls.is_view:
             for result in results:
@@ -329,7 +334,7 @@ class Function:
 
 
 def _edge(tensor: Tensor) -> tuple[Any, int]:
-    """Where the gradient of `tensor` goes: its node and output number, or the leaf itself and -1."""
+    """Where the gradient of `tensor` goes: its node and output number, or the leaf and -1."""
     return (tensor, -1) if tensor.node is None else (tensor.node, tensor.output_index)
 
 

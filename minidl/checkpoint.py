@@ -1,21 +1,15 @@
 """Saving and loading, exactly and safely: :func:`save` and :func:`load`.
 
-A checkpoint is one safetensors file (https://github.com/huggingface/safetensors)::
-
-    8 bytes       length H of the header, little-endian
-    H bytes       JSON: {"__metadata__": {str: str}, name: {"dtype", "shape", "data_offsets"}, ...}
-    the rest      the tensors' bytes, little-endian, C order, without gaps
-
-so that every program that reads safetensors reads minidl's weights, and a ``state_dict`` saved here
-loads in PyTorch by ``safetensors.torch.load_file``. The metadata holds what the format lacks:
+A checkpoint is one safetensors file, so that every program that reads safetensors reads minidl's
+weights, and a ``state_dict`` saved here loads in PyTorch by ``safetensors.torch.load_file``. The
+file's metadata holds what the format lacks:
 
 - ``"minidl"``: JSON of the saved object's structure, in which tensors are named, and of every
   tensor's SHA-256 over dtype, shape and bytes;
 - ``"minidl.sha256"``: the SHA-256 of that JSON.
 
 Nothing read is ever executed: no pickle. Every byte that carries a value is under a hash, so that
-a damaged file is an error and never a wrong number. A file is written beside its target, flushed
-to the disk and renamed: at any moment there is the old file or the new one, whole.
+a damaged file is an error and never a wrong number.
 """
 
 from __future__ import annotations
@@ -26,8 +20,8 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -36,31 +30,17 @@ from .device import Array, Device, copy_to
 from .errors import ArgumentError, CheckpointError, DeviceError
 from .tensor import Tensor
 
-_DTYPES = {
-    "BOOL": "?",
-    "U8": "<u1",
-    "I8": "<i1",
-    "U16": "<u2",
-    "I16": "<i2",
-    "F16": "<f2",
-    "U32": "<u4",
-    "I32": "<i4",
-    "F32": "<f4",
-    "U64": "<u8",
-    "I64": "<i8",
-    "F64": "<f8",
+_DTYPES = {"BOOL": np.dtype("?")} | {
+    f"{code[0].upper()}{8 * int(code[1])}": np.dtype(f"<{code}")  # such as "F32": "<f4"
+    for code in ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 }
-_CODES = {np.dtype(dtype): code for code, dtype in _DTYPES.items()}
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
 
 _VERSION = 1
-_STRUCTURE = "minidl"
-_DIGEST = "minidl.sha256"
-_MAX_HEADER = 100_000_000  # the format's own limit
 _MAX_DEPTH = 100
-_BLOCK = 1 << 24
 
 _TORCH_HELP = (
-    "it is a pickle (PyTorch's .pth), which can run code when it is read. Where PyTorch is "
+    "it is a pickle (PyTorch's .pth), which can run code when it is read; where PyTorch is "
     "installed, convert it once: safetensors.torch.save_file(torch.load('model.pth', "
     "weights_only=True), 'model.safetensors')"
 )
@@ -74,7 +54,7 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     obj : object
         Any nest of dict, list and tuple, of Tensors, NumPy arrays and scalars, int, float, bool,
         str, bytes and None; such as ``{"model": model.state_dict(), "epoch": 3}``. Keys of
-        dicts: str, int, float, bool, None, bytes, or tuples of these.
+        dicts: whatever of these can be one.
     path : str or path-like
         Replaced in one instant when everything is on the disk. If saving fails, the file that was
         there is there still.
@@ -103,17 +83,16 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     >>> folder.cleanup()
     """
     encoder = _Encoder()
-    root = encoder.encode(obj, (), 0)
-    structure = json.dumps(
-        {
-            "version": _VERSION,
-            "root": root,
-            "tensors": {name: _digest(array) for name, array in encoder.arrays.items()},
-        }
-    )
-    metadata = {_STRUCTURE: structure, _DIGEST: hashlib.sha256(structure.encode()).hexdigest()}
-    with _replacing(path) as file:
-        _write_safetensors(file, encoder.arrays, metadata)
+    root = encoder.encode(obj, ())
+    digests = {name: _digest(array) for name, array in encoder.arrays.items()}
+    structure = json.dumps({"version": _VERSION, "root": root, "tensors": digests})
+    metadata = {"minidl": structure, "minidl.sha256": _sha256(structure)}
+    chunks = _to_safetensors(encoder.arrays, metadata)
+    try:
+        write_atomically(path, chunks)
+    except OSError as error:
+        reason = error.strerror or error
+        raise CheckpointError(f"{os.fspath(path)!r} can't be written: {reason}") from error
 
 
 def load(path: str | os.PathLike[str], map_location: str | Device | None = None) -> Any:
@@ -141,28 +120,72 @@ def load(path: str | os.PathLike[str], map_location: str | Device | None = None)
 
     Examples
     --------
-    See :func:`save`.
+    >>> import numpy, os, tempfile, minidl
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = os.path.join(folder.name, "weights.npz")
+    >>> numpy.savez(path, bias=[1, 2])
+    >>> minidl.load(path)
+    {'bias': array([1, 2])}
+    >>> folder.cleanup()
     """
-    name = os.fspath(path)
     device = None if map_location is None else Device(map_location)
     try:
-        with open(name, "rb") as file:
-            start = file.read(8)
-            if int.from_bytes(start, "little") > _MAX_HEADER:  # not a safetensors file
-                if start[:2] == b"PK":
-                    return _load_npz(name, file)
-                if start[0] == 0x80:
-                    raise CheckpointError(f"{name!r}: {_TORCH_HELP}")
-            arrays, metadata = _read_safetensors(name, file)
+        with open(path, "rb") as file:
+            start = file.read(9)
+            file.seek(0)
+            if start[8:] == b"{":  # 8 bytes with the length of the header, and the header
+                return _decode_file(*_from_safetensors(file.read()), device)
+            if start[:2] == b"PK":
+                return _load_npz(file)
+        if start[:1] == b"\x80":
+            raise CheckpointError(_TORCH_HELP)
+        raise CheckpointError("it is cut off or not a checkpoint")
+    except Exception as error:  # damage makes safetensors, zipfile and NumPy raise a dozen kinds
+        reason = getattr(error, "strerror", None) or str(error) or repr(error)
+        raise CheckpointError(f"{os.fspath(path)!r} can't be loaded: {reason}") from error
+
+
+def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
+    """Replace a file so that at any moment there is the old one or the new one, whole.
+
+    Parameters
+    ----------
+    path : str or path-like
+        A link is followed, not replaced.
+    chunks : iterable of bytes
+        The new content.
+
+    Raises
+    ------
+    OSError
+        The file can't be written; the old one is untouched.
+    """
+    target = os.path.realpath(path)
+    folder = os.path.dirname(target)
+    temporary = os.path.join(folder, f".minidl-{secrets.token_hex(8)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.writelines(chunks)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    if os.name == "nt":  # there folders can't be opened
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)  # the renaming itself
     except OSError as error:
-        raise CheckpointError(f"{name!r} can't be read: {error.strerror or error}") from error
-    if _STRUCTURE not in metadata and _DIGEST not in metadata:
-        where = device or Device("cpu")
-        return {key: Tensor(copy_to(array, where)) for key, array in arrays.items()}
-    return _Decoder(name, arrays, device).decode_file(metadata)
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
+            raise
+    finally:
+        os.close(descriptor)
 
 
-# --- From objects to JSON and arrays --------------------------------------------------------------
+# --- From objects to JSON and arrays, and back ----------------------------------------------------
 #
 # null, true, false, strings, ints of at most 64 bits, finite floats and lists stand for
 # themselves. Everything else is a JSON object with one key that says what it is.
@@ -171,11 +194,11 @@ def load(path: str | os.PathLike[str], map_location: str | Device | None = None)
 class _Encoder:
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
-        self._names: dict[tuple[Any, ...], str] = {}
-        self._alive: list[Any] = []  # memory whose address is in _names must not be used again
+        # With the name its array, to keep it alive: its address must not be used again.
+        self._known: dict[tuple[Any, ...], tuple[str, Array]] = {}
 
-    def encode(self, obj: Any, where: tuple[Any, ...], depth: int) -> Any:
-        if depth > _MAX_DEPTH:
+    def encode(self, obj: Any, where: tuple[Any, ...]) -> Any:
+        if len(where) > _MAX_DEPTH:
             raise ArgumentError(
                 f"save: {_spot(where[:4])}... is nested deeper than {_MAX_DEPTH}, or in itself"
             )
@@ -189,19 +212,11 @@ class _Encoder:
         if isinstance(obj, dict):
             items = []
             for key, value in obj.items():
-                if not _is_key(key):
-                    raise ArgumentError(
-                        f"save: {_spot(where)} has a key that can't be saved: {key!r}"
-                    )
-                items.append(
-                    [
-                        self.encode(key, where, depth + 1),
-                        self.encode(value, (*where, key), depth + 1),
-                    ]
-                )
+                there = (*where, key)
+                items.append([self.encode(key, there), self.encode(value, there)])
             return {"dict": items}
         if isinstance(obj, (list, tuple)):
-            items = [self.encode(item, (*where, i), depth + 1) for i, item in enumerate(obj)]
+            items = [self.encode(item, (*where, i)) for i, item in enumerate(obj)]
             return items if isinstance(obj, list) else {"tuple": items}
         if isinstance(obj, Tensor):
             name = self._store(obj.array, where)
@@ -224,107 +239,82 @@ class _Encoder:
         on_cpu = isinstance(array, np.ndarray)
         address = array.ctypes.data if on_cpu else array.data.ptr  # type: ignore[attr-defined]
         identity = (on_cpu, address, array.shape, array.strides, array.dtype)
-        if array.size and identity in self._names:
-            return self._names[identity]
+        if array.size and identity in self._known:
+            return self._known[identity][0]
         dtype = np.dtype(array.dtype).newbyteorder("<")
         if dtype not in _CODES:
             raise ArgumentError(
                 f"save: {_spot(where)} has the dtype {array.dtype}, which can't be saved; expected "
                 "bool, an integer, float16, float32 or float64"
             )
-        # C order is a must: the format knows no strides.
-        host = np.asarray(copy_to(array, Device("cpu")), dtype, order="C")
-        name = base = _tensor_name(where)
+        base = "/".join(map(str, where)) or "value"
+        name = base = base.encode("utf-8", "backslashreplace").decode()
         count = 1
-        while name in self.arrays:
+        while name in self.arrays or name == "__metadata__":  # the latter is the format's own
             count += 1
             name = f"{base}~{count}"
-        self.arrays[name] = host
-        self._names[identity] = name
-        self._alive.append(array)
+        # C order is a must: the format knows no strides, and safetensors does not look at them.
+        self.arrays[name] = np.asarray(copy_to(array, Device("cpu")), dtype, order="C")
+        self._known[identity] = name, array
         return name
 
 
-class _Decoder:
-    def __init__(self, path: str, arrays: dict[str, np.ndarray], device: Device | None) -> None:
-        self.path = path
-        self.arrays = arrays
-        self.device = device
-        self._tensors: dict[str, Tensor] = {}
+def _decode_file(
+    arrays: dict[str, np.ndarray], metadata: dict[str, str], map_location: Device | None
+) -> Any:
+    """Check a safetensors file against its checksums and return the saved object."""
+    if "minidl" not in metadata and "minidl.sha256" not in metadata:  # of another program
+        where = map_location or Device("cpu")
+        return {name: Tensor(copy_to(array, where)) for name, array in arrays.items()}
+    structure = metadata.get("minidl", "")
+    if _sha256(structure) != metadata.get("minidl.sha256"):
+        raise CheckpointError("it is damaged: its structure does not match its checksum")
+    document = json.loads(structure)
+    if document["version"] != _VERSION:
+        raise CheckpointError(
+            f"it has format version {document['version']!r}; this minidl reads version {_VERSION}"
+        )
+    digests = document["tensors"]
+    if digests.keys() != arrays.keys():
+        raise CheckpointError("it is damaged: its tensors are not those it lists")
+    for name, array in arrays.items():
+        if _digest(array) != digests[name]:
+            raise CheckpointError(f"it is damaged: tensor {name!r} does not match its checksum")
+    return _decode(document["root"], arrays, map_location)
 
-    def decode_file(self, metadata: dict[str, str]) -> Any:
-        structure = metadata.get(_STRUCTURE, "")
-        if hashlib.sha256(structure.encode("utf-8", "surrogatepass")).hexdigest() != metadata.get(
-            _DIGEST
-        ):
-            raise CheckpointError(
-                f"{self.path!r} is damaged: its structure does not match its checksum"
-            )
-        document = _parse_json(self.path, structure)
-        if document.get("version") != _VERSION:
-            raise CheckpointError(
-                f"{self.path!r} has format version {document.get('version')!r}; this minidl reads "
-                f"version {_VERSION}"
-            )
-        digests = document.get("tensors")
-        if not isinstance(digests, dict) or set(digests) != set(self.arrays):
-            raise CheckpointError(f"{self.path!r} is damaged: its tensors are not those it lists")
-        for name, array in self.arrays.items():
-            if _digest(array) != digests[name]:
-                raise CheckpointError(
-                    f"{self.path!r} is damaged: tensor {name!r} does not match its checksum"
-                )
-        try:
-            return self.decode(document.get("root"))
-        except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
-            if isinstance(error, CheckpointError):
-                raise
-            raise CheckpointError(f"{self.path!r} has an invalid structure ({error!r})") from error
 
-    def decode(self, node: Any) -> Any:
+def _decode(root: Any, arrays: dict[str, np.ndarray], map_location: Device | None) -> Any:
+    tensors: dict[str, Tensor] = {}
+
+    def tensor(name: str, device: str) -> Tensor:
+        if name not in tensors:
+            try:
+                where = map_location or Device(device)
+            except DeviceError as error:
+                raise CheckpointError(f"{error}; map_location='cpu' loads it here") from error
+            tensors[name] = Tensor(copy_to(arrays[name], where))
+        return tensors[name]
+
+    def decode(node: Any) -> Any:
         if isinstance(node, list):
-            return [self.decode(item) for item in node]
+            return [decode(item) for item in node]
         if not isinstance(node, dict):
             return node
-        kind = next(iter(node), None)
-        if len(node) != 1 and not (kind == "tensor" and set(node) == {"tensor", "device"}):
-            raise CheckpointError(f"{self.path!r} has an invalid structure: {sorted(node)}")
-        value = node[kind]
-        if kind == "dict":
-            return {self.decode(key): self.decode(item) for key, item in value}
-        if kind == "tuple":
-            return tuple([self.decode(item) for item in value])
-        if kind == "int":
-            return int(value, 16)
-        if kind == "float":
-            return float.fromhex(value)
-        if kind == "tensor":
-            if value not in self._tensors:
-                device = self.device or Device(self._saved_device(node.get("device", "cpu")))
-                self._tensors[value] = Tensor(copy_to(self.arrays[value], device))
-            return self._tensors[value]
-        if kind == "array":
-            return self.arrays[value]
-        if kind == "scalar":
-            return self.arrays[value][()]
-        if kind == "bytes":
-            return self.arrays[value].tobytes()
-        raise CheckpointError(f"{self.path!r} has an invalid structure: unknown kind {kind!r}")
+        if "tensor" in node:
+            return tensor(node["tensor"], node.get("device", "cpu"))
+        [(kind, value)] = node.items()
+        return kinds[kind](value)
 
-    def _saved_device(self, device: str) -> str | Device:
-        try:
-            return Device(device)
-        except DeviceError as error:
-            raise CheckpointError(
-                f"{self.path!r} was saved from device {device!r}, which is not here; load it with "
-                "map_location='cpu'"
-            ) from error
-
-
-def _is_key(key: Any) -> bool:
-    if type(key) is tuple:
-        return all(_is_key(part) for part in key)
-    return key is None or type(key) in (str, int, float, bool, bytes)
+    kinds: dict[str, Callable[[Any], Any]] = {
+        "dict": lambda items: {decode(key): decode(value) for key, value in items},
+        "tuple": lambda items: tuple([decode(item) for item in items]),
+        "int": lambda digits: int(digits, 16),
+        "float": float.fromhex,
+        "array": lambda name: arrays[name],
+        "scalar": lambda name: arrays[name][()],
+        "bytes": lambda name: arrays[name].tobytes(),
+    }
+    return decode(root)
 
 
 def _spot(where: tuple[Any, ...]) -> str:
@@ -332,219 +322,72 @@ def _spot(where: tuple[Any, ...]) -> str:
     return "obj" + "".join(f"[{key!r}]" for key in where)
 
 
-def _tensor_name(where: tuple[Any, ...]) -> str:
-    name = "/".join(str(key) for key in where) or "value"
-    name = name.encode("utf-8", "backslashreplace").decode()
-    return f"{name}~" if name == "__metadata__" else name
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest(array: np.ndarray) -> str:
     """Return the SHA-256 of an array's dtype, shape and bytes, in hexadecimal."""
     digest = hashlib.sha256(f"{_CODES[array.dtype]} {list(array.shape)} ".encode())
-    digest.update(_bytes_of(array))
+    digest.update(array.reshape(-1).data)
     return digest.hexdigest()
 
 
-def _bytes_of(array: np.ndarray) -> memoryview:
-    """Return the memory of a C-contiguous array."""
-    return array.reshape(-1).view(np.uint8).data
+# --- Files ----------------------------------------------------------------------------------------
 
 
-# --- safetensors ----------------------------------------------------------------------------------
+def _header(data: bytes) -> tuple[dict[str, Any], int]:
+    """Return the header of a valid safetensors file, and where the tensors begin."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end]), end
 
 
-def _write_safetensors(
-    file: BinaryIO, arrays: dict[str, np.ndarray], metadata: dict[str, str]
-) -> None:
-    header: dict[str, Any] = {"__metadata__": metadata}
-    # Wide types first: then every tensor is aligned to its own type.
-    names = sorted(arrays, key=lambda name: -arrays[name].itemsize)
-    end = 0
-    for name in names:
-        array = arrays[name]
-        start, end = end, end + array.nbytes
-        header[name] = {
-            "dtype": _CODES[array.dtype],
-            "shape": list(array.shape),
-            "data_offsets": [start, end],
-        }
-    text = json.dumps(header, separators=(",", ":")).encode()
+def _to_safetensors(
+    arrays: dict[str, np.ndarray], metadata: dict[str, str]
+) -> list[bytes | memoryview]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save as serialize
+
+    try:
+        data = serialize(arrays, metadata)
+    except SafetensorError as error:  # the header is too large
+        raise ArgumentError(f"save: {error}; put long lists of numbers into arrays") from error
+    # safetensors writes metadata in random order. The same object shall give the same file.
+    header, start = _header(data)
+    header["__metadata__"] = metadata
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    if len(text) > _MAX_HEADER:
-        raise ArgumentError(
-            f"save: the structure takes {len(text)} bytes, more than the format's {_MAX_HEADER}; "
-            "put long lists of numbers into arrays"
-        )
-    file.write(len(text).to_bytes(8, "little"))
-    file.write(text)
-    for name in names:
-        file.write(_bytes_of(arrays[name]))
+    return [len(text).to_bytes(8, "little"), text, memoryview(data)[start:]]
 
 
-def _read_safetensors(path: str, file: BinaryIO) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def _from_safetensors(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return a file's arrays, in memory of their own, and its metadata."""
-    file_size = file.seek(0, os.SEEK_END)
-    file.seek(0)
-    length = int.from_bytes(file.read(8), "little")
-    if file_size < 10 or not 2 <= length <= min(file_size - 8, _MAX_HEADER):
-        raise CheckpointError(
-            f"{path!r} is cut off or not a checkpoint: it has {file_size} bytes and does not start "
-            "as a safetensors file"
-        )
-    text = file.read(length)
-    if text[:1] != b"{":
-        raise CheckpointError(f"{path!r} is damaged or not a checkpoint: its header is not JSON")
-    header = _parse_json(path, text)
-    metadata = header.pop("__metadata__", {})
-    if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise CheckpointError(f"{path!r} is damaged: its metadata is not a map of strings")
+    from safetensors import deserialize
 
-    entries = sorted(
-        ((name, *_parse_entry(path, name, entry)) for name, entry in header.items()),
-        key=lambda entry: entry[3],
-    )
-    end = 0
-    for name, _, _, offsets in entries:
-        if offsets[0] != end:
-            raise CheckpointError(f"{path!r} is damaged: tensor {name!r} is not where it must be")
-        end = offsets[1]
-    if file_size != 8 + length + end:
-        raise CheckpointError(
-            f"{path!r} is cut off or damaged: it has {file_size} bytes, expected {8 + length + end}"
-        )
-    arrays = {name: _read_array(path, file, name, code, shape) for name, code, shape, _ in entries}
+    entries = deserialize(data)  # checks all of the header before it copies anything
+    metadata = _header(data)[0].get("__metadata__") or {}
+    del data
+    arrays = {}
+    for name, entry in entries:
+        code = entry["dtype"]
+        if code != "BF16" and code not in _DTYPES:
+            raise CheckpointError(f"tensor {name!r} has the dtype {code}, which is not supported")
+        array = np.frombuffer(entry.pop("data"), _DTYPES.get(code, "<u2")).reshape(entry["shape"])
+        if code == "BOOL" and array.view(np.uint8).max(initial=0) > 1:
+            raise CheckpointError(f"it is damaged: tensor {name!r} is bool and not 0 or 1")
+        if code == "BF16":  # the upper half of a float32
+            array = array.astype("<u4")
+            array <<= 16
+            array = array.view("<f4")
+        arrays[name] = array
     return arrays, metadata
 
 
-def _parse_json(path: str, text: str | bytes) -> dict[str, Any]:
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(pairs)
-        if len(result) != len(pairs):
-            raise ValueError("a key stands there twice")
-        return result
-
-    def refuse(constant: str) -> None:
-        raise ValueError(f"{constant} is not JSON")
-
-    try:
-        if isinstance(text, bytes):
-            text = text.decode()
-        document = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path!r} is damaged: its header is not valid ({error})") from error
-    if not isinstance(document, dict):
-        raise CheckpointError(f"{path!r} is damaged: its header is not a map")
-    return document
-
-
-def _parse_entry(path: str, name: str, entry: Any) -> tuple[str, tuple[int, ...], tuple[int, int]]:
-    """Return dtype, shape and offsets that a header gives for a tensor, checked."""
-
-    def is_size(value: Any) -> bool:
-        return type(value) is int and 0 <= value < 1 << 63
-
-    damaged = CheckpointError(
-        f"{path!r} is damaged: the header's entry of tensor {name!r} is invalid"
-    )
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise damaged
-    code, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    if not (isinstance(code, str) and isinstance(shape, list) and isinstance(offsets, list)):
-        raise damaged
-    if len(offsets) != 2 or not all(map(is_size, shape)) or not all(map(is_size, offsets)):
-        raise damaged
-    if code != "BF16" and code not in _DTYPES:
-        raise CheckpointError(
-            f"{path!r}: tensor {name!r} has the dtype {code}, which is not supported"
-        )
-    width = 2 if code == "BF16" else np.dtype(_DTYPES[code]).itemsize
-    if len(shape) > 64 or offsets[1] - offsets[0] != math.prod(shape) * width:
-        raise damaged
-    return code, tuple(shape), (offsets[0], offsets[1])
-
-
-def _read_array(
-    path: str, file: BinaryIO, name: str, code: str, shape: tuple[int, ...]
-) -> np.ndarray:
-    try:
-        array = np.empty(shape, "<u2" if code == "BF16" else _DTYPES[code])
-    except (ValueError, MemoryError) as error:  # such as shape (0, 2**62)
-        raise CheckpointError(f"{path!r}: tensor {name!r} of shape {shape}: {error}") from error
-    memory = _bytes_of(array)
-    for start in range(0, len(memory), _BLOCK):
-        block = memory[start : start + _BLOCK]
-        if file.readinto(block) != len(block):  # type: ignore[attr-defined]
-            raise CheckpointError(f"{path!r} was cut off while it was read")
-    if code == "BOOL" and array.size and array.view(np.uint8).max() > 1:
-        raise CheckpointError(f"{path!r} is damaged: tensor {name!r} is bool and not 0 or 1")
-    if code == "BF16":  # the upper half of a float32
-        array = (array.astype("<u4") << np.uint32(16)).view("<f4")
-    return array
-
-
-# --- Other files ----------------------------------------------------------------------------------
-
-
-def _load_npz(path: str, file: BinaryIO) -> dict[str, np.ndarray]:
-    import zipfile
-
-    file.seek(0)
-    try:
-        with zipfile.ZipFile(file) as archive:
-            names = archive.namelist()
-        if any(name.endswith("data.pkl") for name in names):
-            raise CheckpointError(f"{path!r}: {_TORCH_HELP}")
-        if not all(name.endswith(".npy") for name in names):
-            raise CheckpointError(
-                f"{path!r} is a zip file, and neither a checkpoint nor an .npz file"
-            )
-        file.seek(0)
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except CheckpointError:
-        raise
-    except Exception as error:  # damage makes zipfile, zlib and NumPy raise a dozen kinds
-        raise CheckpointError(f"{path!r} is not a valid .npz file: {error}") from error
-
-
-# --- Writing without ever leaving half a file -----------------------------------------------------
-
-
-@contextmanager
-def _replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `path`, durably, when the block ends well."""
-    target = os.path.realpath(os.fspath(path))  # through a link, not instead of it
-    folder = os.path.dirname(target)
-    temporary = os.path.join(folder, f".minidl-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        if os.path.isdir(target):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        try:
-            with open(temporary, "xb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-            raise
-        _sync_folder(folder)
-    except OSError as error:
-        raise CheckpointError(
-            f"{os.fspath(path)!r} can't be written: {error.strerror or error}"
-        ) from error
-
-
-def _sync_folder(folder: str) -> None:
-    """Make the renaming durable, where folders can be opened (not on Windows)."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
-            raise
-    finally:
-        os.close(descriptor)
+def _load_npz(file: BinaryIO) -> dict[str, np.ndarray]:
+    with np.load(file, allow_pickle=False) as archive:
+        if any(name.endswith("data.pkl") for name in archive.files):
+            raise CheckpointError(_TORCH_HELP)
+        arrays = {name: archive[name] for name in archive.files}
+    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
+        raise CheckpointError("it is a zip file, and neither a checkpoint nor an .npz file")
+    return arrays

@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -51,7 +52,10 @@ class _Threads:
     """The pool, made at first use (and again after a fork or a change of its size)."""
 
     def __init__(self) -> None:
-        self.count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+        if hasattr(os, "sched_getaffinity"):
+            self.count = len(os.sched_getaffinity(0))
+        else:
+            self.count = os.cpu_count() or 1
         self.lock = threading.Lock()
         self.pool: ThreadPoolExecutor | None = None
 
@@ -161,7 +165,7 @@ def split(count: int, parts: int = LANES) -> list[slice]:
     parts = min(parts, count)
     small, longer = divmod(count, parts)
     ends = [small * i + min(i, longer) for i in range(parts + 1)]
-    return [slice(a, b) for a, b in zip(ends, ends[1:], strict=False)]
+    return [slice(a, b) for a, b in pairwise(ends)]
 
 
 def parallel(task: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
@@ -237,7 +241,7 @@ _pool = _Pool()
 
 
 class _Lease:
-    """What an array of :func:`empty` keeps alive: its block, which goes back to the pool after it."""
+    """What an array of :func:`empty` keeps alive: its block, which goes back to the pool."""
 
     __slots__ = ("__array_interface__", "block")
 
@@ -315,7 +319,8 @@ def apply_ufunc(ufunc: Callable[..., Array], *inputs: Any, dtype: np.dtype | Non
     out = empty_like(first, dtype or ufunc(*probe).dtype)
 
     def lane(piece: slice) -> None:
-        ufunc(*(a[piece] if isinstance(a, np.ndarray) and a.ndim else a for a in inputs), out=out[piece])
+        parts = (a[piece] if isinstance(a, np.ndarray) and a.ndim else a for a in inputs)
+        ufunc(*parts, out=out[piece])
 
     parallel(lane, split(first.shape[0], 2 * LANES))
     return out

@@ -112,7 +112,7 @@ def device_of(array: Array) -> Device:
     """Return the device that `array` lives on."""
     if isinstance(array, (np.ndarray, np.generic)):
         return CPU
-    return Device("gpu", int(array.device.id))  # type: ignore[attr-defined]
+    return Device("gpu", int(array.device.id))
 
 
 def copy_to(array: Array, where: Device) -> Array:

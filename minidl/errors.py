@@ -15,7 +15,7 @@ class ArgumentError(MinidlError, ValueError):
 
 
 class ShapeError(MinidlError, ValueError, RuntimeError):
-    """An array's shape does not fit; the message names the argument, its shape and what was expected."""
+    """A shape does not fit; the message names the argument, its shape and what was expected."""
 
 
 class DTypeError(MinidlError, TypeError, RuntimeError):

@@ -5,7 +5,7 @@ counter generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
 
 - :class:`Generator` counts its draws; draw number ``i`` of seed ``s`` has the key ``hash(s, i)``.
   Its state is therefore two integers, and a saved state continues exactly.
-- :func:`stream` gives the numbers of a *purpose*, such as ``stream(seed, "augment", epoch, index)``:
+- :func:`stream` gives the numbers of a *purpose*, such as ``stream(seed, "sample", epoch, index)``:
   the same whichever worker or thread asks.
 """
 

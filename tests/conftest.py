@@ -20,10 +20,8 @@ settings.register_profile(
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-# Searches further, with other examples every time: pytest --hypothesis-profile=explore
-settings.register_profile(
-    "explore", parent=settings.get_profile("ci"), derandomize=False, max_examples=2000
-)
+# Other examples every time, to search further: pytest --hypothesis-profile=explore
+settings.register_profile("explore", parent=settings.get_profile("ci"), derandomize=False)
 settings.load_profile("ci")
 
 

@@ -43,7 +43,7 @@ MUTATIONS: list[Mutation] = [
     # ---- convolution ----
     Mutation(
         "conv: the bias gradient is not summed over the batch",
-        "minidl/nn/conv.py",
+        "minidl/cpu.py",
         "    return sums.sum(axis=0)",
         "    return sums[0]",
         ("tests/nn/test_conv.py::test_batches_that_do_not_divide_into_lanes",),
@@ -136,15 +136,15 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "pool: a tie goes to every maximum",
         "minidl/nn/pooling.py",
-        "            np.logical_and(hit, waiting, out=hit)",
-        "            np.logical_and(hit, True, out=hit)",
+        "np.not_equal(waiting, hit, out=waiting)",
+        "np.not_equal(waiting, False, out=waiting)",
         ("tests/nn/test_pooling.py::test_ties_go_to_exactly_one_position_the_first",),
     ),
     Mutation(
         "pool: a tie goes to the last maximum",
         "minidl/nn/pooling.py",
-        "        for entry in _entries(geometry):\n            np.equal",
-        "        for entry in reversed(_entries(geometry)):\n            np.equal",
+        "for entry in _entries(geometry):\n                np.logical_and",
+        "for entry in reversed(_entries(geometry)):\n                np.logical_and",
         ("tests/nn/test_pooling.py::test_ties_go_to_exactly_one_position_the_first",),
     ),
     Mutation(
@@ -178,6 +178,99 @@ MUTATIONS: list[Mutation] = [
         "(i + 1) * size // out",
         ("tests/nn/test_pooling.py::test_adaptive_avg_pool_gradcheck",
          "tests/nn/test_pooling.py::test_any_adaptive_avg_pool"),
+    ),
+    # ---- normalisation ----
+    Mutation(
+        "lrn: the cross term of the gradient is dropped",
+        "minidl/nn/normalization.py",
+        "    np.subtract(direct, s, out=dx)",
+        "    np.copyto(dx, direct)",
+        ("tests/nn/test_normalization.py::test_gradcheck",),
+    ),
+    Mutation(
+        "lrn: the window misses its last channel",
+        "minidl/nn/normalization.py",
+        "        for shift in range(2, size):\n            np.add(out, wide[:, shift",
+        "        for shift in range(2, size - 1):\n            np.add(out, wide[:, shift",
+        ("tests/nn/test_normalization.py::test_even_and_odd_sizes",),
+    ),
+    Mutation(
+        "lrn: the window of an even size is mirrored",
+        "minidl/nn/normalization.py",
+        "        before, after = size // 2, (size - 1) // 2\n        if mirrored:\n"
+        "            before, after = after, before\n        rows, channels",
+        "        before, after = (size - 1) // 2, size // 2\n        if mirrored:\n"
+        "            before, after = after, before\n        rows, channels",
+        ("tests/nn/test_normalization.py::test_window_of_even_size_begins_half_before",),
+    ),
+    Mutation(
+        "lrn: the backward's window is not mirrored",
+        "minidl/nn/normalization.py",
+        "    window_sum(cross, s, True)",
+        "    window_sum(cross, s, False)",
+        ("tests/nn/test_normalization.py::test_gradcheck",),
+    ),
+    Mutation(
+        "lrn: alpha is not divided by the size",
+        "minidl/nn/normalization.py",
+        "ctx.arguments = (size, alpha / size, beta, k, groups)",
+        "ctx.arguments = (size, alpha, beta, k, groups)",
+        ("tests/nn/test_normalization.py::test_published_size_of_the_effect",),
+    ),
+    Mutation(
+        "lrn: windows cross the border between groups",
+        "minidl/nn/normalization.py",
+        "x_rows, out_rows = _rows(x, groups), _rows(out, groups)",
+        "groups = 1\n    x_rows, out_rows = _rows(x, groups), _rows(out, groups)",
+        ("tests/nn/test_normalization.py::test_groups_are_norms_of_split_channels",),
+    ),
+    Mutation(
+        "spatial norm: alpha is divided by the size, not its square",
+        "minidl/nn/normalization.py",
+        "alpha / size**2",
+        "alpha / size",
+        ("tests/nn/test_normalization.py::test_layouts",),
+    ),
+    Mutation(
+        "spatial norm: the backward's window is not mirrored",
+        "minidl/nn/normalization.py",
+        "before = (size - 1) // 2 if mirrored else size // 2",
+        "before = size // 2",
+        ("tests/nn/test_normalization.py::test_spatial_gradcheck",),
+    ),
+    Mutation(
+        "batch norm: the running variance is biased",
+        "minidl/nn/normalization.py",
+        "unbiased = variance.array * (count / max(count - 1, 1))",
+        "unbiased = variance.array * 1.0",
+        (
+            "tests/nn/test_normalization.py::"
+            "test_running_variance_is_unbiased_and_the_output_is_not",
+        ),
+    ),
+    Mutation(
+        "batch norm: the output's variance is unbiased",
+        "minidl/nn/normalization.py",
+        "variance = _channel_sums(_map_images(square, rows)) / x.dtype.type(ctx.count)",
+        "variance = _channel_sums(_map_images(square, rows)) / x.dtype.type(ctx.count - 1)",
+        (
+            "tests/nn/test_normalization.py::"
+            "test_running_variance_is_unbiased_and_the_output_is_not",
+        ),
+    ),
+    Mutation(
+        "batch norm: the mean's part of the gradient is dropped",
+        "minidl/nn/normalization.py",
+        "                out -= dbias / n",
+        "                out -= 0 * dbias / n",
+        ("tests/nn/test_normalization.py::test_batch_norm_gradcheck",),
+    ),
+    Mutation(
+        "local: the bias gradient is that of one image",
+        "minidl/nn/local.py",
+        "grad.sum(axis=0) if need_bias",
+        "grad[0] if need_bias",
+        ("tests/nn/test_local.py::test_large_batch",),
     ),
     # ---- losses ----
     Mutation(
@@ -340,6 +433,37 @@ MUTATIONS: list[Mutation] = [
         "rng.permutation(size) for _ in range(rounds)",
         "rng.integers(size, size=size) for _ in range(rounds)",
         ("tests/data/test_sampler.py::test_random_is_a_permutation_and_another_one_each_time",),
+    ),
+    Mutation(
+        "augmentation: the same for every sample",
+        "minidl/data/stream.py",
+        'random.stream(self.seed, "sample", self.epoch, self.place)',
+        'random.stream(self.seed, "sample", self.epoch)',
+        ("tests/data/test_loader.py::test_a_sample_drawn_twice_is_augmented_twice",),
+    ),
+    Mutation(
+        "augmentation: the same in every epoch",
+        "minidl/data/stream.py",
+        'random.stream(self.seed, "sample", self.epoch, self.place)',
+        'random.stream(self.seed, "sample", self.place)',
+        ("tests/data/test_loader.py::test_epochs_differ_in_order_and_augmentation",),
+    ),
+    Mutation(
+        "order: the same in every epoch",
+        "minidl/data/stream.py",
+        'random.stream(seed, "order", self.epoch, self.draws)',
+        'random.stream(seed, "order", self.draws)',
+        ("tests/data/test_loader.py::test_epochs_differ_in_order_and_augmentation",),
+    ),
+    Mutation(
+        "accuracy: ties count as right",
+        "minidl/vision/metrics.py",
+        "(scores > right) | ((scores == right) & (xp.arange(classes) < column))",
+        "scores > right",
+        (
+            "tests/vision/test_metrics.py::"
+            "test_a_network_that_says_nothing_is_not_right_by_chance",
+        ),
     ),
     # ---- checkpoint ----
     Mutation(

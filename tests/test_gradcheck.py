@@ -381,6 +381,29 @@ def test_batch_norm_keeps_its_mode_and_its_buffers(training: bool) -> None:
         np.testing.assert_array_equal(buffer.array, before[name])
 
 
+def test_a_whole_small_network_with_its_loss() -> None:
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = nn.Sequential(
+                nn.Conv2d(2, 4, 3, stride=2, ceil_mode=True),
+                nn.ReLU(),
+                nn.LocalResponseNorm(3, alpha=1.0, k=2.0, groups=2),
+                nn.MaxPool2d(3, 2),
+                nn.Conv2d(4, 4, 3, padding=1, groups=2),
+                nn.Tanh(),
+                nn.Flatten(),
+                nn.Linear(16, 3),
+            )
+
+        def forward(self, x: minidl.Tensor, labels: minidl.Tensor) -> minidl.Tensor:
+            return nn.functional.cross_entropy(self.features(x), labels)
+
+    arguments = (leaf(2, 2, 10, 10), minidl.tensor([0, 2]))
+    for fast_mode in (False, True):
+        assert gradcheck(Network(), arguments, fast_mode=fast_mode)
+
+
 def test_dropout_in_training_is_refused_with_advice() -> None:
     net = nn.Sequential(nn.Linear(8, 8), nn.Dropout(0.5))
     with pytest.raises(GradcheckError, match=re.escape("eval()")):

@@ -20,11 +20,12 @@ from .module import (
 )  # fmt: skip
 from .normalization import BatchNorm1d, BatchNorm2d, LocalResponseNorm, SpatialResponseNorm
 from .pooling import AdaptiveAvgPool2d, AvgPool2d, MaxPool2d
+from .summary import Summary, summary
 
 __all__ = [
     "AdaptiveAvgPool2d", "AvgPool2d", "BatchNorm1d", "BatchNorm2d", "Conv2d", "CrossEntropyLoss",
     "Dropout", "Flatten", "Fold", "Identity", "Linear", "LocalResponseNorm", "LocallyConnected2d",
     "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleDict", "ModuleList", "NLLLoss",
     "Parameter", "ParameterList", "PlainDropout", "ReLU", "Sequential", "Sigmoid", "Softmax",
-    "SpatialResponseNorm", "Tanh", "Unfold", "functional", "init",
+    "SpatialResponseNorm", "Summary", "Tanh", "Unfold", "functional", "init", "summary",
 ]  # fmt: skip

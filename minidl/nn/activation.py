@@ -117,13 +117,13 @@ class TanhFunction(Function):
 
 
 class SigmoidFunction(Function):
-    """``1 / (1 + e^-x)``, computed as ``(1 + tanh(x/2)) / 2``: no overflow at either end."""
+    """``1 / (1 + e^-x)``; for negative x as ``e^x / (1 + e^x)``, so that nothing overflows."""
 
     @staticmethod
     def forward(ctx: Node, x: Array) -> Array:
-        y = array_module(x).tanh(x * 0.5)
-        y += 1
-        y *= 0.5
+        xp = array_module(x)
+        small = xp.exp(-xp.abs(x))  # in (0, 1]
+        y = xp.where(x >= 0, 1, small) / (1 + small)
         ctx.save_for_backward(y)
         return y
 

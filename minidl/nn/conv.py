@@ -3,7 +3,7 @@
 With the input x (N, C, H, W), G groups and the weights w (O, C/G, KH, KW), output channel o of
 group g reads the input channels of its own group:
 
-    y[n,o,oh,ow] = b[o] + Σ_c Σ_kh Σ_kw w[o,c,kh,kw] · x[n, g·C/G + c, oh·s + kh·d - p, ow·s + kw·d - p]
+    y[n,o,oh,ow] = b[o] + Σ_{c,kh,kw} w[o,c,kh,kw] · x[n, g·C/G+c, oh·s + kh·d - p, ow·s + kw·d - p]
 
 where positions outside of the image count as 0. With the windows written as the rows of a matrix
 (im2col), for each group:
@@ -136,7 +136,7 @@ def _weight_gradient_numpy(x: Array, grad: Array, shape: tuple[int, ...], geomet
     o, depth, kh, kw = shape
     per_group, length = o // groups, kh * kw * depth
     n = x.shape[0]
-    grad_rows = _channels_last(grad).reshape(n, -1, o)
+    grad_rows = _channels_last(grad).reshape(n, math.prod(geometry.out), o)
     lanes = cpu.split(n)
     sums = [cpu.empty((groups, length, per_group), x.dtype) for _ in lanes]
 
@@ -188,7 +188,7 @@ def _input_gradient_numpy(
 
     n, per_group = grad.shape[0], o // groups
     dx = cpu.empty_image(n, groups * depth, *size, grad.dtype)
-    rows = _channels_last(grad).reshape(n, -1, o)
+    rows = _channels_last(grad).reshape(n, math.prod(geometry.out), o)
     matrices = weight.reshape(groups, per_group, depth * kh * kw)
 
     def lane(images: slice) -> None:
@@ -219,7 +219,8 @@ def _forward_plain(
 ) -> Array:
     xp = array_module(x)
     n, o = x.shape[0], weight.shape[0]
-    columns = im2col(x, geometry).reshape(n, groups, -1, math.prod(geometry.out))
+    length = math.prod(weight.shape[1:])
+    columns = im2col(x, geometry).reshape(n, groups, length, math.prod(geometry.out))
     y = xp.matmul(weight.reshape(1, groups, o // groups, -1), columns)
     y = y.reshape(n, o, *geometry.out)
     return y if bias is None else y + bias[:, None, None]
@@ -230,8 +231,9 @@ def _backward_plain(
 ) -> tuple[Array, Array]:
     xp = array_module(x)
     n, o = x.shape[0], weight.shape[0]
-    columns = im2col(x, geometry).reshape(n, groups, -1, math.prod(geometry.out))
-    dy = grad.reshape(n, groups, o // groups, -1)
+    length = math.prod(weight.shape[1:])
+    columns = im2col(x, geometry).reshape(n, groups, length, math.prod(geometry.out))
+    dy = grad.reshape(n, groups, o // groups, math.prod(geometry.out))
     dweight = xp.matmul(dy, columns.swapaxes(2, 3)).sum(axis=0).reshape(weight.shape)
     dcolumns = xp.matmul(weight.reshape(1, groups, o // groups, -1).swapaxes(2, 3), dy)
     dcolumns = dcolumns.reshape(n, x.shape[1], *geometry.kernel, *geometry.out)
@@ -271,11 +273,19 @@ class Conv2dFunction(Function):
             if need_weight:
                 dweight = _weight_gradient_numpy(x, grad, weight.shape, geometry, groups)
             if need_bias:
-                dbias = cpu.sum_rows(_channels_last(grad).reshape(len(grad), -1, grad.shape[1]))
+                rows = math.prod(geometry.out)
+                dbias = cpu.sum_rows(_channels_last(grad).reshape(len(grad), rows, len(weight)))
         else:
             dx, dweight = _backward_plain(x, weight, grad, geometry, groups)
             dbias = grad.sum(axis=(0, 2, 3))
         return dx, dweight, dbias, None, None
+
+
+def _check_named_padding(name: str, padding: str, stride: Pair) -> None:
+    if padding not in ("same", "valid"):
+        raise ArgumentError(f"{name}: padding must be numbers, 'same' or 'valid', got {padding!r}")
+    if padding == "same" and stride != (1, 1):
+        raise ArgumentError(f"{name}: padding='same' needs stride 1, got {stride}")
 
 
 def _geometry(
@@ -289,13 +299,10 @@ def _geometry(
 ) -> Geometry:
     """Return where the windows lie, from PyTorch's arguments and the original's ``ceil_mode``."""
     if isinstance(padding, str):
-        if padding not in ("same", "valid"):
-            raise ArgumentError(f"{name}: padding must be numbers, 'same' or 'valid'")
+        _check_named_padding(name, padding, stride)
         if padding == "valid":
             before = after = (0, 0)
         else:
-            if stride != (1, 1):
-                raise ArgumentError(f"{name}: padding='same' needs stride 1, got {stride}")
             total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
             before = (total[0] // 2, total[1] // 2)
             after = (total[0] - before[0], total[1] - before[1])
@@ -460,9 +467,16 @@ class Conv2d(Module):
             raise ArgumentError(f"Conv2d: padding_mode {padding_mode!r} is not known")
         if padding_mode != "zeros" and (isinstance(padding, str) or ceil_mode):
             raise ArgumentError(f"Conv2d: padding_mode={padding_mode!r} needs padding in numbers")
+        if min(in_channels, out_channels) < 1:
+            raise ArgumentError(
+                f"Conv2d: in_channels={in_channels} and out_channels={out_channels} must be "
+                "positive"
+            )
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = pair("Conv2d: kernel_size", kernel_size)
         self.stride = pair("Conv2d: stride", stride)
+        if isinstance(padding, str):
+            _check_named_padding("Conv2d", padding, self.stride)
         self.padding = padding if isinstance(padding, str) else pair("Conv2d: padding", padding, 0)
         self.dilation = pair("Conv2d: dilation", dilation)
         self.groups, self.padding_mode, self.ceil_mode = groups, padding_mode, ceil_mode
@@ -484,7 +498,7 @@ class Conv2d(Module):
         """Return the convolution of `input`."""
         padding: Any = self.padding
         if self.padding_mode != "zeros":
-            vertical, horizontal = self.padding
+            vertical, horizontal = padding
             sides = (horizontal, horizontal, vertical, vertical)
             input, padding = pad(input, sides, mode=self.padding_mode), 0
         return conv2d(

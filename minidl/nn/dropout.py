@@ -2,8 +2,8 @@
 
 With a mask m of independent 0 and 1, P(m = 0) = p, drawn anew at every forward:
 
-    inverted (today's): training  y = x·m / (1 - p)      dx = dy·m / (1 - p)      test  y = x
-    plain (2012):       training  y = x·m                dx = dy·m                test  y = x·(1 - p)
+    inverted (today's): training  y = x·m / (1 - p)    dx = dy·m / (1 - p)    test  y = x
+    plain (2012):       training  y = x·m              dx = dy·m              test  y = x·(1 - p)
 
 Both have the same mean at test as in training. A net trained with the plain form is converted to
 the inverted one by multiplying the weights of the layer after it by 1 - p.

@@ -1,4 +1,4 @@
-"""The layers' functions under one roof, as ``torch.nn.functional``; each is defined in its own file."""
+"""The layers' functions under one roof, as ``torch.nn.functional``; each has its own file."""
 
 from ..ops import one_hot
 from .activation import log_softmax, relu, sigmoid, softmax, tanh

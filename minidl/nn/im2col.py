@@ -65,10 +65,9 @@ class Geometry(NamedTuple):
     @property
     def span(self) -> Pair:
         """How many positions the windows reach over, from the first padded one."""
-        return tuple(  # type: ignore[return-value]
-            (out - 1) * s + d * (k - 1) + 1
-            for out, s, d, k in zip(self.out, self.stride, self.dilation, self.kernel, strict=True)
-        )
+        axes = zip(self.out, self.stride, self.dilation, self.kernel, strict=True)
+        height, width = ((out - 1) * s + d * (k - 1) + 1 for out, s, d, k in axes)
+        return height, width
 
     def inside(self, size: Pair) -> tuple[slice, slice, slice, slice]:
         """Return which rows and columns of a padded span an image covers, and which of its own.
@@ -82,8 +81,9 @@ class Geometry(NamedTuple):
         -------
         rows, columns of the span; rows, columns of the image
         """
-        ends = [max(min(n, span - p), 0) for n, span, p in zip(size, self.span, self.before, strict=True)]
-        (top, left), (bottom, right) = self.before, ends
+        (top, left), span = self.before, self.span
+        bottom = max(min(size[0], span[0] - top), 0)
+        right = max(min(size[1], span[1] - left), 0)
         return (
             slice(top, top + bottom),
             slice(left, left + right),

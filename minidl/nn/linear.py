@@ -62,13 +62,18 @@ def _pieces(length: int, multiplications: int) -> list[slice]:
     return cpu.split(length, 1 if multiplications < cpu.SMALL_PRODUCT else cpu.LANES)
 
 
+def _rows(x: Array) -> Array:
+    """Return (..., K) as (rows, K)."""
+    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+
+
 class LinearFunction(Function):
     """``x·Wᵀ + b`` for an input with any number of axes in front of the last."""
 
     @staticmethod
     def forward(ctx: Node, x: Array, weight: Array, bias: Array | None) -> Array:
         ctx.save_for_backward(x, weight)
-        rows = x.reshape(-1, x.shape[-1])
+        rows = _rows(x)
         if isinstance(x, np.ndarray):
             y = _forward_numpy(rows, weight, bias)
         else:
@@ -81,7 +86,7 @@ class LinearFunction(Function):
     def backward(ctx: Node, grad: Array) -> Any:
         x, weight = ctx.saved_tensors
         need_x, need_weight, need_bias = ctx.needs_input_grad
-        rows, dy = x.reshape(-1, x.shape[-1]), grad.reshape(-1, grad.shape[-1])
+        rows, dy = _rows(x), _rows(grad)
         dx = dweight = None
         if isinstance(x, np.ndarray):
             if need_x:
@@ -117,6 +122,15 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     DTypeError
         `input` and `weight` have different dtypes.
     """
+    if weight.ndim != 2:
+        raise ShapeError(
+            f"linear: expected weight of shape (out_features, in_features), got "
+            f"{tuple(weight.shape)}"
+        )
+    if bias is not None and tuple(bias.shape) != (weight.array.shape[0],):
+        raise ShapeError(
+            f"linear: bias of shape {tuple(bias.shape)}, expected ({weight.array.shape[0]},)"
+        )
     if input.ndim == 0 or input.array.shape[-1] != weight.array.shape[-1]:
         raise ShapeError(
             f"linear: input of shape {tuple(input.shape)} does not fit weight of shape "

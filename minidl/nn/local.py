@@ -48,7 +48,8 @@ def _products(a: Array, b: Array) -> Array:
 def _columns(x: Array, geometry: Geometry) -> Array:
     """Return the windows as (L, C·KH·KW, N)."""
     windows = math.prod(geometry.out)
-    columns = im2col(x, geometry).reshape(x.shape[0], -1, windows)
+    length = x.shape[1] * math.prod(geometry.kernel)
+    columns = im2col(x, geometry).reshape(x.shape[0], length, windows)
     return array_module(x).ascontiguousarray(columns.transpose(2, 1, 0))
 
 
@@ -70,7 +71,8 @@ class LocallyConnected2dFunction(Function):
         x, weight = ctx.saved_tensors
         need_x, need_weight, need_bias, _ = ctx.needs_input_grad
         n, o = grad.shape[:2]
-        dy = array_module(x).ascontiguousarray(grad.reshape(n, o, -1).transpose(2, 1, 0))
+        rows = grad.reshape(n, o, len(weight)).transpose(2, 1, 0)
+        dy = array_module(x).ascontiguousarray(rows)
         dx = dweight = None
         if need_weight:
             dweight = _products(dy, _columns(x, ctx.geometry).swapaxes(1, 2))

@@ -71,7 +71,7 @@ def _unrows(rows: Array, shape: tuple[int, ...]) -> Array:
 def _index_weights(
     target: Array, classes: int, dtype: Any, weight: Array | None, ignore_index: int
 ) -> tuple[Array, Array, Array]:
-    """Return for each sample its class (0 if ignored), its weight (0 if ignored), the row numbers."""
+    """Return each sample's class (0 if ignored), its weight (0 if ignored) and row number."""
     xp = array_module(target)
     ignored = target == ignore_index
     classes_of = xp.where(ignored, 0, target)
@@ -196,6 +196,14 @@ def _check_reduction(name: str, reduction: str) -> None:
         raise ArgumentError(f"{name}: reduction must be one of {_REDUCTIONS}, got {reduction!r}")
 
 
+def _check_scores(name: str, input: Tensor) -> None:
+    """Raise a helpful error unless `input` holds scores of classes."""
+    if input.ndim == 0:
+        raise ShapeError(f"{name}: expected input of shape (C,), (N, C) or (N, C, ...), got ()")
+    if not input.is_floating_point():
+        raise DTypeError(f"{name}: input must be floats, got {input.dtype}")
+
+
 def _check_class_indices(name: str, input: Tensor, target: Tensor, ignore_index: int) -> None:
     """Raise a helpful error unless `target` holds class indices for `input`."""
     expected = (input.shape[0], *input.shape[2:]) if input.ndim > 1 else ()
@@ -226,7 +234,7 @@ def _check_weight(name: str, input: Tensor, weight: Tensor | None) -> Array | No
             f"{name}: weight of shape {tuple(weight.shape)}: expected one for each of {classes} "
             "classes"
         )
-    return weight.array
+    return weight.array.astype(input.dtype, copy=False)
 
 
 def cross_entropy(
@@ -280,8 +288,7 @@ def cross_entropy(
         raise ArgumentError(
             f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}"
         )
-    if not input.is_floating_point():
-        raise DTypeError(f"cross_entropy: input must be floats, got {input.dtype}")
+    _check_scores("cross_entropy", input)
     if target.shape == input.shape and target.is_floating_point():
         rows = _rows(target.array)
     else:
@@ -319,6 +326,7 @@ def nll_loss(
     """
     _check_reduction("nll_loss", reduction)
     _check_deprecated("nll_loss", size_average, reduce)
+    _check_scores("nll_loss", input)
     _check_class_indices("nll_loss", input, target, ignore_index)
     class_weight = _check_weight("nll_loss", input, weight)
     return NLLFunction.apply(

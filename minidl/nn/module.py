@@ -267,7 +267,7 @@ class Module:
         >>> layer = minidl.nn.Identity()
         >>> handle = layer.register_forward_hook(lambda module, args, output: print(output.shape))
         >>> _ = layer(minidl.zeros(2, 3))
-        (2, 3)
+        Size([2, 3])
         >>> handle.remove()
         """
         return _add_hook(self._forward_hooks, _Hook(hook, with_kwargs, always_call), prepend)

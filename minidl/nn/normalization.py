@@ -16,9 +16,9 @@ The divisor does not change where the window is cut off. With the incoming gradi
 The second sum runs over the windows that contain j, which is the mirrored window around j. Only x is
 kept for it; s is cheaper to compute again than to read back from memory.
 
-The paper prints α = 1e-4 without saying that its program divides by the size. So the published runs
-are ``LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)``, and the printed formula, taken literally,
-is ``alpha=5e-4``. ``groups`` keeps the windows inside each tower, as in the original program.
+The paper prints α = 1e-4 without saying that its program divides by the size. So the published
+runs are ``LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)``, and the printed formula, taken
+literally, is ``alpha=5e-4``. ``groups`` keeps the windows inside each tower, as in the original program.
 
 **Batch normalisation**, for every channel, over the n numbers of all images and positions:
 
@@ -131,7 +131,8 @@ def _across_maps(size: int) -> WindowSum:
 def _rows(x: Array, groups: int) -> Array:
     """Return (N, C, ...) as (rows, C/G), without copying if memory is channels-last."""
     last = np.moveaxis(x, 1, -1)
-    return np.ascontiguousarray(last).reshape(-1, x.shape[1] // groups)
+    depth = x.shape[1] // groups
+    return np.ascontiguousarray(last).reshape(x.size // max(depth, 1), depth)
 
 
 def _empty_channels_last(x: Array) -> Array:
@@ -391,7 +392,8 @@ def _image_rows(x: Array) -> Array:
     if x.ndim == 2:
         return x[None]
     xp = array_module(x)
-    return xp.ascontiguousarray(xp.moveaxis(x, 1, -1)).reshape(x.shape[0], -1, x.shape[1])
+    last = xp.ascontiguousarray(xp.moveaxis(x, 1, -1))
+    return last.reshape(x.shape[0], math.prod(x.shape[2:]), x.shape[1])
 
 
 def _like_input(rows: Array, shape: tuple[int, ...]) -> Array:
@@ -466,7 +468,7 @@ class BatchNormFunction(Function):
         return y, mean, variance
 
     @staticmethod
-    def backward(ctx: Node, grad: Array, *_: Any) -> Any:
+    def backward(ctx: Node, grad: Array, *unused: Any) -> Any:
         x, weight, mean, inverse = ctx.saved_tensors
         rows, dy = _image_rows(x), _image_rows(grad)
         xp = array_module(x)
@@ -560,7 +562,8 @@ def batch_norm(
         )
     if not training and (running_mean is None or running_var is None):
         raise ArgumentError("batch_norm: running_mean and running_var are needed outside training")
-    given = (None, None) if training else (running_mean.array, running_var.array)  # type: ignore[union-attr]
+    # copies, because a later batch in training changes the running statistics in place
+    given = (None, None) if training else (running_mean.array.copy(), running_var.array.copy())  # type: ignore[union-attr]
     result, mean, variance = BatchNormFunction.apply(input, weight, bias, *given, eps)
     if training:
         if running_mean is not None:
@@ -679,7 +682,7 @@ class BatchNorm2d(Module):
         In the forward: the input is not (N, num_features, H, W).
     """
 
-    _axes = (4,)
+    _axes: tuple[int, ...] = (4,)
     _expected = "(N, {0}, H, W)"
 
     def __init__(

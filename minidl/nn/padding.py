@@ -68,7 +68,7 @@ class Pad(Function):
                     (*grad.shape[:axis], ctx.shape[axis], *grad.shape[axis + 1 :]), grad.dtype
                 )
                 for position, source in enumerate(sources):
-                    at = (slice(None),) * axis
+                    at: tuple[Any, ...] = (slice(None),) * axis
                     narrow[(*at, source)] += grad[(*at, position)]
                 grad = narrow
         return grad, None, None, None

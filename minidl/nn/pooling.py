@@ -27,6 +27,7 @@ Source: Krizhevsky, Sutskever and Hinton (2012), section 3.4; sizes as PyTorch's
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -107,7 +108,7 @@ def _entries(geometry: Geometry) -> list[tuple[slice, slice, slice]]:
 def _max_forward_numpy(x: Array, geometry: Geometry) -> Array:
     n, c = x.shape[:2]
     y = cpu.empty_image(n, c, *geometry.out, x.dtype)
-    (kernel_h, kernel_w), (oh, _) = geometry.kernel, geometry.out
+    kernel_h, kernel_w = geometry.kernel
     last = y.transpose(0, 2, 3, 1)
 
     def lane(images: slice) -> None:
@@ -140,7 +141,7 @@ def _max_backward_numpy(x: Array, y: Array, grad: Array, geometry: Geometry) -> 
     shape = (1, *geometry.out, c)
 
     def lane(images: slice) -> None:
-        span = _span(x[images], geometry, -math.inf)
+        span = _span(x[images], geometry, math.nan)  # not even equal to a maximum of -inf
         best = y[images].transpose(0, 2, 3, 1)
         own = dx[images].transpose(0, 2, 3, 1)
         dspan = own if exact else cpu.scratch("dspan", span.shape, x.dtype)
@@ -151,12 +152,18 @@ def _max_backward_numpy(x: Array, y: Array, grad: Array, geometry: Geometry) -> 
         waiting.fill(True)
         hit = cpu.scratch("hit", shape, np.dtype(np.bool_))
         part = cpu.scratch("part", shape, x.dtype)
-        for entry in _entries(geometry):
-            np.equal(span[entry], best, out=hit)
-            np.logical_and(hit, waiting, out=hit)
-            np.not_equal(waiting, hit, out=waiting)
-            cpu.keep_where(hit, dy, part)
-            np.add(dspan[entry], part, out=dspan[entry])
+
+        def give(span: Array, matches: Callable[[Array], Array]) -> None:
+            """Add dy to the first entry of every waiting window that matches."""
+            for entry in _entries(geometry):
+                np.logical_and(matches(span[entry]), waiting, out=hit)
+                np.not_equal(waiting, hit, out=waiting)
+                cpu.keep_where(hit, dy, part)
+                np.add(dspan[entry], part, out=dspan[entry])
+
+        give(span, lambda entry: np.equal(entry, best, out=hit))
+        if waiting.any():  # NaN equals nothing
+            give(_span(x[images], geometry, -math.inf), np.isnan)
         if not exact:
             own.fill(0)
             own[:, own_rows, own_columns] = dspan[:, rows, columns]
@@ -168,15 +175,18 @@ def _max_backward_numpy(x: Array, y: Array, grad: Array, geometry: Geometry) -> 
 def _first_maxima(x: Array, y: Array, geometry: Geometry) -> Array:
     """Return the position of every window's maximum in its image, as h·W + w, int64."""
     xp = array_module(x)
-    padded = pad_images(x, geometry, -math.inf)
+    padded = pad_images(x, geometry, math.nan)  # not even equal to a maximum of -inf
     best = xp.full(y.shape, -1, np.int64)
+    y_is_nan = xp.isnan(y)
     (oh, ow), (top, left) = geometry.out, geometry.before
     for kh in range(geometry.kernel[0]):
         for kw in range(geometry.kernel[1]):
             rows, columns = geometry.positions(kh, kw)
             h = xp.arange(rows.start, rows.stop, rows.step).reshape(oh, 1) - top
             w = xp.arange(columns.start, columns.stop, columns.step).reshape(1, ow) - left
-            hit = (best < 0) & (padded[:, :, rows, columns] == y)
+            part = padded[:, :, rows, columns]
+            outside = (h < 0) | (h >= x.shape[2]) | (w < 0) | (w >= x.shape[3])
+            hit = (best < 0) & ((part == y) | (xp.isnan(part) & y_is_nan & ~outside))
             best = xp.where(hit, h * x.shape[3] + w, best)
     return best
 
@@ -195,7 +205,7 @@ def _max_forward_plain(x: Array, geometry: Geometry) -> Array:
 
 def _max_backward_plain(x: Array, y: Array, grad: Array, geometry: Geometry) -> Array:
     xp = array_module(x)
-    padded = pad_images(x, geometry, -math.inf)
+    padded = pad_images(x, geometry, math.nan)
     dpadded = xp.zeros_like(padded)
     waiting = xp.ones(y.shape, np.bool_)
     for _, rows, columns in _entries(geometry):

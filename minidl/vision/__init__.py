@@ -1,4 +1,4 @@
-"""Computer vision: data sets, transforms, models and metrics.
+"""Computer vision: data sets, transforms, models, metrics, figures, and help for training programs.
 
 Each part is imported when it is first used, and Pillow when a picture is first opened.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["datasets", "metrics", "models", "transforms"]
+__all__ = ["datasets", "figures", "metrics", "models", "training", "transforms"]
 
 
 def __getattr__(name: str) -> Any:

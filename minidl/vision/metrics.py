@@ -1,14 +1,20 @@
-"""Metrics of a classifier's answers: top-k accuracy."""
+"""Metrics of a classifier's answers: top-k accuracy, and a network's scores over a whole set."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+import numpy as np
+
+from minidl import ops
+from minidl.autograd import no_grad
 from minidl.device import array_module
 from minidl.errors import ArgumentError, ShapeError
+from minidl.nn import Module
+from minidl.nn.functional import log_softmax, nll_loss
 from minidl.tensor import Tensor
 
-__all__ = ["accuracy"]
+__all__ = ["accuracy", "evaluate"]
 
 
 def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list[Tensor]:
@@ -79,3 +85,71 @@ def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list
     rank = before.sum(axis=1) + classes * lost
     percent = xp.float32(100.0 / rows)
     return [Tensor((rank < k).sum(dtype=xp.float32) * percent) for k in topk]
+
+
+@no_grad()
+def evaluate(
+    model: Module, batches: Iterable[Sequence[Tensor]], topk: Sequence[int] = (1, 5)
+) -> dict[str, float]:
+    """Mean loss and top-k accuracies of a classifier over a set of pictures.
+
+    Parameters
+    ----------
+    model : Module
+        From images (N, C, H, W) to logits (N, classes). It is set to evaluation mode meanwhile.
+    batches : iterable of (images, labels)
+        Such as a DataLoader. Images of shape (N, V, C, H, W) are V views of each picture (such as
+        the ten crops of :class:`~minidl.vision.transforms.TenCrop`), whose probabilities are
+        averaged. Batches are moved to the model's device.
+    topk : sequence of int, default (1, 5)
+        The values of k; one larger than the number of classes counts as that number.
+
+    Returns
+    -------
+    dict of str to float
+        ``{"loss": ..., "top1": ..., "top5": ...}``: the mean cross-entropy, accuracies in percent.
+
+    Raises
+    ------
+    ArgumentError
+        When there are no batches.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.metrics import evaluate
+    >>> batch = minidl.tensor([[9.0, 0.0], [0.0, 9.0]]), minidl.tensor([0, 0])
+    >>> evaluate(minidl.nn.Identity(), [batch], topk=(1,))["top1"]
+    50.0
+    """
+    device = next((parameter.device for parameter in model.parameters()), None)
+    training = model.training
+    model.eval()
+    rows, counts = [], []
+    try:
+        for images, labels in batches:
+            if device is not None:
+                images, labels = images.to(device), labels.to(device)
+            scores = _log_probabilities(model, images)
+            ks = [min(k, scores.shape[1]) for k in topk]
+            # Added up on the device: to read a number would wait for it.
+            rows.append(ops.stack([nll_loss(scores, labels), *accuracy(scores, labels, ks)]))
+            counts.append(len(labels))
+    finally:
+        model.train(training)
+    if not rows:
+        raise ArgumentError("evaluate: there are no batches")
+    total = sum(counts)
+    means = [0.0] * (1 + len(topk))
+    for count, row in zip(counts, ops.stack(rows).tolist(), strict=True):
+        means = [mean + value * count / total for mean, value in zip(means, row, strict=True)]
+    return dict(zip(["loss", *(f"top{k}" for k in topk)], means, strict=True))
+
+
+def _log_probabilities(model: Module, images: Tensor) -> Tensor:
+    """The logarithms of the probabilities (N, classes), averaged over views where there are any."""
+    if images.ndim != 5:
+        return log_softmax(model(images), 1)
+    n, views = images.shape[:2]
+    scores = log_softmax(model(images.flatten(0, 1)), 1)
+    return ops.logsumexp(scores.reshape(n, views, -1), 1) - float(np.log(views))

@@ -114,6 +114,12 @@ def test_gradient_of_the_output_in_any_layout(layout: str, kind: str, device: st
     helpers.assert_close(leaf.grad, backward(grad, x, 4, alpha=1.0), 40)
 
 
+@pytest.mark.parametrize("shape", [(3, 7), (2, 7, 3), (2, 7, 2, 1, 3)], ids=str)
+def test_any_number_of_axes(shape: tuple[int, ...], device: str) -> None:
+    x = helpers.values(shape, 0)
+    check_norm("channels", x, device, size=4, alpha=1.0, beta=0.75, k=2.0)
+
+
 def test_window_of_even_size_begins_half_before() -> None:
     """size 4 looks two channels back and one ahead: a pulse tells."""
     x = np.zeros((1, 8, 1, 1))
@@ -250,14 +256,22 @@ def test_batches_that_do_not_divide_into_lanes(device: str) -> None:
     helpers.assert_close(leaf.grad, right, 20)
 
 
-@pytest.mark.parametrize("norm", [F.local_response_norm, F.spatial_response_norm])
+@pytest.mark.parametrize(
+    "norm",
+    [
+        lambda x: F.local_response_norm(x, 5, alpha=1.0),
+        lambda x: F.spatial_response_norm(x, 5, alpha=1.0),
+        lambda x: F.batch_norm(x, None, None, training=True),
+    ],
+    ids=["channels", "space", "batch"],
+)
 def test_same_bits_at_any_number_of_threads(norm: Any, threads: None) -> None:
     x = helpers.values((13, 48, 15, 15), 0, np.float32)
     results = []
     for count in (1, 2, 3):
         minidl.set_num_threads(count)
         leaf = helpers.leaf(x)
-        out = norm(leaf, 5, alpha=1.0)
+        out = norm(leaf)
         out.backward(minidl.tensor(helpers.values(x.shape, 1, np.float32)))
         results.append((helpers.host(out), helpers.host(leaf.grad)))
     for out, grad in results[1:]:
@@ -356,6 +370,30 @@ def test_batch_norm_gradcheck(shape: tuple[int, ...], training: bool, device: st
         assert minidl.gradcheck(lambda x: F.batch_norm(x, None, None, training=True), leaves[:1])
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("layout", helpers.LAYOUTS)
+def test_batch_norm_gradients_in_every_layout(layout: str, training: bool, device: str) -> None:
+    lay = helpers.LAYOUTS[layout]
+    mean, var, weight, bias = batch_norm_arguments(2, np.dtype(np.float64))
+    running = [minidl.tensor(a, device=device) for a in (mean, var)]
+    x, grad = helpers.values((3, 2, 2, 3), 0), lay(helpers.values((3, 2, 2, 3), 1))
+
+    def normalize(*leaves: Any) -> Any:
+        return F.batch_norm(leaves[0], *running, *leaves[1:], training, 0.0)
+
+    leaves = [helpers.leaf(a, device) for a in (lay(x), lay(weight), bias)]
+    assert minidl.gradcheck(normalize, leaves)
+    # The same numbers for a gradient of any layout.
+    plain, laid = (
+        minidl.autograd.grad(
+            normalize(*leaves), leaves, helpers.leaf(g, device, requires_grad=False)
+        )
+        for g in (np.array(grad, order="C"), grad)
+    )
+    for first, second in zip(plain, laid, strict=True):
+        helpers.assert_close(second, helpers.host(first), 18)
+
+
 def test_running_variance_is_unbiased_and_the_output_is_not(device: str) -> None:
     x = minidl.tensor([[1.0], [3.0]], dtype=minidl.float64, device=device)
     mean, var = (minidl.zeros(1, dtype=minidl.float64, device=device) for _ in range(2))
@@ -384,6 +422,15 @@ def test_eval_mode_touches_nothing(device: str) -> None:
     mean, var = minidl.zeros(2, device=device), minidl.ones(2, device=device)
     F.batch_norm(minidl.randn(4, 2, 3, 3).to(device), mean, var, training=False)
     assert mean.tolist() == [0, 0] and var.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 3, 2, 2)], ids=str)
+def test_empty_batch_in_eval_mode(shape: tuple[int, ...], device: str) -> None:
+    leaf = helpers.leaf(np.zeros(shape), device)
+    mean, var = (minidl.ones(3, dtype=minidl.float64, device=device) for _ in range(2))
+    out = F.batch_norm(leaf, mean, var)
+    out.sum().backward()
+    assert out.shape == shape and leaf.grad.shape == shape
 
 
 def test_batch_norm_module(device: str) -> None:

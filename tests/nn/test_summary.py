@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import pytest
-from minidl.nn.local import LocallyConnected2d
-from minidl.nn.shape import Flatten
 
 from minidl.errors import ArgumentError
-from minidl.nn.conv import Conv2d
-from minidl.nn.linear import Linear
-from minidl.nn.module import Identity, Module, Sequential
-from minidl.nn.pooling import MaxPool2d
+from minidl.nn import (
+    Conv2d,
+    Flatten,
+    Identity,
+    Linear,
+    LocallyConnected2d,
+    MaxPool2d,
+    Module,
+    Sequential,
+)  # fmt: skip
 from minidl.nn.summary import summary
 
 

@@ -5,7 +5,7 @@
 - ``cuda_convnet(variant)``: the paper's CIFAR-10 networks.
 - ``lenet5()``: the older network that AlexNet is usually compared with.
 
-``print(summary(net))``, with ``minidl.nn.summary.summary``, shows any of them layer by layer.
+``print(summary(net))``, with ``minidl.nn.summary``, shows any of them layer by layer.
 """
 
 from __future__ import annotations

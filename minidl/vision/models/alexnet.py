@@ -38,9 +38,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import ArgumentError
-from ...nn.module import Module, Sequential
-from ...nn.pooling import AdaptiveAvgPool2d
-from ...nn.shape import Flatten
+from ...nn import AdaptiveAvgPool2d, Flatten, Module, Sequential
 from .presets import initialize
 from .rows import CLASSES, Plan, Row, RowNet, Stages, build, with_classes
 

@@ -22,8 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ...errors import ArgumentError
-from ...nn.module import Module, Sequential
-from ...nn.shape import Flatten
+from ...nn import Flatten, Module, Sequential
 from ...tensor import Tensor
 from .presets import PRESETS, Preset, initialize
 from .rows import CLASSES, Plan, Row, RowNet, build, with_classes

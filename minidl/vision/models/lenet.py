@@ -6,8 +6,7 @@ of the maps, and its output layer measures distances; none of that is kept here.
 
 from __future__ import annotations
 
-from ...nn.module import Sequential
-from ...nn.shape import Flatten
+from ...nn import Flatten, Sequential
 from .rows import CLASSES, Plan, Row, RowNet, build, with_classes
 
 _LENET5 = (

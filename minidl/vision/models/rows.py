@@ -19,14 +19,20 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ...errors import ArgumentError
-from ...nn.activation import ReLU, Tanh
-from ...nn.conv import Conv2d
-from ...nn.dropout import Dropout, PlainDropout
-from ...nn.linear import Linear
-from ...nn.local import LocallyConnected2d
-from ...nn.module import Module
-from ...nn.normalization import LocalResponseNorm, SpatialResponseNorm
-from ...nn.pooling import AvgPool2d, MaxPool2d
+from ...nn import (
+    AvgPool2d,
+    Conv2d,
+    Dropout,
+    Linear,
+    LocallyConnected2d,
+    LocalResponseNorm,
+    MaxPool2d,
+    Module,
+    PlainDropout,
+    ReLU,
+    SpatialResponseNorm,
+    Tanh,
+)
 from ...tensor import Tensor
 
 #: The layers that have weights: one for each row.

@@ -482,6 +482,9 @@ def test_ablations_of_the_papers_network():
     assert rows_of(net)["conv4"].weight.shape == (384, 256, 3, 3)
     assert rows_of(net)["conv1"].padding in (2, (2, 2))
     assert net.input_scale == "normalized"
+    with minidl.no_grad():
+        logits = net.eval()(minidl.randn(2, *net.input_size))
+    assert 0 < logits.abs().max().item() < 0.1  # "he": the loss starts at ln(classes)
 
 
 def test_unknown_arguments():
