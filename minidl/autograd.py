@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import os
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .device import Array, array_module
+from .device import Array, Device, Shape, array_module, copy_to, device_of
 from .errors import ArgumentError, AutogradError, DeviceError, ShapeError
 from .tensor import Tensor
 
@@ -133,10 +134,11 @@ class Node:
         self.sequence = 0
         self.edges: tuple[Any, ...] | None = None
         self.shapes: tuple[Any, ...] = ()
-        self.outputs: list[tuple[Any, Any, Any]] = []  # shape, dtype, array module of each output
+        self.outputs: list[tuple[Any, Any, Any]] = []  # shape, dtype and device of each output
         self.retained: dict[int, Any] | None = None
         self._saved: tuple[Any, ...] | None = ()
-        self._guards: list[tuple[list[int], int, str]] = []
+        # version counter, its value at the forward, number in _saved, what it was, name
+        self._guards: list[tuple[list[int], int, int, str, str | None]] = []
         self._without_grad: tuple[Any, ...] = ()
         self._dirty: tuple[Any, ...] = ()
         self._materialize = True
@@ -165,13 +167,13 @@ class Node:
                 f"{self.function.__name__}: the tape was walked and freed already; pass "
                 "retain_graph=True to the first backward() to walk it twice"
             )
-        for version, before, label in self._guards:
+        for version, before, number, what, name in self._guards:
             if version[0] != before:
                 raise AutogradError(
-                    f"{self.function.__name__}'s backward needs {label}, but it was changed in "
-                    f"place after the forward: it is at version {version[0]}, and version "
-                    f"{before} was expected; use the out-of-place form of the change, or clone() "
-                    "the tensor first"
+                    f"{self.function.__name__}'s backward needs {what}, "
+                    f"{_describe(self._saved[number], name)}, but it was changed in place after "
+                    f"the forward: it is at version {version[0]}, and version {before} was "
+                    "expected; use the out-of-place form of the change, or clone() the tensor first"
                 )
         return self._saved
 
@@ -189,39 +191,41 @@ class Node:
 
     def wrap(self, output: Array, args: Sequence[Any]) -> Tensor:
         """Return `output` as a tensor: the argument itself if ``forward`` changed it in place."""
-        for array in self._dirty:
-            if output is array:
-                for arg in args:
-                    if isinstance(arg, Tensor) and arg.array is array:
-                        arg.version[0] += 1
-                        return arg
+        for arg in args:
+            if isinstance(arg, Tensor) and arg.array is output:
+                if any(output is array for array in self._dirty):
+                    arg.version[0] += 1
+                    return arg
+                result = Tensor(output)  # forward returned its argument: one memory, one version
+                result.version = arg.version
+                return result
         return Tensor(output)
 
     def guard(self, tensors: Sequence[Any], results: Sequence[Tensor]) -> None:
         """Note the versions of saved arrays that are arguments or results."""
-        for array in self._saved or ():
-            if array is None:
-                continue
-            for position, tensor in enumerate(tensors):
-                if isinstance(tensor, Tensor) and tensor.array is array:
-                    label = f"its argument {position}, {describe(tensor)}"
-                    self._guards.append((tensor.version, tensor.version[0], label))
+        candidates = [
+            *((tensor, "its argument") for tensor in tensors if isinstance(tensor, Tensor)),
+            *((tensor, "its own result") for tensor in results),
+        ]
+        for number, array in enumerate(self._saved or ()):
+            for tensor, what in candidates:
+                if tensor.array is array:
+                    version = tensor.version
+                    self._guards.append((version, version[0], number, what, tensor.name))
                     break
-            else:
-                for tensor in results:
-                    if tensor.array is array:
-                        label = f"its own result, {describe(tensor)}"
-                        self._guards.append((tensor.version, tensor.version[0], label))
-                        break
 
     def __repr__(self) -> str:
         return f"<{self.function.__name__}Backward>"
 
 
+def _describe(array: Array, name: str | None) -> str:
+    named = f" {name!r}" if name else ""
+    return f"the {array.dtype} tensor{named} of shape {tuple(array.shape)}"
+
+
 def describe(tensor: Tensor) -> str:
     """Return a few words that identify `tensor` to a user."""
-    name = f" {tensor.name!r}" if tensor.name else ""
-    return f"the {tensor.dtype} tensor{name} of shape {tuple(tensor.shape)}"
+    return _describe(tensor.array, tensor.name)
 
 
 class Function:
@@ -299,7 +303,8 @@ class Function:
                 needs.append(False)
         recording = _mode.enabled and True in needs
         node = Node(cls, tuple(needs))
-        outputs = cls.forward(node, *arrays)
+        with np.errstate(all="ignore"):  # 1/0 is inf and inf - inf is NaN, as IEEE says
+            outputs = cls.forward(node, *arrays)
 
         single = not isinstance(outputs, tuple)
         if recording:
@@ -321,9 +326,7 @@ class Function:
 
         for index, result in enumerate(results):
             array = result.array
-            node.outputs.append(
-                (array.shape, array.dtype, None if kind is np.ndarray else array)
-            )
+            node.outputs.append((array.shape, array.dtype, device_of(array)))
             if array.dtype.kind == "f" and not any(array is a for a in node._without_grad):
                 result._requires_grad = True
                 result.node = node
@@ -366,23 +369,56 @@ def _seed_gradient(tensor: Tensor, gradient: Any) -> Array:
     return array.astype(tensor.array.dtype, copy=False)
 
 
-def _is_ours_alone(array: Any) -> bool:
-    """Return whether nobody but the walk holds `array` or the memory under it."""
-    # References: the caller's variable, the caller's list of gradients, our parameter, the call.
-    if sys.getrefcount(array) > 4:
-        return False
+def _zeros(shape: Shape, dtype: np.dtype, where: Device) -> Array:
+    """Return the gradient of an output that nothing was computed from."""
+    return copy_to(np.zeros(shape, dtype), where)
+
+
+def _references(array: Any) -> tuple[int, int]:
+    """Return the counts of references to `array` and to the array whose memory it shows."""
     base = array.base
-    return not hasattr(base, "dtype") or sys.getrefcount(base) <= 3
+    return sys.getrefcount(array), sys.getrefcount(base) if hasattr(base, "dtype") else 0
+
+
+def _references_of_ours() -> tuple[int, int]:
+    """Return what :func:`_references` says of a view that a variable and a list hold, as in the walk.
+
+    Measured, because it differs between versions of Python.
+    """
+    arrays = [np.zeros(2)[:1]]
+    gradient = arrays[0]
+    return _references(gradient)
+
+
+_OURS_ALONE = _references_of_ours()
+
+
+def _is_ours_alone(counts: tuple[int, int], strides: Shape) -> bool:
+    """Return whether nobody but the walk holds an array, given its :func:`_references`.
+
+    One that repeats an element (stride 0) can't be changed in place and does not count as such.
+    """
+    return counts[0] <= _OURS_ALONE[0] and counts[1] <= _OURS_ALONE[1] and 0 not in strides
+
+
+_accumulating = threading.Lock()  # several threads may walk back to the same leaf
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_accumulating.acquire,
+        after_in_parent=_accumulating.release,
+        after_in_child=_accumulating.release,
+    )
 
 
 def _accumulate(leaf: Tensor, gradient: Array, owned: bool) -> None:
     """Add `gradient` to ``leaf.grad``."""
     if gradient.dtype != leaf.array.dtype:
         gradient, owned = gradient.astype(leaf.array.dtype), True
-    if leaf.grad is None:
-        leaf.grad = Tensor(gradient if owned else gradient.copy())
-    else:
-        leaf.grad = Tensor(leaf.grad.array + gradient)
+    with _accumulating:
+        if leaf.grad is None:
+            leaf.grad = Tensor(gradient if owned else gradient.copy())
+        else:
+            leaf.grad = Tensor(leaf.grad.array + gradient)
 
 
 def _walk(
@@ -443,10 +479,9 @@ def _walk(
                     if tensor is not None:
                         _accumulate(tensor, gradient, False)
             elif node._materialize:
-                shape, dtype, like = node.outputs[index]
-                xp = np if like is None else array_module(like)
-                grads[index] = xp.zeros(shape, dtype)
-        results = node.function.backward(node, *grads)
+                grads[index] = _zeros(*node.outputs[index])
+        with np.errstate(all="ignore"):
+            results = node.function.backward(node, *grads)
         del grads
         edges = node.edges
         arrays = list(results) if isinstance(results, tuple) else [results]
@@ -464,13 +499,22 @@ def _walk(
             gradient = arrays[position]
             if edge is None or gradient is None:
                 continue
+            if isinstance(gradient, Tensor) or not hasattr(gradient, "dtype"):
+                raise AutogradError(
+                    f"{node.function.__name__}.backward returned a {type(gradient).__name__} for "
+                    f"argument {position}; expected an array"
+                )
             if gradient.shape != node.shapes[position]:
                 raise ShapeError(
                     f"{node.function.__name__}.backward returned a gradient of shape "
                     f"{tuple(gradient.shape)} for argument {position}, whose shape is "
                     f"{tuple(node.shapes[position])}"
                 )
-            owned = edge[1] < 0 and wanted is None and _is_ours_alone(gradient)
+            owned = (
+                edge[1] < 0
+                and wanted is None
+                and _is_ours_alone(_references(gradient), gradient.strides)
+            )
             arrays[position] = None
             deliver(edge[0], edge[1], gradient, owned)
             del gradient
@@ -510,6 +554,8 @@ def backward(
         given = list(grad_tensors)
     else:
         given = [grad_tensors] * len(roots)
+    if len(given) != len(roots):
+        raise ArgumentError(f"grad_tensors: expected {len(roots)} tensors, got {len(given)}")
     for root in roots:
         if not root.requires_grad:
             raise AutogradError(

@@ -177,6 +177,15 @@ def test_two_views_of_one_memory_keep_their_values(path: Path) -> None:
     assert identical(there_and_back(obj, path), obj)
 
 
+def test_arrays_made_on_the_way_are_not_taken_for_each_other(path: Path) -> None:
+    class Lazy(list[Any]):  # each item's memory would be free again before the next is made
+        def __iter__(self) -> Iterator[Any]:
+            return (np.broadcast_to(np.full(1, value), (2, 3)) for value in range(9))
+
+    loaded = there_and_back(Lazy(), path)
+    assert [int(array[0, 0]) for array in loaded] == list(range(9))
+
+
 def test_a_model_and_its_parameters(path: Path, device: str) -> None:
     model = minidl.nn.Linear(3, 2).to(device)
     saved = there_and_back({"model": model.state_dict(), "parameter": model.weight}, path)

@@ -107,9 +107,7 @@ def _as_matrices(weight: Array, groups: int) -> Array:
     return np.ascontiguousarray(grouped).reshape(groups, kh * kw * depth, o // groups)
 
 
-def _forward_numpy(
-    x: Array, matrices: Array, bias: Array | None, geometry: Geometry
-) -> Array:
+def _forward_numpy(x: Array, matrices: Array, bias: Array | None, geometry: Geometry) -> Array:
     """Return Y = X·W + b from weights as :func:`_as_matrices` returns them."""
     groups, length, per_group = matrices.shape
     n, (oh, ow) = x.shape[0], geometry.out

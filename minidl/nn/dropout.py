@@ -78,9 +78,7 @@ def _check_probability(name: str, p: float) -> None:
         raise ArgumentError(f"{name}: p must be between 0 and 1, got {p}")
 
 
-def dropout(
-    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
-) -> Tensor:
+def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> Tensor:
     """Set elements to 0 with probability `p` and scale the others by ``1 / (1 - p)``.
 
     Parameters

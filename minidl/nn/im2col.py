@@ -141,9 +141,7 @@ def plan(
 def check_images(name: str, x: Array) -> None:
     """Raise a `ShapeError` unless `x` has the four axes (N, C, H, W)."""
     if x.ndim != 4:
-        raise ShapeError(
-            f"{name}: expected input of shape (N, C, H, W), got {tuple(x.shape)}"
-        )
+        raise ShapeError(f"{name}: expected input of shape (N, C, H, W), got {tuple(x.shape)}")
 
 
 # --- im2col and col2im ----------------------------------------------------------------------------
@@ -233,9 +231,7 @@ class Fold_(Function):
         ctx.geometry, ctx.shape = geometry, columns.shape
         n, rows, _ = columns.shape
         channels = rows // (geometry.kernel[0] * geometry.kernel[1])
-        return col2im(
-            columns.reshape(n, channels, *geometry.kernel, *geometry.out), geometry, size
-        )
+        return col2im(columns.reshape(n, channels, *geometry.kernel, *geometry.out), geometry, size)
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:

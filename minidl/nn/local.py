@@ -190,9 +190,7 @@ class LocallyConnected2d(Module):
         self.kernel_size = pair(f"{name}: kernel_size", kernel_size)
         self.stride = pair(f"{name}: stride", stride)
         self.padding = pair(f"{name}: padding", padding, 0)
-        geometry = plan(
-            name, self.input_size, self.kernel_size, self.stride, before=self.padding
-        )
+        geometry = plan(name, self.input_size, self.kernel_size, self.stride, before=self.padding)
         length = in_channels * math.prod(self.kernel_size)
         where = {"device": device, "dtype": dtype}
         shape = (math.prod(geometry.out), out_channels, length)

@@ -184,9 +184,7 @@ class MSEFunction(Function):
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
         (difference,) = ctx.saved_tensors
-        per_element = _per_sample(
-            grad, max(difference.size, 1), ctx.reduction, difference.shape
-        )
+        per_element = _per_sample(grad, max(difference.size, 1), ctx.reduction, difference.shape)
         dx = 2 * difference * per_element
         return dx, -dx if ctx.needs_input_grad[1] else None, None
 
@@ -329,9 +327,7 @@ def nll_loss(
     _check_scores("nll_loss", input)
     _check_class_indices("nll_loss", input, target, ignore_index)
     class_weight = _check_weight("nll_loss", input, weight)
-    return NLLFunction.apply(
-        input, target.array.reshape(-1), class_weight, ignore_index, reduction
-    )
+    return NLLFunction.apply(input, target.array.reshape(-1), class_weight, ignore_index, reduction)
 
 
 def mse_loss(

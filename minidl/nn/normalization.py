@@ -282,9 +282,7 @@ class SpatialResponseNormFunction(Function):
         return _within(x, grad, *ctx.arguments), None, None, None, None
 
 
-def _within(
-    x: Array, grad: Array | None, size: int, alpha: float, beta: float, k: float
-) -> Array:
+def _within(x: Array, grad: Array | None, size: int, alpha: float, beta: float, k: float) -> Array:
     if isinstance(x, np.ndarray):
         return _within_numpy(x, grad, size, alpha, beta, k)
     return _normalize_plain(x, grad, (2, 3), size, alpha, beta, k)
@@ -373,8 +371,7 @@ def spatial_response_norm(
     _check_size("spatial_response_norm", size)
     if input.ndim != 4:
         raise ShapeError(
-            f"spatial_response_norm: expected input of shape (N, C, H, W), "
-            f"got {tuple(input.shape)}"
+            f"spatial_response_norm: expected input of shape (N, C, H, W), got {tuple(input.shape)}"
         )
     return SpatialResponseNormFunction.apply(input, size, alpha, beta, k)
 
@@ -635,9 +632,7 @@ class SpatialResponseNorm(Module):
         `size` is not positive.
     """
 
-    def __init__(
-        self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
-    ) -> None:
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         super().__init__()
         _check_size("SpatialResponseNorm", size)
         self.size, self.alpha, self.beta, self.k = size, alpha, beta, k

@@ -28,7 +28,7 @@ def _axes(name: str, dim: Dim, ndim: int) -> tuple[int, ...]:
         return tuple(range(ndim))
     dims = (dim,) if isinstance(dim, int) else tuple(dim)
     for d in dims:
-        if not -max(ndim, 1) <= d < max(ndim, 1):
+        if not -(ndim or 1) <= d < (ndim or 1):
             raise ArgumentError(f"{name}: dim {d} is out of range for a tensor of {ndim} axes")
     return tuple(d % ndim for d in dims) if ndim else ()
 

@@ -1,0 +1,177 @@
+"""Figures of a training run: the first layer's kernels as pictures, and the learning curves.
+
+A kernel of the first convolution has as many input channels as a picture has colours, so that it
+can be looked at as a little picture itself. Matplotlib, for the curves, is imported where it is
+used, and need not be there for the kernels.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from minidl.device import Array, copy_to, device
+from minidl.errors import DataError, ShapeError
+from minidl.nn import Conv2d, Module
+from minidl.vision.training import RunLog
+
+__all__ = ["filter_grid", "save_all", "save_curves", "save_filters"]
+
+_BLACK, _WHITE = 0, 255
+
+
+def filter_grid(weight: Array, columns: int = 16, towers: int = 1) -> np.ndarray:
+    """Lay a convolution's kernels out as one picture.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (K, 3, H, W)
+        The kernels, in R, G, B.
+    columns : int, default 16
+        Kernels in a row.
+    towers : int, default 1
+        Groups of K / towers kernels each, in order, which don't share rows and lie further apart.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+        One pixel a weight, black gaps one pixel wide, and a white line between towers. All kernels
+        share one scale: black is the smallest weight of all, white the largest.
+
+    Raises
+    ------
+    ShapeError
+        When the kernels don't have three channels, or the towers don't divide their number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> filter_grid(np.random.randn(96, 3, 11, 11), towers=2).shape
+    (75, 193, 3)
+    """
+    weight = copy_to(weight, device("cpu"))
+    if weight.ndim != 4 or weight.shape[1] != 3 or not weight.size:
+        raise ShapeError(f"filter_grid: weight must be (K, 3, H, W), got {tuple(weight.shape)}")
+    count, _, height, width = weight.shape
+    if towers < 1 or count % towers:
+        raise ShapeError(f"filter_grid: {count} kernels can't be divided among {towers} towers")
+    low, high = float(weight.min()), float(weight.max())
+    scaled = (weight - low) * (_WHITE / ((high - low) or 1.0))
+    tiles = np.round(scaled).astype(np.uint8).transpose(0, 2, 3, 1)  # (K, H, W, 3)
+    pitch_y, pitch_x = height + 1, width + 1  # of tiles with the gap before them
+
+    each = count // towers
+    rows = -(-each // columns)
+    parts = []
+    for tower in range(towers):
+        part = np.full((rows * pitch_y + 1, columns * pitch_x + 1, 3), _BLACK, dtype=np.uint8)
+        for place, tile in enumerate(tiles[tower * each : (tower + 1) * each]):
+            y, x = place // columns * pitch_y + 1, place % columns * pitch_x + 1
+            part[y : y + height, x : x + width] = tile
+        parts += [np.full_like(part[:1], _WHITE), part]
+    return np.concatenate(parts[1:])
+
+
+def save_filters(model: Module, path: str | os.PathLike[str], zoom: int = 4) -> None:
+    """Save the kernels of a network's first convolution as a PNG picture.
+
+    Parameters
+    ----------
+    model : Module
+        Its towers are the groups of its second convolution, as in the paper's network.
+    path : str or path
+        Of the PNG file.
+    zoom : int, default 4
+        Pixels along the side of one weight.
+
+    Raises
+    ------
+    ShapeError
+        When the network has no convolution, or the first one is not over three channels.
+    """
+    from PIL import Image
+
+    convolutions = [layer for layer in model.modules() if isinstance(layer, Conv2d)]
+    if not convolutions:
+        raise ShapeError(f"save_filters: {type(model).__name__} has no Conv2d")
+    towers = convolutions[1].groups if len(convolutions) > 1 else 1
+    grid = filter_grid(convolutions[0].weight.array, towers=towers)
+    Image.fromarray(grid.repeat(zoom, axis=0).repeat(zoom, axis=1)).save(path, format="PNG")
+
+
+def save_curves(log: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Save the curves of loss and accuracy of a run as a PNG picture.
+
+    Parameters
+    ----------
+    log : str or path
+        What a :class:`~minidl.vision.training.RunLog` wrote: "epoch" entries with ``train_loss``,
+        ``val_loss``, ``top1`` and perhaps ``top5``, and perhaps "step" entries with ``loss``.
+    path : str or path
+        Of the PNG file.
+
+    Raises
+    ------
+    DataError
+        When the log has no epoch.
+    ImportError
+        Without Matplotlib.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    entries = RunLog.read(log)
+    epochs = [entry for entry in entries if entry["kind"] == "epoch"]
+    steps = [entry for entry in entries if entry["kind"] == "step"]
+    if not epochs:
+        raise DataError(f"{os.fspath(log)} has no finished epoch to draw")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    at = [entry["step"] for entry in epochs]
+    if steps:
+        left.plot(
+            [s["step"] for s in steps], [s["loss"] for s in steps], color="tab:blue", alpha=0.3
+        )
+    for key, label, color in (
+        ("train_loss", "training", "tab:blue"), ("val_loss", "validation", "tab:orange")
+    ):  # fmt: skip
+        left.plot(at, [entry[key] for entry in epochs], "o-", label=label, color=color, ms=3)
+    left.set(xlabel="step", ylabel="loss", ylim=(0, None))
+    for key, label, color in (
+        ("train_top1", "training top-1", "tab:blue"), ("top1", "validation top-1", "tab:orange"),
+        ("top5", "validation top-5", "tab:green"),
+    ):  # fmt: skip
+        if key in epochs[0]:
+            right.plot(at, [entry[key] for entry in epochs], "o-", label=label, color=color, ms=3)
+    right.set(xlabel="step", ylabel="accuracy, %", ylim=(0, 100))
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.legend()
+    figure.savefig(path, dpi=120, format="png")
+
+
+def save_all(
+    model: Module, log: str | os.PathLike[str], folder: str | os.PathLike[str]
+) -> list[str]:
+    """Save ``filters.png`` and, where Matplotlib is installed, ``curves.png`` in a folder.
+
+    Parameters
+    ----------
+    model : Module
+    log : str or path
+    folder : str or path
+
+    Returns
+    -------
+    list of str
+        The names of the files written.
+    """
+    save_filters(model, Path(folder) / "filters.png")
+    try:
+        save_curves(log, Path(folder) / "curves.png")
+    except ImportError:
+        return ["filters.png"]
+    return ["curves.png", "filters.png"]
