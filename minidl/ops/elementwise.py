@@ -10,6 +10,7 @@ integer tensor if it is a float), a tensor without axes neither, and of two kind
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -66,19 +67,18 @@ def _with_number(array: Array, number: Any) -> np.dtype:
     return array.dtype
 
 
-def _operands(name: str, a: Any, b: Any) -> tuple[Any, Any, Tensor]:
-    """Return the two operands, numbers as Python's, and one of them that is a Tensor."""
-    if isinstance(a, Tensor):
-        first = a
-        if not isinstance(b, Tensor):
-            b = _number_or_tensor(name, b, first)
-    else:
-        first = b
-        a = _number_or_tensor(name, a, first)
-    return a, b, first
+def _operands(name: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """Return the two operands, at least one as a Tensor and numbers as Python's."""
+    if not isinstance(a, Tensor):
+        a = _number_or_tensor(name, a)
+        if not isinstance(b, Tensor) and not isinstance(a, Tensor):
+            a = as_tensor(a)
+    if not isinstance(b, Tensor):
+        b = _number_or_tensor(name, b)
+    return a, b
 
 
-def _number_or_tensor(name: str, value: Any, like: Tensor) -> Any:
+def _number_or_tensor(name: str, value: Any) -> Any:
     if isinstance(value, (int, float)):  # bool included
         return value
     if isinstance(value, np.generic):
@@ -109,7 +109,7 @@ def _compute(name: str, ufunc_name: str, a: Any, b: Any) -> Array:
         return getattr(array_module(array), ufunc_name)(a, b)
     except ValueError as error:
         raise ShapeError(
-            f"{name}: shapes {np.shape(a)} and {np.shape(b)} can't be broadcast together"
+            f"{name}: shapes {_shape(a)} and {_shape(b)} can't be broadcast together"
         ) from error
 
 
@@ -191,10 +191,6 @@ class Div(Function):
         if dtype.kind != "f":  # the quotient of integers is a float32, not NumPy's float64
             a = a.astype(DEFAULT_DTYPE) if hasattr(a, "dtype") else a
             b = b.astype(DEFAULT_DTYPE) if hasattr(b, "dtype") else b
-        xp = array_module(a if hasattr(a, "dtype") else b)
-        if xp is np:
-            with np.errstate(divide="ignore", invalid="ignore"):  # 1/0 is inf, as IEEE says
-                return _compute("div", "divide", a, b)
         return _compute("div", "divide", a, b)
 
     @staticmethod
@@ -216,8 +212,7 @@ class Pow(Function):
         a, b = _meet(a, b)
         if isinstance(b, int) and b < 0 and getattr(a, "dtype", DEFAULT_DTYPE).kind != "f":
             raise ArgumentError("pow: integers can't be raised to negative powers; use float()")
-        with np.errstate(divide="ignore", invalid="ignore"):
-            y = _compute("pow", "power", a, b)
+        y = _compute("pow", "power", a, b)
         ctx.save_for_backward(a, b, y if ctx.needs_input_grad[1] else None)
         return y
 
@@ -227,14 +222,13 @@ class Pow(Function):
         a, b, y = ctx.saved_tensors
         xp = array_module(grad)
         da = db = None
-        with np.errstate(divide="ignore", invalid="ignore"):
-            if need_a:
-                # b = 0 has slope 0 everywhere, also where a^(b-1) is infinite
-                slope = xp.where(xp.asarray(b == 0), grad.dtype.type(0), b * a ** (b - 1))
-                da = unbroadcast(grad * slope, ctx.a_shape)
-            if need_b:
-                log = xp.where(xp.asarray(a == 0), grad.dtype.type(0), xp.log(xp.asarray(a)))
-                db = unbroadcast((grad * y * log).astype(grad.dtype, copy=False), ctx.b_shape)
+        if need_a:
+            # b = 0 has slope 0 everywhere, also where a^(b-1) is infinite
+            slope = xp.where(xp.asarray(b == 0), grad.dtype.type(0), b * a ** (b - 1))
+            da = unbroadcast(grad * slope, ctx.a_shape)
+        if need_b:
+            log = xp.where(xp.asarray(a == 0), grad.dtype.type(0), xp.log(xp.asarray(a)))
+            db = unbroadcast((grad * y * log).astype(grad.dtype, copy=False), ctx.b_shape)
         return da, db
 
 
@@ -282,50 +276,66 @@ def _split_by(grad: Array, first: Array, both: Array, ctx: Node) -> Any:
 
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return ``input + alpha * other``."""
-    a, b, _ = _operands("add", input, other)
+    a, b = _operands("add", input, other)
     return Add.apply(a, b if alpha == 1 else b * alpha)
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return ``input - alpha * other``."""
-    a, b, _ = _operands("sub", input, other)
+    a, b = _operands("sub", input, other)
     return Sub.apply(a, b if alpha == 1 else b * alpha)
 
 
 def mul(input: Any, other: Any) -> Tensor:
     """Return ``input * other``."""
-    a, b, _ = _operands("mul", input, other)
-    return Mul.apply(a, b)
+    return Mul.apply(*_operands("mul", input, other))
 
 
-def div(input: Any, other: Any) -> Tensor:
-    """Return ``input / other``; integers give float32."""
-    a, b, _ = _operands("div", input, other)
-    return Div.apply(a, b)
+def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
+    """Return ``input / other``; integers give float32.
+
+    Parameters
+    ----------
+    input, other : Tensor or number
+    rounding_mode : "floor" or "trunc", optional
+        Round the quotients down or towards 0; integers then stay integers.
+
+    Raises
+    ------
+    ArgumentError
+        `rounding_mode` is another one.
+    """
+    if rounding_mode == "floor":
+        return floor_divide(input, other)
+    quotient = Div.apply(*_operands("div", input, other))
+    if rounding_mode is None:
+        return quotient
+    if rounding_mode != "trunc":
+        raise ArgumentError(f"div: rounding_mode must be 'floor' or 'trunc', got {rounding_mode!r}")
+    dtype = _meet(*(v.array if isinstance(v, Tensor) else v for v in (input, other)))[0].dtype
+    return trunc(quotient).to(dtype=dtype)
 
 
 def pow(input: Any, exponent: Any) -> Tensor:
     """Return ``input ** exponent``."""
-    a, b, _ = _operands("pow", input, exponent)
-    return Pow.apply(a, b)
+    return Pow.apply(*_operands("pow", input, exponent))
 
 
 def maximum(input: Tensor, other: Tensor) -> Tensor:
     """Return the larger of two tensors, element by element."""
-    a, b, _ = _operands("maximum", input, other)
-    return Maximum.apply(a, b)
+    return Maximum.apply(*_operands("maximum", input, other))
 
 
 def minimum(input: Tensor, other: Tensor) -> Tensor:
     """Return the smaller of two tensors, element by element."""
-    a, b, _ = _operands("minimum", input, other)
-    return Minimum.apply(a, b)
+    return Minimum.apply(*_operands("minimum", input, other))
 
 
 def _without_gradient(name: str, ufunc_name: str, a: Any, b: Any) -> Tensor:
-    a, b, first = _operands(name, a, b)
+    a, b = _operands(name, a, b)
     a, b = _meet(*(v.array if isinstance(v, Tensor) else v for v in (a, b)))
-    return Tensor(_compute(name, ufunc_name, a, b))
+    with np.errstate(all="ignore"):
+        return Tensor(_compute(name, ufunc_name, a, b))
 
 
 def floor_divide(input: Any, other: Any) -> Tensor:
@@ -333,9 +343,35 @@ def floor_divide(input: Any, other: Any) -> Tensor:
     return _without_gradient("floor_divide", "floor_divide", input, other)
 
 
+class Remainder(Function):
+    """``a - b·⌊a/b⌋`` (fmod: truncated instead): da = dy, db = -dy·⌊a/b⌋."""
+
+    @staticmethod
+    def forward(ctx: Node, a: Any, b: Any, name: str) -> Array:
+        ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
+        a, b = _meet(a, b)
+        y = _compute(name, name, a, b)
+        ctx.save_for_backward(*((a, b, y) if ctx.needs_input_grad[1] else ()))
+        return y
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        need_a, need_b, _ = ctx.needs_input_grad
+        db = None
+        if need_b:
+            a, b, y = ctx.saved_tensors
+            db = unbroadcast(grad * ((y - a) / b), ctx.b_shape)
+        return unbroadcast(grad, ctx.a_shape) if need_a else None, db, None
+
+
 def remainder(input: Any, other: Any) -> Tensor:
-    """Return ``input`` modulo ``other``, with the sign of `other`; no gradient."""
-    return _without_gradient("remainder", "remainder", input, other)
+    """Return ``input`` modulo ``other``, with the sign of `other`."""
+    return Remainder.apply(*_operands("remainder", input, other), "remainder")
+
+
+def fmod(input: Any, other: Any) -> Tensor:
+    """Return the remainder of ``input / other``, with the sign of `input`."""
+    return Remainder.apply(*_operands("fmod", input, other), "fmod")
 
 
 # --- Functions of one argument --------------------------------------------------------------------
@@ -348,8 +384,7 @@ def _floating(x: Array) -> Array:
 
 def _unary(name: str, x: Array) -> Array:
     if isinstance(x, np.ndarray):
-        with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-            return apply_ufunc(getattr(np, name), x)
+        return apply_ufunc(getattr(np, name), x)
     return getattr(array_module(x), name)(x)
 
 
@@ -395,18 +430,34 @@ class Exp(Function):
 
 
 class Log(Function):
-    """``ln x``: dx = dy/x."""
+    """The logarithm of base B (e, 2 or 10): dx = dy/(x·ln B)."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, base: float) -> Array:
+        x = _floating(x)
+        ctx.save_for_backward(x)
+        ctx.slope = 1.0 if base == math.e else 1 / math.log(base)
+        return _unary({2: "log2", 10: "log10"}.get(base, "log"), x)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad * ctx.slope / x, None
+
+
+class Expm1(Function):
+    """``y = exp(x) - 1``: dx = dy·(y + 1)."""
 
     @staticmethod
     def forward(ctx: Node, x: Array) -> Array:
-        x = _floating(x)
-        ctx.save_for_backward(x)
-        return _unary("log", x)
+        y = _unary("expm1", _floating(x))
+        ctx.save_for_backward(y)
+        return y
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Array:
-        (x,) = ctx.saved_tensors
-        return grad / x
+        (y,) = ctx.saved_tensors
+        return grad * (y + 1)
 
 
 class Log1p(Function):
@@ -436,8 +487,7 @@ class Sqrt(Function):
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Array:
         (y,) = ctx.saved_tensors
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return grad / (2 * y)
+        return grad / (2 * y)
 
 
 class Sin(Function):
@@ -489,7 +539,19 @@ class Clamp(Function):
             inside = inside & (x >= ctx.low)
         if ctx.high is not None:
             inside = inside & (x <= ctx.high)
-        return grad * inside, None, None
+        return _only_where(inside, grad), None, None
+
+
+class Step(Function):
+    """A function that is constant between its jumps (sign, floor, ...): dx = 0."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, name: str) -> Array:
+        return _unary(name, x)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        return array_module(grad).zeros_like(grad), None
 
 
 def neg(input: Tensor) -> Tensor:
@@ -509,7 +571,22 @@ def exp(input: Tensor) -> Tensor:
 
 def log(input: Tensor) -> Tensor:
     """Return the natural logarithms."""
-    return Log.apply(input)
+    return Log.apply(input, math.e)
+
+
+def log2(input: Tensor) -> Tensor:
+    """Return the logarithms of base 2."""
+    return Log.apply(input, 2)
+
+
+def log10(input: Tensor) -> Tensor:
+    """Return the logarithms of base 10."""
+    return Log.apply(input, 10)
+
+
+def expm1(input: Tensor) -> Tensor:
+    """Return ``exp(input) - 1``, exact for small values."""
+    return Expm1.apply(input)
 
 
 def log1p(input: Tensor) -> Tensor:
@@ -553,7 +630,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     Parameters
     ----------
     input : Tensor
-    min, max : number, optional
+    min, max : number or Tensor, optional
         At least one of them.
 
     Raises
@@ -563,32 +640,69 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """
     if min is None and max is None:
         raise ArgumentError("clamp: give min, max or both")
-    low, high = (v.item() if isinstance(v, Tensor) else v for v in (min, max))
-    return Clamp.apply(input, low, high)
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        raised = input if min is None else maximum(input, min)
+        return raised if max is None else minimum(raised, max)
+    return Clamp.apply(input, min, max)
+
+
+clip = clamp
+
+
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """Raise every element to at least `min`."""
+    return clamp(input, min)
+
+
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """Lower every element to at most `max`."""
+    return clamp(input, None, max)
+
+
+def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
+    """Return ``input + weight * (end - input)``."""
+    return input + weight * (end - input)
+
+
+def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """Return ``input + value * tensor1 * tensor2``."""
+    return input + (tensor1 if value == 1 else value * tensor1) * tensor2
+
+
+def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """Return ``input + value * tensor1 / tensor2``."""
+    return input + (tensor1 if value == 1 else value * tensor1) / tensor2
+
+
+def sign(input: Tensor) -> Tensor:
+    """Return -1, 0 or 1; its gradient is 0."""
+    return Step.apply(input, "sign")
+
+
+def floor(input: Tensor) -> Tensor:
+    """Return the largest integers not above the elements; its gradient is 0."""
+    return Step.apply(input, "floor")
+
+
+def ceil(input: Tensor) -> Tensor:
+    """Return the smallest integers not below the elements; its gradient is 0."""
+    return Step.apply(input, "ceil")
+
+
+def trunc(input: Tensor) -> Tensor:
+    """Return the elements without their fractions; its gradient is 0."""
+    return Step.apply(input, "trunc")
+
+
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """Return the elements rounded, halves to even; its gradient is 0."""
+    if decimals == 0:
+        return Step.apply(input, "rint") if input.is_floating_point() else input.clone()
+    return round(input * 10**decimals) / 10**decimals
 
 
 def _plain(name: str, input: Tensor) -> Tensor:
     return Tensor(_unary(name, input.array))
-
-
-def sign(input: Tensor) -> Tensor:
-    """Return -1, 0 or 1; no gradient."""
-    return _plain("sign", input)
-
-
-def floor(input: Tensor) -> Tensor:
-    """Return the largest integers not above the elements; no gradient."""
-    return _plain("floor", input)
-
-
-def ceil(input: Tensor) -> Tensor:
-    """Return the smallest integers not below the elements; no gradient."""
-    return _plain("ceil", input)
-
-
-def round(input: Tensor, decimals: int = 0) -> Tensor:
-    """Return the elements rounded, halves to even; no gradient."""
-    return Tensor(array_module(input.array).round(input.array, decimals))
 
 
 def isnan(input: Tensor) -> Tensor:
@@ -610,8 +724,8 @@ def isfinite(input: Tensor) -> Tensor:
 
 
 def _compare(name: str, a: Any, b: Any) -> Tensor:
-    a, b, _ = _operands(name, a, b)
-    a, b = (v.array if isinstance(v, Tensor) else v for v in (a, b))
+    a, b = _operands(name, a, b)
+    a, b = _meet(*(v.array if isinstance(v, Tensor) else v for v in (a, b)))
     return Tensor(_compute(name, name, a, b))
 
 
@@ -690,9 +804,14 @@ class Where(Function):
     def forward(ctx: Node, condition: Array, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         ctx.save_for_backward(condition)
-        if hasattr(a, "dtype") or hasattr(b, "dtype"):
-            a, b = _meet(a, b)
-        return array_module(condition).where(condition, a, b)
+        a, b = _meet(a, b)
+        try:
+            return array_module(condition).where(condition, a, b)
+        except ValueError as error:
+            raise ShapeError(
+                f"where: shapes {condition.shape} of the condition, {_shape(a)} and {_shape(b)} "
+                "can't be broadcast together"
+            ) from error
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
@@ -700,9 +819,14 @@ class Where(Function):
         _, need_a, need_b = ctx.needs_input_grad
         return (
             None,
-            unbroadcast(grad * condition, ctx.a_shape) if need_a else None,
-            unbroadcast(grad * ~condition, ctx.b_shape) if need_b else None,
+            unbroadcast(_only_where(condition, grad), ctx.a_shape) if need_a else None,
+            unbroadcast(_only_where(~condition, grad), ctx.b_shape) if need_b else None,
         )
+
+
+def _only_where(condition: Array, grad: Array) -> Array:
+    """`grad` where the condition holds, else 0; a product would make NaN of an infinite gradient."""
+    return array_module(grad).where(condition, grad, grad.dtype.type(0))
 
 
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
@@ -725,13 +849,9 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         return tuple(Tensor(index) for index in condition.array.nonzero())
     if condition.dtype != bool_:
         raise DTypeError(f"where: condition must be a bool tensor, got {condition.dtype}")
-    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
-        input = as_tensor(input, device=condition.device)
-    return Where.apply(condition, input, other)
+    return Where.apply(condition, *_operands("where", input, other))
 
 
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """Return `input` with `value` where `mask` holds."""
-    if isinstance(value, Tensor):
-        value = value.item()
-    return Where.apply(mask, value, input)
+    return where(mask, value, input)
