@@ -43,16 +43,16 @@ MUTATIONS: list[Mutation] = [
     # ---- convolution ----
     Mutation(
         "conv: the bias gradient is not summed over the batch",
-        "minidl/cpu.py",
-        "    return sums.sum(axis=0)",
-        "    return sums[0]",
+        "minidl/nn/conv.py",
+        "    return dweight, sums[0][:, length].reshape(o)",
+        "    return dweight, np.ascontiguousarray(grad[0].sum(axis=(1, 2)))",
         ("tests/nn/test_conv.py::test_batches_that_do_not_divide_into_lanes",),
     ),
     Mutation(
-        "conv: the bias is added to the first run of each lane only",
+        "conv: the bias is added to the first window only",
         "minidl/nn/conv.py",
-        "            if bias is not None:\n                out += bias",
-        "            if bias is not None and run == images:\n                out += bias",
+        "        columns[:, length] = 1",
+        "        columns[:1, length] = 1\n        columns[1:, length] = 0",
         ("tests/nn/test_conv.py::test_lanes_of_several_runs",),
     ),
     Mutation(
@@ -190,8 +190,8 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "lrn: the window misses its last channel",
         "minidl/nn/normalization.py",
-        "        for shift in range(2, size):\n            np.add(out, wide[:, shift",
-        "        for shift in range(2, size - 1):\n            np.add(out, wide[:, shift",
+        "        for shift in range(1, size):\n            np.add(sums",
+        "        for shift in range(1, size - 1):\n            np.add(sums",
         ("tests/nn/test_normalization.py::test_even_and_odd_sizes",),
     ),
     Mutation(

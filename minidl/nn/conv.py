@@ -13,6 +13,9 @@ where positions outside of the image count as 0. With the windows written as the
     db = Σ_rows dY
     dX = dY·Wᵀ             then every entry goes back to its pixel (col2im)
 
+The bias is one more row of W whose window entry is always 1: with a column of ones at the end of X,
+the first product adds b and the second one yields db.
+
 For stride 1 the input's gradient is itself a convolution, of dY padded by ``d·(K - 1) - p`` with
 the weights turned by 180° and input and output channels exchanged: a gather instead of col2im's
 scatter.
@@ -45,8 +48,8 @@ from .im2col import Geometry, IntOrPair, Pair, check_images, col2im, im2col, pai
 from .module import Module, Parameter
 from .padding import pad
 
-#: How many numbers of columns a lane writes at a time (2 MB of float32).
-_COLUMN_BLOCK = 1 << 19
+#: How many numbers of columns a lane writes at a time (4 MB of float32).
+_COLUMN_BLOCK = 1 << 20
 
 
 # --- CPU ------------------------------------------------------------------------------------------
@@ -82,12 +85,13 @@ def _padded_groups(x: Array, geometry: Geometry, groups: int) -> Array:
     return padded
 
 
-def _columns(padded: Array, geometry: Geometry) -> Array:
-    """Return the windows of (n, span_h, span_w, C) images as rows, (n·OH·OW, KH·KW·C)."""
+def _columns(padded: Array, geometry: Geometry, ones: bool) -> Array:
+    """Return the windows of (n, span_h, span_w, C) images as rows, (n·OH·OW, KH·KW·C [+ 1]).
+
+    With `ones`, every row ends in a 1 for the bias.
+    """
     n, _, _, depth = padded.shape
     (kh, kw), (oh, ow) = geometry.kernel, geometry.out
-    if (kh, kw) == (1, 1) and geometry.stride == (1, 1) and padded.flags.c_contiguous:
-        return padded.reshape(n * oh * ow, depth)
     image, row, column, channel = padded.strides
     (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
     windows = np.lib.stride_tricks.as_strided(
@@ -95,48 +99,59 @@ def _columns(padded: Array, geometry: Geometry) -> Array:
         (n, oh, ow, kh, kw, depth),
         (image, row * sh, column * sw, row * dh, column * dw, channel),
     )
-    columns = cpu.scratch("columns", windows.shape, padded.dtype)
-    np.copyto(columns, windows)
-    return columns.reshape(n * oh * ow, kh * kw * depth)
+    length = kh * kw * depth
+    columns = cpu.scratch("columns", (n * oh * ow, length + ones), padded.dtype)
+    np.copyto(columns[:, :length].reshape(windows.shape), windows)  # the reshape is a view
+    if ones:
+        columns[:, length] = 1
+    return columns
 
 
-def _as_matrices(weight: Array, groups: int) -> Array:
-    """Return weights (O, C/G, KH, KW) as (G, KH·KW·C/G, O/G)."""
+def _as_matrices(weight: Array, bias: Array | None, groups: int) -> Array:
+    """Return weights (O, C/G, KH, KW) as (G, KH·KW·C/G [+ 1], O/G), the bias as the last row."""
     o, depth, kh, kw = weight.shape
-    grouped = weight.reshape(groups, o // groups, depth, kh, kw).transpose(0, 3, 4, 2, 1)
-    return np.ascontiguousarray(grouped).reshape(groups, kh * kw * depth, o // groups)
+    per_group, length = o // groups, kh * kw * depth
+    matrices = np.empty((groups, length + (bias is not None), per_group), weight.dtype)
+    rows = matrices[:, :length].reshape(groups, kh, kw, depth, per_group)  # a view
+    rows[...] = weight.reshape(groups, per_group, depth, kh, kw).transpose(0, 3, 4, 2, 1)
+    if bias is not None:
+        matrices[:, length] = bias.reshape(groups, per_group)
+    return matrices
 
 
-def _forward_numpy(x: Array, matrices: Array, bias: Array | None, geometry: Geometry) -> Array:
-    """Return Y = X·W + b from weights as :func:`_as_matrices` returns them."""
-    groups, length, per_group = matrices.shape
+def _forward_numpy(
+    x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int
+) -> Array:
+    """Return Y = X·W + b."""
+    matrices = _as_matrices(weight, bias, groups)
+    depth, per_group = weight.shape[1], weight.shape[0] // groups
     n, (oh, ow) = x.shape[0], geometry.out
     y = cpu.empty_image(n, groups * per_group, oh, ow, x.dtype)
     rows = y.transpose(0, 2, 3, 1).reshape(n, oh * ow, groups * per_group)
 
     def lane(images: slice) -> None:
-        for run in _images_at_a_time(geometry, length // math.prod(geometry.kernel), images):
+        for run in _images_at_a_time(geometry, depth, images):
             padded = _padded_groups(x[run], geometry, groups)
             out = rows[run].reshape(-1, groups * per_group)
             for group in range(groups):
                 own = slice(group * per_group, (group + 1) * per_group)
-                np.matmul(_columns(padded[group], geometry), matrices[group], out=out[:, own])
-            if bias is not None:
-                out += bias
+                columns = _columns(padded[group], geometry, bias is not None)
+                np.matmul(columns, matrices[group], out=out[:, own])
 
     cpu.parallel(lane, cpu.split(n))
     return y
 
 
-def _weight_gradient_numpy(x: Array, grad: Array, shape: tuple[int, ...], geometry: Geometry,
-                           groups: int) -> Array:  # fmt: skip
-    """Return dW = Xᵀ·dY as (O, C/G, KH, KW): each lane adds up its own images, then the lanes."""
+def _weight_gradient_numpy(
+    x: Array, grad: Array, shape: tuple[int, ...], geometry: Geometry, groups: int
+) -> tuple[Array, Array]:
+    """Return dW = Xᵀ·dY, (O, C/G, KH, KW), and db: lanes add up their images, then the lanes."""
     o, depth, kh, kw = shape
     per_group, length = o // groups, kh * kw * depth
     n = x.shape[0]
     grad_rows = _channels_last(grad).reshape(n, math.prod(geometry.out), o)
     lanes = cpu.split(n)
-    sums = [cpu.empty((groups, length, per_group), x.dtype) for _ in lanes]
+    sums = [cpu.empty((groups, length + 1, per_group), x.dtype) for _ in lanes]
 
     def lane(number: int) -> None:
         total = sums[number]
@@ -144,30 +159,29 @@ def _weight_gradient_numpy(x: Array, grad: Array, shape: tuple[int, ...], geomet
             padded = _padded_groups(x[run], geometry, groups)
             dy = grad_rows[run].reshape(-1, o)
             for group in range(groups):
-                columns = _columns(padded[group], geometry)
+                columns = _columns(padded[group], geometry, ones=True)
                 own = dy[:, group * per_group : (group + 1) * per_group]
                 if run.start == lanes[number].start:
                     np.matmul(columns.T, own, out=total[group])
                 else:
-                    part = cpu.scratch("part", (length, per_group), x.dtype)
+                    part = cpu.scratch("part", (length + 1, per_group), x.dtype)
                     np.matmul(columns.T, own, out=part)
                     total[group] += part
 
     cpu.parallel(lane, range(len(lanes)))
     if not sums:
-        return np.zeros(shape, x.dtype)
-
-    dweight = np.empty(shape, x.dtype)
+        return np.zeros(shape, x.dtype), np.zeros(o, x.dtype)
 
     def add(rows: slice) -> None:
         total = sums[0][:, rows]
         for other in sums[1:]:
             total += other[:, rows]
 
-    cpu.parallel(add, cpu.split(length))
-    turned = sums[0].reshape(groups, kh, kw, depth, per_group).transpose(0, 4, 3, 1, 2)
+    cpu.parallel(add, cpu.split(length + 1))
+    dweight = np.empty(shape, x.dtype)
+    turned = sums[0][:, :length].reshape(groups, kh, kw, depth, per_group).transpose(0, 4, 3, 1, 2)
     np.copyto(dweight.reshape(groups, per_group, depth, kh, kw), turned)
-    return dweight
+    return dweight, sums[0][:, length].reshape(o)
 
 
 def _input_gradient_numpy(
@@ -182,7 +196,7 @@ def _input_gradient_numpy(
         turned = weight.reshape(groups, o // groups, depth, kh, kw)[..., ::-1, ::-1]
         turned = turned.transpose(0, 2, 1, 3, 4).reshape(groups * depth, o // groups, kh, kw)
         back = Geometry(geometry.kernel, (1, 1), geometry.dilation, before, size)
-        return _forward_numpy(grad, _as_matrices(turned, groups), None, back)
+        return _forward_numpy(grad, turned, None, back, groups)
 
     n, per_group = grad.shape[0], o // groups
     dx = cpu.empty_image(n, groups * depth, *size, grad.dtype)
@@ -256,7 +270,7 @@ class Conv2dFunction(Function):
         ctx.save_for_backward(x, weight)
         ctx.geometry, ctx.groups = geometry, groups
         if isinstance(x, np.ndarray):
-            return _forward_numpy(x, _as_matrices(weight, groups), bias, geometry)
+            return _forward_numpy(x, weight, bias, geometry, groups)
         return _forward_plain(x, weight, bias, geometry, groups)
 
     @staticmethod
@@ -268,15 +282,12 @@ class Conv2dFunction(Function):
         if isinstance(x, np.ndarray):
             if need_x:
                 dx = _input_gradient_numpy(grad, weight, x.shape[2:], geometry, groups)
-            if need_weight:
-                dweight = _weight_gradient_numpy(x, grad, weight.shape, geometry, groups)
-            if need_bias:
-                rows = math.prod(geometry.out)
-                dbias = cpu.sum_rows(_channels_last(grad).reshape(len(grad), rows, len(weight)))
+            if need_weight or need_bias:
+                dweight, dbias = _weight_gradient_numpy(x, grad, weight.shape, geometry, groups)
         else:
             dx, dweight = _backward_plain(x, weight, grad, geometry, groups)
             dbias = grad.sum(axis=(0, 2, 3))
-        return dx, dweight, dbias, None, None
+        return dx, dweight, dbias if need_bias else None, None, None
 
 
 def _check_named_padding(name: str, padding: str, stride: Pair) -> None:

@@ -114,16 +114,19 @@ def _across_maps(size: int) -> WindowSum:
         if mirrored:
             before, after = after, before
         rows, channels = x.shape
+        # With size - 1 zeros between them, the rows can be one run of memory: no window that
+        # begins in a row reaches a number of the next.
         wide = cpu.scratch("wide", (rows, channels + size - 1), x.dtype)
         wide[:, :before] = 0
         wide[:, before : before + channels] = x
         wide[:, before + channels :] = 0
-        if size == 1:
-            np.copyto(out, x)
-            return
-        np.add(wide[:, :channels], wide[:, 1 : channels + 1], out=out)
-        for shift in range(2, size):
-            np.add(out, wide[:, shift : shift + channels], out=out)
+        flat, count = wide.reshape(-1), wide.size - (size - 1)
+        total = cpu.scratch("total", wide.shape, x.dtype)
+        sums = total.reshape(-1)[:count]
+        np.copyto(sums, flat[:count])
+        for shift in range(1, size):
+            np.add(sums, flat[shift : shift + count], out=sums)
+        np.copyto(out, total[:, :channels])
 
     return window_sum
 

@@ -45,17 +45,12 @@ def unbroadcast(grad: Array, shape: Shape) -> Array:
     return grad.sum(axis=axes, keepdims=True).reshape(shape) if axes else grad.reshape(shape)
 
 
-def _common_dtype(a: Array, b: Array) -> np.dtype:
-    """The dtype in which two arrays meet."""
-    if a.dtype == b.dtype:
-        return a.dtype
-    rank_a, rank_b = _RANK[a.dtype.kind], _RANK[b.dtype.kind]
-    if (a.ndim == 0) != (b.ndim == 0):  # one has no axes: it decides only by a higher kind
-        weak, strong = (a, b) if a.ndim == 0 else (b, a)
-        return weak.dtype if _RANK[weak.dtype.kind] > _RANK[strong.dtype.kind] else strong.dtype
+def common_dtype(a: np.dtype, b: np.dtype) -> np.dtype:
+    """Return the dtype in which arrays of two dtypes meet."""
+    rank_a, rank_b = _RANK[a.kind], _RANK[b.kind]
     if rank_a == rank_b:
-        return np.promote_types(a.dtype, b.dtype)
-    return a.dtype if rank_a > rank_b else b.dtype
+        return np.promote_types(a, b)
+    return a if rank_a > rank_b else b
 
 
 def _with_number(array: Array, number: Any) -> np.dtype:
@@ -96,7 +91,11 @@ def _meet(a: Any, b: Any) -> tuple[Any, Any]:
         return a.astype(_with_number(a, b), copy=False), b
     if a.dtype == b.dtype:
         return a, b
-    dtype = _common_dtype(a, b)
+    if (a.ndim == 0) != (b.ndim == 0):  # one has no axes: it decides only by a higher kind
+        weak, strong = (a.dtype, b.dtype) if a.ndim == 0 else (b.dtype, a.dtype)
+        dtype = weak if _RANK[weak.kind] > _RANK[strong.kind] else strong
+    else:
+        dtype = common_dtype(a.dtype, b.dtype)
     return a.astype(dtype, copy=False), b.astype(dtype, copy=False)
 
 
@@ -203,6 +202,10 @@ class Div(Function):
         )
 
 
+#: Powers that have a ufunc of their own, much faster than the general one.
+_QUICK_POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
+
+
 class Pow(Function):
     """``y = a^b``: da = dy·b·a^(b-1), db = dy·y·ln a (0 where a = 0)."""
 
@@ -212,7 +215,10 @@ class Pow(Function):
         a, b = _meet(a, b)
         if isinstance(b, int) and b < 0 and getattr(a, "dtype", DEFAULT_DTYPE).kind != "f":
             raise ArgumentError("pow: integers can't be raised to negative powers; use float()")
-        y = _compute("pow", "power", a, b)
+        if isinstance(b, (int, float)) and b in _QUICK_POWERS and a.dtype.kind == "f":
+            y = _unary(_QUICK_POWERS[b], a)
+        else:
+            y = _compute("pow", "power", a, b)
         ctx.save_for_backward(a, b, y if ctx.needs_input_grad[1] else None)
         return y
 
@@ -849,6 +855,8 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         return tuple(Tensor(index) for index in condition.array.nonzero())
     if condition.dtype != bool_:
         raise DTypeError(f"where: condition must be a bool tensor, got {condition.dtype}")
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        input = as_tensor(input, device=condition.device)
     return Where.apply(condition, *_operands("where", input, other))
 
 

@@ -11,10 +11,9 @@ from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
 
-
 from ..autograd import Function, Node
 from ..device import Array, Shape, array_module
-from ..errors import ArgumentError, DTypeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, bool_, int64
 
 Dim = int | Sequence[int] | None
@@ -66,13 +65,11 @@ class Mean(Function):
     @staticmethod
     def forward(ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
         ctx.shape, ctx.axes, ctx.keepdim = x.shape, axes, keepdim
-        count = _count(x.shape, axes)
-        total = array_module(x).sum(x, axis=axes, keepdims=keepdim)
-        return total / count if count else total * math.nan
+        return array_module(x).sum(x, axis=axes, keepdims=keepdim) / _count(x.shape, axes)
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
-        scaled = grad / (_count(ctx.shape, ctx.axes) or 1)
+        scaled = grad / _count(ctx.shape, ctx.axes)
         return _spread(scaled, ctx.shape, ctx.axes, ctx.keepdim), None, None
 
 
@@ -84,17 +81,33 @@ class Var(Function):
         ctx: Node, x: Array, axes: tuple[int, ...], correction: float, keepdim: bool
     ) -> Array:
         ctx.axes, ctx.keepdim, ctx.shape = axes, keepdim, x.shape
-        ctx.divisor = _count(x.shape, axes) - correction
-        centred = x - x.mean(axis=axes, keepdims=True)
+        count = _count(x.shape, axes)
+        ctx.divisor = count - correction if count > correction else 0
+        centred = x - x.sum(axis=axes, keepdims=True) / count
         ctx.save_for_backward(centred)
-        total = (centred * centred).sum(axis=axes, keepdims=keepdim)
-        return total / ctx.divisor if ctx.divisor > 0 else total * math.nan
+        return (centred * centred).sum(axis=axes, keepdims=keepdim) / ctx.divisor
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
         (centred,) = ctx.saved_tensors
         spread = _spread(grad, ctx.shape, ctx.axes, ctx.keepdim)
-        return spread * centred * (2 / ctx.divisor), None, None, None
+        return spread * centred * 2 / ctx.divisor, None, None, None
+
+
+class Root(Function):
+    """``y = √x`` of a sum of squares: dx = dy/(2y), and 0 where y = 0, the smallest there is."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array) -> Array:
+        y = array_module(x).sqrt(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Array:
+        (y,) = ctx.saved_tensors
+        xp = array_module(y)
+        return xp.where(y == 0, y.dtype.type(0), grad / (2 * y))
 
 
 class Extreme(Function):
@@ -247,18 +260,49 @@ def std(
     correction: float | None = None,
 ) -> Tensor:
     """Return the square root of :func:`var`."""
-    return var(input, dim, unbiased, keepdim, correction=correction).sqrt()
+    return Root.apply(var(input, dim, unbiased, keepdim, correction=correction))
+
+
+def var_mean(input: Tensor, dim: Dim = None, **options: Any) -> tuple[Tensor, Tensor]:
+    """Return :func:`var` (with its `options`) and :func:`mean`."""
+    return var(input, dim, **options), mean(input, dim, options.get("keepdim", False))
+
+
+def std_mean(input: Tensor, dim: Dim = None, **options: Any) -> tuple[Tensor, Tensor]:
+    """Return :func:`std` (with its `options`) and :func:`mean`."""
+    return std(input, dim, **options), mean(input, dim, options.get("keepdim", False))
 
 
 def _extreme(name: str, largest: bool, input: Tensor, dim: Any, keepdim: bool) -> Any:
     if dim is None:
-        return ExtremeOverAll.apply(input, _axes(name, None, input.ndim), keepdim, largest)
+        return _over_all(name, largest, input, None, keepdim)
     if isinstance(dim, Tensor):
         from .elementwise import maximum, minimum
 
         return (maximum if largest else minimum)(input, dim)
-    (axis,) = _axes(name, dim, input.ndim) or (0,)
+    axis = _axis_with_elements(name, dim, input)
+    if input.ndim == 0:
+        return ValuesAndIndices(input.clone(), Tensor(array_module(input.array).array(0)))
     return ValuesAndIndices(*Extreme.apply(input, axis, keepdim, largest))
+
+
+def _over_all(name: str, largest: bool, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
+    axes = _axes(name, dim, input.ndim)
+    if _count(input.array.shape, axes) == 0:
+        raise _without_elements(name, input)
+    return ExtremeOverAll.apply(input, axes, keepdim, largest)
+
+
+def _axis_with_elements(name: str, dim: int, input: Tensor) -> int:
+    """Return `dim` as an axis that is not empty, so that it has a largest element."""
+    (axis,) = _axes(name, dim, input.ndim) or (0,)
+    if input.ndim and input.array.shape[axis] == 0:
+        raise _without_elements(name, input)
+    return axis
+
+
+def _without_elements(name: str, input: Tensor) -> ShapeError:
+    return ShapeError(f"{name}: no elements to choose from in shape {tuple(input.shape)}")
 
 
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
@@ -286,34 +330,78 @@ def min(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
 
 def amax(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """Return the largest elements over `dim`; equal ones share the gradient."""
-    return ExtremeOverAll.apply(input, _axes("amax", dim, input.ndim), keepdim, True)
+    return _over_all("amax", True, input, dim, keepdim)
 
 
 def amin(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """Return the smallest elements over `dim`; equal ones share the gradient."""
-    return ExtremeOverAll.apply(input, _axes("amin", dim, input.ndim), keepdim, False)
+    return _over_all("amin", False, input, dim, keepdim)
 
 
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return the first position of the largest element along `dim`, or in the flattened tensor."""
-    return Tensor(array_module(input.array).argmax(input.array, axis=dim, keepdims=keepdim))
+    return _position("argmax", input, dim, keepdim)
 
 
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return the first position of the smallest element along `dim`, or in the flattened tensor."""
-    return Tensor(array_module(input.array).argmin(input.array, axis=dim, keepdims=keepdim))
+    return _position("argmin", input, dim, keepdim)
 
 
-def prod(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
+def _position(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
+    array = input.array
+    find = getattr(array_module(array), name)
+    if dim is None or array.ndim == 0:
+        if array.size == 0:
+            raise _without_elements(name, input)
+        return Tensor(find(array).reshape((1,) * array.ndim if keepdim else ()))
+    axis = _axis_with_elements(name, dim, input)
+    found = find(array, axis=axis)
+    return Tensor(array_module(array).expand_dims(found, axis) if keepdim else found)
+
+
+def prod(
+    input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     """Return the product along `dim`, or of all elements."""
-    if dim is None:
+    if dtype is not None:
+        input = input.to(dtype=dtype)
+    if dim is None or input.ndim == 0:
         return Prod.apply(input.reshape(-1), 0, False)
     return Prod.apply(input, *_axes("prod", dim, input.ndim), keepdim)
 
 
-def cumsum(input: Tensor, dim: int) -> Tensor:
+def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Return the running sums along `dim`."""
+    if dtype is not None:
+        input = input.to(dtype=dtype)
+    if input.ndim == 0:
+        return input.clone()
     return Cumsum.apply(input, *_axes("cumsum", dim, input.ndim))
+
+
+def cumprod(input: Tensor, dim: int) -> Tensor:
+    """Return the running products along `dim`; no gradient."""
+    xp = array_module(input.array)
+    return Tensor(xp.cumprod(input.array, *_axes("cumprod", dim, input.ndim)))
+
+
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Return the median (the lower one of two); with `dim`, along it, and its positions."""
+    from .index import argsort, gather
+
+    if dim is None:
+        return median(input.reshape(-1), 0)[0]
+    axis = _axis_with_elements("median", dim, input)
+    if input.ndim == 0:
+        return median(input.reshape(1), 0)
+    order = argsort(input, axis)
+    middle = (input.array.shape[axis] - 1) // 2
+    where = order[(slice(None),) * axis + (slice(middle, middle + 1),)]
+    values = gather(input, axis, where)
+    if keepdim:
+        return ValuesAndIndices(values, where)
+    return ValuesAndIndices(values.squeeze(axis), where.squeeze(axis))
 
 
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
@@ -328,15 +416,18 @@ def norm(input: Tensor, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> T
     ----------
     input : Tensor
     p : float or "fro"
-        Default 2; ``math.inf`` is the largest magnitude.
+        Default 2; ``math.inf`` is the largest magnitude, 0 the number of non-zero elements.
     dim, keepdim
         As for :func:`sum`.
     """
     if p in ("fro", 2):
-        return (input * input).sum(dim, keepdim).sqrt()
-    if p == math.inf:
-        return amax(input.abs(), dim, keepdim)
-    return (input.abs() ** p).sum(dim, keepdim) ** (1 / p)
+        return Root.apply((input * input).sum(dim, keepdim))
+    if p in (math.inf, -math.inf):
+        return (amax if p > 0 else amin)(input.abs(), dim, keepdim)
+    if p == 0:
+        return (input != 0).sum(dim, keepdim, dtype=input.dtype)
+    total = (input.abs() ** p).sum(dim, keepdim)
+    return total if p == 1 else total ** (1 / p)
 
 
 def all(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:

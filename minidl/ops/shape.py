@@ -7,6 +7,7 @@ gradients of its copies are added.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,8 @@ import numpy as np
 from ..autograd import Function, Node
 from ..device import Array, Device, Shape, array_module, copy_to, device_of
 from ..errors import ArgumentError, ShapeError
-from ..tensor import Tensor
-from .elementwise import unbroadcast
+from ..tensor import Tensor, bool_
+from .elementwise import common_dtype, unbroadcast
 
 
 def _flat(sizes: tuple[Any, ...]) -> tuple[int, ...]:
@@ -127,15 +128,16 @@ class Concatenate(Function):
 
     @staticmethod
     def forward(ctx: Node, axis: int, *arrays: Array) -> Array:
+        shapes = [array.shape for array in arrays]
+        if len({(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}) > 1 or len(
+            {len(shape) for shape in shapes}
+        ) > 1:
+            raise ShapeError(f"cat: shapes {shapes} must agree except along dim {axis}")
         ctx.axis = axis
-        ctx.lengths = [array.shape[axis] for array in arrays]
-        try:
-            return array_module(arrays[0]).concatenate(arrays, axis)
-        except ValueError as error:
-            shapes = [tuple(array.shape) for array in arrays]
-            raise ShapeError(
-                f"cat: shapes {shapes} must agree except along dim {axis}"
-            ) from error
+        ctx.lengths = [shape[axis] for shape in shapes]
+        dtype = reduce(lambda dtype, array: common_dtype(dtype, array.dtype), arrays, bool_)
+        alike = [array.astype(dtype, copy=False) for array in arrays]
+        return array_module(arrays[0]).concatenate(alike, axis)
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
@@ -199,7 +201,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
 
 
 def view(input: Tensor, *shape: Any) -> Tensor:
-    """Return the elements under another shape (or the tensor with another dtype's name).
+    """Return the elements under another shape.
 
     As :func:`reshape`: an activation that is channels-last in memory is copied where PyTorch would
     refuse.
@@ -229,15 +231,26 @@ def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     return Permute.apply(input, tuple(order))
 
 
+swapaxes = transpose
+
+
 def t(input: Tensor) -> Tensor:
     """Return the transpose of a tensor of at most 2 axes."""
+    if input.ndim > 2:
+        raise ShapeError(f"t: expected at most 2 axes, got shape {tuple(input.shape)}")
     return transpose(input, 0, -1)
 
 
-def movedim(input: Tensor, source: int, destination: int) -> Tensor:
-    """Return the tensor with axis `source` moved to position `destination`."""
-    order = list(range(input.ndim))
-    order.insert(destination % input.ndim, order.pop(source % input.ndim))
+def movedim(
+    input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]
+) -> Tensor:
+    """Return the tensor with axis `source` (or several) moved to position `destination`."""
+    pairs = (source, destination)
+    olds, news = ((d,) if isinstance(d, int) else tuple(d) for d in pairs)
+    olds, news = (tuple(_axis("movedim", d, input.ndim) for d in dims) for dims in (olds, news))
+    order = [axis for axis in range(input.ndim) if axis not in olds]
+    for new, old in sorted(zip(news, olds, strict=True)):
+        order.insert(new, old)
     return Permute.apply(input, tuple(order))
 
 
@@ -308,11 +321,19 @@ def repeat(input: Tensor, *sizes: Any) -> Tensor:
     return reshape(expand(reshape(input, tuple(paired)), tuple(spread)), final)
 
 
-def repeat_interleave(input: Tensor, repeats: int, dim: int | None = None) -> Tensor:
-    """Return the tensor with each element along `dim` repeated `repeats` times in place."""
+def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
+    """Return the tensor repeated ``dims[i]`` times along axis i; missing numbers are 1."""
+    return repeat(input, (1,) * (input.ndim - len(dims)) + tuple(dims))
+
+
+def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = None) -> Tensor:
+    """Return the tensor with each element along `dim` repeated `repeats` times in its place."""
     if dim is None:
         input, dim = input.reshape(-1), 0
     axis = _axis("repeat_interleave", dim, input.ndim)
+    if isinstance(repeats, Tensor):
+        positions = np.arange(input.array.shape[axis]).repeat(repeats.cpu().array)
+        return input[(slice(None),) * axis + (Tensor(positions).to(input.device),)]
     shape = tuple(input.array.shape)
     spread = expand(unsqueeze(input, axis + 1), *shape[: axis + 1], repeats, *shape[axis + 1 :])
     return flatten(spread, axis, axis + 1)
@@ -357,10 +378,22 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """
     if not tensors:
         raise ArgumentError("cat: expected at least one tensor")
-    return Concatenate.apply(_axis("cat", dim, tensors[0].ndim), *tensors)
+    # as in PyTorch, tensor([]) joins with anything: the start of many a loop that collects results
+    parts = [tensor for tensor in tensors if tensor.array.shape != (0,)] or list(tensors[:1])
+    return Concatenate.apply(_axis("cat", dim, parts[0].ndim), *parts)
 
 
 concat = concatenate = cat
+
+
+def hstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Join tensors along their second axis, vectors along their only one."""
+    return cat(tensors, 0 if tensors[0].ndim == 1 else 1)
+
+
+def vstack(tensors: Sequence[Tensor]) -> Tensor:
+    """Join tensors along their first axis, vectors as rows."""
+    return cat([tensor.unsqueeze(0) if tensor.ndim == 1 else tensor for tensor in tensors])
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
@@ -405,6 +438,21 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return split(input, max(-(-length // chunks), 1), dim)
 
 
+def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """Return the `length` slices along `dim` from `start` on, sharing the memory."""
+    axis = _axis("narrow", dim, input.ndim)
+    if not 0 <= start <= start + length <= input.array.shape[axis]:
+        raise ArgumentError(
+            f"narrow: [{start}, {start + length}) is not inside an axis of {input.size(axis)}"
+        )
+    return input[(slice(None),) * axis + (slice(start, start + length),)]
+
+
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """Return slice number `index` along `dim`, sharing the memory."""
+    return input[(slice(None),) * _axis("select", dim, input.ndim) + (index,)]
+
+
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Return the slices along `dim` as a tuple."""
     axis = _axis("unbind", dim, input.ndim)
@@ -424,6 +472,24 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """Return the lower triangle of the last two axes, 0 above `diagonal`."""
     return Triangle.apply(input, diagonal, True)
+
+
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """Return the elements whose positions along `dim1` and `dim2` are equal, as the last axis."""
+    turned = movedim(input, (dim1, dim2), (-2, -1))
+    rows, columns = turned.shape[-2:]
+    xp = array_module(input.array)
+    along = xp.arange(max(min(rows + min(offset, 0), columns - max(offset, 0)), 0))
+    return turned[..., Tensor(along - min(offset, 0)), Tensor(along + max(offset, 0))]
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Return the matrix with a vector on its diagonal, or the diagonal of a matrix."""
+    if input.ndim != 1:
+        return _diagonal(input, diagonal)
+    size = input.numel() + abs(diagonal)
+    wide = input.new_zeros(input.numel(), size)
+    return repeat(input.unsqueeze(1), 1, size).where(_ones_at(input, diagonal, size), wide)
 
 
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:

@@ -1,8 +1,9 @@
-"""Metrics of a classifier's answers: top-k accuracy, and a network's scores over a whole set."""
+"""Metrics of a classifier's answers: top-k accuracy, means over many steps, scores over a whole set."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from minidl.nn import Module
 from minidl.nn.functional import log_softmax, nll_loss
 from minidl.tensor import Tensor
 
-__all__ = ["accuracy", "evaluate"]
+__all__ = ["RunningMeans", "accuracy", "evaluate"]
 
 
 def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list[Tensor]:
@@ -87,6 +88,73 @@ def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list
     return [Tensor((rank < k).sum(dtype=xp.float32) * percent) for k in topk]
 
 
+class RunningMeans:
+    """Weighted means of numbers that stay on their device until they are read.
+
+    To read a number of a GPU is to wait for everything that was given to it; a training loop that
+    reads its loss in every step keeps the GPU idle in between. So ``update`` keeps the tensors, and
+    ``read`` fetches those of many steps at once.
+
+    Attributes
+    ----------
+    weight : int
+        The sum of the weights of what was read.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.metrics import RunningMeans
+    >>> means = RunningMeans()
+    >>> means.update(minidl.tensor(1.0), minidl.tensor(50.0), weight=3)
+    >>> means.update(minidl.tensor(2.0), minidl.tensor(90.0), weight=1)
+    >>> means.read()
+    [[1.0, 50.0], [2.0, 90.0]]
+    >>> means.values()
+    [1.25, 60.0]
+    """
+
+    def __init__(self) -> None:
+        self.weight = 0
+        self._sums: list[float] = []
+        self._unread: list[tuple[int, Tensor]] = []
+
+    def update(self, *values: Tensor, weight: int = 1) -> None:
+        """Add one set of numbers.
+
+        Parameters
+        ----------
+        *values : Tensor
+            Without axes, on one device; as many in every call.
+        weight : int, default 1
+            How much they count: the number of pictures that they are means of.
+        """
+        self._unread.append((weight, ops.stack([value.detach() for value in values])))
+
+    def read(self) -> list[list[float]]:
+        """Fetch the numbers of the calls of ``update`` since the last reading, and return them."""
+        rows = ops.stack([values for _, values in self._unread]).tolist() if self._unread else []
+        for (weight, _), row in zip(self._unread, rows, strict=True):
+            sums = self._sums or [0.0] * len(row)
+            self._sums = [total + value * weight for total, value in zip(sums, row, strict=True)]
+            self.weight += weight
+        self._unread = []
+        return rows
+
+    def values(self) -> list[float]:
+        """Return the means of what was read."""
+        return [total / self.weight for total in self._sums]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums, for a checkpoint; reads what was not read yet."""
+        self.read()
+        return {"weight": self.weight, "sums": list(self._sums)}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from what :meth:`state_dict` returned."""
+        self.weight, self._sums = state_dict["weight"], list(state_dict["sums"])
+        self._unread = []
+
+
 @no_grad()
 def evaluate(
     model: Module, batches: Iterable[Sequence[Tensor]], topk: Sequence[int] = (1, 5)
@@ -124,26 +192,21 @@ def evaluate(
     """
     device = next((parameter.device for parameter in model.parameters()), None)
     training = model.training
+    means = RunningMeans()
     model.eval()
-    rows, counts = [], []
     try:
         for images, labels in batches:
             if device is not None:
                 images, labels = images.to(device), labels.to(device)
             scores = _log_probabilities(model, images)
             ks = [min(k, scores.shape[1]) for k in topk]
-            # Added up on the device: to read a number would wait for it.
-            rows.append(ops.stack([nll_loss(scores, labels), *accuracy(scores, labels, ks)]))
-            counts.append(len(labels))
+            means.update(nll_loss(scores, labels), *accuracy(scores, labels, ks), weight=len(labels))
     finally:
         model.train(training)
-    if not rows:
+    means.read()
+    if not means.weight:
         raise ArgumentError("evaluate: there are no batches")
-    total = sum(counts)
-    means = [0.0] * (1 + len(topk))
-    for count, row in zip(counts, ops.stack(rows).tolist(), strict=True):
-        means = [mean + value * count / total for mean, value in zip(means, row, strict=True)]
-    return dict(zip(["loss", *(f"top{k}" for k in topk)], means, strict=True))
+    return dict(zip(["loss", *(f"top{k}" for k in topk)], means.values(), strict=True))
 
 
 def _log_probabilities(model: Module, images: Tensor) -> Tensor:
