@@ -16,17 +16,20 @@ from .device import device
 from .gradcheck import gradcheck
 from .nn.activation import log_softmax, relu, sigmoid, softmax, tanh
 from .ops import (
-    abs, add, addmm, all, allclose, amax, amin, any, arange, argmax, argmin, argsort, bernoulli,
-    bincount, bmm, broadcast_to, cat, ceil, chunk, clamp, clone, concat, concatenate, cos,
-    count_nonzero, cumsum, div, dot, empty, empty_like, eq, equal, exp, eye, flatten, flip, floor,
-    floor_divide, full, full_like, gather, ge, gt, index_select, isclose, isfinite, isinf, isnan,
-    le, linspace, log, log1p, logical_and, logical_not, logical_or, logical_xor, logsumexp, lt,
-    masked_fill, masked_select, matmul, max, maximum, mean, min, minimum, mm, movedim, mul, mv,
-    ne, neg, nonzero, norm, normal, ones, ones_like, outer, permute, pow, prod, rand, rand_like,
-    randint, randn, randn_like, randperm, reciprocal, remainder, repeat_interleave, reshape, roll,
-    round, rsqrt, scatter, sign, sin, sort, split, sqrt, square, squeeze, stack, std, sub, sum, t,
-    topk, transpose, tril, triu, unbind, unflatten, unique, unsqueeze, var, where, zeros,
-    zeros_like,
+    abs, add, addcdiv, addcmul, addmm, all, allclose, amax, amin, any, arange, argmax, argmin,
+    argsort, baddbmm, bernoulli, bincount, bitwise_and, bitwise_or, bitwise_xor, bmm, broadcast_to,
+    cat, ceil, chunk, clamp, clamp_max, clamp_min, clip, clone, concat, concatenate, cos,
+    count_nonzero, cumprod, cumsum, diag, diagonal, div, dot, einsum, empty, empty_like, eq, equal,
+    exp, expm1, eye, flatten, flip, floor, floor_divide, fmod, full, full_like, gather, ge, gt,
+    hstack, index_add, index_fill, index_select, isclose, isfinite, isin, isinf, isnan, le, lerp,
+    linspace, log, log10, log1p, log2, logical_and, logical_not, logical_or, logical_xor, logsumexp,
+    lt, masked_fill, masked_select, matmul, max, maximum, mean, median, meshgrid, min, minimum, mm,
+    movedim, mul, multinomial, mv, narrow, ne, neg, nonzero, norm, normal, ones, ones_like, outer,
+    permute, pow, prod, rand, rand_like, randint, randn, randn_like, randperm, reciprocal,
+    remainder, repeat_interleave, reshape, roll, round, rsqrt, scatter, scatter_add, select, sign,
+    sin, sort, split, sqrt, square, squeeze, stack, std, std_mean, sub, sum, swapaxes, t,
+    take_along_dim, tile, topk, trace, transpose, tril, triu, trunc, unbind, unflatten, unique,
+    unsqueeze, var, var_mean, vstack, where, zeros, zeros_like,
 )  # fmt: skip
 from .random import (
     Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,

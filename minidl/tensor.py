@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -187,6 +188,11 @@ class Tensor:
     def is_floating_point(self) -> bool:
         """Return whether the numbers are floats."""
         return self.array.dtype.kind == "f"
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Return the distances in memory, in elements, between neighbours along the axes (or `dim`)."""
+        strides = tuple(step // self.array.itemsize for step in self.array.strides)
+        return strides if dim is None else strides[dim]
 
     def is_contiguous(self) -> bool:
         """Return whether the memory is in the order of the axes."""
@@ -479,31 +485,13 @@ class Tensor:
                 f"in place: the result has shape {tuple(result.shape)}, the tensor "
                 f"{tuple(self.shape)}"
             )
+        if "buif".index(result.dtype.kind) > "buif".index(self.dtype.kind):
+            raise DTypeError(f"in place: a {result.dtype} result can't be kept in a {self.dtype} tensor")
         self.array[...] = result.array
         if result.node is not None:
             self.node, self.output_index = result.node, result.output_index
             self._requires_grad = True
         return self._changed()
-
-    def add_(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        """Add ``alpha * other`` in place."""
-        return self._in_place(ops.add(self, other if alpha == 1 else other * alpha))
-
-    def sub_(self, other: Any, *, alpha: Any = 1) -> Tensor:
-        """Subtract ``alpha * other`` in place."""
-        return self._in_place(ops.sub(self, other if alpha == 1 else other * alpha))
-
-    def mul_(self, other: Any) -> Tensor:
-        """Multiply in place."""
-        return self._in_place(ops.mul(self, other))
-
-    def div_(self, other: Any) -> Tensor:
-        """Divide in place."""
-        return self._in_place(ops.div(self, other))
-
-    def clamp_(self, min: Any = None, max: Any = None) -> Tensor:
-        """Limit to [min, max] in place."""
-        return self._in_place(ops.clamp(self, min, max))
 
     def relu_(self) -> Tensor:
         """Set negative elements to 0 in place."""
@@ -557,10 +545,6 @@ class Tensor:
     def __setitem__(self, index: Any, value: Any) -> None:
         ops.assign(self, index, value)
 
-    def masked_fill_(self, mask: Tensor, value: Any) -> Tensor:
-        """Set the elements where `mask` is true to `value`, in place."""
-        return self._in_place(ops.masked_fill(self, mask, value))
-
     def __iadd__(self, other: Any) -> Tensor:
         return self._augmented(ops.add(self, other))
 
@@ -572,6 +556,15 @@ class Tensor:
 
     def __itruediv__(self, other: Any) -> Tensor:
         return self._augmented(ops.div(self, other))
+
+    def __ipow__(self, other: Any) -> Tensor:  # type: ignore[misc]
+        return self._augmented(ops.pow(self, other))
+
+    def __iand__(self, other: Any) -> Tensor:
+        return self._in_place(ops.bitwise_and(self, other))
+
+    def __ior__(self, other: Any) -> Tensor:
+        return self._in_place(ops.bitwise_or(self, other))
 
     def _augmented(self, result: Tensor) -> Tensor:
         # x[i] += 1 is  v = x[i]; v = v + 1; x[i] = v.  The assignment that Python makes afterwards
@@ -607,8 +600,14 @@ class Tensor:
     def __floordiv__(self, other: Any) -> Tensor:
         return ops.floor_divide(self, other)
 
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return ops.floor_divide(other, self)
+
     def __mod__(self, other: Any) -> Tensor:
         return ops.remainder(self, other)
+
+    def __rmod__(self, other: Any) -> Tensor:
+        return ops.remainder(other, self)
 
     def __pow__(self, other: Any) -> Tensor:
         return ops.pow(self, other)
@@ -861,3 +860,15 @@ from . import autograd, nn, ops  # noqa: E402
 # A function of minidl.ops whose first argument is the tensor is also its method of that name.
 for _name in ops.METHODS:
     setattr(Tensor, _name, getattr(ops, _name))
+
+
+def _in_place_form(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    @wraps(function)
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self._in_place(function(self, *args, **kwargs))
+
+    return method
+
+
+for _name in ops.IN_PLACE:
+    setattr(Tensor, f"{_name}_", _in_place_form(getattr(ops, _name)))

@@ -91,16 +91,38 @@ def linspace(
     return Tensor(module_for(_place(device)).linspace(start, end, steps, dtype=dtype))
 
 
-def zeros_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Return, for every point of the grid that vectors span, each of its coordinates.
+
+    Parameters
+    ----------
+    *tensors : Tensor
+        Vectors.
+    indexing : "ij" or "xy"
+        Whether the first vector runs along the first or the second axis. Default "ij".
+    """
+    grids = np.meshgrid(*(t.array for t in tensors), indexing=indexing)  # type: ignore[call-overload]
+    return tuple(Tensor(grid) for grid in grids)
+
+
+def zeros_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Return zeros of the shape, dtype and device of `input`."""
     dtype = dtype or input.dtype
-    return zeros(input.shape, dtype=dtype, device=input.device, requires_grad=requires_grad)
+    return zeros(
+        input.shape, dtype=dtype, device=device or input.device, requires_grad=requires_grad
+    )
 
 
-def ones_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def ones_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Return ones of the shape, dtype and device of `input`."""
     dtype = dtype or input.dtype
-    return ones(input.shape, dtype=dtype, device=input.device, requires_grad=requires_grad)
+    return ones(
+        input.shape, dtype=dtype, device=device or input.device, requires_grad=requires_grad
+    )
 
 
 def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None) -> Tensor:
@@ -108,10 +130,14 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None) -> Tensor:
     return full(input.shape, fill_value, dtype=dtype or input.dtype, device=input.device)
 
 
-def empty_like(input: Tensor, *, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+def empty_like(
+    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """Return an uninitialised tensor of the shape, dtype and device of `input`."""
     dtype = dtype or input.dtype
-    return empty(input.shape, dtype=dtype, device=input.device, requires_grad=requires_grad)
+    return empty(
+        input.shape, dtype=dtype, device=device or input.device, requires_grad=requires_grad
+    )
 
 
 # --- Random numbers -------------------------------------------------------------------------------
@@ -193,9 +219,11 @@ def randperm(n: int, *, generator: Generator | None = None, device: Any = None) 
 
 
 def normal(
-    mean: float, std: float, size: Any, *, generator: Generator | None = None, device: Any = None
+    mean: Any, std: Any, size: Any = None, *, generator: Generator | None = None, device: Any = None
 ) -> Tensor:
-    """Return numbers drawn from N(mean, std²)."""
+    """Return numbers drawn from N(mean, std²); `size` is that of `mean` or `std` if one is a Tensor."""
+    if size is None:
+        size = mean.shape if isinstance(mean, Tensor) else std.shape
     return randn(size, generator=generator, device=device) * std + mean
 
 
@@ -213,3 +241,40 @@ def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
     """Return 1 with the probability that each element of `input` is, else 0."""
     drawn = (generator or default_generator).next_stream().random(tuple(input.shape))
     return Tensor((drawn < input.cpu().array).astype(input.dtype)).to(input.device)
+
+
+def multinomial(
+    input: Tensor,
+    num_samples: int,
+    replacement: bool = False,
+    *,
+    generator: Generator | None = None,
+) -> Tensor:
+    """Draw positions, each with a probability proportional to its weight.
+
+    Parameters
+    ----------
+    input : Tensor, shape (K,) or (N, K)
+        Weights, not negative.
+    num_samples : int
+    replacement : bool
+        Whether a position can be drawn again. Default False.
+    generator : Generator, optional
+
+    Returns
+    -------
+    Tensor of int64, shape (num_samples,) or (N, num_samples)
+
+    Raises
+    ------
+    ArgumentError
+        Weights are negative or all 0, or fewer than the samples without replacement.
+    """
+    rows = input.cpu().array.reshape(-1, input.array.shape[-1]).astype(float64)
+    needed = 1 if replacement else num_samples
+    if (rows < 0).any() or ((rows > 0).sum(axis=1) < needed).any():
+        raise ArgumentError(f"multinomial: expected at least {needed} positive weights and none below 0")
+    stream = (generator or default_generator).next_stream()
+    drawn = [stream.choice(len(w), num_samples, replacement, w / w.sum()) for w in rows]
+    shape = (*input.array.shape[:-1], num_samples)
+    return Tensor(np.array(drawn, int64).reshape(shape)).to(input.device)

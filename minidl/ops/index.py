@@ -16,40 +16,95 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, as_tensor
 from .elementwise import unbroadcast
 from .reduce import ValuesAndIndices
-
-
-def _arrays(index: Any) -> Any:
-    """Replace the Tensors of an index by their arrays, and lists by arrays."""
-    if isinstance(index, tuple):
-        return tuple(_arrays(part) for part in index)
-    if isinstance(index, Tensor):
-        return index.array
-    if isinstance(index, list):
-        return np.asarray(index) if index else np.empty(0, np.int64)
-    return index
-
-
-def _is_basic(index: Any) -> bool:
-    """Whether NumPy answers the index with a view: integers, slices, None and Ellipsis only."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(
-        part is None
-        or part is Ellipsis
-        or isinstance(part, (slice, np.integer))
-        or (isinstance(part, int) and not isinstance(part, bool))
-        for part in parts
-    )
-
-
-def _read(x: Array, index: Any) -> Array:
-    try:
-        return x[index]
-    except IndexError as error:
-        raise _IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
+from .shape import _axis
 
 
 class _IndexOutOfRange(ArgumentError, IndexError):
     """What iteration and PyTorch's users expect of a bad index: also an IndexError."""
+
+
+#: An index in two steps: integers, slices, None and Ellipsis first (a view of the memory), then
+#: arrays of positions or truth values, if there are any. So ``x[0, :, [1, 2]]`` has the shape of
+#: ``x[0][:, [1, 2]]``, as in PyTorch; NumPy would move the axis of the list to the front.
+Steps = tuple[Any, Any]
+
+
+def _steps(index: Any, ndim: int) -> Steps:
+    """Return `index` of an array of `ndim` axes in two steps."""
+    parts = [_as_array(part) for part in (index if isinstance(index, tuple) else (index,))]
+    if all(not hasattr(part, "dtype") for part in parts):
+        # with an Ellipsis, NumPy returns a view even of a single element
+        whole = () if any(part is Ellipsis for part in parts) else (Ellipsis,)
+        return (*parts, *whole), None
+    used = sum(_axes_used(part) for part in parts)
+    first: list[Any] = []
+    second: list[Any] = []
+    for part in parts:
+        if part is Ellipsis:
+            first += [slice(None)] * (ndim - used)
+            second += [slice(None)] * (ndim - used)
+        elif hasattr(part, "dtype"):
+            first += [slice(None)] * _axes_used(part)
+            second.append(part)
+        else:
+            first.append(part)
+            if part is None or isinstance(part, slice):
+                second.append(slice(None))
+    return tuple(first), tuple(second)
+
+
+def _as_array(part: Any) -> Any:
+    """Replace a Tensor, list or boolean in an index by an array."""
+    if isinstance(part, Tensor):
+        part = part.array
+    elif isinstance(part, list):
+        part = np.asarray(part) if part else np.empty(0, np.int64)
+    elif isinstance(part, (bool, range)):
+        part = np.asarray(part)
+    if isinstance(part, np.integer):
+        return int(part)
+    if getattr(part, "dtype", np.dtype(bool)).kind not in "iub":
+        raise _IndexOutOfRange(f"index: expected integers or booleans, got {part.dtype}")
+    return part
+
+
+def _axes_used(part: Any) -> int:
+    """Of how many of the tensor's axes a part of an index speaks."""
+    if part is None or part is Ellipsis:
+        return 0
+    return part.ndim if getattr(part, "dtype", None) == np.bool_ else 1
+
+
+def _read(x: Array, steps: Steps) -> Array:
+    first, second = steps
+    try:
+        view = x[first]
+        return view if second is None else view[second]
+    except IndexError as error:
+        raise _IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
+
+
+def _write(x: Array, steps: Steps, value: Any) -> None:
+    first, second = steps
+    try:
+        view = x[first]
+        view[... if second is None else second] = value
+    except IndexError as error:
+        raise _IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
+    except ValueError as error:
+        raise ShapeError(
+            f"x[index] = value: shape {getattr(value, 'shape', ())} does not fit shape "
+            f"{_read(x, steps).shape}"
+        ) from error
+
+
+def _add_at(x: Array, steps: Steps, value: Array) -> None:
+    """Add to elements that may be named several times."""
+    first, second = steps
+    if second is None:
+        x[first] += value
+    else:
+        array_module(x).add.at(x[first], second, value)
 
 
 class View(Function):
@@ -58,15 +113,14 @@ class View(Function):
     is_view = True
 
     @staticmethod
-    def forward(ctx: Node, x: Array, index: Any) -> Array:
-        ctx.shape, ctx.index = x.shape, index
-        result = _read(x, index)
-        return result if hasattr(result, "strides") and result.ndim else result.reshape(())
+    def forward(ctx: Node, x: Array, steps: Steps) -> Array:
+        ctx.shape, ctx.steps = x.shape, steps
+        return _read(x, steps)
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
         dx = array_module(grad).zeros(ctx.shape, grad.dtype)
-        dx[ctx.index] = grad
+        _write(dx, ctx.steps, grad)
         return dx, None
 
 
@@ -74,15 +128,14 @@ class Take(Function):
     """``x[index]`` with arrays of positions or of truth values: a copy; gradients are added."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, index: Any) -> Array:
-        ctx.shape, ctx.index = x.shape, index
-        return _read(x, index)
+    def forward(ctx: Node, x: Array, steps: Steps) -> Array:
+        ctx.shape, ctx.steps = x.shape, steps
+        return _read(x, steps)
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
-        xp = array_module(grad)
-        dx = xp.zeros(ctx.shape, grad.dtype)
-        xp.add.at(dx, ctx.index, grad)
+        dx = array_module(grad).zeros(ctx.shape, grad.dtype)
+        _add_at(dx, ctx.steps, grad)
         return dx, None
 
 
@@ -90,19 +143,37 @@ class Assign(Function):
     """``x`` with ``x[index] = value``: the overwritten elements lose their gradient to `value`."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, value: Any, index: Any) -> Array:
-        ctx.index, ctx.value_shape = index, getattr(value, "shape", ())
+    def forward(ctx: Node, x: Array, value: Any, steps: Steps) -> Array:
+        ctx.steps, ctx.value_shape = steps, getattr(value, "shape", ())
         y = x.copy(order="K")
-        _write(y, index, value)
+        _write(y, steps, value)
         return y
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
-        dx = grad.copy(order="K")
-        dx[ctx.index] = 0
-        need = ctx.needs_input_grad[1]
-        dvalue = unbroadcast(grad[ctx.index], ctx.value_shape) if need else None
+        need_x, need_value, _ = ctx.needs_input_grad
+        dx = dvalue = None
+        if need_x:
+            dx = grad.copy(order="K")
+            _write(dx, ctx.steps, 0)
+        if need_value:
+            dvalue = unbroadcast(_read(grad, ctx.steps), ctx.value_shape)
         return dx, dvalue, None
+
+
+class AddAt(Function):
+    """``x`` with `value` added at positions that may occur several times."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, value: Array, steps: Steps) -> Array:
+        ctx.steps = steps
+        y = x.copy(order="K")
+        _add_at(y, steps, value)
+        return y
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        return grad, _read(grad, ctx.steps) if ctx.needs_input_grad[1] else None, None
 
 
 class Gather(Function):
@@ -110,8 +181,8 @@ class Gather(Function):
 
     @staticmethod
     def forward(ctx: Node, x: Array, axis: int, index: Array) -> Array:
-        ctx.shape, ctx.axis, ctx.where = x.shape, axis, _along(index, axis)
-        return x[ctx.where]
+        ctx.shape, ctx.where = x.shape, _along(index, axis)
+        return _read(x, (..., ctx.where))
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
@@ -132,43 +203,32 @@ def _along(index: Array, axis: int) -> tuple[Array, ...]:
     return tuple(grids)
 
 
-def _write(x: Array, index: Any, value: Any) -> None:
-    try:
-        x[index] = value
-    except IndexError as error:
-        raise _IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
-    except ValueError as error:
-        raise ShapeError(
-            f"x[index] = value: shape {np.shape(value)} does not fit shape {x[index].shape}"
-        ) from error
-
-
 def getitem(input: Tensor, index: Any) -> Tensor:
-    """Return ``input[index]``, with NumPy's rules of basic and advanced indexing.
+    """Return ``input[index]``, with PyTorch's rules of basic and advanced indexing.
 
     Raises
     ------
     ArgumentError
         (also an IndexError) A position is out of range.
     """
-    index = _arrays(index)
-    return View.apply(input, index) if _is_basic(index) else Take.apply(input, index)
+    steps = _steps(index, input.ndim)
+    return (View if steps[1] is None else Take).apply(input, steps)
 
 
 def assign(input: Tensor, index: Any, value: Any) -> None:
     """Set ``input[index] = value`` in place and on the tape."""
     from ..autograd import is_grad_enabled
 
-    index = _arrays(index)
+    steps = _steps(index, input.ndim)
     tracked = input.requires_grad or (isinstance(value, Tensor) and value.requires_grad)
     if is_grad_enabled() and tracked:
         if isinstance(value, Tensor) and value.dtype != input.dtype:
             value = value.to(dtype=input.dtype)
-        input._in_place(Assign.apply(input, value, index))
+        input._in_place(Assign.apply(input, value, steps))
         return
     if isinstance(value, Tensor):
         value = value.array
-    _write(input.array, index, value)
+    _write(input.array, steps, value)
     input._changed()
 
 
@@ -187,21 +247,35 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     ShapeError
         `index` has another number of axes.
     """
+    axis = _axis("gather", dim, input.ndim)
     if index.ndim != input.ndim:
         raise ShapeError(f"gather: index has {index.ndim} axes, input has {input.ndim}")
-    return Gather.apply(input, dim % input.ndim, index.array)
+    if input.ndim == 0:
+        return input.clone()
+    return Gather.apply(input, axis, index.array)
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Return the slices of `input` at the positions `index` (1-D) along `dim`."""
-    return getitem(input, (slice(None),) * (dim % input.ndim) + (index,))
+    return getitem(input, (slice(None),) * _axis("index_select", dim, input.ndim) + (index,))
+
+
+def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
+    """Return :func:`gather`, after broadcasting the other axes of both."""
+    axis = _axis("take_along_dim", dim, input.ndim)
+    shape = list(np.broadcast_shapes(*(
+        tuple(n for d, n in enumerate(x.array.shape) if d != axis) for x in (input, indices)
+    )))
+    lengths = [shape[:axis] + [x.array.shape[axis]] + shape[axis:] for x in (input, indices)]
+    return gather(input.expand(lengths[0]), axis, indices.expand(lengths[1]))
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """Return the elements where `mask` (of bool) holds, as one axis."""
     if mask.dtype != np.bool_:
         raise DTypeError(f"masked_select: mask must be of bool, got {mask.dtype}")
-    return getitem(input.broadcast_to(mask.shape) if mask.ndim > input.ndim else input, mask)
+    shape = np.broadcast_shapes(input.array.shape, mask.array.shape)
+    return getitem(input.expand(shape), mask.expand(shape))
 
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
@@ -218,6 +292,9 @@ def argsort(
     """Return the positions that sort `input` along `dim`; equal elements keep their order."""
     array = input.array
     xp = array_module(array)
+    dim = _axis("argsort", dim, input.ndim)
+    if input.ndim == 0:
+        return Tensor(xp.zeros((), np.int64))
     if not descending:
         return Tensor(xp.argsort(array, axis=dim, kind="stable"))
     # reversed twice, so that equal elements keep their order in a descending sort as well
@@ -245,20 +322,90 @@ def topk(
     ArgumentError
         `k` is larger than the axis.
     """
-    length = input.array.shape[dim] if input.ndim else 1
+    axis = _axis("topk", dim, input.ndim)
+    length = input.array.shape[axis] if input.ndim else 1
     if not 0 <= k <= length:
         raise ArgumentError(f"topk: k={k} is out of range for an axis of length {length}")
     order = argsort(input, dim, largest)
-    best = order[(slice(None),) * (dim % input.ndim) + (slice(0, k),)]
+    best = order[(slice(None),) * axis + (slice(0, k),)] if input.ndim else order
     return ValuesAndIndices(gather(input, dim, best), best)
 
 
+def _scattered(name: str, input: Tensor, dim: int, index: Tensor, src: Any) -> tuple[Steps, Any]:
+    """Return the positions that `index` names along `dim`, and the part of `src` that goes there."""
+    axis = _axis(name, dim, input.ndim)
+    if index.ndim != input.ndim:
+        raise ShapeError(f"{name}: index has {index.ndim} axes, input has {input.ndim}")
+    if isinstance(src, Tensor) and src.ndim:
+        src = src[tuple(slice(0, length) for length in index.array.shape)]
+    return (..., _along(index.array, axis)), src
+
+
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
-    """Return `input` with `src` written at the positions `index` along `dim`."""
-    result = input.clone()
-    where = _along(index.array, dim % input.ndim)
-    assign(result, where, src)
+    """Return `input` with `src` written at the positions `index` along `dim`.
+
+    Parameters
+    ----------
+    input : Tensor
+    dim : int
+    index : Tensor of int64
+        As many axes as `input`; each position at most once.
+    src : Tensor or number
+
+    Examples
+    --------
+    >>> import minidl
+    >>> minidl.zeros(2, 3).scatter(1, minidl.tensor([[2], [0]]), 1)
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
+    steps, src = _scattered("scatter", input, dim, index, src)
+    return Assign.apply(input, src, steps)
+
+
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """Return `input` with `src` added at the positions `index` along `dim`."""
+    steps, src = _scattered("scatter_add", input, dim, index, src)
+    return AddAt.apply(input, src, steps)
+
+
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """Return `input` with the slices of `source` added to those at `index` (1-D) along `dim`."""
+    axis = _axis("index_add", dim, input.ndim)
+    return AddAt.apply(input, source, (..., (slice(None),) * axis + (index.array,)))
+
+
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """Return `input` with the slices at the positions `index` (1-D) along `dim` set to `value`."""
+    axis = _axis("index_fill", dim, input.ndim)
+    return Assign.apply(input, value, (..., (slice(None),) * axis + (index.array,)))
+
+
+def _on_diagonal(rows: int, columns: int, offset: int) -> tuple[Tensor, Tensor]:
+    """Return the row and column numbers of a diagonal."""
+    steps = np.arange(max(min(rows + min(offset, 0), columns - max(offset, 0)), 0))
+    return Tensor(steps - min(offset, 0)), Tensor(steps + max(offset, 0))
+
+
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """Return the elements whose positions along `dim1` and `dim2` are equal, as the last axis."""
+    turned = input.movedim((dim1, dim2), (-2, -1))
+    return turned[(..., *_on_diagonal(*turned.array.shape[-2:], offset))]
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Return the matrix with a vector on its diagonal, or the diagonal of a matrix."""
+    if input.ndim == 2:
+        return input[_on_diagonal(*input.array.shape, diagonal)]
+    size = input.numel() + (diagonal if diagonal > 0 else -diagonal)
+    result = input.new_zeros(size, size)
+    result[_on_diagonal(size, size, diagonal)] = input
     return result
+
+
+def trace(input: Tensor) -> Tensor:
+    """Return the sum of a matrix's diagonal."""
+    return diagonal(input).sum()
 
 
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
@@ -285,12 +432,42 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     return Tensor((array[..., None] == xp.arange(count)).astype(np.int64))
 
 
-def bincount(input: Tensor, minlength: int = 0) -> Tensor:
-    """Return how often each of 0, 1, 2, ... occurs in a 1-D tensor of integers."""
-    return Tensor(array_module(input.array).bincount(input.array, minlength=minlength))
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """Return how often each of 0, 1, 2, ... occurs, or the sums of their weights."""
+    xp = array_module(input.array)
+    counts = xp.bincount(input.array, None if weights is None else weights.array, minlength)
+    return Tensor(counts if weights is None else counts.astype(weights.dtype, copy=False))
 
 
-def unique(input: Tensor, return_counts: bool = False) -> Any:
-    """Return the distinct elements in ascending order (and how often each occurs)."""
-    found = array_module(input.array).unique(as_tensor(input).array, return_counts=return_counts)
-    return tuple(Tensor(part) for part in found) if return_counts else Tensor(found)
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """Return the distinct elements in ascending order.
+
+    Parameters
+    ----------
+    input : Tensor
+    sorted : bool
+        Accepted for PyTorch's sake.
+    return_inverse : bool
+        Also return where in the result each element stands. Default False.
+    return_counts : bool
+        Also return how often each occurs. Default False.
+    dim : int, optional
+        Compare slices along this axis. Default: single elements.
+    """
+    array = input.array
+    found = array_module(array).unique(
+        array, return_inverse=return_inverse, return_counts=return_counts, axis=dim
+    )
+    return tuple(map(Tensor, found)) if isinstance(found, tuple) else Tensor(found)
+
+
+def isin(elements: Tensor, test_elements: Tensor) -> Tensor:
+    """Return where the elements occur in `test_elements`."""
+    xp = array_module(elements.array)
+    return Tensor(xp.isin(elements.array, as_tensor(test_elements).array))

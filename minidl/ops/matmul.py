@@ -7,6 +7,8 @@ the right.
 
 from __future__ import annotations
 
+import math
+import string
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ import numpy as np
 from .. import cpu
 from ..autograd import Function, Node
 from ..device import Array, array_module
-from ..errors import DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor
 from .elementwise import unbroadcast
 
@@ -112,6 +114,8 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 def dot(input: Tensor, other: Tensor) -> Tensor:
     """Return the inner product of two vectors."""
+    if input.ndim != 1 or other.ndim != 1:
+        raise ShapeError(f"dot: expected two vectors, got {input.ndim} and {other.ndim} axes")
     return matmul(input, other)
 
 
@@ -120,6 +124,125 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return input.unsqueeze(1) * vec2.unsqueeze(0)
 
 
-def addmm(input: Tensor, mat1: Tensor, mat2: Tensor) -> Tensor:
-    """Return ``input + mat1 @ mat2``."""
-    return input + matmul(mat1, mat2)
+def addmm(
+    input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
+    """Return ``beta * input + alpha * mat1 @ mat2``."""
+    return _weighted(input, mm(mat1, mat2), beta, alpha)
+
+
+def baddbmm(
+    input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
+) -> Tensor:
+    """Return ``beta * input + alpha * batch1 @ batch2`` of batches of matrices."""
+    return _weighted(input, bmm(batch1, batch2), beta, alpha)
+
+
+def _weighted(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
+    product = product if alpha == 1 else alpha * product
+    if beta == 0:  # whatever input holds, NaN included
+        return product
+    return (input if beta == 1 else beta * input) + product
+
+
+def einsum(equation: str, *operands: Any) -> Tensor:
+    """Return sums of products, axes named by letters: ``einsum("bij,bjk->bik", a, b)``.
+
+    Parameters
+    ----------
+    equation : str
+        The operands' axes, comma between operands; after ``->`` those of the result. An axis that
+        is missing there is summed. Without ``->``: the letters that occur once, in their order.
+        ``...`` stands for any axes.
+    *operands : Tensor
+
+    Raises
+    ------
+    ArgumentError
+        The equation does not fit the operands.
+
+    Notes
+    -----
+    The operands are multiplied pair after pair: the axes of a pair are sorted into those that both
+    have and that are needed later (a batch), those that only the first or the second has, and those
+    that both have and nobody needs later. Then the pair is one batch of matrix products.
+    """
+    tensors = list(operands[0]) if isinstance(operands[0], (list, tuple)) else list(operands)
+    terms, result = _letters(equation, tensors)
+    tensors = [_summed_diagonals(t, term) for t, term in zip(tensors, terms, strict=True)]
+    names = ["".join(dict.fromkeys(term)) for term in terms]
+    while len(tensors) > 1:
+        later = set("".join(names[2:]) + result)
+        product, letters = _pair(tensors, names, later)
+        tensors[:2], names[:2] = [product], [letters]
+    (tensor,), (letters,) = tensors, names
+    dropped = [axis for axis, letter in enumerate(letters) if letter not in result]
+    if dropped:
+        tensor = tensor.sum(dropped)
+    kept = [letter for letter in letters if letter in result]
+    return tensor.permute([kept.index(letter) for letter in result])
+
+
+def _letters(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
+    """Return the letters of every operand and of the result, with ``...`` written out."""
+    left, arrow, result = equation.replace(" ", "").partition("->")
+    terms = left.split(",")
+    if len(terms) != len(tensors):
+        raise ArgumentError(f"einsum: {equation!r} names {len(terms)} operands, got {len(tensors)}")
+    unused = [c for c in string.ascii_letters if c not in equation]
+    longest = ""
+    for i, (term, tensor) in enumerate(zip(terms, tensors, strict=True)):
+        if "..." in term:
+            count = tensor.ndim - len(term) + 3
+            dots = "".join(unused[:count][::-1])  # aligned at the right, as broadcasting is
+            longest = max(longest, dots, key=len)
+            terms[i] = term.replace("...", dots)
+        if len(terms[i]) != tensor.ndim:
+            raise ArgumentError(
+                f"einsum: {term!r} does not fit operand {i} of shape {tuple(tensor.shape)}"
+            )
+    if arrow:
+        result = result.replace("...", longest)
+    else:
+        once = sorted(c for c in set(left) if c.isalpha() and left.count(c) == 1)
+        result = longest + "".join(once)
+    if len(set(result)) < len(result) or not set(result) <= set("".join(terms)):
+        raise ArgumentError(f"einsum: the result of {equation!r} must name axes of operands, once")
+    return terms, result
+
+
+def _summed_diagonals(tensor: Tensor, term: str) -> Tensor:
+    """Take the diagonal of axes with the same letter, leaving the first of them."""
+    for letter in dict.fromkeys(term):
+        while term.count(letter) > 1:
+            a = term.index(letter)
+            b = term.index(letter, a + 1)
+            tensor = tensor.diagonal(0, a, b).movedim(-1, a)
+            term = term[:b] + term[b + 1 :]
+    return tensor
+
+
+def _pair(tensors: list[Tensor], names: list[str], later: set[str]) -> tuple[Tensor, str]:
+    """Multiply the first two tensors and sum what is not needed `later`."""
+    a, b, in_a, in_b = *tensors[:2], *names[:2]
+    lengths: dict[str, int] = {}
+    for tensor, letters in ((a, in_a), (b, in_b)):
+        for letter, length in zip(letters, tensor.array.shape, strict=True):
+            if lengths.setdefault(letter, length) == 1:
+                lengths[letter] = length
+            elif length not in (1, lengths[letter]):
+                raise ShapeError(f"einsum: an axis has lengths {lengths[letter]} and {length}")
+    batch = [c for c in in_a if c in in_b and c in later]
+    inner = [c for c in in_a if c in in_b and c not in later]
+    rows = [c for c in in_a if c not in in_b]
+    columns = [c for c in in_b if c not in in_a]
+
+    def arranged(tensor: Tensor, letters: str, *groups: list[str]) -> Tensor:
+        order = [c for group in groups for c in group]
+        full = tensor.permute([letters.index(c) for c in order])
+        full = full.expand([lengths[c] for c in order])
+        return full.reshape([math.prod(lengths[c] for c in group) for group in groups])
+
+    product = bmm(arranged(a, in_a, batch, rows, inner), arranged(b, in_b, batch, inner, columns))
+    letters = "".join(batch + rows + columns)
+    return product.reshape([lengths[c] for c in letters]), letters

@@ -474,24 +474,6 @@ def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     return Triangle.apply(input, diagonal, True)
 
 
-def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """Return the elements whose positions along `dim1` and `dim2` are equal, as the last axis."""
-    turned = movedim(input, (dim1, dim2), (-2, -1))
-    rows, columns = turned.shape[-2:]
-    xp = array_module(input.array)
-    along = xp.arange(max(min(rows + min(offset, 0), columns - max(offset, 0)), 0))
-    return turned[..., Tensor(along - min(offset, 0)), Tensor(along + max(offset, 0))]
-
-
-def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """Return the matrix with a vector on its diagonal, or the diagonal of a matrix."""
-    if input.ndim != 1:
-        return _diagonal(input, diagonal)
-    size = input.numel() + abs(diagonal)
-    wide = input.new_zeros(input.numel(), size)
-    return repeat(input.unsqueeze(1), 1, size).where(_ones_at(input, diagonal, size), wide)
-
-
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Return the upper triangle of the last two axes, 0 below `diagonal`."""
     return Triangle.apply(input, diagonal, False)

@@ -21,7 +21,7 @@ import numpy as np
 from minidl.errors import ArgumentError, DataError
 from minidl.random import stream
 
-__all__ = ["Interruption", "RunLog", "Waiting", "hold_out"]
+__all__ = ["Interrupted", "Interruption", "RunLog", "Waiting", "hold_out"]
 
 
 def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list[int], list[int]]:
@@ -66,12 +66,16 @@ def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list
     return np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()
 
 
+class Interrupted(Exception):
+    """The user or the system asked the loop to end, and its step is finished."""
+
+
 class Interruption:
     """Lets a loop finish its step when the user presses Ctrl-C or the system asks it to end.
 
-    While the ``with`` block runs, the first SIGINT or SIGTERM sets ``requested``, and a second one
-    raises KeyboardInterrupt at once. To save from inside a signal's handler would catch the
-    parameters half-updated, so the loop asks at the end of its step instead.
+    To save from inside a signal's handler would catch the parameters half updated. So while the
+    ``with`` block runs, the first SIGINT or SIGTERM only sets ``requested``, and the loop asks for
+    it with ``check`` at the end of each step. A second signal raises KeyboardInterrupt at once.
 
     Attributes
     ----------
@@ -82,8 +86,7 @@ class Interruption:
     --------
     >>> with Interruption() as interruption:
     ...     for step in range(3):
-    ...         if interruption.requested:
-    ...             break
+    ...         interruption.check()
     """
 
     def __init__(self) -> None:
@@ -109,12 +112,16 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def until(self, items: Iterable[Any]) -> Iterator[Any]:
-        """Yield the items until an interruption is requested."""
+    def check(self) -> None:
+        """Raise Interrupted when a signal has come."""
+        if self.requested:
+            raise Interrupted
+
+    def watch(self, items: Iterable[Any]) -> Iterator[Any]:
+        """Yield the items, checking after each."""
         for item in items:
-            if self.requested:
-                return
             yield item
+            self.check()
 
 
 class Waiting:
