@@ -190,29 +190,44 @@ def parallel(task: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
                 task(piece)
         return
 
-    remaining = iter(pieces)  # next() on it is atomic: threads take the pieces in turn
-
-    def drain() -> None:
-        _here.in_lane = True
-        try:
-            for piece in remaining:
-                task(piece)
-        finally:
-            _here.in_lane = False
-
-    helpers = min(_threads.count, len(pieces)) - 1
+    job = _Job(task, pieces)
     with single_threaded_blas:
         pool = _threads.executor()
-        futures = [pool.submit(drain) for _ in range(helpers)]
+        helpers = min(_threads.count, len(pieces)) - 1
+        futures = [pool.submit(job.drain) for _ in range(helpers)]
         try:
-            drain()
+            job.drain()
         finally:
             for future in futures:
                 if not future.cancel():
                     future.exception()  # waits
+            job.task = None
     for future in futures:
         if not future.cancelled():
             future.result()
+
+
+class _Job:
+    """A task and the pieces that no thread has taken yet."""
+
+    def __init__(self, task: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
+        # Cleared at the end: a pool's thread holds its last job a little longer than it works on
+        # it, and the task holds the arrays, whose memory and ownership the caller waits for.
+        self.task: Callable[[Piece], None] | None = task
+        self.remaining = iter(pieces)  # next() on it is atomic: threads take the pieces in turn
+
+    def drain(self) -> None:
+        """Do pieces until none is left."""
+        task = self.task
+        if task is None:
+            return
+        _here.in_lane = True
+        try:
+            for piece in self.remaining:
+                task(piece)
+        finally:
+            _here.in_lane = False
+            del task
 
 
 # --- Memory -------------------------------------------------------------------------------------

@@ -351,7 +351,9 @@ class Tensor:
 
     # --- Moves ------------------------------------------------------------------------------------
 
-    def to(self, *args: Any, copy: bool = False, non_blocking: bool = False, **kwargs: Any) -> Tensor:
+    def to(
+        self, *args: Any, copy: bool = False, non_blocking: bool = False, **kwargs: Any
+    ) -> Tensor:
         """Return the tensor with another dtype or on another device; itself if nothing changes.
 
         Parameters
@@ -486,7 +488,7 @@ class Tensor:
                 f"{tuple(self.shape)}"
             )
         if "buif".index(result.dtype.kind) > "buif".index(self.dtype.kind):
-            raise DTypeError(f"in place: a {result.dtype} result can't be kept in a {self.dtype} tensor")
+            raise DTypeError(f"in place: a {self.dtype} tensor can't keep a {result.dtype} result")
         self.array[...] = result.array
         if result.node is not None:
             self.node, self.output_index = result.node, result.output_index
@@ -510,7 +512,9 @@ class Tensor:
         source = as_tensor(source).to(self.device).to(dtype=self.dtype)
         return self._in_place(ops.expand(source, self.shape))
 
-    def _fill_drawn(self, draw: Callable[[np.random.Generator], np.ndarray], generator: Any) -> Tensor:
+    def _fill_drawn(
+        self, draw: Callable[[np.random.Generator], np.ndarray], generator: Any
+    ) -> Tensor:
         """Set the elements to numbers that `draw` takes from a stream, made on the CPU."""
         from .random import default_generator
 

@@ -136,15 +136,19 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "pool: a tie goes to every maximum",
         "minidl/nn/pooling.py",
-        "np.not_equal(waiting, hit, out=waiting)",
-        "np.not_equal(waiting, False, out=waiting)",
+        "            np.equal(places[images], number, out=hit)",
+        "            np.less_equal(places[images], number, out=hit)",
         ("tests/nn/test_pooling.py::test_ties_go_to_exactly_one_position_the_first",),
     ),
     Mutation(
         "pool: a tie goes to the last maximum",
         "minidl/nn/pooling.py",
-        "for entry in _entries(geometry):\n                np.logical_and",
-        "for entry in reversed(_entries(geometry)):\n                np.logical_and",
+        "        np.greater(waiting, holds(span[entry]), out=waiting)  # waiting and no hit\n"
+        "        np.add(places, waiting, out=places)",
+        "        held = holds(span[entry])\n"
+        "        number = _entries(geometry).index(entry)\n"
+        "        places[held] = number\n"
+        "        waiting &= ~held",
         ("tests/nn/test_pooling.py::test_ties_go_to_exactly_one_position_the_first",),
     ),
     Mutation(

@@ -763,7 +763,7 @@ def _parse_to(
             tensor = argument
         elif isinstance(argument, bool) or argument is None:
             continue  # non_blocking, or a device that was left open
-        elif isinstance(argument, np.dtype) or isinstance(argument, type):
+        elif isinstance(argument, (np.dtype, type)):
             dtype = argument
         elif isinstance(argument, (str, Device)):
             device = argument

@@ -13,12 +13,13 @@ The divisor does not change where the window is cut off. With the incoming gradi
 
     dx_j = g_j·s_j^(-β) - 2·α'·β · x_j · Σ_{i : j in W(i)} g_i·x_i·s_i^(-β) / s_i
 
-The second sum runs over the windows that contain j, which is the mirrored window around j. Only x is
-kept for it; s is cheaper to compute again than to read back from memory.
+The second sum runs over the windows that contain j, which is the mirrored window around j. Only x
+is kept for it; s is cheaper to compute again than to read back from memory.
 
 The paper prints α = 1e-4 without saying that its program divides by the size. So the published
 runs are ``LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)``, and the printed formula, taken
-literally, is ``alpha=5e-4``. ``groups`` keeps the windows inside each tower, as in the original program.
+literally, is ``alpha=5e-4``. ``groups`` keeps the windows inside each tower, as in the original
+program.
 
 **Batch normalisation**, for every channel, over the n numbers of all images and positions:
 

@@ -18,8 +18,9 @@ where the divisor is the window's size, with or without the padding it covers.
 Windows lie as in :mod:`minidl.nn.im2col`. With ``ceil_mode`` the number of windows is rounded up,
 but the last one must begin inside the image or its left padding.
 
-Nothing is kept but input and output. Which place held the maximum is found again in the backward by
-comparing; all passes run over (rows, columns, channels) slices of channels-last memory.
+Max-pool keeps one byte a window for its gradient, the *place* of the maximum: the number of its
+entry, counted along the rows of the window. All passes run over (rows, columns, channels) slices of
+channels-last memory.
 
 Source: Krizhevsky, Sutskever and Hinton (2012), section 3.4; sizes as PyTorch's documentation.
 """
@@ -105,11 +106,36 @@ def _entries(geometry: Geometry) -> list[tuple[slice, slice, slice]]:
     ]
 
 
-def _max_forward_numpy(x: Array, geometry: Geometry) -> Array:
+def _place_dtype(geometry: Geometry) -> np.dtype:
+    """The smallest integers that can number a window's entries, and one more for "none"."""
+    return np.min_scalar_type(math.prod(geometry.kernel))
+
+
+def _find_places(
+    span: Array, geometry: Geometry, holds: Callable[[Array], Array], places: Array
+) -> Array:
+    """Write for every window the number of its first entry for which `holds` is true.
+
+    Returns where there was none. The number of an entry is how many before it were no hit, so that
+    adding up "still waiting" counts it.
+    """
+    waiting = cpu.scratch("waiting", places.shape, np.dtype(np.bool_))
+    waiting.fill(True)
+    places.fill(0)
+    for entry in _entries(geometry):
+        np.greater(waiting, holds(span[entry]), out=waiting)  # waiting and no hit
+        np.add(places, waiting, out=places)
+    return waiting
+
+
+def _max_forward_numpy(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Array]:
+    """Return y and, if wanted, the places: (N, OH, OW, C)."""
     n, c = x.shape[:2]
     y = cpu.empty_image(n, c, *geometry.out, x.dtype)
+    places = cpu.empty((n * want_places, *geometry.out, c), _place_dtype(geometry))
     kernel_h, kernel_w = geometry.kernel
     last = y.transpose(0, 2, 3, 1)
+    exact = geometry.fits_exactly(x.shape[2:])
 
     def lane(images: slice) -> None:
         span = _span(x[images], geometry, -math.inf)
@@ -122,48 +148,50 @@ def _max_forward_numpy(x: Array, geometry: Geometry) -> Array:
                 np.copyto(across, part)
             else:
                 np.maximum(across, part, out=across)
+        best = last[images]
         for kh in range(kernel_h):
             rows, _ = geometry.positions(kh, 0)
             if kh == 0:
-                np.copyto(last[images], across[:, rows])
+                np.copyto(best, across[:, rows])
             else:
-                np.maximum(last[images], across[:, rows], out=last[images])
+                np.maximum(best, across[:, rows], out=best)
+        if not want_places:
+            return
+        if not exact:  # padding must not equal even a maximum of minus infinity
+            span = _span(x[images], geometry, math.nan)
+        hit = cpu.scratch("hit", best.shape, np.dtype(np.bool_))
+        nowhere = _find_places(
+            span, geometry, lambda entry: np.equal(entry, best, out=hit), places[images]
+        )
+        if nowhere.any():  # the maximum is NaN, which equals nothing
+            lost = nowhere.copy()
+            nan_places = np.empty_like(places[images])
+            _find_places(_span(x[images], geometry, -math.inf), geometry, np.isnan, nan_places)
+            places[images][lost] = nan_places[lost]
 
     cpu.parallel(lane, _lanes(n))
-    return y
+    return y, places
 
 
-def _max_backward_numpy(x: Array, y: Array, grad: Array, geometry: Geometry) -> Array:
-    n, c, *size = x.shape
-    dx = cpu.empty_image(n, c, size[0], size[1], x.dtype)
-    rows, columns, own_rows, own_columns = geometry.inside((size[0], size[1]))
-    exact = geometry.fits_exactly((size[0], size[1]))
-    shape = (1, *geometry.out, c)
+def _max_backward_numpy(
+    grad: Array, places: Array, shape: tuple[int, ...], geometry: Geometry
+) -> Array:
+    n, c, h, w = shape
+    dx = cpu.empty_image(n, c, h, w, grad.dtype)
+    rows, columns, own_rows, own_columns = geometry.inside((h, w))
+    exact = geometry.fits_exactly((h, w))
 
     def lane(images: slice) -> None:
-        span = _span(x[images], geometry, math.nan)  # not even equal to a maximum of -inf
-        best = y[images].transpose(0, 2, 3, 1)
         own = dx[images].transpose(0, 2, 3, 1)
-        dspan = own if exact else cpu.scratch("dspan", span.shape, x.dtype)
+        dspan = own if exact else cpu.scratch("dspan", (1, *geometry.span, c), grad.dtype)
         dspan.fill(0)
-        dy = cpu.scratch("dy", shape, x.dtype)
-        np.copyto(dy, grad[images].transpose(0, 2, 3, 1))
-        waiting = cpu.scratch("waiting", shape, np.dtype(np.bool_))  # windows without a place yet
-        waiting.fill(True)
-        hit = cpu.scratch("hit", shape, np.dtype(np.bool_))
-        part = cpu.scratch("part", shape, x.dtype)
-
-        def give(span: Array, matches: Callable[[Array], Array]) -> None:
-            """Add dy to the first entry of every waiting window that matches."""
-            for entry in _entries(geometry):
-                np.logical_and(matches(span[entry]), waiting, out=hit)
-                np.not_equal(waiting, hit, out=waiting)
-                cpu.keep_where(hit, dy, part)
-                np.add(dspan[entry], part, out=dspan[entry])
-
-        give(span, lambda entry: np.equal(entry, best, out=hit))
-        if waiting.any():  # NaN equals nothing
-            give(_span(x[images], geometry, -math.inf), np.isnan)
+        dy = np.ascontiguousarray(grad[images].transpose(0, 2, 3, 1))
+        part = cpu.scratch("part", dy.shape, grad.dtype)
+        hit = cpu.scratch("hit", dy.shape, np.dtype(np.bool_))
+        for number, entry in enumerate(_entries(geometry)):
+            np.equal(places[images], number, out=hit)
+            cpu.keep_where(hit, dy, part)
+            np.add(dspan[entry], part, out=dspan[entry])
         if not exact:
             own.fill(0)
             own[:, own_rows, own_columns] = dspan[:, rows, columns]
@@ -172,47 +200,32 @@ def _max_backward_numpy(x: Array, y: Array, grad: Array, geometry: Geometry) -> 
     return dx
 
 
-def _first_maxima(x: Array, y: Array, geometry: Geometry) -> Array:
-    """Return the position of every window's maximum in its image, as h·W + w, int64."""
-    xp = array_module(x)
-    padded = pad_images(x, geometry, math.nan)  # not even equal to a maximum of -inf
-    best = xp.full(y.shape, -1, np.int64)
-    y_is_nan = xp.isnan(y)
-    (oh, ow), (top, left) = geometry.out, geometry.before
-    for kh in range(geometry.kernel[0]):
-        for kw in range(geometry.kernel[1]):
-            rows, columns = geometry.positions(kh, kw)
-            h = xp.arange(rows.start, rows.stop, rows.step).reshape(oh, 1) - top
-            w = xp.arange(columns.start, columns.stop, columns.step).reshape(1, ow) - left
-            part = padded[:, :, rows, columns]
-            outside = (h < 0) | (h >= x.shape[2]) | (w < 0) | (w >= x.shape[3])
-            hit = (best < 0) & ((part == y) | (xp.isnan(part) & y_is_nan & ~outside))
-            best = xp.where(hit, h * x.shape[3] + w, best)
-    return best
-
-
 # --- Max, any array module: the plain form --------------------------------------------------------
 
 
-def _max_forward_plain(x: Array, geometry: Geometry) -> Array:
+def _max_forward_plain(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Array]:
     xp = array_module(x)
-    padded = pad_images(x, geometry, -math.inf)
-    y = xp.full((*x.shape[:2], *geometry.out), -math.inf, x.dtype)
-    for _, rows, columns in _entries(geometry):
-        y = xp.maximum(y, padded[:, :, rows, columns])
-    return y
+    padded = pad_images(x, geometry, -math.inf).transpose(0, 2, 3, 1)
+    y = xp.full((x.shape[0], *geometry.out, x.shape[1]), -math.inf, x.dtype)
+    for entry in _entries(geometry):
+        y = xp.maximum(y, padded[entry])
+    places = xp.zeros(y.shape, _place_dtype(geometry))
+    waiting = xp.full(y.shape, want_places)
+    inside = pad_images(xp.ones((1, 1, *x.shape[2:]), np.bool_), geometry).transpose(0, 2, 3, 1)
+    for entry in _entries(geometry):
+        part = padded[entry]
+        waiting &= ~(inside[entry] & ((part == y) | xp.isnan(part)))
+        places += waiting
+    return y.transpose(0, 3, 1, 2), places
 
 
-def _max_backward_plain(x: Array, y: Array, grad: Array, geometry: Geometry) -> Array:
-    xp = array_module(x)
-    padded = pad_images(x, geometry, math.nan)
-    dpadded = xp.zeros_like(padded)
-    waiting = xp.ones(y.shape, np.bool_)
-    for _, rows, columns in _entries(geometry):
-        hit = waiting & (padded[:, :, rows, columns] == y)
-        waiting &= ~hit
-        dpadded[:, :, rows, columns] += grad * hit
-    return _crop(dpadded, x.shape, geometry)
+def _max_backward_plain(
+    grad: Array, places: Array, shape: tuple[int, ...], geometry: Geometry
+) -> Array:
+    dpadded = array_module(grad).zeros((*shape[:2], *geometry.span), grad.dtype)
+    for number, (_, rows, columns) in enumerate(_entries(geometry)):
+        dpadded[:, :, rows, columns] += grad * (places == number).transpose(0, 3, 1, 2)
+    return _crop(dpadded, shape, geometry)
 
 
 def _crop(dpadded: Array, shape: tuple[int, ...], geometry: Geometry) -> Array:
@@ -319,26 +332,36 @@ def _bins(size: int, out: int, dtype: Any) -> np.ndarray:
 # --- The operations -------------------------------------------------------------------------------
 
 
+def _indices(places: Array, geometry: Geometry, width: int) -> Array:
+    """Return the position of every window's maximum in its image, as h·W + w, (N, C, OH, OW)."""
+    xp = array_module(places)
+    kh, kw = xp.divmod(places.transpose(0, 3, 1, 2).astype(np.int64), geometry.kernel[1])
+    (top, left), (oh, ow) = geometry.before, geometry.out
+    h = xp.arange(oh).reshape(oh, 1) * geometry.stride[0] + kh * geometry.dilation[0] - top
+    w = xp.arange(ow) * geometry.stride[1] + kw * geometry.dilation[1] - left
+    return h * width + w
+
+
 class MaxPool2dFunction(Function):
     """The largest number of every window, and (without gradient) where it stands."""
 
     @staticmethod
     def forward(ctx: Node, x: Array, geometry: Geometry, indices: bool) -> Any:
         forward = _max_forward_numpy if isinstance(x, np.ndarray) else _max_forward_plain
-        y = forward(x, geometry)
-        ctx.save_for_backward(x, y)
-        ctx.geometry = geometry
+        y, places = forward(x, geometry, indices or ctx.needs_input_grad[0])
+        ctx.save_for_backward(places)
+        ctx.geometry, ctx.shape = geometry, x.shape
         if not indices:
             return y
-        where = _first_maxima(x, y, geometry)
+        where = _indices(places, geometry, x.shape[3])
         ctx.mark_non_differentiable(where)
         return y, where
 
     @staticmethod
-    def backward(ctx: Node, grad: Array, *_: Any) -> Any:
-        x, y = ctx.saved_tensors
-        backward = _max_backward_numpy if isinstance(x, np.ndarray) else _max_backward_plain
-        return backward(x, y, grad, ctx.geometry), None, None
+    def backward(ctx: Node, grad: Array, *unused: Any) -> Any:
+        (places,) = ctx.saved_tensors
+        backward = _max_backward_numpy if isinstance(grad, np.ndarray) else _max_backward_plain
+        return backward(grad, places, ctx.shape, ctx.geometry), None, None
 
 
 class AvgPool2dFunction(Function):

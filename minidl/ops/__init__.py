@@ -4,7 +4,7 @@
 """
 
 from .creation import (
-    arange, bernoulli, empty, empty_like, eye, full, full_like, linspace, meshgrid, multinomial,
+    arange, bernoulli, empty, empty_like, eye, full, full_like, linspace, multinomial,
     normal, ones, ones_like, rand, rand_like, randint, randn, randn_like, randperm, zeros,
     zeros_like,
 )  # fmt: skip

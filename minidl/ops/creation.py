@@ -23,7 +23,12 @@ def _place(device: Any) -> Device:
 
 
 def full(
-    size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    size: Any,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Return a tensor of shape `size` filled with `fill_value`."""
     if dtype is None:
@@ -55,9 +60,17 @@ def empty(
     return Tensor(xp.empty(_flat(size), np.dtype(dtype or DEFAULT_DTYPE)), requires_grad)
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None) -> Tensor:
+def eye(
+    n: int,
+    m: int | None = None,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
     """Return the identity matrix of `n` rows (and `m` columns)."""
-    return Tensor(module_for(_place(device)).eye(n, m, dtype=np.dtype(dtype or DEFAULT_DTYPE)))
+    array = module_for(_place(device)).eye(n, m, dtype=np.dtype(dtype or DEFAULT_DTYPE))
+    return Tensor(array, requires_grad)
 
 
 def arange(
@@ -91,20 +104,6 @@ def linspace(
     return Tensor(module_for(_place(device)).linspace(start, end, steps, dtype=dtype))
 
 
-def meshgrid(*tensors: Tensor, indexing: str = "ij") -> tuple[Tensor, ...]:
-    """Return, for every point of the grid that vectors span, each of its coordinates.
-
-    Parameters
-    ----------
-    *tensors : Tensor
-        Vectors.
-    indexing : "ij" or "xy"
-        Whether the first vector runs along the first or the second axis. Default "ij".
-    """
-    grids = np.meshgrid(*(t.array for t in tensors), indexing=indexing)  # type: ignore[call-overload]
-    return tuple(Tensor(grid) for grid in grids)
-
-
 def zeros_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
@@ -125,9 +124,12 @@ def ones_like(
     )
 
 
-def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None) -> Tensor:
+def full_like(
+    input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None
+) -> Tensor:
     """Return a constant tensor of the shape, dtype and device of `input`."""
-    return full(input.shape, fill_value, dtype=dtype or input.dtype, device=input.device)
+    dtype, device = dtype or input.dtype, device or input.device
+    return full(input.shape, fill_value, dtype=dtype, device=device)
 
 
 def empty_like(
@@ -221,7 +223,7 @@ def randperm(n: int, *, generator: Generator | None = None, device: Any = None) 
 def normal(
     mean: Any, std: Any, size: Any = None, *, generator: Generator | None = None, device: Any = None
 ) -> Tensor:
-    """Return numbers drawn from N(mean, std²); `size` is that of `mean` or `std` if one is a Tensor."""
+    """Return numbers drawn from N(mean, std²), of the size of `mean` or `std` if that is a Tensor."""
     if size is None:
         size = mean.shape if isinstance(mean, Tensor) else std.shape
     return randn(size, generator=generator, device=device) * std + mean
@@ -273,7 +275,9 @@ def multinomial(
     rows = input.cpu().array.reshape(-1, input.array.shape[-1]).astype(float64)
     needed = 1 if replacement else num_samples
     if (rows < 0).any() or ((rows > 0).sum(axis=1) < needed).any():
-        raise ArgumentError(f"multinomial: expected at least {needed} positive weights and none below 0")
+        raise ArgumentError(
+            f"multinomial: expected at least {needed} positive weights and none below 0"
+        )
     stream = (generator or default_generator).next_stream()
     drawn = [stream.choice(len(w), num_samples, replacement, w / w.sum()) for w in rows]
     shape = (*input.array.shape[:-1], num_samples)

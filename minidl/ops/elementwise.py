@@ -213,7 +213,8 @@ class Pow(Function):
     def forward(ctx: Node, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         a, b = _meet(a, b)
-        if isinstance(b, int) and b < 0 and getattr(a, "dtype", DEFAULT_DTYPE).kind != "f":
+        dtype = a.dtype if hasattr(a, "dtype") else b.dtype
+        if dtype.kind == "i" and array_module(b).any(b < 0):
             raise ArgumentError("pow: integers can't be raised to negative powers; use float()")
         if isinstance(b, (int, float)) and b in _QUICK_POWERS and a.dtype.kind == "f":
             y = _unary(_QUICK_POWERS[b], a)
@@ -443,7 +444,7 @@ class Log(Function):
         x = _floating(x)
         ctx.save_for_backward(x)
         ctx.slope = 1.0 if base == math.e else 1 / math.log(base)
-        return _unary({2: "log2", 10: "log10"}.get(base, "log"), x)
+        return _unary("log" if base == math.e else f"log{base}", x)
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:

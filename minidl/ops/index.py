@@ -50,7 +50,7 @@ def _steps(index: Any, ndim: int) -> Steps:
             first.append(part)
             if part is None or isinstance(part, slice):
                 second.append(slice(None))
-    return tuple(first), tuple(second)
+    return (*first, ...), tuple(second)
 
 
 def _as_array(part: Any) -> Any:
@@ -260,13 +260,15 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     return getitem(input, (slice(None),) * _axis("index_select", dim, input.ndim) + (index,))
 
 
-def take_along_dim(input: Tensor, indices: Tensor, dim: int) -> Tensor:
-    """Return :func:`gather`, after broadcasting the other axes of both."""
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """Return :func:`gather`, after broadcasting the other axes of both (without `dim`: flat)."""
+    if dim is None:
+        return gather(input.reshape(-1), 0, indices.reshape(-1))
     axis = _axis("take_along_dim", dim, input.ndim)
     shape = list(np.broadcast_shapes(*(
         tuple(n for d, n in enumerate(x.array.shape) if d != axis) for x in (input, indices)
     )))
-    lengths = [shape[:axis] + [x.array.shape[axis]] + shape[axis:] for x in (input, indices)]
+    lengths = [[*shape[:axis], x.array.shape[axis], *shape[axis:]] for x in (input, indices)]
     return gather(input.expand(lengths[0]), axis, indices.expand(lengths[1]))
 
 
@@ -280,10 +282,9 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
 
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """Return the positions of the non-zero elements, one in a row (or an array for each axis)."""
-    found = input.array.nonzero()
     if as_tuple:
-        return tuple(Tensor(axis) for axis in found)
-    return Tensor(array_module(input.array).stack(found, axis=1))
+        return tuple(Tensor(axis) for axis in input.array.reshape(input.shape or 1).nonzero())
+    return Tensor(array_module(input.array).argwhere(input.array))
 
 
 def argsort(
@@ -332,7 +333,7 @@ def topk(
 
 
 def _scattered(name: str, input: Tensor, dim: int, index: Tensor, src: Any) -> tuple[Steps, Any]:
-    """Return the positions that `index` names along `dim`, and the part of `src` that goes there."""
+    """Return the positions that `index` names along `dim`, and what of `src` goes there."""
     axis = _axis(name, dim, input.ndim)
     if index.ndim != input.ndim:
         raise ShapeError(f"{name}: index has {index.ndim} axes, input has {input.ndim}")
@@ -369,9 +370,12 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return AddAt.apply(input, src, steps)
 
 
-def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """Return `input` with the slices of `source` added to those at `index` (1-D) along `dim`."""
+def index_add(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1
+) -> Tensor:
+    """Return `input` with slices of ``alpha * source`` added to those at `index` along `dim`."""
     axis = _axis("index_add", dim, input.ndim)
+    source = source if alpha == 1 else alpha * source
     return AddAt.apply(input, source, (..., (slice(None),) * axis + (index.array,)))
 
 
@@ -381,8 +385,9 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     return Assign.apply(input, value, (..., (slice(None),) * axis + (index.array,)))
 
 
-def _on_diagonal(rows: int, columns: int, offset: int) -> tuple[Tensor, Tensor]:
-    """Return the row and column numbers of a diagonal."""
+def _on_diagonal(shape: tuple[int, ...], offset: int) -> tuple[Tensor, Tensor]:
+    """Return the row and column numbers of a diagonal of a matrix."""
+    rows, columns = shape
     steps = np.arange(max(min(rows + min(offset, 0), columns - max(offset, 0)), 0))
     return Tensor(steps - min(offset, 0)), Tensor(steps + max(offset, 0))
 
@@ -390,16 +395,16 @@ def _on_diagonal(rows: int, columns: int, offset: int) -> tuple[Tensor, Tensor]:
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """Return the elements whose positions along `dim1` and `dim2` are equal, as the last axis."""
     turned = input.movedim((dim1, dim2), (-2, -1))
-    return turned[(..., *_on_diagonal(*turned.array.shape[-2:], offset))]
+    return turned[(..., *_on_diagonal(turned.array.shape[-2:], offset))]
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """Return the matrix with a vector on its diagonal, or the diagonal of a matrix."""
     if input.ndim == 2:
-        return input[_on_diagonal(*input.array.shape, diagonal)]
+        return input[_on_diagonal(input.array.shape, diagonal)]
     size = input.numel() + (diagonal if diagonal > 0 else -diagonal)
     result = input.new_zeros(size, size)
-    result[_on_diagonal(size, size, diagonal)] = input
+    result[_on_diagonal((size, size), diagonal)] = input
     return result
 
 
@@ -435,8 +440,10 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """Return how often each of 0, 1, 2, ... occurs, or the sums of their weights."""
     xp = array_module(input.array)
-    counts = xp.bincount(input.array, None if weights is None else weights.array, minlength)
-    return Tensor(counts if weights is None else counts.astype(weights.dtype, copy=False))
+    if weights is None:
+        return Tensor(xp.bincount(input.array, minlength=minlength))
+    sums = xp.bincount(input.array, weights.array, minlength)
+    return Tensor(sums.astype(np.float32 if weights.dtype == np.float32 else np.float64))
 
 
 def unique(

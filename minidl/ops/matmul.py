@@ -224,7 +224,7 @@ def _summed_diagonals(tensor: Tensor, term: str) -> Tensor:
 
 def _pair(tensors: list[Tensor], names: list[str], later: set[str]) -> tuple[Tensor, str]:
     """Multiply the first two tensors and sum what is not needed `later`."""
-    a, b, in_a, in_b = *tensors[:2], *names[:2]
+    (a, b), (in_a, in_b) = tensors[:2], names[:2]
     lengths: dict[str, int] = {}
     for tensor, letters in ((a, in_a), (b, in_b)):
         for letter, length in zip(letters, tensor.array.shape, strict=True):

@@ -14,7 +14,7 @@ from typing import Any
 from ..autograd import Function, Node
 from ..device import Array, Shape, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..tensor import Tensor, bool_, int64
+from ..tensor import DEFAULT_DTYPE, Tensor, bool_, int64
 
 Dim = int | Sequence[int] | None
 
@@ -193,6 +193,29 @@ class Cumsum(Function):
         return xp.flip(xp.cumsum(xp.flip(grad, ctx.axis), axis=ctx.axis), ctx.axis), None
 
 
+class Cumprod(Function):
+    """``y_i = y_{i-1}·x_i``: with g_i = dy_i + g_{i+1}·x_{i+1} from the end, dx_i = g_i·y_{i-1}."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, axis: int) -> Array:
+        y = array_module(x).cumprod(x, axis=axis, dtype=None if x.dtype.kind == "f" else int64)
+        ctx.save_for_backward(x, y)
+        ctx.axis = axis
+        return y
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        xp = array_module(grad)
+        x, y, grad = (xp.moveaxis(array, ctx.axis, 0) for array in (*ctx.saved_tensors, grad))
+        dx = xp.empty_like(grad)
+        later = xp.zeros_like(grad[:1]).sum(axis=0)  # g_{i+1}·x_{i+1}
+        for i in range(len(x) - 1, -1, -1):
+            later = later + grad[i]
+            dx[i] = later * y[i - 1] if i else later
+            later = later * x[i]
+        return xp.moveaxis(dx, 0, ctx.axis), None
+
+
 class LogSumExp(Function):
     """``ln Σ exp x``, from which the maximum m is taken first: m + ln Σ exp(x - m).
 
@@ -202,6 +225,7 @@ class LogSumExp(Function):
     @staticmethod
     def forward(ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
         xp = array_module(x)
+        x = x if x.dtype.kind == "f" else x.astype(DEFAULT_DTYPE)
         top = x.max(axis=axes, keepdims=True)
         top = xp.where(xp.isfinite(top), top, x.dtype.type(0))
         y = xp.log(xp.exp(x - top).sum(axis=axes, keepdims=True)) + top
@@ -246,7 +270,7 @@ def var(
 ) -> Tensor:
     """Return the variance over `dim`, divided by n - 1 (`unbiased`) or n - `correction`."""
     if isinstance(dim, bool):  # var(False), PyTorch's old form
-        dim, unbiased = None, dim
+        return var(input, None, dim, keepdim)
     by = (1 if unbiased else 0) if correction is None else correction
     return Var.apply(input, _axes("var", dim, input.ndim), by, keepdim)
 
@@ -265,12 +289,14 @@ def std(
 
 def var_mean(input: Tensor, dim: Dim = None, **options: Any) -> tuple[Tensor, Tensor]:
     """Return :func:`var` (with its `options`) and :func:`mean`."""
-    return var(input, dim, **options), mean(input, dim, options.get("keepdim", False))
+    axes = None if isinstance(dim, bool) else dim
+    return var(input, dim, **options), mean(input, axes, options.get("keepdim", False))
 
 
 def std_mean(input: Tensor, dim: Dim = None, **options: Any) -> tuple[Tensor, Tensor]:
     """Return :func:`std` (with its `options`) and :func:`mean`."""
-    return std(input, dim, **options), mean(input, dim, options.get("keepdim", False))
+    axes = None if isinstance(dim, bool) else dim
+    return std(input, dim, **options), mean(input, axes, options.get("keepdim", False))
 
 
 def _extreme(name: str, largest: bool, input: Tensor, dim: Any, keepdim: bool) -> Any:
@@ -380,10 +406,13 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return Cumsum.apply(input, *_axes("cumsum", dim, input.ndim))
 
 
-def cumprod(input: Tensor, dim: int) -> Tensor:
-    """Return the running products along `dim`; no gradient."""
-    xp = array_module(input.array)
-    return Tensor(xp.cumprod(input.array, *_axes("cumprod", dim, input.ndim)))
+def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """Return the running products along `dim`."""
+    if dtype is not None:
+        input = input.to(dtype=dtype)
+    if input.ndim == 0:
+        return input.clone()
+    return Cumprod.apply(input, *_axes("cumprod", dim, input.ndim))
 
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:

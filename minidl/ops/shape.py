@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -89,7 +89,7 @@ class Copy(Function):
     """A copy of the memory, in the same layout or in the order of the axes."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, order: str) -> Array:
+    def forward(ctx: Node, x: Array, order: Literal["C", "K"]) -> Array:
         return x.copy(order=order)
 
     @staticmethod
@@ -214,11 +214,11 @@ def view_as(input: Tensor, other: Tensor) -> Tensor:
     return reshape(input, other.shape)
 
 
-def permute(input: Tensor, *dims: Any) -> Tensor:
-    """Return the tensor with its axes in the order `dims`."""
-    order = tuple(_axis("permute", d, input.ndim) for d in _flat(dims))
+def permute(input: Tensor, dims: Any, *more: int) -> Tensor:
+    """Return the tensor with its axes in another order: ``permute(x, 1, 0)`` or ``(x, (1, 0))``."""
+    order = tuple(_axis("permute", d, input.ndim) for d in _flat((dims, *more)))
     if sorted(order) != list(range(input.ndim)):
-        raise ArgumentError(f"permute: {dims} is not an order of {input.ndim} axes")
+        raise ArgumentError(f"permute: {order} is not an order of {input.ndim} axes")
     return Permute.apply(input, order)
 
 
@@ -379,11 +379,39 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if not tensors:
         raise ArgumentError("cat: expected at least one tensor")
     # as in PyTorch, tensor([]) joins with anything: the start of many a loop that collects results
-    parts = [tensor for tensor in tensors if tensor.array.shape != (0,)] or list(tensors[:1])
+    parts = [tensor for tensor in tensors if tensor.array.shape != (0,)] or list(tensors)
     return Concatenate.apply(_axis("cat", dim, parts[0].ndim), *parts)
 
 
 concat = concatenate = cat
+
+
+def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+    """Return, for every point of the grid that vectors span, each of its coordinates.
+
+    Parameters
+    ----------
+    *tensors : Tensor
+        Vectors, or one list of them.
+    indexing : "ij" or "xy"
+        Whether the first vector runs along the first or the second axis. Default "ij".
+
+    Raises
+    ------
+    ArgumentError
+        `indexing` is neither.
+    """
+    if indexing not in ("ij", "xy"):
+        raise ArgumentError(f"meshgrid: indexing must be 'ij' or 'xy', got {indexing!r}")
+    vectors = tensors[0] if isinstance(tensors[0], (list, tuple)) else tensors
+    shape = [vector.numel() for vector in vectors]
+    grids = []
+    for axis, vector in enumerate(vectors):
+        lengths = [-1 if d == axis else 1 for d in range(len(vectors))]
+        grids.append(expand(reshape(vector, lengths), shape))
+    if indexing == "xy" and len(grids) > 1:
+        grids = [transpose(grid, 0, 1) for grid in grids]
+    return tuple(grids)
 
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
@@ -441,6 +469,8 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """Return the `length` slices along `dim` from `start` on, sharing the memory."""
     axis = _axis("narrow", dim, input.ndim)
+    start = int(start)
+    start += input.array.shape[axis] if start < 0 else 0
     if not 0 <= start <= start + length <= input.array.shape[axis]:
         raise ArgumentError(
             f"narrow: [{start}, {start + length}) is not inside an axis of {input.size(axis)}"
@@ -459,9 +489,10 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return tuple(input[(slice(None),) * axis + (i,)] for i in range(input.array.shape[axis]))
 
 
-def flip(input: Tensor, *dims: Any) -> Tensor:
-    """Return the tensor with the axes `dims` reversed."""
-    return Flip.apply(input, tuple(_axis("flip", d, input.ndim) for d in _flat(dims)))
+def flip(input: Tensor, dims: Any, *more: int) -> Tensor:
+    """Return the tensor with the axes `dims` reversed: ``flip(x, 0, 1)`` or ``flip(x, (0, 1))``."""
+    axes = tuple(_axis("flip", d, input.ndim) for d in _flat((dims, *more)))
+    return Flip.apply(input, axes) if input.ndim else input.clone()
 
 
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:

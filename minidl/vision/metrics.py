@@ -1,4 +1,4 @@
-"""Metrics of a classifier's answers: top-k accuracy, means over many steps, scores over a whole set."""
+"""Metrics of a classifier's answers: of a batch, averaged over steps, and over a whole set."""
 
 from __future__ import annotations
 
@@ -200,7 +200,9 @@ def evaluate(
                 images, labels = images.to(device), labels.to(device)
             scores = _log_probabilities(model, images)
             ks = [min(k, scores.shape[1]) for k in topk]
-            means.update(nll_loss(scores, labels), *accuracy(scores, labels, ks), weight=len(labels))
+            means.update(
+                nll_loss(scores, labels), *accuracy(scores, labels, ks), weight=len(labels)
+            )
     finally:
         model.train(training)
     means.read()

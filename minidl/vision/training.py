@@ -1,27 +1,44 @@
-"""What programs that train share, apart from their loops: a held-out part, interruptions, a log.
+"""What programs that train share, apart from their loops: data, interruptions, a log.
 
-None of it knows about networks: ``hold_out`` splits labelled pictures, ``Interruption`` turns
-Ctrl-C into a question that the loop asks after each step, ``Waiting`` measures how long a loop
-waits for its data, and ``RunLog`` writes what happened to a file of JSON lines.
+None of it knows about networks. ``open_folder`` and ``hold_out`` find pictures to train and to
+validate with, ``Interruption`` turns Ctrl-C into a question that the loop asks after each step,
+``Waiting`` measures how long a loop waits for its data, and ``RunLog`` writes what happened to a
+file of JSON lines.
 """
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
 
-from minidl.errors import ArgumentError, DataError
+from minidl.data import Subset
+from minidl.errors import ArgumentError, CheckpointError, DataError
 from minidl.random import stream
+from minidl.vision.datasets import ImageFolder
 
-__all__ = ["Interrupted", "Interruption", "RunLog", "Waiting", "hold_out"]
+__all__ = [
+    "Interrupted",
+    "Interruption",
+    "RunLog",
+    "Waiting",
+    "find_checkpoint",
+    "hold_out",
+    "latest_run",
+    "new_run",
+    "open_folder",
+]
+
+_LOG = "log.jsonl"
 
 
 def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list[int], list[int]]:
@@ -64,6 +81,51 @@ def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list
     held_out = np.zeros(len(labels), dtype=bool)
     held_out[by_class[every - 1 :: every]] = True
     return np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()
+
+
+def open_folder(root: str | os.PathLike[str]) -> tuple[ImageFolder | Subset, ImageFolder | Subset]:
+    """Open a folder of one's own pictures, to train with and to validate with.
+
+    Parameters
+    ----------
+    root : str or path
+        Holds either ``train/<class>/<picture>.jpg`` and ``val/<class>/<picture>.jpg``, or only
+        ``train``, or ``<class>/<picture>.jpg`` itself. Without ``val``, a tenth of the pictures is
+        held out (see :func:`hold_out`).
+
+    Returns
+    -------
+    train, val : ImageFolder, or Subset of an ImageFolder
+        With pictures as items. Each has an ImageFolder of its own, so that both can be given
+        transforms.
+
+    Raises
+    ------
+    DataError
+        When there are no such folders, ``train`` and ``val`` have other classes, or there are too
+        few pictures to hold some out.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise DataError(
+            f"no folder of pictures at {folder}: expected train/<class>/<picture>.jpg and val/... "
+            f"in it, or <class>/<picture>.jpg, found {'a file' if folder.exists() else 'nothing'}"
+        )
+    whole = not (folder / "train").is_dir()
+    train = ImageFolder(folder if whole else folder / "train")
+    if whole or not (folder / "val").is_dir():
+        kept, held_out = hold_out(train.targets)
+        if not held_out:
+            raise DataError(f"{folder} holds {len(train)} pictures, expected 10 or more")
+        return Subset(train, kept), Subset(copy.copy(train), held_out)
+    val = ImageFolder(folder / "val")
+    if val.classes != train.classes:
+        odd = sorted(set(val.classes) ^ set(train.classes))
+        raise DataError(
+            f"{folder}: expected the same classes in train/ and val/, found in only one of them: "
+            f"{', '.join(odd[:5])}{f' and {len(odd) - 5} more' if len(odd) > 5 else ''}"
+        )
+    return train, val
 
 
 class Interrupted(Exception):
@@ -199,11 +261,11 @@ class RunLog:
 
     def __init__(self, folder: str | os.PathLike[str], after_step: int | None = None) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        self.path = Path(folder) / "log.jsonl"
+        self.path = Path(folder) / _LOG
         kept = []
         if after_step is not None and self.path.exists():
             kept = [entry for entry in self.read(self.path) if entry["step"] <= after_step]
-        self._file = open(self.path, "w", encoding="utf-8")
+        self._file = self.path.open("w", encoding="utf-8")
         for entry in kept:
             self._put(entry)
         self._board = _tensorboard(folder, after_step)
@@ -278,3 +340,60 @@ def _tensorboard(folder: str | os.PathLike[str], after_step: int | None) -> Any:
         return None
     purge = None if after_step is None else after_step + 1
     return SummaryWriter(os.fspath(folder), purge_step=purge)
+
+
+# ------------------------------------------------------------------------------- folders of runs
+def new_run(given: str | None, default: str) -> str:
+    """Return a folder for a new run, so that no older run is overwritten.
+
+    Parameters
+    ----------
+    given : str, optional
+        The folder that the user wants.
+    default : str
+        Otherwise the first of ``default``, ``default-2``, ``default-3``, ... without a run in it.
+
+    Raises
+    ------
+    ArgumentError
+        When ``given`` holds a run.
+    """
+    names = (default if number == 1 else f"{default}-{number}" for number in count(1))
+    if given is None:
+        return next(name for name in names if not (Path(name) / _LOG).exists())
+    if (Path(given) / _LOG).exists():
+        raise ArgumentError(f"{given} holds a run already: resume it, or name a new folder")
+    return given
+
+
+def latest_run(parent: str | os.PathLike[str], pattern: str) -> Path:
+    """Return the folder, of those in ``parent`` whose names match, that was saved to last.
+
+    Raises
+    ------
+    CheckpointError
+        When there is none.
+    """
+    found = list(Path(parent).glob(f"{pattern}/last.safetensors"))
+    if not found:
+        raise CheckpointError(
+            f"there is no run to go on with: no {parent}/{pattern}/last.safetensors"
+        )
+    return max(found, key=lambda path: path.stat().st_mtime).parent
+
+
+def find_checkpoint(path: str | os.PathLike[str], prefer: str = "last") -> Path:
+    """Return a checkpoint's file.
+
+    Parameters
+    ----------
+    path : str or path
+        The file itself, or the folder of a run.
+    prefer : {"last", "best"}
+        Which of a folder's checkpoints; ``last.safetensors`` where there is no other.
+    """
+    path = Path(path)
+    if path.suffix == ".safetensors":
+        return path
+    wanted = path / f"{prefer}.safetensors"
+    return wanted if wanted.exists() else path / "last.safetensors"

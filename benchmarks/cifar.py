@@ -1,0 +1,20 @@
+"""A training step of cuda-convnet's "80sec" network on pictures of CIFAR-10's size."""
+
+from __future__ import annotations
+
+from harness import Report, Settings, main
+from train_step import contest, figures, steps_table
+
+
+def measure(settings: Settings) -> Report:
+    """Train with batches of 128."""
+    report = Report("CIFAR-10")
+    count = settings.pick(128, 128, 2)
+    results = contest(settings, "80sec", count, report, repeat=settings.pick(20, 10, 1))
+    report.tables.append(f"80sec, batch {count}\n\n" + steps_table(results, count))
+    report.figures += figures(results, "80sec", count)
+    return report
+
+
+if __name__ == "__main__":
+    main(measure, __doc__)

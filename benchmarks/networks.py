@@ -1,0 +1,124 @@
+"""The networks as lists of layers, written with either library's ``nn``.
+
+PyTorch's contenders are made of them; minidl's come from its own ``minidl.vision.models``. A test
+compares the two, layer by layer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: Channels, height and width of an image.
+IMAGE = {
+    "paper": (3, 227, 227),
+    "single-tower": (3, 224, 224),
+    "torchvision": (3, 224, 224),
+    "80sec": (3, 32, 32),
+}
+CLASSES = {"paper": 1000, "single-tower": 1000, "torchvision": 1000, "80sec": 10}
+
+
+def _paper(nn: Any) -> list[Any]:
+    return [
+        nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(inplace=True),
+        nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0), nn.MaxPool2d(3, 2),
+        nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(inplace=True),
+        nn.LocalResponseNorm(5, alpha=5e-4, beta=0.75, k=2.0), nn.MaxPool2d(3, 2),
+        nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(inplace=True),
+        nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2),
+        nn.Flatten(),
+        nn.Linear(9216, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5),
+        nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5),
+        nn.Linear(4096, 1000),
+    ]  # fmt: skip
+
+
+def _single_tower(nn: Any) -> list[Any]:
+    return [
+        nn.Conv2d(3, 96, 11, stride=4, padding=2), nn.ReLU(inplace=True),
+        nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0), nn.MaxPool2d(3, 2),
+        nn.Conv2d(96, 256, 5, padding=2), nn.ReLU(inplace=True),
+        nn.LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0), nn.MaxPool2d(3, 2),
+        nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(inplace=True),
+        nn.Conv2d(384, 384, 3, padding=1), nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2),
+        nn.Flatten(),
+        nn.Dropout(0.5), nn.Linear(9216, 4096), nn.ReLU(inplace=True),
+        nn.Dropout(0.5), nn.Linear(4096, 4096), nn.ReLU(inplace=True),
+        nn.Linear(4096, 1000),
+    ]  # fmt: skip
+
+
+def _torchvision(nn: Any) -> list[Any]:
+    return [
+        nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2),
+        nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2),
+        nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(inplace=True),
+        nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(inplace=True),
+        nn.Conv2d(256, 256, 3, padding=1), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2),
+        nn.AdaptiveAvgPool2d((6, 6)), nn.Flatten(),
+        nn.Dropout(0.5), nn.Linear(9216, 4096), nn.ReLU(inplace=True),
+        nn.Dropout(0.5), nn.Linear(4096, 4096), nn.ReLU(inplace=True),
+        nn.Linear(4096, 1000),
+    ]  # fmt: skip
+
+
+def _80sec(nn: Any) -> list[Any]:
+    return [
+        nn.Conv2d(3, 32, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, ceil_mode=True),
+        nn.Conv2d(32, 32, 5, padding=2), nn.ReLU(inplace=True), nn.AvgPool2d(3, 2, ceil_mode=True),
+        nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(inplace=True), nn.AvgPool2d(3, 2, ceil_mode=True),
+        nn.Flatten(),
+        nn.Linear(1024, 64), nn.ReLU(inplace=True),
+        nn.Linear(64, 10),
+    ]  # fmt: skip
+
+
+_LAYERS = {
+    "paper": _paper,
+    "single-tower": _single_tower,
+    "torchvision": _torchvision,
+    "80sec": _80sec,
+}
+
+
+def sequence(nn: Any, variant: str) -> Any:
+    """Make a network of the layers of `nn`, with PyTorch's initial values."""
+    return nn.Sequential(*_LAYERS[variant](nn))
+
+
+def own(variant: str) -> Any:
+    """Make minidl's network of that name, with PyTorch's initial values."""
+    from minidl.vision.models import alexnet, cuda_convnet
+
+    make = cuda_convnet if variant == "80sec" else alexnet
+    return make(variant, init="torch")
+
+
+def network(lib: Any, contender: str, variant: str) -> Any:
+    """Make the network of a contender."""
+    if contender == "minidl":
+        return own(variant)
+    model = sequence(lib.nn, variant)
+    if "channels_last" in contender:
+        model = model.to(memory_format=lib.channels_last)
+    return lib.compile(model) if "compile" in contender else model
+
+
+def batch(lib: Any, contender: str, variant: str, count: int) -> tuple[Any, Any]:
+    """Return the same random images and labels for every contender, in its memory layout.
+
+    PyTorch's is rows of each channel unless the contender is called channels_last; minidl's is
+    channels-last, as its loader delivers them.
+    """
+    import numpy as np
+
+    channels, height, width = IMAGE[variant]
+    rng = np.random.default_rng(0)
+    pixels = rng.standard_normal((count, height, width, channels), dtype=np.float32)
+    labels = lib.from_numpy(rng.integers(0, CLASSES[variant], count))
+    images = lib.from_numpy(pixels).permute(0, 3, 1, 2)
+    if contender != "minidl" and "channels_last" not in contender:
+        images = images.contiguous()
+    return images, labels
