@@ -13,7 +13,7 @@ the table. This file imports the standard library alone: a process's memory is m
 from __future__ import annotations
 
 import argparse
-import gc
+import contextlib
 import importlib.util
 import json
 import os
@@ -24,7 +24,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
@@ -59,10 +58,15 @@ class Settings:
     without: tuple[str, ...] = ()
     env_unset: tuple[str, ...] = ()
     batches: tuple[int, ...] = ()
+    variants: tuple[str, ...] = ()
 
     def pick(self, full: Any, quick: Any, smoke: Any) -> Any:
         """Choose by `size`."""
         return {"full": full, "quick": quick, "smoke": smoke}[self.size]
+
+    def counts(self, full: Any, quick: Any, smoke: Any) -> tuple[int, ...]:
+        """Return the sizes of batches: those of the command line, else by `size`."""
+        return self.batches or self.pick(full, quick, smoke)
 
     @property
     def round_count(self) -> int:
@@ -140,11 +144,9 @@ class Worker:
     def ask(self, **question: Any) -> dict[str, Any]:
         """Send a question and wait for the answer."""
         assert self.process.stdin and self.process.stdout
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it has died: the missing answer says so
             self.process.stdin.write(json.dumps(question) + "\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass  # it has died: the missing answer says so
         line = self.process.stdout.readline()
         if not line:
             status = self.process.wait()
@@ -157,10 +159,8 @@ class Worker:
     def close(self) -> None:
         """Let the process end."""
         assert self.process.stdin and self.process.stdout
-        try:
+        with contextlib.suppress(BrokenPipeError):  # it may have died
             self.process.stdin.close()
-        except BrokenPipeError:
-            pass
         self.process.wait()
         self.process.stdout.close()
 
@@ -209,14 +209,20 @@ class Team:
     def __enter__(self) -> Team:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for worker in self.workers.values():
             worker.close()
+
+    def facts(self, name: str, entry: Entry, warm_up: int = 0) -> dict[str, Any]:
+        """Let a contender prepare its work and do it some times; return the facts."""
+        if name not in self.workers:
+            self.workers[name] = Worker(self.settings)
+        return self.workers[name].ask(
+            script=entry.script,
+            contender=entry.contender,
+            options=dict(entry.options),
+            warm_up=warm_up,
+        )
 
     def compete(
         self, entries: Mapping[str, Entry], repeat: int = 1, warm_up: int = 2
@@ -241,10 +247,8 @@ class Team:
         results: dict[str, Result] = {}
         for name, entry in entries.items():
             progress(f"preparing {name}")
-            worker = self.workers.setdefault(name, Worker(self.settings))
-            request = {"script": entry.script, "contender": entry.contender}
             try:
-                facts = worker.ask(**request, options=dict(entry.options), warm_up=warm_up)
+                facts = self.facts(name, entry, warm_up)
             except ContenderError as error:
                 if not entry.contender.startswith("torch"):
                     raise
@@ -299,14 +303,19 @@ class Report:
         return "\n\n".join([f"## {self.title}", *self.notes, *self.tables])
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table of Markdown: the first column to the left, numbers to the right."""
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], text: int = 1) -> str:
+    """Return a table of Markdown: `text` columns to the left, the numbers behind to the right."""
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    rule = [
+        "-" * width if column < text else "-" * (width - 1) + ":"
+        for column, width in enumerate(widths)
+    ]
     aligned = [
-        [line[0].ljust(widths[0])]
-        + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        [
+            cell.ljust(width) if column < text else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
         for line in [lines[0], rule, *lines[1:]]
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in aligned)
@@ -331,7 +340,10 @@ def parse(description: str | None, argv: Sequence[str] | None = None) -> argpars
     parser = argparse.ArgumentParser(description=(description or "").split("\n\n")[0])
     parser.add_argument("--threads", type=int, default=2, help="of every contender (default 2)")
     parser.add_argument("--rounds", type=int, default=0, help="default: 5, with --quick 3")
-    parser.add_argument("--batch", type=int, nargs="+", default=[], help="of a training step")
+    parser.add_argument(
+        "--batch", type=int, nargs="+", default=[], help="instead of each script's own"
+    )
+    parser.add_argument("--variant", nargs="+", default=[], help="networks of a training step")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="a short form")
     size.add_argument("--smoke", action="store_true", help="only see that everything runs")
@@ -362,6 +374,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         without=tuple(arguments.without),
         env_unset=tuple(arguments.env_unset),
         batches=tuple(arguments.batch),
+        variants=tuple(arguments.variant),
     )
 
 
@@ -386,10 +399,10 @@ def publish(
     for measure in measures:
         reports.append(measure(settings))
         print("\n" + reports[-1].markdown(), flush=True)
-        gc.collect()
     figures = [figure for report in reports for figure in report.figures]
     summary = "## In short\n\n" + table(("what", "measured", "aim"), figures)
-    print("\n" + summary)
+    if figures:
+        print("\n" + summary)
     if not write:
         return
     name = arguments.name or machine.file_name(stamp)

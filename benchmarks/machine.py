@@ -183,7 +183,7 @@ def environment(settings: Settings) -> str:
 def as_text(stamp: dict[str, Any]) -> str:
     """Return the stamp as a table of Markdown."""
     rows = [(str(key), str(value).replace("|", "/")) for key, value in stamp.items()]
-    return table(("machine", ""), rows)
+    return table(("machine", ""), rows, text=2)
 
 
 def file_name(stamp: dict[str, Any]) -> str:

@@ -3,6 +3,8 @@
     python examples/alexnet_imagenet.py                           (Shapes: ten classes, no download)
     python examples/alexnet_imagenet.py --data DIR --device gpu   (DIR/train/<class>/<picture>.jpg)
     python examples/alexnet_imagenet.py --resume                  (go on where the last run stopped)
+
+Read it from ``Run.train_epoch`` on, which is the training loop.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import os
 import shlex
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,7 +26,7 @@ from typing import Any
 from tqdm import tqdm
 
 import minidl
-from minidl.data import DataLoader, Dataset
+from minidl.data import DataLoader
 from minidl.errors import ArgumentError, CheckpointError, DataError, DeviceError
 from minidl.nn.functional import cross_entropy
 from minidl.optim import SGD, param_groups
@@ -81,7 +84,7 @@ LOG_EVERY = 20  # steps
 SAVE_EVERY = 15 * 60  # seconds
 
 
-def open_data(data: str | None, synthetic: bool) -> tuple[Dataset, Dataset, list[str]]:
+def open_data(data: str | None, synthetic: bool) -> tuple[Any, Any, list[str]]:
     """Return the pictures to train with, those to validate with, and the names of the classes."""
     if synthetic:
         fake = partial(FakeData, image_size=(3, 256, 256), num_classes=1000)
@@ -90,25 +93,26 @@ def open_data(data: str | None, synthetic: bool) -> tuple[Dataset, Dataset, list
         shapes = Shapes(split="train")
         return shapes, Shapes(split="val"), shapes.classes
     train, val = open_folder(data)
-    return train, val, getattr(train, "dataset", train).classes
+    folder: Any = getattr(train, "dataset", train)  # of a Subset
+    return train, val, folder.classes
 
 
-def set_transforms(
-    pictures: Dataset, unseen: Dataset, model: AlexNet, jitter: bool, ten_crop: bool
-) -> None:
+def set_transforms(pictures: Any, unseen: Any, net: AlexNet, jitter: bool, ten_crop: bool) -> None:
     """Set what happens to pictures, to train with and unseen, on the scale the model expects."""
-    if model.input_scale == "pixels":
+    to_tensor: Any
+    center: Any
+    if net.input_scale == "pixels":
         to_tensor, white = transforms.ToPixels(), 255
-        center: Any = transforms.SubtractMean((123.68, 116.78, 103.94))
+        center = transforms.SubtractMean((123.68, 116.78, 103.94))
     else:
         to_tensor, white = transforms.ToTensor(), 1
         center = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    size = model.input_size[-1]
+    size = net.input_size[-1]
     resize = transforms.Resize(round(size / 7) * 8)  # the shorter side: 256 for 224 and for 227
-    train = [resize, transforms.RandomCrop(size), transforms.RandomHorizontalFlip(), to_tensor]
-    train += [transforms.PCAJitter(white=white), center] if jitter else [center]
+    train: list[Any] = [resize, transforms.RandomCrop(size), transforms.RandomHorizontalFlip()]
+    train += [to_tensor, *([transforms.PCAJitter(white=white)] if jitter else []), center]
     view = transforms.Compose([to_tensor, center])
-    test = [resize, transforms.CenterCrop(size), view]
+    test: list[Any] = [resize, transforms.CenterCrop(size), view]
     if ten_crop:
         stack = transforms.Lambda(lambda crops: minidl.stack([view(crop) for crop in crops]))
         test = [resize, transforms.TenCrop(size), stack]
@@ -134,7 +138,8 @@ class Run:
         self.history: list[dict[str, float]] = []
         self.saved = time.monotonic()
 
-    def make_scheduler(self) -> LambdaLR | ReduceLROnPlateau:
+    def make_scheduler(self) -> Any:
+        """Return the schedule, which steps after each batch ("plateau": after each epoch)."""
         options, steps = self.options, self.options.epochs * self.steps_per_epoch
         if options.schedule == "plateau":  # the paper's rule, which its authors applied by hand
             return ReduceLROnPlateau(self.optimizer, factor=0.1, patience=3)
@@ -187,7 +192,7 @@ class Run:
                 loss.backward()
                 optimizer.step()
                 if options.schedule != "plateau":
-                    self.scheduler.step()  # type: ignore[call-arg]
+                    self.scheduler.step()
                 means.update(loss, *accuracy(logits, labels), weight=len(labels))
                 self.batch += 1
                 self.step += 1
@@ -195,7 +200,7 @@ class Run:
                 bar.update()
                 last = self.batch == self.steps_per_epoch or interruption.requested
                 if self.step % read_every == 0 or last:
-                    losses = [loss for loss, _ in means.read()]
+                    losses = [row[0] for row in means.read()]
                     check_finite(losses, self.step)
                     speed = (means.weight - images_before) / batches.elapsed
                     bar.set_postfix_str(
@@ -227,13 +232,14 @@ class Run:
         )
         if self.options.schedule == "plateau":
             self.scheduler.step(100 - scores["top1"])
-        self.save()
         if is_best:
             weights = {"model": self.model.state_dict(), "options": vars(self.options), **line}
             minidl.save(weights, self.output / "best.safetensors")
+        self.save()
         figures.save_all(self.model, log.path, self.output)
 
     def rate(self) -> float:
+        """The learning rate of weights."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def parts(self) -> dict[str, Any]:
@@ -274,12 +280,14 @@ MAY_CHANGE = {"data", "workers", "device", "num_threads", "epochs", "output"}
 
 def parse() -> dict[str, Any]:
     """Return the options that the command line gives, and no others."""
-    lines = [f"{name}: " + ", ".join(f"{key} {value}" for key, value in asdict(recipe).items())
-             for name, recipe in RECIPES.items()]  # fmt: skip
+    recipes = {name: asdict(recipe) for name, recipe in RECIPES.items()}
+    table = [f"{'recipe':14}" + "".join(f"{name:>10}" for name in recipes)]
+    for key in asdict(Recipe()):
+        table += [f"{key:14}" + "".join(f"{recipe[key]!s:>10}" for recipe in recipes.values())]
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="recipes: shapes without --data, pictures for fewer than 100,000 of them, imagenet "
-        "for more and for --synthetic\n  " + "\n  ".join(lines),
+        epilog="shapes is the recipe without --data, pictures that for fewer than 100,000\n"
+        "pictures, imagenet that for more and for --synthetic:\n\n  " + "\n  ".join(table),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
@@ -292,7 +300,10 @@ def parse() -> dict[str, Any]:
     add = parser.add_argument_group("network (default: the recipe's)").add_argument
     add("--variant", help="paper, original, single-tower, caffe, caffenet, torchvision, slim, "
         "half, six-conv or cifar")  # fmt: skip
-    add("--init", help="paper, original, caffe, caffenet, slim, torch or he")
+    add(
+        "--init",
+        help="paper, original, caffe, caffenet, slim, torch or he; None: the variant's own",
+    )
     add("--dropout", type=float, metavar="P", help="probability of dropping a unit of fc6, fc7")
     add = parser.add_argument_group("training (default: the recipe's)").add_argument
     add("--epochs", type=positive, metavar="N")
@@ -315,6 +326,7 @@ def parse() -> dict[str, Any]:
 
 
 def positive(text: str) -> int:
+    """A number of the command line that must not be 0."""
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
     return int(text)
@@ -325,7 +337,7 @@ def run(given: dict[str, Any]) -> int:
     evaluating, ten_crop = given.pop("evaluate", False), given.pop("ten_crop", False)
     if "data" in given:
         given["data"] = os.path.abspath(given["data"])
-    state = None
+    state: Any = None
     if evaluating or "resume" in given:
         wanted = given.pop("resume", None) or given.get("output") or latest_run("runs", "alexnet*")
         path = find_checkpoint(wanted, prefer="best" if evaluating else "last")
@@ -382,6 +394,7 @@ def run(given: dict[str, Any]) -> int:
 
 def main() -> int:
     """Run the program; return its exit status."""
+    warnings.simplefilter("ignore", RuntimeWarning)  # overflow: the loss tells, and is checked
     try:
         return run(parse())
     except (ArgumentError, CheckpointError, DataError, DeviceError) as error:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,15 +22,22 @@ import numpy as np
 from tqdm import tqdm
 
 import minidl
-from minidl.data import BatchSampler, DataLoader, Dataset, RandomSampler, SequentialSampler
-from minidl.data import sample_stream
+from minidl.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    RandomSampler,
+    SequentialSampler,
+    sample_stream,
+)
+from minidl.errors import ArgumentError, DataError, DeviceError
 from minidl.nn.functional import cross_entropy
 from minidl.optim.lr_scheduler import CosineAnnealingLR
 from minidl.vision import figures
 from minidl.vision.datasets import CIFAR10
-from minidl.vision.metrics import evaluate
-from minidl.vision.models import alexnet, cuda_convnet
-from minidl.vision.training import RunLog, Waiting, hold_out
+from minidl.vision.metrics import RunningMeans, evaluate
+from minidl.vision.models import AlexNet, CudaConvnet, alexnet, cuda_convnet
+from minidl.vision.training import RunLog, Waiting, hold_out, new_run
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Recipe:
 
     decay: dict[str, float]  # of the weights, by layer ("conv1") or kind of layer ("conv")
     lr: float = 0.002  # of the weights, at the start: it falls to 0 as a half cosine
-    epochs: int = 20
+    epochs: int = 14
     init: str | None = None  # the network's own
     shift: int = 0  # largest random shift, in pixels, of networks that see the whole picture
 
@@ -121,9 +129,9 @@ def read_pictures(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     pixels, labels = train.data, np.asarray(train.targets, dtype=np.int64)
     try:
         test = CIFAR10(folder, train=False)
-    except minidl.errors.DataError:
+    except DataError:
         kept, held_out = hold_out(labels, every=10)
-        print(f"no test pictures: {len(held_out):,} training pictures are held out to validate")
+        print(f"no test pictures in {folder}: {len(held_out):,} training pictures are held out")
         return pixels[kept], labels[kept], pixels[held_out], labels[held_out]
     return pixels, labels, test.data, np.asarray(test.targets, dtype=np.int64)
 
@@ -135,14 +143,14 @@ def loader(dataset: Batches, shuffle: bool) -> DataLoader:
     return DataLoader(dataset, sampler=batches, batch_size=None, num_workers=1)
 
 
-def make_model(variant: str, recipe: Recipe, classes: int) -> minidl.nn.Module:
+def make_model(variant: str, recipe: Recipe, classes: int) -> AlexNet | CudaConvnet:
     """Make the network that ``--variant`` names."""
     if variant == "cifar":
         return alexnet("cifar", classes, init=recipe.init)
     return cuda_convnet(variant, classes, init=recipe.init)
 
 
-def make_optimizer(model: minidl.nn.Module, recipe: Recipe) -> minidl.optim.SGD:
+def make_optimizer(model: AlexNet | CudaConvnet, recipe: Recipe) -> minidl.optim.SGD:
     """One parameter group for each layer's weights, and one for all biases."""
     biases, groups = [], []
     for name, layer in model.named_rows().items():
@@ -155,7 +163,15 @@ def make_optimizer(model: minidl.nn.Module, recipe: Recipe) -> minidl.optim.SGD:
 
 def train(args: argparse.Namespace) -> None:
     """Train, and report the error after each epoch."""
+    if args.data is None:
+        raise DataError(
+            f"--data DIR is needed: unpack {CIFAR10.url} and name the folder that has "
+            f"{CIFAR10.base_folder}/ in it, or one with pictures at train/<class>/<number>.jpg"
+        )
     recipe = RECIPES[args.variant]
+    output = Path(new_run(args.output, "runs/cifar10"))
+    if args.num_threads:
+        minidl.set_num_threads(args.num_threads)
     recipe = replace(recipe, lr=args.lr or recipe.lr, epochs=args.epochs or recipe.epochs)
     device = minidl.device(args.device)
     minidl.manual_seed(args.seed)
@@ -168,70 +184,62 @@ def train(args: argparse.Namespace) -> None:
     held_loader = loader(Batches(held_pixels, held_labels, *view, augment=False), shuffle=False)
     optimizer = make_optimizer(model, recipe)
     schedule = CosineAnnealingLR(optimizer, T_max=recipe.epochs * len(train_loader))
-    print(f"{args.variant}: {len(pixels):,} pictures to train with, {len(held_pixels):,} to validate")
+    print(f"{args.variant}: {len(pixels):,} pictures to train with, {len(held_pixels):,} held out")
 
     step = 0
-    with RunLog(args.output) as log:
+    with RunLog(output) as log:
         for epoch in range(1, recipe.epochs + 1):
-            losses = []
-            batches = Waiting(train_loader)
+            means, batches = RunningMeans(), Waiting(train_loader)
             for images, targets in tqdm(batches, f"epoch {epoch}", len(train_loader), leave=False):
                 loss = cross_entropy(model(images.to(device)), targets.to(device))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-                losses.append(loss.detach())  # read once an epoch: reading waits for a GPU
+                means.update(loss)  # read once an epoch: to read waits for a GPU
                 step += 1
-            mean_loss = minidl.stack(losses).mean().item()
-            speed = len(losses) * BATCH_SIZE / batches.elapsed
-            if not np.isfinite(mean_loss):
-                raise minidl.errors.ArgumentError(
-                    f"the loss became {mean_loss} in epoch {epoch}; try a --lr below {recipe.lr}"
-                )
+            speed = len(means.read()) * BATCH_SIZE / batches.elapsed
+            train_loss = means.values()[0]
+            if not np.isfinite(train_loss):
+                raise SystemExit(f"the loss became {train_loss} in epoch {epoch}: try a lower --lr")
             scores = evaluate(model, held_loader, topk=(1,))
-            error = 100 - scores["top1"]
-            log.write(
-                "epoch", step, epoch=epoch, train_loss=mean_loss, val_loss=scores["loss"],
-                top1=scores["top1"], images_per_second=speed, waiting=batches.share,
-            )  # fmt: skip
+            line = {"epoch": epoch, "train_loss": train_loss, "val_loss": scores["loss"]}
+            log.write("epoch", step, **line, top1=scores["top1"], images_per_second=speed)
             print(
-                f"epoch {epoch:2}/{recipe.epochs}  loss {mean_loss:.3f}  validation loss "
-                f"{scores['loss']:.3f}  error {error:5.2f} %  {speed:,.0f} images/s "
-                f"({batches.share:.0%} waiting for data)",
+                f"epoch {epoch:2}/{recipe.epochs}: loss {train_loss:.3f}, held-out loss "
+                f"{scores['loss']:.3f}, error {100 - scores['top1']:.2f} %, {speed:,.0f} images/s",
                 flush=True,
             )
-    minidl.save({"model": model.state_dict(), "mean": mean}, args.output / "model.safetensors")
-    written = ["log.jsonl", "model.safetensors", *figures.save_all(model, log.path, args.output)]
-    print(f"final error {error:.2f} %; written to {args.output}: {', '.join(written)}")
+    minidl.save({"model": model.state_dict(), "mean": mean}, output / "model.safetensors")
+    written = ["log.jsonl", "model.safetensors", *figures.save_all(model, log.path, output)]
+    print(f"final error {100 - scores['top1']:.2f} %; written to {output}: {', '.join(written)}")
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def parse() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
-    parser.add_argument("--data", type=Path, required=True, help="folder of CIFAR-10", metavar="DIR")
-    parser.add_argument("--variant", choices=RECIPES, default="80sec", help="network")
-    parser.add_argument("--epochs", type=int, help="default: the network's (RECIPES)")
-    parser.add_argument("--lr", type=float, help="rate of the weights at the start")
-    parser.add_argument("--device", default="cpu", help="cpu or gpu")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path("runs/cifar10"), metavar="DIR")
-    parser.add_argument("--num-threads", type=int, help="threads to compute with")
-    args = parser.parse_args(argv)
-    if args.num_threads:
-        minidl.set_num_threads(args.num_threads)
-    return args
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    add = parser.add_argument
+    add("--data", type=Path, metavar="DIR", help="folder of CIFAR-10; see this file's first lines")
+    add("--variant", choices=RECIPES, default="80sec", help="network (default: 80sec)")
+    add("--epochs", type=int, metavar="N", help="default: the network's, see RECIPES")
+    add("--lr", type=float, metavar="RATE", help="default: the network's, see RECIPES")
+    add("--seed", type=int, metavar="N", default=0, help="decides everything random (default: 0)")
+    add("--device", default="cpu", help="cpu, gpu or gpu:N (default: cpu)")
+    add("--num-threads", type=int, metavar="N", help="to compute with (default: all cores)")
+    add("--output", metavar="DIR", help="default: runs/cifar10, then runs/cifar10-2, ...")
+    return parser.parse_args()
 
 
 def main() -> int:
-    """Run the program; returns its exit status."""
+    """Run the program; return its exit status."""
+    warnings.simplefilter("ignore", RuntimeWarning)  # overflow: the loss tells, and is checked
     try:
         train(parse())
-    except minidl.errors.MinidlError as error:
-        print(f"cifar10.py: {error}", file=sys.stderr)
+    except (ArgumentError, DataError, DeviceError) as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 

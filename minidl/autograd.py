@@ -381,7 +381,7 @@ def _references(array: Any) -> tuple[int, int]:
 
 
 def _references_of_ours() -> tuple[int, int]:
-    """Return what :func:`_references` says of a view that a variable and a list hold, as in the walk.
+    """Return :func:`_references` of a view that a variable and a list hold, as in the walk.
 
     Measured, because it differs between versions of Python.
     """

@@ -185,7 +185,7 @@ def parallel(task: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
         The first one that a task raised, after all threads have stopped.
     """
     if len(pieces) == 1 or _threads.count == 1 or getattr(_here, "in_lane", False):
-        with single_threaded_blas:
+        with single_threaded_blas, np.errstate(all="ignore"):
             for piece in pieces:
                 task(piece)
         return
@@ -223,8 +223,9 @@ class _Job:
             return
         _here.in_lane = True
         try:
-            for piece in self.remaining:
-                task(piece)
+            with np.errstate(all="ignore"):  # infinity and NaN are results, as IEEE says
+                for piece in self.remaining:
+                    task(piece)
         finally:
             _here.in_lane = False
             del task

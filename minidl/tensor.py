@@ -7,7 +7,7 @@ that does the work, where its maths and its gradient stand.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -190,7 +190,7 @@ class Tensor:
         return self.array.dtype.kind == "f"
 
     def stride(self, dim: int | None = None) -> Any:
-        """Return the distances in memory, in elements, between neighbours along the axes (or `dim`)."""
+        """Return how many elements apart neighbours along each axis (or `dim`) are in memory."""
         strides = tuple(step // self.array.itemsize for step in self.array.strides)
         return strides if dim is None else strides[dim]
 
@@ -297,7 +297,7 @@ class Tensor:
         return self.array.__dlpack__(**kwargs)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        return self.array.__dlpack_device__()  # type: ignore[return-value]
+        return self.array.__dlpack_device__()
 
     def __float__(self) -> float:
         return float(self.item())
@@ -507,7 +507,7 @@ class Tensor:
         """Set every element to `value`."""
         return self.copy_(ops.full((), value, dtype=self.dtype, device=self.device))
 
-    def copy_(self, source: Any, non_blocking: bool = False) -> Tensor:
+    def copy_(self, source: Any, non_blocking: Any = False) -> Tensor:
         """Set the elements to those of `source`, broadcast, of any dtype and device."""
         source = as_tensor(source).to(self.device).to(dtype=self.dtype)
         return self._in_place(ops.expand(source, self.shape))
@@ -561,7 +561,7 @@ class Tensor:
     def __itruediv__(self, other: Any) -> Tensor:
         return self._augmented(ops.div(self, other))
 
-    def __ipow__(self, other: Any) -> Tensor:  # type: ignore[misc]
+    def __ipow__(self, other: Any) -> Tensor:
         return self._augmented(ops.pow(self, other))
 
     def __iand__(self, other: Any) -> Tensor:
@@ -691,11 +691,11 @@ class Tensor:
         """Return ``1 / (1 + exp(-x))``."""
         return nn.functional.sigmoid(self)
 
-    def softmax(self, dim: int) -> Tensor:
+    def softmax(self, dim: Any) -> Tensor:
         """Return the softmax along `dim`."""
         return nn.functional.softmax(self, dim)
 
-    def log_softmax(self, dim: int) -> Tensor:
+    def log_softmax(self, dim: Any) -> Tensor:
         """Return the logarithm of the softmax along `dim`."""
         return nn.functional.log_softmax(self, dim)
 
@@ -836,19 +836,15 @@ def _repr(tensor: Tensor) -> str:
     array = tensor.detach().cpu().array
     options: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3}
     if array.dtype.kind == "f":
-        finite = np.abs(array[np.isfinite(array)])
-        if finite.size and not np.all(finite == np.trunc(finite)):
-            nonzero = finite[finite > 0]
-            wide = nonzero.max() >= 1e8 or nonzero.min() < 1e-4 or nonzero.max() > 1e3 * nonzero.min()
-            spec = ".4e" if wide and (nonzero.max() >= 1e8 or nonzero.min() < 1e-4) else ".4f"
-            options["formatter"] = {"float_kind": lambda x: format(x, spec)}
+        options["formatter"] = {"float_kind": _float_format(array)}
     prefix = "tensor("
-    body = np.array2string(array, separator=", ", prefix=prefix, max_line_width=100, **options)
+    body = np.array2string(array, separator=", ", prefix=prefix, max_line_width=80, **options)
+    body = body.replace(", ...,", ",  ...,")  # as PyTorch prints it
     tail = ""
-    if array.dtype not in (float32, int64, bool_):
-        tail += f", dtype=minidl.{array.dtype}"
     if array.size == 0 and array.ndim != 1:
         tail += f", size={tuple(array.shape)}"
+    if array.dtype not in (float32, int64, bool_):
+        tail += f", dtype=minidl.{array.dtype}"
     if tensor.device.type != "cpu":
         tail += f", device='{tensor.device}'"
     if tensor.node is not None:
@@ -856,6 +852,27 @@ def _repr(tensor: Tensor) -> str:
     elif tensor.requires_grad:
         tail += ", requires_grad=True"
     return f"{prefix}{body}{tail})"
+
+
+def _float_format(array: np.ndarray) -> Callable[[Any], str]:
+    """Return how PyTorch prints floats: four decimals, or powers of ten for a wide range."""
+    if array.size > 1000:  # only the edges are printed
+        for axis, length in enumerate(array.shape):
+            shown = np.arange(length)
+            array = array.take(shown[(shown < 3) | (shown >= length - 3)], axis)
+    values = array[np.isfinite(array) & (array != 0)].astype(float64)
+    whole = bool((values == np.trunc(values)).all())
+    spec = ".0f" if whole else ".4f"
+    if values.size:
+        small, large = np.abs(values).min(), np.abs(values).max()
+        if large > 1e8 or large > 1000 * small or (not whole and small < 1e-4):
+            spec = ".4e"
+
+    def number(x: Any) -> str:
+        return format(x, spec) + ("." if spec == ".0f" and np.isfinite(x) else "")
+
+    width = max((len(number(x)) for x in values), default=0)
+    return lambda x: number(x).rjust(width)
 
 
 # The tape and the operations build on Tensor and are imported after it.

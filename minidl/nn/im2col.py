@@ -45,6 +45,8 @@ def pair(name: str, value: Any, least: int = 1) -> Pair:
     """
     values = (value, value) if isinstance(value, (int, np.integer)) else value
     try:
+        if len(values) == 1:
+            values = (*values, *values)
         first, second = (int(v) for v in values)
     except (TypeError, ValueError) as error:
         raise ArgumentError(f"{name}: expected an integer or two, got {value!r}") from error

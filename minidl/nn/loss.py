@@ -8,7 +8,8 @@ down to weights q of (N, C): how much each class of each sample counts. With log
 
 - A class index t with class weights w gives ``q_nc = w_t`` at c = t and 0 elsewhere.
 - Label smoothing ε gives ``q_nc = (1 - ε)·w_t·[c = t] + ε·w_c/C``.
-- Class probabilities p give ``q_nc = w_c·((1 - ε)·p_nc + ε/C)``.
+- Class probabilities p give ``q_nc = w_c·((1 - ε)·p_nc + ε/C)``, and may want a gradient of their
+  own: ``dp_nc = -dloss_n·w_c·(1 - ε)·ℓ_nc``.
 - A sample whose index is ``ignore_index`` has q = 0.
 
 The mean is taken over the weights of the targets, ``Σ_n loss_n / Σ_n w_tn``, or over N for class
@@ -89,7 +90,7 @@ def _smoothed(
     """Return the weights q of (N, C) and the divisor of the mean."""
     xp = array_module(x)
     n, classes = x.shape
-    if target.ndim == 2:  # class probabilities
+    if target.dtype.kind == "f":  # class probabilities
         q = target.astype(x.dtype) * (1 - smoothing) + smoothing / classes
         return (q if weight is None else q * weight), n
     chosen, sample_weight, rows = _index_weights(target, classes, x.dtype, weight, ignore_index)
@@ -120,9 +121,12 @@ class CrossEntropyFunction(Function):
     ) -> Array:
         ctx.shape, ctx.reduction = x.shape, reduction
         rows = _rows(x)
-        q, ctx.divisor = _smoothed(target, rows, weight, ignore_index, smoothing)
+        targets = _rows(target) if target.dtype.kind == "f" else target.reshape(-1)
+        q, ctx.divisor = _smoothed(targets, rows, weight, ignore_index, smoothing)
         log_probabilities = log_softmax_array(rows, 1) if rows.size else rows
         ctx.save_for_backward(log_probabilities, q)
+        # how much q grows with a class probability
+        ctx.slope = (1 - smoothing) if weight is None else weight * (1 - smoothing)
         # 0·(-inf) is no loss: a class that does not count may have probability 0
         xp = array_module(x)
         losses = -xp.where(q == 0, x.dtype.type(0), q * log_probabilities).sum(axis=1)
@@ -138,7 +142,10 @@ class CrossEntropyFunction(Function):
         dx *= q.sum(axis=1, keepdims=True)
         dx -= q
         dx *= per_sample[:, None]
-        return _unrows(dx, ctx.shape), None, None, None, None, None
+        dtarget = None
+        if ctx.needs_input_grad[1]:  # class probabilities may come from a network as well
+            dtarget = _unrows(-log_probabilities * per_sample[:, None] * ctx.slope, ctx.shape)
+        return _unrows(dx, ctx.shape), dtarget, None, None, None, None
 
 
 class NLLFunction(Function):
@@ -287,14 +294,11 @@ def cross_entropy(
             f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}"
         )
     _check_scores("cross_entropy", input)
-    if target.shape == input.shape and target.is_floating_point():
-        rows = _rows(target.array)
-    else:
+    if target.shape != input.shape or not target.is_floating_point():
         _check_class_indices("cross_entropy", input, target, ignore_index)
-        rows = target.array.reshape(-1)
     class_weight = _check_weight("cross_entropy", input, weight)
     return CrossEntropyFunction.apply(
-        input, rows, class_weight, ignore_index, reduction, label_smoothing
+        input, target, class_weight, ignore_index, reduction, label_smoothing
     )
 
 

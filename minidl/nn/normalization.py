@@ -44,7 +44,7 @@ import numpy as np
 from .. import cpu
 from ..autograd import Function, Node
 from ..device import Array, array_module
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, int64
 from .module import Module, Parameter
 
@@ -334,6 +334,7 @@ def local_response_norm(
     tensor([0.0500, 0.0333, 0.0500])
     """
     _check_size("local_response_norm", size)
+    _check_floats("local_response_norm", input)
     if input.ndim < 2:
         raise ShapeError(
             f"local_response_norm: expected input of shape (N, C, ...), got {tuple(input.shape)}"
@@ -373,6 +374,7 @@ def spatial_response_norm(
         `size` is not positive.
     """
     _check_size("spatial_response_norm", size)
+    _check_floats("spatial_response_norm", input)
     if input.ndim != 4:
         raise ShapeError(
             f"spatial_response_norm: expected input of shape (N, C, H, W), got {tuple(input.shape)}"
@@ -383,6 +385,11 @@ def spatial_response_norm(
 def _check_size(name: str, size: int) -> None:
     if not isinstance(size, int) or size < 1:
         raise ArgumentError(f"{name}: size must be a positive integer, got {size!r}")
+
+
+def _check_floats(name: str, input: Tensor) -> None:
+    if not input.is_floating_point():
+        raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
 
 
 # --- Batch normalisation --------------------------------------------------------------------------
@@ -543,6 +550,7 @@ def batch_norm(
         There is nothing to normalise by: one number a channel in training, or no running
         statistics outside of it.
     """
+    _check_floats("batch_norm", input)
     if input.ndim < 2:
         raise ShapeError(f"batch_norm: expected (N, C, ...), got {tuple(input.shape)}")
     channels = input.array.shape[1]

@@ -11,6 +11,7 @@ gradients of all its copies.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -93,7 +94,7 @@ def pad(
     input : Tensor
     pad : sequence of int
         Amounts before and after the last axis, then the one before it, and so on:
-        ``(left, right, top, bottom)`` for images. Negative amounts crop (constant mode only).
+        ``(left, right, top, bottom)`` for images. Negative amounts crop.
     mode : {"constant", "reflect", "replicate", "circular"}
         Default "constant".
     value : float, optional
@@ -120,10 +121,12 @@ def pad(
     pairs = [(int(a), int(b)) for a, b in zip(pad[::2], pad[1::2], strict=True)][::-1]
     amounts = ((0, 0),) * (input.ndim - len(pairs)) + tuple(pairs)
     for n, (before, after) in zip(input.array.shape, amounts, strict=True):
-        least, most = min(before, after), max(before, after)
-        limit = {"reflect": n - 1, "circular": n}.get(mode)
-        if mode != "constant" and (least < 0 or (limit is not None and most > limit)):
+        if before == after == 0:
+            continue
+        # only a constant needs nothing to be copied from
+        most = {"reflect": n - 1, "circular": n, "replicate": math.inf if n else 0}.get(mode)
+        if most is not None and max(before, after) > most:
             raise ArgumentError(f"pad: {(before, after)} does not suit mode {mode!r}, length {n}")
-        if mode == "constant" and n + before + after < 0:
+        if n + before + after < 0:
             raise ArgumentError(f"pad: {(before, after)} crops more than the length {n}")
     return Pad.apply(input, amounts, mode, 0.0 if value is None else value)

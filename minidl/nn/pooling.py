@@ -36,7 +36,7 @@ import numpy as np
 from .. import cpu
 from ..autograd import Function, Node
 from ..device import Array, array_module
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor
 from .im2col import Geometry, IntOrPair, Pair, check_images, pad_images, pair, plan
 from .module import Module
@@ -398,9 +398,14 @@ class AdaptiveAvgPool2dFunction(Function):
         return xp.matmul(ctx.rows.T, xp.matmul(grad, ctx.columns)), None
 
 
-def _batched(input: Tensor) -> tuple[Tensor, bool]:
+def _batched(name: str, input: Tensor) -> tuple[Tensor, bool]:
     """Return images with a batch axis, and whether it had to be added."""
-    return (input.unsqueeze(0), True) if input.ndim == 3 else (input, False)
+    added = input.ndim == 3
+    images = input.unsqueeze(0) if added else input
+    check_images(name, images.array)
+    if not input.is_floating_point():
+        raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
+    return images, added
 
 
 def max_pool2d(
@@ -437,6 +442,8 @@ def max_pool2d(
     ------
     ShapeError
         No window fits, or the input has not three or four axes.
+    DTypeError
+        The input is not of floats.
     ArgumentError
         An argument has no possible value.
 
@@ -447,8 +454,7 @@ def max_pool2d(
     >>> minidl.nn.functional.max_pool2d(x, kernel_size=2, stride=1)
     tensor([[[5., 5.]]])
     """
-    images, added = _batched(input)
-    check_images("max_pool2d", images.array)
+    images, added = _batched("max_pool2d", input)
     geometry = _pool_geometry(
         "max_pool2d", images.array.shape[2:], kernel_size, stride, padding, dilation, ceil_mode
     )
@@ -497,8 +503,7 @@ def avg_pool2d(
     ArgumentError
         An argument has no possible value.
     """
-    images, added = _batched(input)
-    check_images("avg_pool2d", images.array)
+    images, added = _batched("avg_pool2d", input)
     size = images.array.shape[2:]
     geometry = _pool_geometry("avg_pool2d", size, kernel_size, stride, padding, 1, ceil_mode)
     if divisor_override is None:
@@ -531,8 +536,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     ArgumentError
         `output_size` is not an integer or two.
     """
-    images, added = _batched(input)
-    check_images("adaptive_avg_pool2d", images.array)
+    images, added = _batched("adaptive_avg_pool2d", input)
     wanted = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
     size = images.array.shape[2:]
     filled = [n if w is None else w for n, w in zip(size, wanted, strict=False)]

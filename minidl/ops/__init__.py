@@ -27,13 +27,13 @@ from .reduce import (
 )  # fmt: skip
 from .shape import (
     broadcast_to, cast, cat, chunk, clone, concat, concatenate, contiguous, expand, expand_as,
-    flatten, flip, hstack, move, movedim, narrow, permute, repeat, repeat_interleave, reshape, roll,
-    select, split, squeeze, stack, swapaxes, t, tile, transpose, tril, triu, unbind, unflatten,
-    unsqueeze, view, view_as, vstack,
+    flatten, flip, hstack, meshgrid, move, movedim, narrow, permute, repeat, repeat_interleave,
+    reshape, roll, select, split, squeeze, stack, swapaxes, t, tile, transpose, tril, triu, unbind,
+    unflatten, unsqueeze, view, view_as, vstack,
 )  # fmt: skip
 
 #: The functions that are methods of Tensor as well.
-METHODS = (
+METHODS: tuple[str, ...] = (
     "abs", "add", "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin", "any", "argmax",
     "argmin", "argsort", "baddbmm", "bernoulli", "bincount", "bmm", "broadcast_to", "ceil", "chunk",
     "clamp", "clamp_max", "clamp_min", "clip", "cos", "count_nonzero", "cumprod", "cumsum", "diag",
@@ -51,7 +51,7 @@ METHODS = (
 )  # fmt: skip
 
 #: The functions that Tensor has in place as well, with an underscore behind the name.
-IN_PLACE = (
+IN_PLACE: tuple[str, ...] = (
     "abs", "add", "addcdiv", "addcmul", "ceil", "clamp", "clamp_max", "clamp_min", "div", "exp",
     "floor", "index_add", "index_fill", "lerp", "log", "masked_fill", "mul", "neg", "pow",
     "reciprocal", "remainder", "round", "rsqrt", "scatter", "scatter_add", "sign", "sqrt", "square",

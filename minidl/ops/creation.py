@@ -223,7 +223,7 @@ def randperm(n: int, *, generator: Generator | None = None, device: Any = None) 
 def normal(
     mean: Any, std: Any, size: Any = None, *, generator: Generator | None = None, device: Any = None
 ) -> Tensor:
-    """Return numbers drawn from N(mean, std²), of the size of `mean` or `std` if that is a Tensor."""
+    """Return numbers drawn from N(mean, std²); a Tensor among `mean` and `std` gives the size."""
     if size is None:
         size = mean.shape if isinstance(mean, Tensor) else std.shape
     return randn(size, generator=generator, device=device) * std + mean

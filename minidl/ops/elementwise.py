@@ -1,8 +1,8 @@
 """Operations that act on each element by itself, with NumPy's broadcasting.
 
-For ``y = f(a, b)`` elementwise the gradient is ``da = dy · ∂f/∂a``; where an argument was broadcast,
-its gradient is summed over the axes along which it was repeated (:func:`unbroadcast`), because each
-of its elements was used once for every repetition.
+For ``y = f(a, b)`` elementwise the gradient is ``da = dy · ∂f/∂a``; where an argument was
+broadcast, its gradient is summed over the axes along which it was repeated (:func:`unbroadcast`),
+because each of its elements was used once for every repetition.
 
 Types follow PyTorch: a Python number never changes a tensor's dtype (but makes a float32 of an
 integer tensor if it is a float), a tensor without axes neither, and of two kinds the float wins.
@@ -214,7 +214,8 @@ class Pow(Function):
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         a, b = _meet(a, b)
         dtype = a.dtype if hasattr(a, "dtype") else b.dtype
-        if dtype.kind == "i" and array_module(b).any(b < 0):
+        xp = array_module(a if hasattr(a, "dtype") else b)
+        if dtype.kind == "i" and xp.any(xp.asarray(b < 0)):
             raise ArgumentError("pow: integers can't be raised to negative powers; use float()")
         if isinstance(b, (int, float)) and b in _QUICK_POWERS and a.dtype.kind == "f":
             y = _unary(_QUICK_POWERS[b], a)
@@ -318,7 +319,7 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     if rounding_mode is None:
         return quotient
     if rounding_mode != "trunc":
-        raise ArgumentError(f"div: rounding_mode must be 'floor' or 'trunc', got {rounding_mode!r}")
+        raise ArgumentError(f"div: rounding_mode is 'floor' or 'trunc', not {rounding_mode!r}")
     dtype = _meet(*(v.array if isinstance(v, Tensor) else v for v in (input, other)))[0].dtype
     return trunc(quotient).to(dtype=dtype)
 
@@ -832,7 +833,7 @@ class Where(Function):
 
 
 def _only_where(condition: Array, grad: Array) -> Array:
-    """`grad` where the condition holds, else 0; a product would make NaN of an infinite gradient."""
+    """`grad` where the condition holds, else 0; a product would make NaN of 0 times infinity."""
     return array_module(grad).where(condition, grad, grad.dtype.type(0))
 
 

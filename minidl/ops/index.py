@@ -14,7 +14,7 @@ from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, as_tensor
-from .elementwise import unbroadcast
+from .elementwise import unbroadcast, where
 from .reduce import ValuesAndIndices
 from .shape import _axis
 
@@ -382,7 +382,9 @@ def index_add(
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """Return `input` with the slices at the positions `index` (1-D) along `dim` set to `value`."""
     axis = _axis("index_fill", dim, input.ndim)
-    return Assign.apply(input, value, (..., (slice(None),) * axis + (index.array,)))
+    chosen = array_module(input.array).zeros(input.array.shape, np.bool_)
+    chosen[(slice(None),) * axis + (index.array,)] = True
+    return where(Tensor(chosen), value, input)
 
 
 def _on_diagonal(shape: tuple[int, ...], offset: int) -> tuple[Tensor, Tensor]:

@@ -226,8 +226,10 @@ class LogSumExp(Function):
     def forward(ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
         xp = array_module(x)
         x = x if x.dtype.kind == "f" else x.astype(DEFAULT_DTYPE)
-        top = x.max(axis=axes, keepdims=True)
-        top = xp.where(xp.isfinite(top), top, x.dtype.type(0))
+        top = x.dtype.type(0)
+        if _count(x.shape, axes):
+            top = x.max(axis=axes, keepdims=True)
+            top = xp.where(xp.isfinite(top), top, x.dtype.type(0))
         y = xp.log(xp.exp(x - top).sum(axis=axes, keepdims=True)) + top
         ctx.axes, ctx.keepdim = axes, keepdim
         ctx.save_for_backward(x, y)

@@ -133,21 +133,26 @@ def save_curves(log: str | os.PathLike[str], path: str | os.PathLike[str]) -> No
     at = [entry["step"] for entry in epochs]
     if steps:
         left.plot(
-            [s["step"] for s in steps], [s["loss"] for s in steps], color="tab:blue", alpha=0.3
+            [entry["step"] for entry in steps],
+            [entry["loss"] for entry in steps],
+            label="training, single steps",
+            color="tab:blue",
+            alpha=0.3,
         )
-    for key, label, color in (
-        ("train_loss", "training", "tab:blue"), ("val_loss", "validation", "tab:orange")
-    ):  # fmt: skip
-        left.plot(at, [entry[key] for entry in epochs], "o-", label=label, color=color, ms=3)
-    left.set(xlabel="step", ylabel="loss", ylim=(0, None))
-    for key, label, color in (
-        ("train_top1", "training top-1", "tab:blue"), ("top1", "validation top-1", "tab:orange"),
-        ("top5", "validation top-5", "tab:green"),
-    ):  # fmt: skip
+    curves = (
+        (left, "train_loss", "training", "tab:blue"),
+        (left, "val_loss", "validation", "tab:orange"),
+        (right, "train_top1", "training, top-1", "tab:blue"),
+        (right, "top1", "validation, top-1", "tab:orange"),
+        (right, "top5", "validation, top-5", "tab:green"),
+    )
+    for axes, key, label, color in curves:
         if key in epochs[0]:
-            right.plot(at, [entry[key] for entry in epochs], "o-", label=label, color=color, ms=3)
-    right.set(xlabel="step", ylabel="accuracy, %", ylim=(0, 100))
+            axes.plot(at, [entry[key] for entry in epochs], "o-", label=label, color=color, ms=3)
+    left.set(ylabel="loss", ylim=(0, 1.05 * left.get_ylim()[1]))
+    right.set(ylabel="accuracy, %", ylim=(0, 100))
     for axes in (left, right):
+        axes.set(xlabel="step", xlim=(0, 1.03 * at[-1]))
         axes.grid(alpha=0.3)
         axes.legend()
     figure.savefig(path, dpi=120, format="png")

@@ -71,7 +71,7 @@ def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list
     --------
     >>> train, held_out = hold_out([0, 1] * 10, every=5)
     >>> len(train), [index % 2 for index in held_out]
-    (16, [1, 0, 1, 0])
+    (16, [0, 1, 0, 1])
     """
     if every < 2:
         raise ArgumentError(f"hold_out: every must be at least 2, got {every}")

@@ -1,4 +1,4 @@
-"""Accuracy: against a plain loop and PyTorch; ties, NaN and wrong targets have one meaning."""
+"""Accuracy, against a plain loop and PyTorch; running means; scores over a whole set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import minidl
 from minidl.errors import ArgumentError, ShapeError
-from minidl.vision.metrics import accuracy
+from minidl.vision.metrics import RunningMeans, accuracy, evaluate
 
 
 def by_loop(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -84,3 +84,54 @@ def test_wrong_shapes_and_k() -> None:
     for k in (0, 4):
         with pytest.raises(ArgumentError, match="topk"):
             accuracy(scores, minidl.tensor([0, 1, 2, 0]), topk=(k,))
+
+
+def test_running_means_are_weighted_and_go_on_from_a_checkpoint(device: str) -> None:
+    numbers = [(1.0, 3), (4.0, 1), (2.0, 4)]
+    whole, first, second = RunningMeans(), RunningMeans(), RunningMeans()
+    for value, weight in numbers:
+        whole.update(minidl.tensor(value, device=device), weight=weight)
+    assert whole.weight == 0  # nothing was read
+    assert whole.read() == [[1.0], [4.0], [2.0]] and whole.read() == []
+    assert whole.values() == [(3 * 1.0 + 4.0 + 4 * 2.0) / 8]
+    first.update(minidl.tensor(1.0, device=device), weight=3)
+    second.load_state_dict(first.state_dict())
+    for value, weight in numbers[1:]:
+        second.update(minidl.tensor(value, device=device), weight=weight)
+    second.read()
+    assert second.values() == whole.values()
+
+
+def test_evaluate_weighs_batches_by_their_size(device: str) -> None:
+    logits = np.random.default_rng(0).standard_normal((7, 3)).astype(np.float32)
+    labels = np.array([0, 1, 2, 0, 1, 2, 0])
+    batches = [
+        (minidl.tensor(logits[part], device=device), minidl.tensor(labels[part], device=device))
+        for part in (slice(0, 5), slice(5, 7))
+    ]
+    found = evaluate(minidl.nn.Identity(), batches, topk=(1, 5))
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    loss = (np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(7), labels]).mean()
+    assert found["loss"] == pytest.approx(loss, rel=1e-6)
+    assert found["top1"] == pytest.approx((logits.argmax(axis=1) == labels).mean() * 100, rel=1e-6)
+    assert found["top5"] == pytest.approx(100, rel=1e-6)  # of three classes
+    with pytest.raises(ArgumentError, match="no batches"):
+        evaluate(minidl.nn.Identity(), [])
+
+
+def test_evaluate_averages_the_probabilities_of_views(device: str) -> None:
+    # One view is sure of class 0, two are almost sure of class 1: averaged logits would say 0.
+    logits = np.log(np.array([[0.9998, 0.0002], [0.1, 0.9], [0.1, 0.9]], dtype=np.float32))
+    assert logits.mean(axis=0).argmax() == 0
+    images = minidl.tensor(logits.reshape(1, 3, 2, 1, 1), device=device)
+    labels = minidl.tensor([1], device=device)
+    found = evaluate(minidl.nn.Flatten(), [(images, labels)], topk=(1,))
+    assert found["top1"] == 100
+    assert found["loss"] == pytest.approx(-np.log((0.0002 + 0.9 + 0.9) / 3), rel=1e-5)
+
+
+def test_evaluate_leaves_the_mode_as_it_was() -> None:
+    net = minidl.nn.Sequential(minidl.nn.Dropout(0.5), minidl.nn.Flatten())
+    batch = minidl.ones(2, 4), minidl.tensor([0, 1])
+    first, second = (evaluate(net, [batch], topk=(1,)) for _ in range(2))
+    assert first == second and net.training and net[0].training

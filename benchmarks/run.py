@@ -1,0 +1,31 @@
+"""Run all benchmarks: ``python benchmarks/run.py`` [--quick] [--threads 2].
+
+Writes the tables, with the machine and the versions stamped on them, to
+``benchmarks/results/<name>.md``, and all that was measured to the JSON file beside it. PyTorch
+takes part where it is installed (``pip install 'minidl[bench]'``). Let the machine do nothing else
+meanwhile: "spread" tells whether it did.
+"""
+
+from __future__ import annotations
+
+import cifar
+import inference
+import layers
+import loader
+import memory
+import overhead
+import precision
+import train_step
+from harness import parse, publish, settings_of
+
+SCRIPTS = (train_step, inference, cifar, overhead, memory, layers, precision, loader)
+
+
+def main() -> None:
+    arguments = parse(__doc__)
+    measures = [script.measure for script in SCRIPTS]
+    publish(measures, settings_of(arguments), arguments, write=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""examples/alexnet_imagenet.py, run as a user does: in a process of its own, with tiny settings."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from programs import assert_one_sentence, command, draw, environment, run
+
+import minidl
+from minidl.vision.training import RunLog
+
+PROGRAM = "alexnet_imagenet.py"
+# The 32×32 network: 23 million parameters, a tenth of a second a step.
+SMALL = ("--variant", "cifar", "--batch-size", 4, "--num-threads", 1)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes of 20 pictures: 36 to train with, 9 batches, and 4 to validate with."""
+    return draw(tmp_path_factory.mktemp("pictures"), ("cat", "dog"), 20, (48, 40))
+
+
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Iterator[Path]:
+    """The folder of a run of two epochs that nothing interrupted."""
+    folder = tmp_path_factory.mktemp("whole")
+    result = run(
+        folder, PROGRAM, "--data", pictures, *SMALL, "--epochs", 2, "--output", folder / "run"
+    )
+    (folder / "stdout.txt").write_text(result.stdout)
+    (folder / "stderr.txt").write_text(result.stderr)
+    yield folder / "run"
+    shutil.rmtree(folder)  # hundreds of megabytes
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Iterator[Path]:
+    yield tmp_path / "run"
+    shutil.rmtree(tmp_path / "run", ignore_errors=True)
+
+
+def interrupt(arguments: list[object], folder: Path, number: signal.Signals) -> str:
+    """Start the program, send it a signal in its first steps, and return what it said last."""
+    process = subprocess.Popen(
+        command(PROGRAM, *arguments),
+        cwd=folder,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    said = b""
+    while b"epoch 1/" not in said:  # the progress bar, which comes with the first step
+        character = os.read(process.stderr.fileno(), 1)
+        assert character, said
+        said += character
+    process.send_signal(number)
+    _, rest = process.communicate(timeout=120)
+    assert process.returncode == 130, rest
+    return rest.decode().splitlines()[-1]
+
+
+def assert_same(a: Any, b: Any, where: str = "") -> None:
+    """Bit for bit, through dicts and lists."""
+    assert type(a) is type(b), where
+    if isinstance(a, dict):
+        assert set(a) == set(b), where
+        for key in a:
+            assert_same(a[key], b[key], f"{where}/{key}")
+    elif isinstance(a, list | tuple):
+        assert len(a) == len(b), where
+        for number, (one, other) in enumerate(zip(a, b, strict=True)):
+            assert_same(one, other, f"{where}/{number}")
+    elif isinstance(a, minidl.Tensor):
+        assert a.dtype == b.dtype and np.array_equal(a.numpy(), b.numpy()), where
+    else:
+        assert a == b, where
+
+
+def test_writes_log_checkpoints_and_figures(whole_run: Path) -> None:
+    printed = (whole_run.parent / "stdout.txt").read_text()
+    assert "36 pictures of 2 classes to train with, 4 to validate with" in printed
+    assert "epoch 2/2: loss" in printed and "top-1" in printed and "images/s" in printed
+    assert "final: top-1" in printed and str(whole_run) in printed
+    assert "waiting for data" in (whole_run.parent / "stderr.txt").read_text()
+    names = {path.name for path in whole_run.iterdir()}
+    assert {"log.jsonl", "last.safetensors", "best.safetensors", "filters.png"} <= names
+    for module, start in (("matplotlib", "curves.png"), ("tensorboardX", "events.out.tfevents")):
+        written = any(name.startswith(start) for name in names)
+        assert written == (importlib.util.find_spec(module) is not None)
+
+    epochs = [line for line in RunLog.read(whole_run / "log.jsonl") if line["kind"] == "epoch"]
+    assert [line["step"] for line in epochs] == [9, 18]
+    assert epochs[0]["train_loss"] == pytest.approx(np.log(2), abs=0.1)
+    assert epochs[0]["images_per_second"] > 0
+    with Image.open(whole_run / "filters.png") as picture:  # 64 kernels of 3×3, 16 a row
+        assert picture.size == (4 * (16 * 4 + 1), 4 * (4 * 4 + 1))
+    state = minidl.load(whole_run / "last.safetensors")
+    assert state["progress"] == [2, 0, 18]
+    assert state["options"]["classes"] == ["cat", "dog"]
+
+
+def test_evaluate_says_the_same_as_training_did(whole_run: Path) -> None:
+    best = minidl.load(whole_run / "best.safetensors")
+    result = run(whole_run.parent, PROGRAM, "--evaluate", "--resume", whole_run)
+    assert f"(one crop): top-1 {best['top1']:.2f} %, top-5 {best['top5']:.2f} %" in result.stdout
+    result = run(whole_run.parent, PROGRAM, "--evaluate", "--ten-crop", "--resume", whole_run)
+    assert "(ten crops): top-1" in result.stdout
+
+
+def test_resumed_run_equals_the_uninterrupted_one(
+    whole_run: Path, pictures: Path, output: Path
+) -> None:
+    arguments = ["--data", pictures, *SMALL, "--epochs", 2, "--output", output]
+    said = interrupt(arguments, output.parent, signal.SIGINT)
+    epoch, batch, step = minidl.load(output / "last.safetensors")["progress"]
+    assert epoch == 0 and 0 < batch == step < 9
+
+    # The command that it printed, but with other numbers of threads and workers.
+    python, *words = shlex.split(said.partition("to go on: ")[2])
+    assert python == "python"
+    subprocess.run(
+        [sys.executable, *words, "--num-threads", "2", "--workers", "0"],
+        cwd=output.parent,
+        env=environment(),
+        check=True,
+        capture_output=True,
+    )
+    whole = minidl.load(whole_run / "last.safetensors")
+    resumed = minidl.load(output / "last.safetensors")
+    for state in (whole, resumed):
+        for free in ("output", "num_threads", "workers"):
+            del state["options"][free]
+    assert_same(resumed, whole)
+    keys = ("kind", "step", "train_loss", "val_loss", "top1", "lr")
+    logs = [
+        [[line.get(key) for key in keys] for line in RunLog.read(folder / "log.jsonl")]
+        for folder in (whole_run, output)
+    ]
+    assert logs[0] == logs[1]
+
+
+def test_sigterm_saves(pictures: Path, output: Path) -> None:
+    arguments = ["--data", pictures, *SMALL, "--epochs", 2, "--output", output]
+    assert "--resume" in interrupt(arguments, output.parent, signal.SIGTERM)
+    assert minidl.load(output / "last.safetensors")["progress"][2] > 0
+
+
+def test_a_run_that_is_resumed_keeps_its_settings(whole_run: Path) -> None:
+    result = run(whole_run.parent, PROGRAM, "--resume", whole_run, "--lr", 1, status=2)
+    assert_one_sentence(result, "--lr", "0.01")
+
+
+def test_a_finished_run_is_not_overwritten(whole_run: Path) -> None:
+    result = run(whole_run.parent, PROGRAM, "--synthetic", "--output", whole_run, status=2)
+    assert_one_sentence(result, str(whole_run))
+
+
+def test_papers_network_at_its_own_size(output: Path) -> None:
+    result = run(
+        output.parent, PROGRAM, "--synthetic", "--limit-batches", 1, "--batch-size", 2,
+        "--epochs", 1, "--num-threads", 1, "--output", output,
+    )  # fmt: skip
+    assert "variant paper" in result.stdout and "epoch 1/1" in result.stdout
+    with Image.open(output / "filters.png") as picture:  # 96 kernels of 11×11, two towers
+        assert picture.size == (4 * (16 * 12 + 1), 4 * (2 * (3 * 12 + 1) + 1))
+
+
+def test_loss_that_is_no_number_ends_the_run(pictures: Path, output: Path) -> None:
+    result = run(
+        output.parent, PROGRAM, "--data", pictures, *SMALL, "--lr", 1e30, "--schedule", "constant",
+        "--output", output, status=1,
+    )  # fmt: skip
+    said = result.stderr.replace("\r", "\n").splitlines()[-1]
+    assert said.startswith("the loss became ") and "in step 2:" in said and "--lr" in said
+
+
+def test_wrong_data(tmp_path: Path) -> None:
+    result = run(tmp_path, PROGRAM, "--data", tmp_path / "nothing", status=2)
+    assert_one_sentence(result, str(tmp_path / "nothing"), "expected", "found nothing")
+    result = run(tmp_path, PROGRAM, "--data", tmp_path, status=2)
+    assert_one_sentence(result, str(tmp_path), "expected", "found nothing")
+
+
+@pytest.mark.skipif(minidl.cuda.is_available(), reason="there is a GPU")
+def test_missing_gpu(tmp_path: Path) -> None:
+    result = run(tmp_path, PROGRAM, "--device", "gpu", status=2)
+    assert_one_sentence(result, "GPU")
+    assert not list(tmp_path.iterdir())

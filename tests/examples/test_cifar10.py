@@ -1,0 +1,46 @@
+"""examples/cifar10.py, run as a user does: in a process of its own, with tiny settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import assert_one_sentence, draw, run
+
+import minidl
+from minidl.vision.training import RunLog
+
+PROGRAM = "cifar10.py"
+CLASSES = ("airplane", "bird", "cat")
+
+
+def test_trains_on_folders_of_pictures(tmp_path: Path) -> None:
+    draw(tmp_path / "data" / "train", CLASSES, 100, (32, 32))
+    result = run(
+        tmp_path, PROGRAM, "--data", "data", "--epochs", 1, "--num-threads", 1, "--output", "out"
+    )
+    assert "30 training pictures are held out" in result.stdout
+    assert "epoch  1/1: loss 1.099" in result.stdout  # ln 3: nothing is learnt in two steps
+    assert "images/s" in result.stdout and "final error" in result.stdout
+    (line,) = RunLog.read(tmp_path / "out" / "log.jsonl")
+    assert line["step"] == 2  # 270 pictures, 128 a batch
+    assert line["train_loss"] == pytest.approx(np.log(3), abs=0.01)
+    assert "features.conv1.weight" in minidl.load(tmp_path / "out" / "model.safetensors")["model"]
+    assert (tmp_path / "out" / "filters.png").exists()
+
+
+def test_networks_that_see_crops(tmp_path: Path) -> None:
+    draw(tmp_path / "train", CLASSES, 50, (32, 32))
+    draw(tmp_path / "test", CLASSES, 2, (32, 32))
+    result = run(
+        tmp_path, PROGRAM, "--data", ".", "--variant", "11pct", "--epochs", 1, "--num-threads", 1
+    )
+    assert "11pct: 150 pictures to train with, 6 held out" in result.stdout
+    assert (tmp_path / "runs" / "cifar10" / "log.jsonl").exists()
+
+
+def test_missing_data(tmp_path: Path) -> None:
+    assert_one_sentence(run(tmp_path, PROGRAM, status=2), "--data", "https://", "train/<class>")
+    result = run(tmp_path, PROGRAM, "--data", tmp_path / "no", status=2)
+    assert_one_sentence(result, str(tmp_path / "no"), "train")

@@ -1,0 +1,63 @@
+"""Running the programs of ``examples/`` as a user does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import minidl
+
+ROOT = Path(__file__).parents[1]
+
+
+def command(program: str, *arguments: object) -> list[str]:
+    """The command line of an example; its own Python warnings are errors."""
+    path = str(ROOT / "examples" / program)
+    return [sys.executable, "-W", "error", path, *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    """Where the program finds this very minidl, whether it is installed or not."""
+    return {**os.environ, "PYTHONPATH": str(Path(minidl.__file__).parents[1])}
+
+
+def run(
+    folder: Path, program: str, *arguments: object, status: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run an example in ``folder`` and check its exit status."""
+    result = subprocess.run(
+        command(program, *arguments),
+        cwd=folder,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == status, result.stderr
+    return result
+
+
+def assert_one_sentence(result: subprocess.CompletedProcess[str], *words: str) -> None:
+    """What a user sees of a mistake: one line on stderr, no traceback."""
+    assert result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def draw(folder: Path, classes: Iterable[str], count: int, size: tuple[int, int]) -> Path:
+    """Write ``count`` pictures of noise of each class."""
+    noise = np.random.default_rng(0)
+    for name in classes:
+        (folder / name).mkdir(parents=True)
+        for number in range(count):
+            pixels = noise.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number:03d}.jpg")
+    return folder

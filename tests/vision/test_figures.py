@@ -1,0 +1,72 @@
+"""minidl.vision.figures: where each weight ends up in the picture of the kernels; the curves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minidl import nn
+from minidl.errors import DataError, ShapeError
+from minidl.vision import figures
+from minidl.vision.models import alexnet
+from minidl.vision.training import RunLog
+
+
+def test_every_kernel_is_in_its_place() -> None:
+    weight = np.arange(6 * 3 * 2 * 2, dtype=np.float32).reshape(6, 3, 2, 2)
+    grid = figures.filter_grid(weight, columns=2, towers=2)
+    # 3 kernels a tower: 2 rows of 2 places, of 2 pixels and a gap; a line between the towers.
+    height, width = 2 * 3 + 1, 2 * 3 + 1
+    assert grid.shape == (2 * height + 1, width, 3) and grid.dtype == np.uint8
+    expected = np.round((weight - weight.min()) * (255 / (weight.max() - weight.min())))
+    seen = np.zeros(grid.shape[:2], dtype=bool)
+    for kernel in range(6):
+        tower, place = divmod(kernel, 3)
+        y, x = tower * (height + 1) + place // 2 * 3 + 1, place % 2 * 3 + 1
+        np.testing.assert_array_equal(
+            grid[y : y + 2, x : x + 2], expected[kernel].transpose(1, 2, 0)
+        )
+        seen[y : y + 2, x : x + 2] = True
+    assert (grid[height] == 255).all()
+    seen[height] = True
+    assert not grid[~seen].any()
+
+
+def test_kernels_that_are_all_alike() -> None:
+    assert not figures.filter_grid(np.full((4, 3, 2, 2), 0.5, np.float32)).any()
+
+
+@pytest.mark.parametrize(
+    ("shape", "towers"), [((4, 1, 2, 2), 1), ((4, 3, 2), 1), ((4, 3, 2, 2), 3), ((0, 3, 2, 2), 1)]
+)
+def test_kernels_that_make_no_picture(shape: tuple[int, ...], towers: int) -> None:
+    with pytest.raises(ShapeError, match="filter_grid"):
+        figures.filter_grid(np.zeros(shape, np.float32), towers=towers)
+
+
+def test_filters_of_the_papers_towers(tmp_path: Path) -> None:
+    net = alexnet("paper", num_classes=2, without=("fc6", "fc7"))
+    figures.save_filters(net, tmp_path / "filters.png", zoom=1)
+    with Image.open(tmp_path / "filters.png") as picture:
+        assert picture.size == (16 * 12 + 1, 2 * (3 * 12 + 1) + 1)
+    with pytest.raises(ShapeError, match="no Conv2d"):
+        figures.save_filters(nn.Linear(2, 2), tmp_path / "none.png")
+
+
+def test_curves(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    with RunLog(tmp_path) as log:
+        pass
+    with pytest.raises(DataError, match="no finished epoch"):
+        figures.save_curves(log.path, tmp_path / "curves.png")
+    with RunLog(tmp_path) as log:
+        for step in range(1, 5):
+            log.write("step", step, loss=2.0 / step)
+        log.write("epoch", 4, epoch=1, train_loss=1.0, val_loss=1.5, top1=40.0, top5=90.0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 2))
+    assert figures.save_all(net, log.path, tmp_path) == ["curves.png", "filters.png"]
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.width > picture.height > 100
