@@ -214,6 +214,15 @@ class Node:
                     self._guards.append((version, version[0], number, what, tensor.name))
                     break
 
+    def keep_copy(self, array: Array) -> None:
+        """Save a copy of `array`, which is going to be overwritten, if it was saved."""
+        saved = list(self._saved or ())
+        for number, item in enumerate(saved):
+            if item is array:
+                saved[number] = array.copy(order="K")
+                self._guards = [guard for guard in self._guards if guard[2] != number]
+        self._saved = tuple(saved)
+
     def __repr__(self) -> str:
         return f"<{self.function.__name__}Backward>"
 
@@ -421,6 +430,7 @@ def _accumulate(leaf: Tensor, gradient: Array, owned: bool) -> None:
             leaf.grad = Tensor(leaf.grad.array + gradient)
 
 
+@np.errstate(all="ignore")
 def _walk(
     roots: Sequence[Tensor],
     seeds: Sequence[Array],
@@ -480,8 +490,7 @@ def _walk(
                         _accumulate(tensor, gradient, False)
             elif node._materialize:
                 grads[index] = _zeros(*node.outputs[index])
-        with np.errstate(all="ignore"):
-            results = node.function.backward(node, *grads)
+        results = node.function.backward(node, *grads)
         del grads
         edges = node.edges
         arrays = list(results) if isinstance(results, tuple) else [results]

@@ -489,6 +489,8 @@ class Tensor:
             )
         if "buif".index(result.dtype.kind) > "buif".index(self.dtype.kind):
             raise DTypeError(f"in place: a {self.dtype} tensor can't keep a {result.dtype} result")
+        if result.node is not None:
+            result.node.keep_copy(self.array)
         self.array[...] = result.array
         if result.node is not None:
             self.node, self.output_index = result.node, result.output_index

@@ -53,7 +53,7 @@ def _pool_geometry(
 ) -> Geometry:
     """Return where the windows lie, from PyTorch's arguments."""
     kernel = pair(f"{name}: kernel_size", kernel_size)
-    stride = kernel if stride is None or stride == [] else pair(f"{name}: stride", stride)
+    stride = kernel if stride in (None, (), []) else pair(f"{name}: stride", stride)
     padding = pair(f"{name}: padding", padding, 0)
     dilation = pair(f"{name}: dilation", dilation)
     extents = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
@@ -205,8 +205,9 @@ def _max_backward_numpy(
 
 def _max_forward_plain(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Array]:
     xp = array_module(x)
-    padded = pad_images(x, geometry, -math.inf).transpose(0, 2, 3, 1)
-    y = xp.full((x.shape[0], *geometry.out, x.shape[1]), -math.inf, x.dtype)
+    lowest = -math.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    padded = pad_images(x, geometry, lowest).transpose(0, 2, 3, 1)
+    y = xp.full((x.shape[0], *geometry.out, x.shape[1]), lowest, x.dtype)
     for entry in _entries(geometry):
         y = xp.maximum(y, padded[entry])
     places = xp.zeros(y.shape, _place_dtype(geometry))
@@ -347,7 +348,8 @@ class MaxPool2dFunction(Function):
 
     @staticmethod
     def forward(ctx: Node, x: Array, geometry: Geometry, indices: bool) -> Any:
-        forward = _max_forward_numpy if isinstance(x, np.ndarray) else _max_forward_plain
+        fast = isinstance(x, np.ndarray) and x.dtype.kind == "f"
+        forward = _max_forward_numpy if fast else _max_forward_plain
         y, places = forward(x, geometry, indices or ctx.needs_input_grad[0])
         ctx.save_for_backward(places)
         ctx.geometry, ctx.shape = geometry, x.shape
@@ -403,9 +405,12 @@ def _batched(name: str, input: Tensor) -> tuple[Tensor, bool]:
     added = input.ndim == 3
     images = input.unsqueeze(0) if added else input
     check_images(name, images.array)
+    return images, added
+
+
+def _check_floats(name: str, input: Tensor) -> None:
     if not input.is_floating_point():
         raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
-    return images, added
 
 
 def max_pool2d(
@@ -442,8 +447,6 @@ def max_pool2d(
     ------
     ShapeError
         No window fits, or the input has not three or four axes.
-    DTypeError
-        The input is not of floats.
     ArgumentError
         An argument has no possible value.
 
@@ -503,6 +506,7 @@ def avg_pool2d(
     ArgumentError
         An argument has no possible value.
     """
+    _check_floats("avg_pool2d", input)
     images, added = _batched("avg_pool2d", input)
     size = images.array.shape[2:]
     geometry = _pool_geometry("avg_pool2d", size, kernel_size, stride, padding, 1, ceil_mode)
@@ -536,6 +540,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     ArgumentError
         `output_size` is not an integer or two.
     """
+    _check_floats("adaptive_avg_pool2d", input)
     images, added = _batched("adaptive_avg_pool2d", input)
     wanted = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
     size = images.array.shape[2:]
