@@ -22,20 +22,16 @@ from ..tensor import Tensor
 
 
 def _sources(length: int, before: int, after: int, mode: str) -> list[int]:
-    """Return for every padded position which position of the axis it shows.
-
-    Negative amounts crop before anything is padded.
-    """
-    start, stop = max(-before, 0), length - max(-after, 0)
-    last = stop - start - 1
-    positions = range(-max(before, 0), last + 1 + max(after, 0))
+    """Return for every padded position which position of the axis it shows."""
+    positions = range(-before, length + after)
     if mode == "replicate":
-        shown = [min(max(p, 0), last) for p in positions]
-    elif mode == "circular":
-        shown = [p % (last + 1) for p in positions]
-    else:  # reflect
-        shown = [last - abs(last - abs(p)) for p in positions]
-    return [start + p for p in shown]
+        return [min(max(p, 0), length - 1) for p in positions]
+    if mode == "reflect":
+        last = length - 1
+        return [last - abs(last - abs(p)) for p in positions]
+    # circular: a negative amount crops first, and what is left goes round
+    start, stop = max(-before, 0), length - max(-after, 0)
+    return [start + (p - start) % (stop - start) for p in positions]
 
 
 class Pad(Function):

@@ -1,0 +1,326 @@
+"""The CPU engine: lanes, BLAS threads, memory, and all of it from several threads and after a fork."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import helpers
+import numpy as np
+import pytest
+import threadpoolctl
+
+import minidl
+import minidl.nn.functional as F
+from minidl import cpu
+from minidl.errors import ArgumentError
+
+FLOAT = np.dtype(np.float32)
+
+
+@pytest.fixture
+def four_threads(threads: None) -> Iterator[None]:
+    minidl.set_num_threads(4)
+    yield
+
+
+def blas_threads() -> list[int]:
+    return [lib["num_threads"] for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas"]
+
+
+# --- The number of threads ------------------------------------------------------------------------
+
+
+def test_number_of_threads(threads: None) -> None:
+    minidl.set_num_threads(3)
+    assert minidl.get_num_threads() == 3
+    for bad in (0, -1, 1.5, "2"):
+        with pytest.raises(ArgumentError, match="set_num_threads"):
+            minidl.set_num_threads(bad)  # type: ignore[arg-type]
+    assert minidl.get_num_threads() == 3
+
+
+def step(dtype: Any) -> list[Any]:
+    """A training step that uses every kind of parallel work."""
+    x = minidl.tensor(helpers.values((19, 4, 40, 40), 0, dtype), requires_grad=True)
+    w = minidl.tensor(helpers.values((16, 2, 3, 3), 1, dtype), requires_grad=True)
+    v = minidl.tensor(helpers.values((10, 16 * 20 * 20), 2, dtype), requires_grad=True)
+    y = F.relu(F.conv2d(x, w, padding=1, groups=2))
+    y = F.max_pool2d(F.local_response_norm(y, 5, 0.1), 2)
+    y = F.linear((y.exp() * 0.5).flatten(1), v)
+    y.logsumexp(1).mean().backward()
+    return [t.array for t in (y.detach(), x.grad, w.grad, v.grad)]
+
+
+@pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
+def test_same_bits_at_any_number_of_threads(threads: None, dtype: Any) -> None:
+    results = []
+    for count in (1, 2, 3, 4):
+        minidl.set_num_threads(count)
+        results.append(step(dtype))
+    for other in results[1:]:
+        for first, second in zip(results[0], other, strict=True):
+            assert first.tobytes() == second.tobytes()
+
+
+# --- parallel -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_every_piece_is_done_once(threads: None, count: int) -> None:
+    minidl.set_num_threads(count)
+    done: list[int] = []
+    cpu.parallel(done.append, range(100))
+    assert sorted(done) == list(range(100))
+    cpu.parallel(done.append, [])
+    assert len(done) == 100
+
+
+def test_exception_reaches_the_caller_and_the_pool_goes_on(four_threads: None) -> None:
+    def task(piece: int) -> None:
+        if piece == 7:
+            raise KeyError("piece 7")
+
+    for _ in range(3):
+        with pytest.raises(KeyError, match="piece 7"):
+            cpu.parallel(task, range(20))
+    done: list[int] = []
+    cpu.parallel(done.append, range(20))
+    assert len(done) == 20
+    assert blas_threads() == blas_threads()
+
+
+def test_exception_in_a_helper_thread_reaches_the_caller(four_threads: None) -> None:
+    caller = threading.get_ident()
+    both = threading.Barrier(2)
+
+    def task(piece: int) -> None:
+        both.wait(timeout=60)  # one piece is the caller's, the other a helper's
+        if threading.get_ident() != caller:
+            raise ValueError("from a helper")
+
+    with pytest.raises(ValueError, match="from a helper"):
+        cpu.parallel(task, range(2))
+
+
+def test_nested_parallel_runs_in_its_lane(four_threads: None) -> None:
+    inner_threads: dict[int, set[int]] = {}
+
+    def outer(piece: int) -> None:
+        seen = inner_threads.setdefault(piece, set())
+        cpu.parallel(lambda i: seen.add(threading.get_ident()), range(5))
+
+    cpu.parallel(outer, range(8))
+    assert len(inner_threads) == 8 and all(len(seen) == 1 for seen in inner_threads.values())
+
+
+def test_split_depends_on_the_count_alone() -> None:
+    for count in (0, 1, 5, 8, 9, 100):
+        pieces = cpu.split(count)
+        assert [i for piece in pieces for i in range(count)[piece]] == list(range(count))
+        lengths = {piece.stop - piece.start for piece in pieces}
+        assert len(pieces) <= cpu.LANES and (not lengths or max(lengths) - min(lengths) <= 1)
+
+
+# --- BLAS -----------------------------------------------------------------------------------------
+
+
+def test_blas_has_one_thread_inside_and_the_callers_number_afterwards(four_threads: None) -> None:
+    if not blas_threads():
+        pytest.skip("threadpoolctl knows no BLAS here")
+    with threadpoolctl.threadpool_limits(2, "blas"):
+        before = blas_threads()
+        inside: list[list[int]] = []
+        cpu.parallel(lambda i: inside.append(blas_threads()), range(4))
+        assert all(set(counts) == {1} for counts in inside)
+        assert blas_threads() == before
+        with pytest.raises(KeyError):
+            cpu.parallel({}.__getitem__, range(4))
+        assert blas_threads() == before
+        cpu.matmul(np.ones((300, 300), FLOAT), np.ones((300, 300), FLOAT))
+        assert blas_threads() == before
+
+
+def test_blas_threads_come_back_after_several_users(four_threads: None) -> None:
+    before = blas_threads()
+    a = helpers.values((400, 400), 0, np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        results = [f.result() for f in [pool.submit(cpu.matmul, a, a) for _ in range(16)]]
+    assert blas_threads() == before
+    for result in results:
+        np.testing.assert_array_equal(result, results[0])
+
+
+# --- Several user threads, and forks --------------------------------------------------------------
+
+
+def test_several_user_threads_at_once(four_threads: None) -> None:
+    expected = step(np.float32)
+    with ThreadPoolExecutor(3) as pool:
+        together = [f.result() for f in [pool.submit(step, np.float32) for _ in range(4)]]
+    for results in together:
+        for first, second in zip(expected, results, strict=True):
+            assert first.tobytes() == second.tobytes()
+
+
+FORK = """
+import os, sys, threading
+import numpy as np
+import minidl
+minidl.set_num_threads(3)
+
+def work():
+    x = minidl.ones(1 << 19, requires_grad=True)
+    y = (x * 2).exp().sum() + (minidl.ones(400, 400) @ minidl.ones(400, 400)).sum()
+    y.backward()
+    return y.item() + x.grad.sum().item()
+
+expected = work()  # the pool's threads exist now, and the child will not have them
+stop = threading.Event()
+def busy():
+    while not stop.is_set():
+        work()
+users = [threading.Thread(target=busy) for _ in range(BUSY)]
+for user in users: user.start()
+for _ in range(5):
+    child = os.fork()
+    if child == 0:
+        ok = work() == expected
+        os._exit(0 if ok else 1)
+    _, status = os.waitpid(child, 0)
+    if status: sys.exit("the child failed")
+stop.set()
+for user in users: user.join()
+sys.exit(0 if work() == expected else "the parent failed")
+"""
+
+
+@pytest.mark.skipif(not hasattr(__import__("os"), "fork"), reason="needs fork")
+@pytest.mark.parametrize("busy", [0, 2])
+def test_child_of_a_fork_computes(busy: int) -> None:
+    program = [sys.executable, "-W", "ignore", "-c", FORK.replace("BUSY", str(busy))]
+    result = subprocess.run(program, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+
+
+def test_multiprocessing_child_computes() -> None:
+    program = """
+import multiprocessing, minidl
+def work(n):
+    return (minidl.ones(300, 300) @ minidl.ones(300, 300)).exp().log().sum().item() * n
+if __name__ == "__main__":
+    expected = [work(n) for n in range(4)]
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map(work, range(4)) == expected
+"""
+    command = [sys.executable, "-W", "ignore", "-c", program]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+
+
+# --- Memory ---------------------------------------------------------------------------------------
+
+
+def address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+def test_dropped_memory_is_handed_out_again() -> None:
+    cpu.release_memory()
+    gc.disable()
+    try:
+        first = cpu.empty((1 << 19,), FLOAT)
+        where = address(first)
+        view = first[5:].reshape(-1)
+        del first
+        other = cpu.empty((1 << 19,), FLOAT)
+        assert address(other) != where  # a view still holds the block
+        del view
+        again = cpu.empty((1 << 18,), np.dtype(np.float64))  # the same number of bytes
+        assert address(again) == where
+    finally:
+        gc.enable()
+
+
+def test_memory_is_not_shared_between_living_arrays() -> None:
+    arrays = [cpu.empty((1 << 18,), FLOAT) for _ in range(5)]
+    for number, array in enumerate(arrays):
+        array.fill(number)
+    assert [set(a.tolist()) for a in arrays] == [{float(n)} for n in range(5)]
+
+
+def test_released_memory_is_gone() -> None:
+    array = cpu.empty((1 << 20,), FLOAT)
+    del array
+    assert cpu._pool.free
+    cpu.release_memory()
+    assert not any(cpu._pool.free.values())
+
+
+def test_small_and_empty_arrays() -> None:
+    assert cpu.empty((0, 5), FLOAT).shape == (0, 5)
+    assert cpu.empty((3,), FLOAT).flags.owndata
+    assert cpu.empty_image(2, 3, 4, 5, FLOAT).shape == (2, 3, 4, 5)
+    assert cpu.empty_image(2, 3, 4, 5, FLOAT).transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_scratch_belongs_to_its_thread() -> None:
+    here = cpu.scratch("test", (10,), FLOAT)
+    assert address(cpu.scratch("test", (4, 2), FLOAT)) == address(here)
+    with ThreadPoolExecutor(1) as pool:
+        there = pool.submit(lambda: cpu.scratch("test", (10,), FLOAT)).result()
+    assert not np.shares_memory(here, there)
+    assert cpu.scratch("test", (1000,), np.dtype(np.float64)).shape == (1000,)
+
+
+# --- Shared work ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "transposed", "sliced"])
+def test_apply_ufunc_in_lanes(four_threads: None, layout: str) -> None:
+    a = helpers.LAYOUTS[layout](helpers.values((9, 16, 40, 40), 0, np.float32))
+    b = helpers.values((9, 16, 40, 40), 1, np.float32)
+    assert a.size > cpu.SMALL
+    np.testing.assert_array_equal(cpu.apply_ufunc(np.add, a, b), a + b)
+    np.testing.assert_array_equal(cpu.apply_ufunc(np.multiply, a, 3.0), a * np.float32(3))
+    np.testing.assert_array_equal(cpu.apply_ufunc(np.multiply, a, b[0]), a * b[0])
+    less = cpu.apply_ufunc(np.less, a, b)
+    assert less.dtype == bool
+    np.testing.assert_array_equal(less, a < b)
+    result = cpu.apply_ufunc(np.exp, a)
+    order = np.argsort([-s for s in a.strides], kind="stable")
+    assert result.transpose(order).flags.c_contiguous  # the layout is kept
+
+
+@pytest.mark.parametrize("shape", [(700, 500, 300), (3, 5, 7), (0, 4, 5), (4, 0, 5), (5000, 1, 900)])
+def test_matmul(four_threads: None, shape: tuple[int, int, int]) -> None:
+    m, k, n = shape
+    a, b = helpers.values((m, k), 0, np.float32), helpers.values((k, n), 1, np.float32)
+    for left, right in ((a, b), (np.asfortranarray(a), b), (a, np.asfortranarray(b))):
+        helpers.assert_close(cpu.matmul(left, right), a.astype(float) @ b.astype(float), max(k, 1))
+    out = np.empty((m, n), FLOAT)
+    assert cpu.matmul(a, b, out) is out
+
+
+@pytest.mark.parametrize("layouts", [("contiguous",) * 2, ("channels_last",) * 2, ("contiguous", "sliced")])
+def test_blockwise_covers_everything_once(four_threads: None, layouts: tuple[str, str]) -> None:
+    a = helpers.LAYOUTS[layouts[0]](helpers.values((5, 6, 80, 90), 0, np.float32))
+    b = helpers.LAYOUTS[layouts[1]](np.zeros_like(a))
+
+    def add(a: Any, b: Any) -> None:
+        b += a
+
+    cpu.blockwise(add, a, b)
+    np.testing.assert_array_equal(a, b)
+
+
+def test_no_warnings_inside_lanes(four_threads: None) -> None:
+    x = np.zeros(1 << 18, np.float32)
+    with np.errstate(all="ignore"):
+        assert np.isneginf(cpu.apply_ufunc(np.log, x)).all()
+        assert np.isnan(cpu.apply_ufunc(np.divide, x, x)).all()
