@@ -126,6 +126,9 @@ class Node:
         For every argument of ``forward``, whether its gradient will be used.
     saved_tensors : tuple of arrays
         What ``save_for_backward`` was given.
+    may_overwrite : tuple of bool
+        In ``backward``, for every gradient, whether nobody else holds it, so that its memory may
+        take the result.
     """
 
     def __init__(self, function: type[Function], needs_input_grad: tuple[bool, ...]) -> None:
@@ -142,6 +145,7 @@ class Node:
         self._without_grad: tuple[Any, ...] = ()
         self._dirty: tuple[Any, ...] = ()
         self._materialize = True
+        self.may_overwrite: tuple[bool, ...] = ()
 
     if TYPE_CHECKING:  # a forward may leave on its ctx whatever its backward needs
 
@@ -243,7 +247,8 @@ class Function:
     Both are static methods on arrays (NumPy or CuPy, never Tensors). ``forward(ctx, *args)`` gets
     an array for every Tensor and everything else as it is, and returns an array or a tuple of
     arrays. ``backward(ctx, *grads)`` gets the gradient of every output and returns the gradient of
-    every argument, None for those that have none. A gradient must not be changed in place.
+    every argument, None for those that have none. A gradient must not be changed in place, unless
+    ``ctx.may_overwrite`` says that nobody else holds it.
 
     Examples
     --------
@@ -480,7 +485,12 @@ def _walk(
                 f"{node.function.__name__}: the tape was walked and freed already; pass "
                 "retain_graph=True to the first backward() to walk it twice"
             )
-        for index, gradient in enumerate(grads):
+        alone = []
+        for index in range(len(grads)):  # enumerate() would hold each gradient once more
+            gradient = grads[index]
+            alone.append(
+                gradient is not None and _is_ours_alone(_references(gradient), gradient.strides)
+            )
             if gradient is not None:
                 if wanted is not None:
                     collect((id(node), index), gradient)
@@ -490,6 +500,8 @@ def _walk(
                         _accumulate(tensor, gradient, False)
             elif node._materialize:
                 grads[index] = _zeros(*node.outputs[index])
+        gradient = None
+        node.may_overwrite = tuple(alone)
         results = node.function.backward(node, *grads)
         del grads
         edges = node.edges

@@ -52,13 +52,12 @@ def _relu_forward_numpy(x: Array, inplace: bool) -> Array:
     return y
 
 
-def _relu_backward_numpy(y: Array, grad: Array) -> Array:
+def _relu_backward_numpy(y: Array, grad: Array, overwrite: bool) -> Array:
+    if overwrite:
+        cpu.blockwise(lambda y, grad: cpu.keep_where(y > 0, grad, grad), y, grad)
+        return grad
     dx = cpu.empty_like(y)
-
-    def block(y: Array, grad: Array, dx: Array) -> None:
-        cpu.keep_where(y > 0, grad, dx)
-
-    cpu.blockwise(block, y, grad, dx)
+    cpu.blockwise(lambda y, grad, dx: cpu.keep_where(y > 0, grad, dx), y, grad, dx)
     return dx
 
 
@@ -80,8 +79,9 @@ class ReLUFunction(Function):
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
         (y,) = ctx.saved_tensors
-        dx = _relu_backward_numpy(y, grad) if isinstance(y, np.ndarray) else grad * (y > 0)
-        return dx, None
+        if isinstance(y, np.ndarray):
+            return _relu_backward_numpy(y, grad, ctx.may_overwrite[0]), None
+        return grad * (y > 0), None
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:

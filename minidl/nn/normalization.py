@@ -146,10 +146,20 @@ def _empty_channels_last(x: Array) -> Array:
 
 
 def _across_numpy(
-    x: Array, grad: Array | None, size: int, alpha: float, beta: float, k: float, groups: int
+    x: Array,
+    grad: Array | None,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    groups: int,
+    overwrite: bool = False,
 ) -> Array:
-    """Return y, or dx if `grad` is given."""
-    out = _empty_channels_last(x)
+    """Return y, or dx if `grad` is given (in its memory if `overwrite`)."""
+    if grad is not None and overwrite and np.moveaxis(grad, 1, -1).flags.c_contiguous:
+        out = grad
+    else:
+        out = _empty_channels_last(x)
     x_rows, out_rows = _rows(x, groups), _rows(out, groups)
     grad_rows = None if grad is None else _rows(grad, groups)
     window_sum = _across_maps(size)
@@ -258,14 +268,22 @@ class LocalResponseNormFunction(Function):
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
         (x,) = ctx.saved_tensors
-        return _across(x, grad, *ctx.arguments), None, None, None, None, None
+        dx = _across(x, grad, *ctx.arguments, overwrite=ctx.may_overwrite[0])
+        return dx, None, None, None, None, None
 
 
 def _across(
-    x: Array, grad: Array | None, size: int, alpha: float, beta: float, k: float, groups: int
+    x: Array,
+    grad: Array | None,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    groups: int,
+    overwrite: bool = False,
 ) -> Array:
     if isinstance(x, np.ndarray):
-        return _across_numpy(x, grad, size, alpha, beta, k, groups)
+        return _across_numpy(x, grad, size, alpha, beta, k, groups, overwrite)
     shape = (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
     dy = None if grad is None else grad.reshape(shape)
     return _normalize_plain(x.reshape(shape), dy, (2,), size, alpha, beta, k).reshape(x.shape)
