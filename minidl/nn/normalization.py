@@ -148,12 +148,12 @@ def _empty_channels_last(x: Array) -> Array:
 def _across_numpy(
     x: Array,
     grad: Array | None,
+    overwrite: bool,
     size: int,
     alpha: float,
     beta: float,
     k: float,
     groups: int,
-    overwrite: bool = False,
 ) -> Array:
     """Return y, or dx if `grad` is given (in its memory if `overwrite`)."""
     if grad is not None and overwrite and np.moveaxis(grad, 1, -1).flags.c_contiguous:
@@ -263,27 +263,27 @@ class LocalResponseNormFunction(Function):
     ) -> Array:
         ctx.save_for_backward(x)
         ctx.arguments = (size, alpha / size, beta, k, groups)
-        return _across(x, None, *ctx.arguments)
+        return _across(x, None, False, *ctx.arguments)
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
         (x,) = ctx.saved_tensors
-        dx = _across(x, grad, *ctx.arguments, overwrite=ctx.may_overwrite[0])
+        dx = _across(x, grad, ctx.may_overwrite[0], *ctx.arguments)
         return dx, None, None, None, None, None
 
 
 def _across(
     x: Array,
     grad: Array | None,
+    overwrite: bool,
     size: int,
     alpha: float,
     beta: float,
     k: float,
     groups: int,
-    overwrite: bool = False,
 ) -> Array:
     if isinstance(x, np.ndarray):
-        return _across_numpy(x, grad, size, alpha, beta, k, groups, overwrite)
+        return _across_numpy(x, grad, overwrite, size, alpha, beta, k, groups)
     shape = (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
     dy = None if grad is None else grad.reshape(shape)
     return _normalize_plain(x.reshape(shape), dy, (2,), size, alpha, beta, k).reshape(x.shape)
