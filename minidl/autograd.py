@@ -329,9 +329,7 @@ class Function:
                 array.shape if need else None for array, need in zip(arrays, needs, strict=True)
             )
             node.sequence = next(_sequence)
-        results = tuple(
-            node.wrap(output, args) for output in ((outputs,) if single else outputs)
-        )
+        results = tuple(node.wrap(output, args) for output in ((outputs,) if single else outputs))
         if cls.is_view:
             for result in results:
                 result.version = args[0].version

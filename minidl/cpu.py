@@ -110,40 +110,69 @@ def get_num_threads() -> int:
 class _SingleThreadedBlas:
     """A context in which BLAS uses one thread; the caller's setting returns when the last leaves.
 
-    The setting belongs to the process, so that contexts of several threads are counted.
+    Most BLAS libraries have one setting for the process: threads inside the context are counted.
+    Those built on OpenMP have one for every thread, so each thread that computes enters by itself.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.depth = 0
-        self.libraries: list[Any] | None = None
+        self.shared: list[Any] | None = None  # libraries; None: not looked up yet
+        self.per_thread: list[Any] = []
         self.before: list[int] = []
 
     def __enter__(self) -> None:
         with self.lock:
+            if self.shared is None:
+                self._find_libraries()
             self.depth += 1
-            if self.depth > 1:
-                return
-            if self.libraries is None:
-                from threadpoolctl import ThreadpoolController
-
-                self.libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-            self.before = [library.num_threads for library in self.libraries]
-            for library, threads in zip(self.libraries, self.before, strict=True):
-                if threads != 1:
-                    library.set_num_threads(1)
+            if self.depth == 1:
+                self.before = _limit(self.shared or [])
+        if self.per_thread:
+            _here.blas = (*getattr(_here, "blas", ()), _limit(self.per_thread))
 
     def __exit__(self, *error: object) -> None:
         with self.lock:
             self.depth -= 1
             if self.depth == 0:
-                for library, threads in zip(self.libraries or (), self.before, strict=True):
-                    if threads != 1:
-                        library.set_num_threads(threads)
+                _restore(self.shared or [], self.before)
+        if self.per_thread:
+            *_here.blas, before = _here.blas
+            _restore(self.per_thread, before)
+
+    def _find_libraries(self) -> None:
+        from threadpoolctl import ThreadpoolController
+
+        found = ThreadpoolController().select(user_api="blas").lib_controllers
+        self.per_thread = [b for b in found if getattr(b, "threading_layer", "") == "openmp"]
+        self.shared = [library for library in found if library not in self.per_thread]
 
     def after_fork(self) -> None:
         self.lock = threading.Lock()
         self.depth = 0
+
+
+def _limit(libraries: Sequence[Any]) -> list[int]:
+    """Set every library to one thread and return how many it had."""
+    before = [library.num_threads for library in libraries]
+    _restore(libraries, [1] * len(libraries), before)
+    return before
+
+
+def _restore(
+    libraries: Sequence[Any], counts: Sequence[int], present: Sequence[int] | None = None
+) -> None:
+    """Set every library to its count, unless it has (or had) it anyway."""
+    for library, count, other in zip(libraries, counts, present or [1] * len(counts), strict=True):
+        if count != other:
+            # From version 3.7 on, threadpoolctl listens to the first thread that sets a limit and
+            # silently ignores the others; here any thread may be the first or the last.
+            forget = getattr(library, "clear_controlling_thread", None)
+            if forget is not None:
+                forget(force=True)
+            library.set_num_threads(count)
+            if forget is not None:
+                forget(force=True)
 
 
 single_threaded_blas = _SingleThreadedBlas()
@@ -184,24 +213,20 @@ def parallel(task: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
     Exception
         The first one that a task raised, after all threads have stopped.
     """
-    if len(pieces) == 1 or _threads.count == 1 or getattr(_here, "in_lane", False):
-        with single_threaded_blas, np.errstate(all="ignore"):
-            for piece in pieces:
-                task(piece)
-        return
-
     job = _Job(task, pieces)
-    with single_threaded_blas:
-        pool = _threads.executor()
-        helpers = min(_threads.count, len(pieces)) - 1
-        futures = [pool.submit(job.drain) for _ in range(helpers)]
-        try:
-            job.drain()
-        finally:
-            for future in futures:
-                if not future.cancel():
-                    future.exception()  # waits
-            job.task = None
+    if len(pieces) == 1 or _threads.count == 1 or getattr(_here, "in_lane", False):
+        job.drain()
+        return
+    pool = _threads.executor()
+    helpers = min(_threads.count, len(pieces)) - 1
+    futures = [pool.submit(job.drain) for _ in range(helpers)]
+    try:
+        job.drain()
+    finally:
+        for future in futures:
+            if not future.cancel():
+                future.exception()  # waits
+        job.task = None
     for future in futures:
         if not future.cancelled():
             future.result()
@@ -221,13 +246,15 @@ class _Job:
         task = self.task
         if task is None:
             return
+        outer = getattr(_here, "in_lane", False)
         _here.in_lane = True
         try:
-            with np.errstate(all="ignore"):  # infinity and NaN are results, as IEEE says
+            # infinity and NaN are results, as IEEE says
+            with single_threaded_blas, np.errstate(all="ignore"):
                 for piece in self.remaining:
                     task(piece)
         finally:
-            _here.in_lane = False
+            _here.in_lane = outer
             del task
 
 

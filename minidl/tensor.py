@@ -576,6 +576,7 @@ class Tensor:
         # x[i] += 1 is  v = x[i]; v = v + 1; x[i] = v.  The assignment that Python makes afterwards
         # records the change, so that the view itself need not be changed.
         if result.requires_grad and self.node is not None and self.node.function.is_view:
+            result.node.keep_copy(self.array)
             return result
         return self._in_place(result)
 
@@ -732,7 +733,7 @@ def to_array(data: Any, dtype: Any = None) -> np.ndarray:
     if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
         data = [item.tolist() if isinstance(item, Tensor) else item for item in data]
     try:
-        array = np.array(data)
+        array = np.asarray(data).copy() if hasattr(data, "__array__") else np.array(data)
     except ValueError as error:
         raise ShapeError(f"data: expected rows of equal length ({error})") from error
     if array.dtype.kind not in "fiub":
@@ -749,9 +750,7 @@ def _has_own_dtype(data: Any) -> bool:
     return hasattr(data, "dtype")
 
 
-def tensor(
-    data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return a new tensor with a copy of `data`.
 
     Parameters

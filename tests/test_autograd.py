@@ -15,7 +15,10 @@ import pytest
 import minidl
 from minidl import Tensor, nn
 from minidl.errors import (
-    ArgumentError, AutogradError, DTypeError, ShapeError,
+    ArgumentError,
+    AutogradError,
+    DTypeError,
+    ShapeError,
 )  # fmt: skip
 
 

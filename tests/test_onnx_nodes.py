@@ -77,7 +77,9 @@ def average_pool(x: Tensor, **a: Any) -> Tensor:
     # the mean of what lies inside is the mean of all, divided by the mean of an image of ones
     pads = [left, right, top, bottom]
     total = F.avg_pool2d(F.pad(x, pads), kernel, stride)
-    return total if include else total / F.avg_pool2d(F.pad(minidl.ones_like(x), pads), kernel, stride)
+    return (
+        total if include else total / F.avg_pool2d(F.pad(minidl.ones_like(x), pads), kernel, stride)
+    )
 
 
 def batch_norm(x: Any, scale: Any, b: Any, mean: Any, var: Any, **a: Any) -> Any:
@@ -111,9 +113,13 @@ def gemm(a_: Tensor, b: Tensor, c: Any = None, **a: Any) -> Tensor:
 def pad(x: Tensor, pads: Tensor, value: Any = None, axes: Any = None, **a: Any) -> Tensor:
     amounts = pads.tolist()
     chosen = list(range(x.ndim)) if axes is None else [d % x.ndim for d in axes.tolist()]
-    pairs = dict(zip(chosen, zip(amounts[: len(chosen)], amounts[len(chosen) :], strict=True), strict=True))
+    pairs = dict(
+        zip(chosen, zip(amounts[: len(chosen)], amounts[len(chosen) :], strict=True), strict=True)
+    )
     flat = [n for d in reversed(range(x.ndim)) for n in pairs.get(d, (0, 0))]
-    mode = {"edge": "replicate", "wrap": "circular"}.get(a.get("mode", ""), a.get("mode", "constant"))
+    mode = {"edge": "replicate", "wrap": "circular"}.get(
+        a.get("mode", ""), a.get("mode", "constant")
+    )
     return F.pad(x, flat, mode, 0 if value is None else value.item())
 
 
@@ -175,7 +181,9 @@ def slices(x: Tensor, starts: Any, ends: Any, axes: Any = None, steps: Any = Non
     chosen = range(x.ndim) if axes is None else axes.tolist()
     strides = [1] * x.ndim if steps is None else steps.tolist()
     index = [slice(None)] * x.ndim
-    for start, end, axis, step in zip(starts.tolist(), ends.tolist(), chosen, strides, strict=False):
+    for start, end, axis, step in zip(
+        starts.tolist(), ends.tolist(), chosen, strides, strict=False
+    ):
         whole = range(x.size(axis))[start:end:step]
         stop: int | None = whole.stop if whole.stop >= 0 else None
         index[axis] = slice(whole.start, stop, step) if len(whole) else slice(0, 0)
@@ -234,7 +242,9 @@ def trilu(x: Tensor, k: Any = None, upper: int = 1) -> Tensor:
 
 def col2im(x: Tensor, size: Tensor, block: Tensor, **a: Any) -> Tensor:
     pads = a.get("pads", [0, 0, 0, 0])
-    return F.fold(x, size.tolist(), block.tolist(), a.get("dilations", 1), pads[:2], a.get("strides", 1))
+    return F.fold(
+        x, size.tolist(), block.tolist(), a.get("dilations", 1), pads[:2], a.get("strides", 1)
+    )
 
 
 def expand(x: Tensor, shape: Tensor) -> Tensor:
@@ -245,7 +255,9 @@ def gather_elements(x: Tensor, index: Tensor, axis: int = 0) -> Tensor:
     return minidl.gather(x, axis, minidl.where(index < 0, index + x.size(axis), index))
 
 
-def scatter_elements(x: Tensor, index: Tensor, updates: Tensor, axis: int = 0, reduction: str = "none") -> Tensor:
+def scatter_elements(
+    x: Tensor, index: Tensor, updates: Tensor, axis: int = 0, reduction: str = "none"
+) -> Tensor:
     if reduction == "add":
         return minidl.scatter_add(x, axis, index, updates)
     return minidl.scatter(x, axis, index, updates)

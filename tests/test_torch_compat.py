@@ -180,9 +180,7 @@ def loader_and_evaluation(m: Any) -> list[Any]:
     torch, nn, data = m.torch, m.nn, m.data
     x, y = torch.from_numpy(numbers(50, 6)), torch.from_numpy(labels(50, 3))
     dataset = data.TensorDataset(x, y)
-    train, test = data.random_split(
-        dataset, [40, 10], generator=torch.Generator().manual_seed(1)
-    )
+    train, test = data.random_split(dataset, [40, 10], generator=torch.Generator().manual_seed(1))
     assert sorted([*train.indices, *test.indices]) == list(range(50))
     net = fill(m, nn.Sequential(nn.Linear(6, 8), nn.Sigmoid(), nn.Linear(8, 3), nn.LogSoftmax(1)))
     criterion = nn.NLLLoss(reduction="sum")
@@ -267,7 +265,9 @@ def module_with_buffers_and_hooks(m: Any) -> list[Any]:
 
     net = fill(m, Scale())
     seen = []
-    handle = net.blocks[0].register_forward_hook(lambda mod, i, o: seen.append(o.abs().sum().item()))
+    handle = net.blocks[0].register_forward_hook(
+        lambda mod, i, o: seen.append(o.abs().sum().item())
+    )
     x = torch.from_numpy(numbers(5, 4))
     net(x)
     out = net(x)
@@ -361,7 +361,9 @@ def losses_with_all_options(m: Any) -> list[Any]:
     soft = F.softmax(torch.from_numpy(numbers(6, 5, seed=3)), dim=-1)
     results.append(nn.CrossEntropyLoss(label_smoothing=0.1)(x, soft))
     images = torch.from_numpy(numbers(2, 5, 3, 3))
-    results.append(nn.NLLLoss()(F.log_softmax(images, 1), torch.from_numpy(labels(18, 5)).view(2, 3, 3)))
+    results.append(
+        nn.NLLLoss()(F.log_softmax(images, 1), torch.from_numpy(labels(18, 5)).view(2, 3, 3))
+    )
     return results
 
 
@@ -401,7 +403,11 @@ def convolutions_and_padding(m: Any) -> list[Any]:
     for mode in ("constant", "reflect", "replicate", "circular"):
         results.append(F.pad(x, (1, 2, 0, 3), mode=mode).sum((1, 2)))
     columns = F.unfold(x, kernel_size=(3, 2), padding=1, stride=2)
-    results += [columns.shape, columns.mean(1), F.fold(columns, (7, 6), (3, 2), padding=1, stride=2)[0, 0]]
+    results += [
+        columns.shape,
+        columns.mean(1),
+        F.fold(columns, (7, 6), (3, 2), padding=1, stride=2)[0, 0],
+    ]
     y, where = F.max_pool2d(x, 3, 2, 1, return_indices=True)
     return [*results, y, where, F.avg_pool2d(x, 3, 2, 1, ceil_mode=True, divisor_override=5)]
 
@@ -430,7 +436,9 @@ def indexing(m: Any) -> list[Any]:
     y[y > 6] *= 10
     y[2:, 3:] = y[:2, :2]
     one_hot = torch.zeros(3, 4).scatter_(1, torch.tensor([[1], [0], [3]]), 1)
-    counts = torch.zeros(4).index_add_(0, columns, torch.ones(3)).scatter_add(0, rows, torch.ones(3))
+    counts = (
+        torch.zeros(4).index_add_(0, columns, torch.ones(3)).scatter_add(0, rows, torch.ones(3))
+    )
     z = (x * 1.0)[0].clone()
     z[0, :] = z[1, :] * 2
     z.sum().backward()
@@ -465,7 +473,8 @@ def reductions_and_shapes(m: Any) -> list[Any]:
         x.norm(dim=1), x.prod(1), values, where, smallest, places, x.amax((0, 1)), x.argmin(),
         x.cumsum(1), x.logsumexp(0), x.sort(1, descending=True)[0], x.topk(2, 0)[0], x.median(),
         x.abs().max(), (x > 0).any(1), (x > -9).all(), x.softmax(1), x.clamp(-0.5, 0.5),
-        x.clamp(min=0), x.permute(2, 0, 1), x.transpose(0, 2), x.flatten(1), x.unsqueeze(-1).squeeze(),
+        x.clamp(min=0), x.permute(2, 0, 1), x.transpose(0, 2), x.flatten(1),
+        x.unsqueeze(-1).squeeze(),
         x.repeat(1, 2, 1), x.expand(2, 3, 4, 5), x.flip(0), x.roll(1, 2), x.tril(), x.movedim(0, 2),
         torch.cat([x, x * 2], dim=1), torch.stack([x, x]), *x.chunk(2, 1), *x.split([1, 3], 1),
         *torch.unbind(x, 0), x.reshape(-1, 5).t() @ x.reshape(-1, 5), x @ x.transpose(1, 2),

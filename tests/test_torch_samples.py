@@ -23,24 +23,31 @@ with warnings.catch_warnings():
     from torch.testing._internal.common_methods_invocations import op_db
 
 #: PyTorch's operators that minidl has, under the same name in the same place.
-FUNCTIONS = """
-abs add addcdiv addcmul addmm all allclose amax amin any argmax argmin argsort baddbmm bincount
-bitwise_and bitwise_or bitwise_xor bmm broadcast_to cat ceil chunk clamp clamp_max clamp_min clone
-cos count_nonzero cumprod cumsum diag diagonal div dot eq equal exp expm1 eye flatten flip
-floor floor_divide fmod full_like gather ge gt index_add index_fill index_select isclose isfinite
-isin isinf isnan le lerp linspace log log10 log1p log2 log_softmax logical_and logical_not
-logical_or logical_xor logsumexp lt masked_fill masked_select matmul maximum mean median meshgrid
-minimum mm movedim mul mv narrow ne neg nonzero norm ones_like outer permute pow prod reciprocal
-remainder repeat_interleave reshape roll round rsqrt scatter scatter_add select sigmoid sign sin
-softmax sort split sqrt square squeeze stack std std_mean sub sum t take_along_dim tanh tile topk
-trace transpose tril triu trunc unbind unflatten unique unsqueeze var var_mean hstack vstack
-zeros_like max min
-""".split()
-METHODS = "T contiguous expand expand_as float double long half byte repeat view view_as".split()
-LAYERS = """
-adaptive_avg_pool2d avg_pool2d batch_norm conv2d cross_entropy linear local_response_norm
-max_pool2d mse_loss nll_loss one_hot pad relu unfold
-""".split()
+FUNCTIONS = [
+    "abs", "add", "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin", "any", "argmax",
+    "argmin", "argsort", "baddbmm", "bincount", "bitwise_and", "bitwise_or", "bitwise_xor", "bmm",
+    "broadcast_to", "cat", "ceil", "chunk", "clamp", "clamp_max", "clamp_min", "clone", "cos",
+    "count_nonzero", "cumprod", "cumsum", "diag", "diagonal", "div", "dot", "eq", "equal", "exp",
+    "expm1", "eye", "flatten", "flip", "floor", "floor_divide", "fmod", "full_like", "gather", "ge",
+    "gt", "index_add", "index_fill", "index_select", "isclose", "isfinite", "isin", "isinf",
+    "isnan", "le", "lerp", "linspace", "log", "log10", "log1p", "log2", "log_softmax",
+    "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "lt", "masked_fill",
+    "masked_select", "matmul", "maximum", "mean", "median", "meshgrid", "minimum", "mm", "movedim",
+    "mul", "mv", "narrow", "ne", "neg", "nonzero", "norm", "ones_like", "outer", "permute", "pow",
+    "prod", "reciprocal", "remainder", "repeat_interleave", "reshape", "roll", "round", "rsqrt",
+    "scatter", "scatter_add", "select", "sigmoid", "sign", "sin", "softmax", "sort", "split",
+    "sqrt", "square", "squeeze", "stack", "std", "std_mean", "sub", "sum", "t", "take_along_dim",
+    "tanh", "tile", "topk", "trace", "transpose", "tril", "triu", "trunc", "unbind", "unflatten",
+    "unique", "unsqueeze", "var", "var_mean", "hstack", "vstack", "zeros_like", "max", "min",
+]  # fmt: skip
+METHODS = [
+    "T", "contiguous", "expand", "expand_as", "float", "double", "long", "half", "byte", "repeat",
+    "view", "view_as",
+]  # fmt: skip
+LAYERS = [
+    "adaptive_avg_pool2d", "avg_pool2d", "batch_norm", "conv2d", "cross_entropy", "linear",
+    "local_response_norm", "max_pool2d", "mse_loss", "nll_loss", "one_hot", "pad", "relu", "unfold",
+]  # fmt: skip
 OPERATORS = {
     "__getitem__": lambda x, index: x[index],
     "__radd__": lambda x, y: y + x,
@@ -193,8 +200,8 @@ def check(info: Any, dtype: Any, with_gradients: bool) -> int:
             continue
         outputs = [t for t in tensors_of(theirs, torch.Tensor) if t.requires_grad]
         my_outputs = [t for t in tensors_of(mine, minidl.Tensor) if t.requires_grad]
-        leaves = [t for t in tensors_of([arguments, sample.kwargs], torch.Tensor)]
-        my_leaves = [t for t in tensors_of([my_arguments, my_kwargs], minidl.Tensor)]
+        leaves = list(tensors_of([arguments, sample.kwargs], torch.Tensor))
+        my_leaves = list(tensors_of([my_arguments, my_kwargs], minidl.Tensor))
         assert len(my_outputs) == len(outputs), f"{where}: outputs with gradients"
         if not outputs:
             continue
@@ -211,19 +218,25 @@ def check(info: Any, dtype: Any, with_gradients: bool) -> int:
     return count
 
 
-@pytest.mark.parametrize("info", INFOS, ids=lambda info: info.name)
+def infos(dtype: Any) -> list[Any]:
+    return [pytest.param(info, id=name_of(info)) for info in INFOS if dtype in info.dtypes]
+
+
+def name_of(info: Any) -> str:
+    return f"{info.name}-{info.variant_test_name}".strip("-")
+
+
+@pytest.mark.parametrize("info", infos(torch.float64))
 def test_float64_with_gradients(info: Any) -> None:
     check(info, torch.float64, info.supports_autograd)
 
 
-@pytest.mark.parametrize("info", INFOS, ids=lambda info: info.name)
+@pytest.mark.parametrize("info", infos(torch.float32))
 def test_float32(info: Any) -> None:
     check(info, torch.float32, False)
 
 
-@pytest.mark.parametrize(
-    "info", [i for i in INFOS if torch.int64 in i.dtypes], ids=lambda info: info.name
-)
+@pytest.mark.parametrize("info", infos(torch.int64))
 def test_int64(info: Any) -> None:
     check(info, torch.int64, False)
 

@@ -38,9 +38,7 @@ def full(
     return Tensor(xp.full(_flat((size,)), fill_value, np.dtype(dtype)), requires_grad)
 
 
-def zeros(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return zeros, float32 unless `dtype` says else: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
     xp = module_for(_place(device))
     return Tensor(xp.zeros(_flat(size), np.dtype(dtype or DEFAULT_DTYPE)), requires_grad)
@@ -52,9 +50,7 @@ def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool 
     return Tensor(xp.ones(_flat(size), np.dtype(dtype or DEFAULT_DTYPE)), requires_grad)
 
 
-def empty(
-    *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return an uninitialised tensor, float32 unless `dtype` says else."""
     xp = module_for(_place(device))
     return Tensor(xp.empty(_flat(size), np.dtype(dtype or DEFAULT_DTYPE)), requires_grad)
@@ -124,9 +120,7 @@ def ones_like(
     )
 
 
-def full_like(
-    input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None
-) -> Tensor:
+def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Return a constant tensor of the shape, dtype and device of `input`."""
     dtype, device = dtype or input.dtype, device or input.device
     return full(input.shape, fill_value, dtype=dtype, device=device)

@@ -74,10 +74,10 @@ def _operands(name: str, a: Any, b: Any) -> tuple[Any, Any]:
 
 
 def _number_or_tensor(name: str, value: Any) -> Any:
+    if isinstance(value, np.generic):  # first, because np.float64 is a float as well
+        return value.item()
     if isinstance(value, (int, float)):  # bool included
         return value
-    if isinstance(value, np.generic):
-        return value.item()
     if isinstance(value, (list, tuple)) or hasattr(value, "dtype"):
         return as_tensor(value)
     raise DTypeError(f"{name}: expected a tensor or a number, got {type(value).__name__}")
@@ -651,7 +651,8 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         raised = input if min is None else maximum(input, min)
         return raised if max is None else minimum(raised, max)
-    return Clamp.apply(input, min, max)
+    low, high = (v.item() if isinstance(v, np.generic) else v for v in (min, max))
+    return Clamp.apply(input, low, high)
 
 
 clip = clamp

@@ -265,9 +265,11 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1))
     axis = _axis("take_along_dim", dim, input.ndim)
-    shape = list(np.broadcast_shapes(*(
-        tuple(n for d, n in enumerate(x.array.shape) if d != axis) for x in (input, indices)
-    )))
+    shape = list(
+        np.broadcast_shapes(
+            *(tuple(n for d, n in enumerate(x.array.shape) if d != axis) for x in (input, indices))
+        )
+    )
     lengths = [[*shape[:axis], x.array.shape[axis], *shape[axis:]] for x in (input, indices)]
     return gather(input.expand(lengths[0]), axis, indices.expand(lengths[1]))
 
@@ -287,9 +289,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     return Tensor(array_module(input.array).argwhere(input.array))
 
 
-def argsort(
-    input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True
-) -> Tensor:
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """Return the positions that sort `input` along `dim`; equal elements keep their order."""
     array = input.array
     xp = array_module(array)
@@ -370,9 +370,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     return AddAt.apply(input, src, steps)
 
 
-def index_add(
-    input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1
-) -> Tensor:
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """Return `input` with slices of ``alpha * source`` added to those at `index` along `dim`."""
     axis = _axis("index_add", dim, input.ndim)
     source = source if alpha == 1 else alpha * source

@@ -140,9 +140,7 @@ class ExtremeOverAll(Function):
     """The largest or smallest element over axes: equal extremes share the gradient evenly."""
 
     @staticmethod
-    def forward(
-        ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool, largest: bool
-    ) -> Array:
+    def forward(ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool, largest: bool) -> Array:
         xp = array_module(x)
         kept = (xp.max if largest else xp.min)(x, axis=axes, keepdims=True)
         ctx.axes, ctx.keepdim = axes, keepdim

@@ -129,9 +129,10 @@ class Concatenate(Function):
     @staticmethod
     def forward(ctx: Node, axis: int, *arrays: Array) -> Array:
         shapes = [array.shape for array in arrays]
-        if len({(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}) > 1 or len(
-            {len(shape) for shape in shapes}
-        ) > 1:
+        if (
+            len({(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}) > 1
+            or len({len(shape) for shape in shapes}) > 1
+        ):
             raise ShapeError(f"cat: shapes {shapes} must agree except along dim {axis}")
         ctx.axis = axis
         ctx.lengths = [shape[axis] for shape in shapes]
@@ -241,9 +242,7 @@ def t(input: Tensor) -> Tensor:
     return transpose(input, 0, -1)
 
 
-def movedim(
-    input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]
-) -> Tensor:
+def movedim(input: Tensor, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """Return the tensor with axis `source` (or several) moved to position `destination`."""
     pairs = (source, destination)
     olds, news = ((d,) if isinstance(d, int) else tuple(d) for d in pairs)

@@ -1,0 +1,343 @@
+"""Tensor: making one, what it says of itself, leaving the library, dtypes, copies, printing."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import Tensor
+from minidl.errors import (
+    ArgumentError,
+    AutogradError,
+    DTypeError,
+    MinidlError,
+    ShapeError,
+)  # fmt: skip
+
+# --- Making one -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        (1, "int64"), (1.5, "float32"), (True, "bool"), ([1, 2], "int64"), ([1, 2.5], "float32"),
+        ([[True, False]], "bool"), ([], "float32"), (np.float64(2), "float64"),
+        (np.zeros(2), "float64"), (np.zeros(2, np.float32), "float32"),
+        ([np.float64(1)], "float64"),
+        (np.arange(3, dtype=np.uint8), "uint8"), (range(3), "int64"),
+    ],
+)  # fmt: skip
+def test_dtype_of_data(data: Any, dtype: str) -> None:
+    x = minidl.tensor(data)
+    assert x.dtype == dtype and x.tolist() == np.asarray(data).tolist()
+    assert minidl.tensor(data, dtype=minidl.float16).dtype == np.float16
+    torch = pytest.importorskip("torch")
+    if not isinstance(data, np.generic):
+        assert str(torch.tensor(data).dtype) == f"torch.{dtype}"
+
+
+def test_tensor_copies_and_from_numpy_shares() -> None:
+    a = np.zeros(3, np.float32)
+    copied, shared, viewed = minidl.tensor(a), minidl.from_numpy(a), minidl.as_tensor(a)
+    a[0] = 5
+    assert copied[0] == 0 and shared[0] == 5 and viewed[0] == 5
+    shared[1] = 7
+    assert a[1] == 7
+    x = minidl.tensor([1.0])
+    assert minidl.as_tensor(x) is x
+    again = minidl.tensor(x)
+    again[0] = 3
+    assert x.item() == 1.0
+
+
+def test_lists_of_tensors() -> None:
+    x = minidl.tensor([minidl.tensor(1.0), minidl.tensor(2.0)])
+    assert x.tolist() == [1.0, 2.0] and x.dtype == np.float32
+
+
+@pytest.mark.parametrize("bad", ["text", [1, [2]], object(), None, [None], 1j])
+def test_what_is_no_number(bad: Any) -> None:
+    with pytest.raises(MinidlError):
+        minidl.tensor(bad)
+
+
+def test_from_numpy_wants_an_array() -> None:
+    for bad in ([1.0], np.array(["a"]), 3):
+        with pytest.raises(DTypeError, match="from_numpy"):
+            minidl.from_numpy(bad)  # type: ignore[arg-type]
+
+
+# --- What it says of itself -----------------------------------------------------------------------
+
+
+def test_shape_and_sizes() -> None:
+    x = minidl.zeros(2, 3, 4)
+    assert x.shape == (2, 3, 4) == x.size() and isinstance(x.shape, tuple)
+    assert (x.size(1), x.size(-1), x.ndim, x.dim(), x.numel(), x.nelement()) == (3, 4, 3, 3, 24, 24)
+    assert x.shape.numel() == 24 and repr(x.shape) == "Size([2, 3, 4])"
+    assert x.stride() == (12, 4, 1) and x.transpose(0, 1).stride(0) == 4
+    assert x.is_contiguous() and not x.transpose(0, 1).is_contiguous()
+    assert x.transpose(0, 1).contiguous().is_contiguous() and x.contiguous() is x
+    assert x.element_size() == 4 and x.is_floating_point() and not x.long().is_floating_point()
+    assert x.T.shape == (4, 3, 2) and x.mT.shape == (2, 4, 3)
+
+
+def test_len_iteration_and_truth() -> None:
+    x = minidl.tensor([[1.0, 2.0], [3.0, 4.0]])
+    assert len(x) == 2 and [row.tolist() for row in x] == [[1.0, 2.0], [3.0, 4.0]]
+    a, b = x
+    assert b.tolist() == [3.0, 4.0] and 3.0 in x and 9.0 not in x
+    assert bool(minidl.tensor([1])) and not minidl.tensor(0.0)
+    with pytest.raises(ShapeError, match="ambiguous"):
+        bool(x)
+    with pytest.raises(TypeError):
+        len(minidl.tensor(1.0))
+    with pytest.raises(TypeError):
+        iter(minidl.tensor(1.0))
+    assert list(minidl.zeros(0, 3)) == []
+
+
+def test_gradient_flows_through_iteration() -> None:
+    x = minidl.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    for i, value in enumerate(x):
+        (value * i).backward()
+    assert x.grad.tolist() == [0.0, 1.0, 2.0]
+
+
+def test_python_numbers() -> None:
+    x = minidl.tensor([2.75])
+    assert x.item() == 2.75 and float(x) == 2.75 and int(x) == 2 and f"{x[0]:.1f}" == "2.8"
+    assert [10, 20, 30][minidl.tensor(1)] == 20 and list(range(minidl.tensor(2))) == [0, 1]
+    with pytest.raises(TypeError):
+        [1][minidl.tensor(0.0)]
+    for wrong in (minidl.zeros(2), minidl.zeros(0)):
+        with pytest.raises(ShapeError, match="one element"):
+            wrong.item()
+    assert type(minidl.tensor(3).item()) is int and type(minidl.tensor(True).item()) is bool
+
+
+def test_equality_with_anything() -> None:
+    x = minidl.tensor([1.0, 2.0])
+    assert (x == 1).tolist() == [True, False] and (x != np.array([1.0, 3.0])).tolist() == [
+        False,
+        True,
+    ]
+    assert (x == None) is False and (x != "text") is True  # noqa: E711
+    assert len({x, x, minidl.tensor([1.0])}) == 2
+
+
+# --- Leaving the library --------------------------------------------------------------------------
+
+
+def test_numpy_shares_memory() -> None:
+    x = minidl.zeros(3)
+    x.numpy()[1] = 4
+    assert x.tolist() == [0.0, 4.0, 0.0]
+    y = minidl.ones(2, requires_grad=True)
+    with pytest.raises(AutogradError, match="detach"):
+        y.numpy()
+    assert y.numpy(force=True).tolist() == [1.0, 1.0]
+    assert np.asarray(x) is x.array and np.asarray(x, np.float64).dtype == np.float64
+    assert not np.shares_memory(np.array(x), x.array)
+    assert np.sqrt(np.asarray(x)).tolist() == [0.0, 2.0, 0.0]
+
+
+def test_dlpack_both_ways() -> None:
+    x = minidl.arange(6).reshape(2, 3).float()
+    a = np.from_dlpack(x)
+    assert np.shares_memory(a, x.array)
+    back = minidl.from_dlpack(x.array.T)
+    assert back.shape == (3, 2) and np.shares_memory(back.array, x.array)
+    assert np.shares_memory(minidl.from_dlpack(x).array, x.array)
+    with pytest.raises(AutogradError, match="detach"):
+        np.from_dlpack(minidl.ones(2, requires_grad=True))
+
+
+def test_dlpack_with_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    x = minidl.arange(6).reshape(2, 3).float()
+    theirs = torch.from_dlpack(x)
+    theirs[0, 1] = 50
+    assert x[0, 1] == 50
+    ours = minidl.from_dlpack(theirs.t())
+    ours[2, 1] = -1.0
+    assert theirs[1, 2] == -1 and ours.shape == (3, 2)
+    assert minidl.tensor(theirs).tolist() == theirs.tolist()
+
+
+# --- dtypes ---------------------------------------------------------------------------------------
+
+OTHERS: list[Any] = [
+    2, 2.5, True, np.float64(2.5), np.float32(2.5), np.int64(2), minidl.tensor(2.5),
+    minidl.tensor(2),
+    minidl.tensor(2.5, dtype=minidl.float64), minidl.tensor([2.0], dtype=minidl.float64),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "dtype", ["bool", "uint8", "int32", "int64", "float16", "float32", "float64"]
+)
+@pytest.mark.parametrize("number", range(len(OTHERS)))
+def test_dtype_rules_are_pytorchs(dtype: str, number: int) -> None:
+    torch = pytest.importorskip("torch")
+    other = OTHERS[number]
+    if isinstance(other, Tensor):
+        theirs: Any = torch.tensor(other.numpy())
+    else:
+        theirs = other.item() if isinstance(other, np.generic) else other
+    x = minidl.ones(3, dtype=dtype)
+    y = torch.ones(3, dtype=getattr(torch, dtype))
+    for operation in (
+        lambda a, b: a + b, lambda a, b: a * b, lambda a, b: a / b, lambda a, b: b * a,
+        lambda a, b: b / a, lambda a, b: (a + 1) ** b,
+    ):  # fmt: skip
+        try:
+            expected = operation(y, theirs)
+        except RuntimeError:
+            continue
+        result = operation(x, other)
+        assert str(expected.dtype) == f"torch.{result.dtype}", (dtype, other)
+        np.testing.assert_allclose(result.numpy(), expected.numpy(), rtol=1e-3)
+    assert (x == other).dtype == bool
+
+
+@pytest.mark.parametrize("number", [2, 2.5, np.float64(2.5), np.float32(2), np.int64(3), True])
+def test_scalars_never_change_a_float(number: Any) -> None:
+    for dtype in (minidl.float16, minidl.float32, minidl.float64):
+        x = minidl.ones(3, dtype=dtype, requires_grad=True)
+        for y in (x + number, number + x, x * number, number * x, x - number, number - x,
+                  x / number, number / x, x**number, minidl.maximum(x, number), x.clamp(0, number),
+                  minidl.where(x > 0, x, number), x.masked_fill(x > 0, number)):  # fmt: skip
+            assert y.dtype == dtype
+            y.sum().backward()
+        assert x.grad.dtype == dtype
+
+
+def test_array_with_tensor_reaches_tensor() -> None:
+    a, x = np.array([1.0, 2.0], np.float32), minidl.tensor([3.0, 4.0], requires_grad=True)
+    for result, expected in (
+        (a * x, [3.0, 8.0]), (a + x, [4.0, 6.0]), (a - x, [-2.0, -2.0]), (a / x, [1 / 3, 0.5]),
+        (x * a, [3.0, 8.0]), (a**x, [1.0, 16.0]), (a @ x, 11.0), (np.float32(2) * x, [6.0, 8.0]),
+    ):  # fmt: skip
+        assert isinstance(result, Tensor) and result.requires_grad and result.dtype == np.float32
+        np.testing.assert_allclose(result.detach().numpy(), expected, rtol=1e-6)
+    assert isinstance(a < x, Tensor) and (a == x).tolist() == [False, False]
+
+
+def test_conversions() -> None:
+    x = minidl.tensor([1.7, -2.0])
+    names = ["half", "float", "double", "int", "long", "bool", "byte"]
+    dtypes = ["float16", "float32", "float64", "int32", "int64", "bool", "uint8"]
+    for name, dtype in zip(names, dtypes, strict=True):
+        assert getattr(x.abs(), name)().dtype == dtype
+    assert (
+        x.float() is x and x.to(minidl.float64).dtype == np.float64 == x.type(minidl.float64).dtype
+    )
+    assert (
+        x.to("cpu", minidl.int32).tolist() == [1, -2] and x.to(dtype="float16").dtype == "float16"
+    )
+    assert x.to(x.double()).dtype == np.float64 and x.to(minidl.float32, copy=True) is not x
+    assert x.type_as(minidl.arange(2)).dtype == np.int64
+    with pytest.raises(ArgumentError, match="to"):
+        x.to(colour="red")
+    assert x.new_zeros(2, 2).dtype == x.dtype and x.long().new_ones(3).dtype == np.int64
+    assert x.new_tensor([1, 2]).dtype == np.float32 and x.new_full((2,), 3).tolist() == [3.0, 3.0]
+
+
+def test_gradient_through_conversions() -> None:
+    x = minidl.tensor([1.0, 2.0], requires_grad=True)
+    (x.double() * 3).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0] and x.grad.dtype == np.float32
+
+
+# --- Copies ---------------------------------------------------------------------------------------
+
+
+def test_deepcopy() -> None:
+    x = minidl.tensor([1.0, 2.0], requires_grad=True)
+    x.name = "w"
+    (x * x).sum().backward()
+    y = copy.deepcopy([x, x])
+    assert y[0] is y[1] and y[0].requires_grad and y[0].name == "w"
+    assert y[0].grad.tolist() == x.grad.tolist()
+    assert not np.shares_memory(y[0].array, x.array)
+    assert not np.shares_memory(y[0].grad.array, x.grad.array)
+    with pytest.raises(AutogradError, match="leaves"):
+        copy.deepcopy(x * 2)
+    assert type(copy.deepcopy(minidl.nn.Parameter(minidl.ones(2)))) is minidl.nn.Parameter
+
+
+def test_clone_keeps_the_layout_and_the_tape() -> None:
+    x = minidl.tensor(np.zeros((2, 3, 4)).transpose(2, 0, 1), requires_grad=True)
+    y = x.clone()
+    assert y.array.strides == x.array.copy(order="K").strides
+    y.sum().backward()
+    assert x.grad.shape == (4, 2, 3) and not np.shares_memory(x.array, y.array)
+
+
+def test_data_is_outside_the_tape() -> None:
+    x = minidl.ones(3, requires_grad=True)
+    x.data.mul_(2)
+    assert x.tolist() == [2.0, 2.0, 2.0] and not x.data.requires_grad
+    x.data = minidl.zeros(2)
+    assert x.tolist() == [0.0, 0.0] and x.requires_grad
+
+
+def test_in_place_methods() -> None:
+    x = minidl.tensor([1.0, -2.0, 4.0])
+    same = x.abs_().sqrt_().add_(1).mul_(2).sub_(minidl.ones(3), alpha=2).div_(2).pow_(2).neg_()
+    assert same is x
+    np.testing.assert_allclose(x.numpy(), [-1.0, -2.0, -4.0], rtol=1e-6)
+    x.copy_(np.array([1, 2, 3])).masked_fill_(x > 2, 9).clamp_(max=5).fill_(x[1])
+    assert x.tolist() == [2.0, 2.0, 2.0] and x.zero_().tolist() == [0.0] * 3
+    x += 3
+    x **= 2
+    x /= 2
+    x -= 0.5
+    x *= minidl.tensor([1.0, 0.0, 2.0])
+    assert x is same and x.tolist() == [4.0, 0.0, 8.0]
+    mask = minidl.tensor([True, False])
+    mask |= minidl.tensor([False, False])
+    mask &= minidl.tensor([True, True])
+    assert mask.tolist() == [True, False]
+    with pytest.raises(ShapeError, match="in place"):
+        x.add_(minidl.ones(2, 3))
+
+
+# --- Printing -------------------------------------------------------------------------------------
+
+RNG = np.random.default_rng(0)
+PRINTED = [
+    np.float32(3.5), [1.0, 2.0], [[1.0, -2.0], [3.0, 4.0]], [1e-5, 1.0], [1e9, 1.0], [1e4, 0.5],
+    [100000.0, 2.0], [0.0, 0.0], [1e-10], [[True, False]], [1, 2, 3], [[]], [],
+    [np.nan, 1.0, np.inf],
+    [np.nan, 1.5, -np.inf], np.zeros((0, 3), np.float32), RNG.standard_normal((1, 2, 2)),
+    RNG.standard_normal((20, 60)).astype(np.float32), np.arange(2000), np.int32(3),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", range(len(PRINTED)))
+def test_prints_as_pytorch(number: int) -> None:
+    torch = pytest.importorskip("torch")
+    array = minidl.tensor(PRINTED[number]).numpy()
+    expected = repr(torch.tensor(array)).replace("torch.", "minidl.")
+    assert repr(minidl.tensor(array)) == expected == str(minidl.tensor(array))
+
+
+def test_printing_says_what_matters() -> None:
+    x = minidl.tensor([1.0, 2.5], requires_grad=True)
+    assert repr(x) == "tensor([1.0000, 2.5000], requires_grad=True)"
+    assert repr(x * 2) == "tensor([2., 5.], grad_fn=<MulBackward>)"
+    assert repr(x.detach().double()) == "tensor([1.0000, 2.5000], dtype=minidl.float64)"
+    assert f"{minidl.tensor(1.5)}" == "1.5" and f"{minidl.tensor([1])}" == "tensor([1])"
+
+
+def test_names() -> None:
+    assert minidl.float is minidl.float32 and minidl.long is minidl.int64
+    assert minidl.Tensor is Tensor
+    with pytest.raises(AttributeError, match="no_such_name"):
+        _ = minidl.no_such_name
