@@ -106,6 +106,4 @@ def assert_close(actual: Any, expected: Any, terms: int = 1, scale: float = 1.0)
     assert actual.shape == expected.shape, f"shape {actual.shape}, expected {expected.shape}"
     eps = float(np.finfo(actual.dtype).eps)
     largest = float(np.abs(expected[np.isfinite(expected)]).max(initial=scale))
-    np.testing.assert_allclose(
-        actual, expected, rtol=4 * eps, atol=2 * eps * (terms + 2) * largest
-    )
+    np.testing.assert_allclose(actual, expected, rtol=4 * eps, atol=2 * eps * (terms + 2) * largest)

@@ -163,10 +163,7 @@ MUTATIONS: list[Mutation] = [
         "minidl/nn/pooling.py",
         "if missing and (room + missing) // s * s >= n + p:",
         "if missing and (room + missing) // s * s > n + p:",
-        (
-            "tests/nn/test_pooling.py::"
-            "test_ceil_mode_never_starts_a_window_in_the_right_padding",
-        ),
+        ("tests/nn/test_pooling.py::test_ceil_mode_never_starts_a_window_in_the_right_padding",),
     ),
     Mutation(
         "pool: the overhang of ceil_mode counts in the average",
@@ -180,8 +177,10 @@ MUTATIONS: list[Mutation] = [
         "minidl/nn/pooling.py",
         "-(-(i + 1) * size // out)",
         "(i + 1) * size // out",
-        ("tests/nn/test_pooling.py::test_adaptive_avg_pool_gradcheck",
-         "tests/nn/test_pooling.py::test_any_adaptive_avg_pool"),
+        (
+            "tests/nn/test_pooling.py::test_adaptive_avg_pool_gradcheck",
+            "tests/nn/test_pooling.py::test_any_adaptive_avg_pool",
+        ),
     ),
     # ---- normalisation ----
     Mutation(
@@ -464,10 +463,7 @@ MUTATIONS: list[Mutation] = [
         "minidl/vision/metrics.py",
         "(scores > right) | ((scores == right) & (xp.arange(classes) < column))",
         "scores > right",
-        (
-            "tests/vision/test_metrics.py::"
-            "test_a_network_that_says_nothing_is_not_right_by_chance",
-        ),
+        ("tests/vision/test_metrics.py::test_a_network_that_says_nothing_is_not_right_by_chance",),
     ),
     # ---- checkpoint ----
     Mutation(
@@ -481,7 +477,7 @@ MUTATIONS: list[Mutation] = [
         "checkpoint: written in the memory's order",
         "minidl/checkpoint.py",
         'dtype, order="C")',
-        'dtype).T.reshape(array.shape)',
+        "dtype).T.reshape(array.shape)",
         ("tests/test_checkpoint.py::test_memory_that_is_not_c_contiguous",),
     ),
     # ---- gradcheck itself ----

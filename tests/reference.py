@@ -94,9 +94,7 @@ def conv2d(
 ) -> Array:
     """x (N, C, H, W), weight (O, C/G, KH, KW), bias (O,) -> (N, O, OH, OW)."""
     x, weight, bias = double(x, weight, bias)
-    size, terms = _conv_terms(
-        x.shape, weight.shape, stride, padding, dilation, groups, ceil_mode
-    )
+    size, terms = _conv_terms(x.shape, weight.shape, stride, padding, dilation, groups, ceil_mode)
     out = np.zeros((x.shape[0], weight.shape[0], *size))
     for at_out, at_weight, at_x in terms:
         out[at_out] += weight[at_weight] * x[at_x]
@@ -338,9 +336,7 @@ def _avg_pool(
 
 def adaptive_windows(size: int, count: int) -> list[range]:
     """Window i covers floor(i·size/count) up to, but not including, ceil((i+1)·size/count)."""
-    return [
-        range(i * size // count, -((-(i + 1) * size) // count)) for i in range(count)
-    ]
+    return [range(i * size // count, -((-(i + 1) * size) // count)) for i in range(count)]
 
 
 def adaptive_avg_pool2d(x: Any, output_size: Any) -> Array:

@@ -123,7 +123,7 @@ def _collate(batch: Sequence[Any], field: str) -> Any:
                     f"{field}: sample {number} of the batch has {len(sample)} elements, "
                     f"the first has {len(first)}"
                 )
-        columns = [_collate(c, f"{field}[{i}]") for i, c in enumerate(zip(*batch))]
+        columns = [_collate(c, f"{field}[{i}]") for i, c in enumerate(zip(*batch, strict=True))]
         return type(first)(*columns) if _is_namedtuple(first) else columns
     raise DataError(_no_batch(first, field))
 

@@ -229,11 +229,11 @@ def random_split(
             counts[spare % len(counts)] += 1
     else:
         counts = [int(length) for length in lengths]
-        if sum(counts) != total or any(n != length for n, length in zip(counts, lengths)):
+        if sum(counts) != total or counts != list(lengths):
             raise ArgumentError(
                 f"random_split: lengths {list(lengths)} must be fractions that add up to 1 or "
                 f"whole numbers that add up to the data set's {total} samples"
             )
     order = order_stream(generator).permutation(total).tolist()
     stops = accumulate(counts)
-    return [Subset(dataset, order[stop - n : stop]) for stop, n in zip(stops, counts)]
+    return [Subset(dataset, order[stop - n : stop]) for stop, n in zip(stops, counts, strict=True)]

@@ -357,7 +357,7 @@ def test_a_worker_that_takes_too_long() -> None:
 
 def test_two_iterators_of_one_loader_do_not_disturb_each_other() -> None:
     loader = DataLoader(Noisy(8), batch_size=2, num_workers=2, persistent_workers=True)
-    together = list(zip(seen(loader), seen(loader)))
+    together = list(zip(seen(loader), seen(loader), strict=True))
     a, b = iter(loader), iter(loader)
     mixed = [(seen([next(a)])[0], seen([next(b)])[0]) for _ in range(4)]
     assert [x[0][0] for x in mixed] == [x[0][0] for x in together]

@@ -344,9 +344,7 @@ def test_module_is_the_function(device: str) -> None:
     assert layer.weight.shape == (6, 2, 3, 2) and layer.bias.shape == (6,)
     assert layer.weight.dtype == np.float32 and layer.weight.requires_grad
     x = minidl.tensor(helpers.values((2, 4, 6, 5), 0, np.float32), device=device)
-    out = F.conv2d(
-        x, layer.weight, layer.bias, stride=(2, 1), padding=(1, 0), groups=2
-    )
+    out = F.conv2d(x, layer.weight, layer.bias, stride=(2, 1), padding=(1, 0), groups=2)
     np.testing.assert_array_equal(helpers.host(layer(x)), helpers.host(out))
 
 

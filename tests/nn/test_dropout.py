@@ -25,9 +25,7 @@ forms = pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
 @pytest.mark.parametrize("layout", helpers.LAYOUTS)
 @pytest.mark.parametrize("p", [0.2, 0.5])
-def test_mask_scale_and_gradient(
-    p: float, layout: str, dtype: Any, form: str, device: str
-) -> None:
+def test_mask_scale_and_gradient(p: float, layout: str, dtype: Any, form: str, device: str) -> None:
     dropout, training_scale, _ = FORMS[form]
     x = helpers.LAYOUTS[layout](helpers.values((4, 5, 6, 3), 0, dtype))
     leaf = helpers.leaf(x, device)

@@ -121,7 +121,7 @@ def test_trunc_normal():
     variance = 1 - 4 * density / math.erf(math.sqrt(2))
     check_moments(values, 0.0, 0.005 * math.sqrt(variance), kurtosis=3.0)
     lopsided = init.trunc_normal_(minidl.zeros(1000), mean=1.0, std=2.0, a=0.0, b=1.5).numpy()
-    assert 0.0 <= lopsided.min() and lopsided.max() <= 1.5
+    assert lopsided.min() >= 0.0 and lopsided.max() <= 1.5
     with pytest.raises(ArgumentError, match="too little"):
         init.trunc_normal_(minidl.zeros(3), mean=0.0, std=1.0, a=5.0, b=6.0)
     with pytest.raises(ArgumentError, match="too little"):

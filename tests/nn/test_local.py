@@ -52,9 +52,7 @@ def arrays(problem: Problem, dtype: Any = np.float64) -> tuple[Any, Any, Any]:
     dtype=st.sampled_from(helpers.DTYPES),
     with_bias=st.booleans(),
 )
-def test_any_shape(
-    problem: Problem, layout: str, dtype: Any, with_bias: bool, device: str
-) -> None:
+def test_any_shape(problem: Problem, layout: str, dtype: Any, with_bias: bool, device: str) -> None:
     x, weight, bias = arrays(problem, dtype)
     x, weight = helpers.LAYOUTS[layout](x), helpers.LAYOUTS[layout](weight)
     options = problem[2]
@@ -127,9 +125,7 @@ def test_module(device: str) -> None:
 
 
 def test_errors_name_the_argument() -> None:
-    x, weight, bias = (
-        minidl.tensor(a) for a in arrays(((1, 2, 4, 4), 3, {"kernel_size": 3}))
-    )
+    x, weight, bias = (minidl.tensor(a) for a in arrays(((1, 2, 4, 4), 3, {"kernel_size": 3})))
     for match, call in {
         "input": lambda: F.locally_connected2d(x[0, 0], weight, bias, 3),
         "weight": lambda: F.locally_connected2d(x, weight[:3], bias, 3),

@@ -620,7 +620,7 @@ def test_sequential_changes():
     with pytest.raises(IndexError):
         net.insert(9, a)
     with pytest.raises(TypeError):
-        net + [a]
+        net + [a]  # noqa: RUF005  (the operator is what is tested)
     with pytest.raises(TypeError):
         Sequential(3)
 
@@ -635,7 +635,7 @@ def test_module_list():
     assert isinstance(modules[:2], ModuleList) and list(modules[:2]) == [c, a]
     modules[0] = b
     assert modules[0] is b and modules.pop() is b
-    assert list(modules + [c]) == [b, a, c]
+    assert list(modules + [c]) == [b, a, c]  # noqa: RUF005  (the operator is what is tested)
     assert list(modules.extend(modules)) == [b, a, b, a]
     with pytest.raises(NotImplementedError):
         modules(1)

@@ -250,9 +250,7 @@ def test_batches_that_do_not_divide_into_lanes(device: str) -> None:
     )
     s = 2 + 0.2 * np.einsum("ij,njyx->niyx", window, a * a)
     helpers.assert_close(out, a * s**-0.75, 10)
-    right = g * s**-0.75 - 2 * 0.2 * 0.75 * a * np.einsum(
-        "ij,niyx->njyx", window, g * a * s**-1.75
-    )
+    right = g * s**-0.75 - 2 * 0.2 * 0.75 * a * np.einsum("ij,niyx->njyx", window, g * a * s**-1.75)
     helpers.assert_close(leaf.grad, right, 20)
 
 

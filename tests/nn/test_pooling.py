@@ -332,9 +332,7 @@ def test_the_overhang_of_ceil_mode_does_not_count(device: str) -> None:
 
 @settings(max_examples=80)
 @given(
-    shape=st.tuples(
-        st.integers(0, 2), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)
-    ),
+    shape=st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(1, 9), st.integers(1, 9)),
     output_size=st.tuples(st.integers(1, 7), st.integers(1, 7)),
     layout=st.sampled_from(sorted(helpers.LAYOUTS)),
     dtype=st.sampled_from(helpers.DTYPES),

@@ -15,7 +15,7 @@ from minidl.vision.metrics import RunningMeans, accuracy, evaluate
 def by_loop(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
     """Sort each row by falling score, then by index, and look for the label in front."""
     hits = 0
-    for row, label in zip(scores, labels):
+    for row, label in zip(scores, labels, strict=True):
         order = sorted(range(len(row)), key=lambda index: (-row[index], index))
         hits += label in order[:k]
     return 100 * hits / len(scores)
@@ -44,7 +44,7 @@ def test_against_pytorch() -> None:
     best = torch.tensor(scores).topk(5, 1).indices
     correct = best == torch.tensor(labels)[:, None]
     ours = accuracy(minidl.tensor(scores), minidl.tensor(labels), topk=(1, 5))
-    for k, result in zip((1, 5), ours):
+    for k, result in zip((1, 5), ours, strict=True):
         theirs = correct[:, :k].sum().item() * 100 / 37
         assert result.item() == pytest.approx(theirs, rel=4 * float(np.finfo(np.float32).eps))
 

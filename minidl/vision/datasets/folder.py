@@ -71,9 +71,9 @@ def _ignore_exif_warnings() -> None:
     # A filter that stays, because warnings.catch_warnings is not safe among threads; set before
     # each picture (unless it is there) because others may put their own filters in its place.
     for kind, _, category, module, _ in warnings.filters:
-        if kind == "ignore" and category is UserWarning and module is not None:
-            if getattr(module, "pattern", module) == _EXIF_MODULE:
-                return
+        exif = module is not None and getattr(module, "pattern", module) == _EXIF_MODULE
+        if exif and kind == "ignore" and category is UserWarning:
+            return
     warnings.filterwarnings("ignore", category=UserWarning, module=_EXIF_MODULE)
 
 

@@ -152,9 +152,9 @@ class _Machine:
             return _only(str, arguments[0]).encode("latin-1")
         if name == "numpy.dtype" and arguments[0] in ("u1", b"u1", "|u1", b"|u1"):
             return _DType()
-        if name == "numpy.core.multiarray._reconstruct":
-            if _only(_Name, arguments[0]).name == "numpy.ndarray":
-                return _Array()
+        is_array = name == "numpy.core.multiarray._reconstruct"
+        if is_array and _only(_Name, arguments[0]).name == "numpy.ndarray":
+            return _Array()
         if name == "numpy.core.numeric._frombuffer":
             raw, dtype, shape, order = arguments
             array = _Array()

@@ -92,7 +92,7 @@ def _crescent() -> np.ndarray:
     y = np.sqrt(1 - x**2)
     outer = np.degrees(np.arctan2(y, x))
     inner = np.degrees(np.arctan2(y, x - shift))
-    cut = _circle(radius, 360 - inner, inner) + (shift, 0.0)
+    cut = _circle(radius, 360 - inner, inner) + np.array((shift, 0.0))
     return np.concatenate([_circle(1.0, outer, 360 - outer), cut])
 
 
