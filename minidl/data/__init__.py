@@ -1,14 +1,14 @@
 """Data sets, samplers and the loader: everything between files and batches."""
 
-from minidl.data.dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
-from minidl.data.loader import (
+from ..data.dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
+from ..data.loader import (
     DataLoader,
     WorkerInfo,
     default_collate,
     default_convert,
     get_worker_info,
 )
-from minidl.data.sampler import (
+from ..data.sampler import (
     BatchSampler,
     RandomSampler,
     Sampler,
@@ -16,7 +16,7 @@ from minidl.data.sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
-from minidl.data.stream import sample_stream
+from ..data.stream import sample_stream
 
 __all__ = [
     "BatchSampler",

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl.device import Array, array_module
-from minidl.errors import DataError
-from minidl.tensor import Tensor
+from ..device import Array, array_module
+from ..errors import DataError
+from ..tensor import Tensor
 
 __all__ = ["default_collate", "default_convert"]
 

@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any, TypeVar
 
-from minidl.data.stream import order_stream
-from minidl.errors import ArgumentError, ShapeError
-from minidl.random import Generator
-from minidl.tensor import Tensor
+from ..data.stream import order_stream
+from ..errors import ArgumentError, ShapeError
+from ..random import Generator
+from ..tensor import Tensor
 
 __all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset", "random_split"]
 

@@ -23,13 +23,13 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from minidl import random
-from minidl.data.collate import default_collate, default_convert
-from minidl.data.dataset import Dataset
-from minidl.data.sampler import BatchSampler, RandomSampler, SequentialSampler
-from minidl.data.stream import OrderScope, SampleScope, use_order, use_sample
-from minidl.errors import ArgumentError, DataError
-from minidl.random import Generator
+from .. import random
+from ..data.collate import default_collate, default_convert
+from ..data.dataset import Dataset
+from ..data.sampler import BatchSampler, RandomSampler, SequentialSampler
+from ..data.stream import OrderScope, SampleScope, use_order, use_sample
+from ..errors import ArgumentError, DataError
+from ..random import Generator
 
 __all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.stream import order_stream
-from minidl.errors import ArgumentError
-from minidl.random import Generator
+from ..data.stream import order_stream
+from ..errors import ArgumentError
+from ..random import Generator
 
 __all__ = [
     "BatchSampler",

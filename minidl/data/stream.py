@@ -20,8 +20,8 @@ from contextvars import ContextVar
 
 import numpy as np
 
-from minidl import random
-from minidl.random import Generator
+from .. import random
+from ..random import Generator
 
 __all__ = ["order_stream", "sample_stream"]
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from minidl.device import Array, copy_to, device
-from minidl.errors import DataError, ShapeError
-from minidl.nn import Conv2d, Module
-from minidl.vision.training import RunLog
+from ..device import Array, copy_to, device
+from ..errors import DataError, ShapeError
+from ..nn import Conv2d, Module
+from ..vision.training import RunLog
 
 __all__ = ["filter_grid", "save_all", "save_curves", "save_filters"]
 

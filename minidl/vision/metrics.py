@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from minidl import ops
-from minidl.autograd import no_grad
-from minidl.device import array_module
-from minidl.errors import ArgumentError, ShapeError
-from minidl.nn import Module
-from minidl.nn.functional import log_softmax, nll_loss
-from minidl.tensor import Tensor
+from .. import ops
+from ..autograd import no_grad
+from ..device import array_module
+from ..errors import ArgumentError, ShapeError
+from ..nn import Module
+from ..nn.functional import log_softmax, nll_loss
+from ..tensor import Tensor
 
 __all__ = ["RunningMeans", "accuracy", "evaluate"]
 

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data import Subset
-from minidl.errors import ArgumentError, CheckpointError, DataError
-from minidl.random import stream
-from minidl.vision.datasets import ImageFolder
+from ..data import Subset
+from ..errors import ArgumentError, CheckpointError, DataError
+from ..random import stream
+from ..vision.datasets import ImageFolder
 
 __all__ = [
     "Interrupted",

@@ -13,10 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from minidl.errors import DataError
-from minidl.vision.datasets.folder import ImageFolder
-from minidl.vision.datasets.memory import PicturesInMemory
-from minidl.vision.datasets.pickled import as_text, read_pickled_dict
+from ...errors import DataError
+from ...vision.datasets.folder import ImageFolder
+from ...vision.datasets.memory import PicturesInMemory
+from ...vision.datasets.pickled import as_text, read_pickled_dict
 
 _SIDE = 32
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.dataset import Dataset
-from minidl.errors import ArgumentError
-from minidl.random import stream
+from ...data.dataset import Dataset
+from ...errors import ArgumentError
+from ...random import stream
 
 
 class FakeData(Dataset):

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from minidl.data.dataset import Dataset
-from minidl.errors import DataError
+from ...data.dataset import Dataset
+from ...errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data.dataset import Dataset
+from ...data.dataset import Dataset
 
 
 class PicturesInMemory(Dataset):

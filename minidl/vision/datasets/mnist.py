@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from minidl.errors import DataError
-from minidl.vision.datasets.memory import PicturesInMemory
+from ...errors import DataError
+from ...vision.datasets.memory import PicturesInMemory
 
 _NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 _SIDE = 28

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.errors import DataError
+from ...errors import DataError
 
 
 class _RefusedError(Exception):

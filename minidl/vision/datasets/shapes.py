@@ -31,9 +31,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minidl.errors import ArgumentError, DataError
-from minidl.random import stream
-from minidl.vision.datasets.folder import ImageFolder, pil_loader
+from ...errors import ArgumentError, DataError
+from ...random import stream
+from ...vision.datasets.folder import ImageFolder, pil_loader
 
 if TYPE_CHECKING:
     from PIL import Image

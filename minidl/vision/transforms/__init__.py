@@ -28,16 +28,16 @@ mirror image half of the time, raw pixels less their mean, and the original prog
 (3, 224, 224)
 """
 
-from minidl.vision.transforms.color import (
+from ...vision.transforms.color import (
     ColorJitter,
     Grayscale,
     Normalize,
     PCAJitter,
     SubtractMean,
 )
-from minidl.vision.transforms.compose import Compose, Lambda
-from minidl.vision.transforms.convert import PILToTensor, ToPixels, ToTensor
-from minidl.vision.transforms.geometry import (
+from ...vision.transforms.compose import Compose, Lambda
+from ...vision.transforms.convert import PILToTensor, ToPixels, ToTensor
+from ...vision.transforms.geometry import (
     CenterCrop,
     FiveCrop,
     InterpolationMode,

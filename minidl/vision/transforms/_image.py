@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl.device import array_module
-from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError
-from minidl.tensor import Tensor
+from ...device import array_module
+from ...errors import ArgumentError, DataError, DTypeError, ShapeError
+from ...tensor import Tensor
 
 
 def is_pil(image: Any) -> bool:

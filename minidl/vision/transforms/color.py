@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl.data import sample_stream
-from minidl.device import Array, array_module
-from minidl.errors import ArgumentError, ShapeError
-from minidl.tensor import Tensor
-from minidl.vision.transforms._image import require_float_tensor, require_pil
+from ...data import sample_stream
+from ...device import Array, array_module
+from ...errors import ArgumentError, ShapeError
+from ...tensor import Tensor
+from ...vision.transforms._image import require_float_tensor, require_pil
 
 __all__ = ["ColorJitter", "Grayscale", "Normalize", "PCAJitter", "SubtractMean"]
 

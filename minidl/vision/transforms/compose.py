@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from minidl.errors import ArgumentError
+from ...errors import ArgumentError
 
 __all__ = ["Compose", "Lambda"]
 

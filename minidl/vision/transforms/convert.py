@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from minidl.device import Array
-from minidl.errors import DataError, ShapeError
-from minidl.tensor import Tensor
-from minidl.vision.transforms._image import is_pil, require_pil
+from ...device import Array
+from ...errors import DataError, ShapeError
+from ...tensor import Tensor
+from ...vision.transforms._image import is_pil, require_pil
 
 __all__ = ["PILToTensor", "ToPixels", "ToTensor"]
 

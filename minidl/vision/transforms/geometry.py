@@ -17,9 +17,9 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
-from minidl.data import sample_stream
-from minidl.errors import ArgumentError, DataError
-from minidl.vision.transforms._image import (
+from ...data import sample_stream
+from ...errors import ArgumentError, DataError
+from ...vision.transforms._image import (
     border,
     crop,
     hflip,
