@@ -48,8 +48,8 @@ from .im2col import Geometry, IntOrPair, Pair, check_images, col2im, im2col, pai
 from .module import Module, Parameter
 from .padding import pad
 
-#: How many numbers of columns a lane writes at a time (4 MB of float32).
-_COLUMN_BLOCK = 1 << 20
+#: How many numbers of columns a lane writes at a time (5 MB of float32).
+_COLUMN_BLOCK = 5 << 18
 
 
 # --- CPU ------------------------------------------------------------------------------------------
@@ -85,17 +85,24 @@ def _padded_groups(x: Array, geometry: Geometry, groups: int) -> Array:
     return padded
 
 
-def _columns(padded: Array, geometry: Geometry, ones: bool) -> Array:
+def _kernel_parts(geometry: Geometry, depth: int) -> list[slice]:
+    """Cut the kernel: into single rows if an image's columns do not fit the block, else not."""
+    rows = geometry.kernel[0]
+    per_image = math.prod(geometry.out) * math.prod(geometry.kernel) * depth
+    return cpu.split(rows, rows if per_image > _COLUMN_BLOCK else 1)
+
+
+def _columns(padded: Array, geometry: Geometry, part: slice, ones: bool) -> Array:
     """Return the windows of (n, span_h, span_w, C) images as rows, (n·OH·OW, KH·KW·C [+ 1]).
 
-    With `ones`, every row ends in a 1 for the bias.
+    Only kernel rows of `part` are written. With `ones`, every row ends in a 1 for the bias.
     """
     n, _, _, depth = padded.shape
-    (kh, kw), (oh, ow) = geometry.kernel, geometry.out
+    kh, kw, (oh, ow) = part.stop - part.start, geometry.kernel[1], geometry.out
     image, row, column, channel = padded.strides
     (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
     windows = np.lib.stride_tricks.as_strided(
-        padded,
+        padded[:, part.start * dh :],
         (n, oh, ow, kh, kw, depth),
         (image, row * sh, column * sw, row * dh, column * dw, channel),
     )
@@ -124,7 +131,8 @@ def _forward_numpy(
 ) -> Array:
     """Return Y = X·W + b."""
     matrices = _as_matrices(weight, bias, groups)
-    depth, per_group = weight.shape[1], weight.shape[0] // groups
+    (o, depth, kh, kw), per_group = weight.shape, weight.shape[0] // groups
+    parts = _kernel_parts(geometry, depth)
     n, (oh, ow) = x.shape[0], geometry.out
     y = cpu.empty_image(n, groups * per_group, oh, ow, x.dtype)
     rows = y.transpose(0, 2, 3, 1).reshape(n, oh * ow, groups * per_group)
@@ -134,9 +142,18 @@ def _forward_numpy(
             padded = _padded_groups(x[run], geometry, groups)
             out = rows[run].reshape(-1, groups * per_group)
             for group in range(groups):
-                own = slice(group * per_group, (group + 1) * per_group)
-                columns = _columns(padded[group], geometry, bias is not None)
-                np.matmul(columns, matrices[group], out=out[:, own])
+                own = out[:, group * per_group : (group + 1) * per_group]
+                for part in parts:
+                    last = part.stop == kh
+                    columns = _columns(padded[group], geometry, part, last and bias is not None)
+                    start = part.start * kw * depth
+                    rows_of_part = matrices[group, start : start + columns.shape[1]]
+                    if part.start == 0:
+                        np.matmul(columns, rows_of_part, out=own)
+                    else:
+                        more = cpu.scratch("part", own.shape, x.dtype)
+                        np.matmul(columns, rows_of_part, out=more)
+                        own += more
 
     cpu.parallel(lane, cpu.split(n))
     return y
@@ -151,6 +168,7 @@ def _weight_gradient_numpy(
     n = x.shape[0]
     grad_rows = _channels_last(grad).reshape(n, math.prod(geometry.out), o)
     lanes = cpu.split(n)
+    parts = _kernel_parts(geometry, depth)
     sums = [cpu.empty((groups, length + 1, per_group), x.dtype) for _ in lanes]
 
     def lane(number: int) -> None:
@@ -159,14 +177,17 @@ def _weight_gradient_numpy(
             padded = _padded_groups(x[run], geometry, groups)
             dy = grad_rows[run].reshape(-1, o)
             for group in range(groups):
-                columns = _columns(padded[group], geometry, ones=True)
                 own = dy[:, group * per_group : (group + 1) * per_group]
-                if run.start == lanes[number].start:
-                    np.matmul(columns.T, own, out=total[group])
-                else:
-                    part = cpu.scratch("part", (length + 1, per_group), x.dtype)
-                    np.matmul(columns.T, own, out=part)
-                    total[group] += part
+                for part in parts:
+                    columns = _columns(padded[group], geometry, part, part.stop == kh)
+                    start = part.start * kw * depth
+                    sums_of_part = total[group, start : start + columns.shape[1]]
+                    if run.start == lanes[number].start:
+                        np.matmul(columns.T, own, out=sums_of_part)
+                    else:
+                        more = cpu.scratch("part", sums_of_part.shape, x.dtype)
+                        np.matmul(columns.T, own, out=more)
+                        sums_of_part += more
 
     cpu.parallel(lane, range(len(lanes)))
     if not sums:

@@ -104,6 +104,9 @@ def _normalize_backward_numpy(
     np.subtract(direct, s, out=dx)
 
 
+#: Numbers of an array in a block: several passes are worth the hand-over between threads.
+_BLOCK = 2 * cpu.BLOCK
+
 # --- Across maps, CPU -----------------------------------------------------------------------------
 
 
@@ -163,7 +166,7 @@ def _across_numpy(
     x_rows, out_rows = _rows(x, groups), _rows(out, groups)
     grad_rows = None if grad is None else _rows(grad, groups)
     window_sum = _across_maps(size)
-    step = max(1, cpu.BLOCK // max(x_rows.shape[1], 1))
+    step = max(1, _BLOCK // max(x_rows.shape[1], 1))
 
     def block(start: int) -> None:
         rows = slice(start, start + step)

@@ -35,8 +35,8 @@ from ..tensor import Tensor
 if TYPE_CHECKING:
     from ..nn.module import Module
 
-#: Elements updated at a time: parameter, gradient, state and scratch together fit in a core's L2.
-PIECE = 1 << 15
+#: Elements updated at a time: in the cache, and enough to be worth a hand-over between threads.
+PIECE = 1 << 17
 
 #: Elements that a thread takes at a time. Fewer than these in all are updated without a hand-over.
 TASK = 1 << 19
