@@ -56,6 +56,13 @@ MUTATIONS: list[Mutation] = [
         ("tests/nn/test_conv.py::test_lanes_of_several_runs",),
     ),
     Mutation(
+        "conv: later rows of the kernel overwrite the first",
+        "minidl/nn/conv.py",
+        "                        own += more",
+        "                        own[...] = more",
+        ("tests/nn/test_conv.py::test_a_kernel_row_at_a_time",),
+    ),
+    Mutation(
         "conv: groups swapped",
         "minidl/nn/conv.py",
         "        own = slice(group * depth, (group + 1) * depth)",
@@ -86,8 +93,8 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "conv: a lane's later runs overwrite the first",
         "minidl/nn/conv.py",
-        "                    total[group] += part",
-        "                    total[group] = part",
+        "                        sums_of_part += more",
+        "                        sums_of_part[...] = more",
         ("tests/nn/test_conv.py::test_lanes_of_several_runs",),
     ),
     Mutation(

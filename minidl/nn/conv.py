@@ -131,7 +131,7 @@ def _forward_numpy(
 ) -> Array:
     """Return Y = X·W + b."""
     matrices = _as_matrices(weight, bias, groups)
-    (o, depth, kh, kw), per_group = weight.shape, weight.shape[0] // groups
+    (depth, kh, kw), per_group = weight.shape[1:], weight.shape[0] // groups
     parts = _kernel_parts(geometry, depth)
     n, (oh, ow) = x.shape[0], geometry.out
     y = cpu.empty_image(n, groups * per_group, oh, ow, x.dtype)

@@ -237,14 +237,16 @@ def test_batches_that_do_not_divide_into_lanes(batch: int, dtype: Any, device: s
     helpers.assert_close(dx, spread[..., 1:-1, 1:-1].reshape(x.shape), 27)
 
 
-@pytest.mark.parametrize("options", [{"padding": 1}, {"stride": 2}, {"groups": 2}], ids=str)
-def test_lanes_of_several_runs(
-    options: dict[str, Any], device: str, monkeypatch: pytest.MonkeyPatch
+OPTIONS = [{"padding": 1}, {"stride": 2}, {"groups": 2}, {"dilation": 2}]
+
+
+def check_with_a_block_of(
+    numbers: int, options: dict[str, Any], device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A lane whose columns do not fit its buffer takes its images run by run."""
+    """Convolve 33 images, the columns of one of which are up to 1080 numbers, and compare."""
     import minidl.nn.conv
 
-    monkeypatch.setattr(minidl.nn.conv, "_COLUMN_BLOCK", 3000)  # two images of eleven at most
+    monkeypatch.setattr(minidl.nn.conv, "_COLUMN_BLOCK", numbers)
     x = helpers.values((33, 4, 6, 5), 1)
     weight = helpers.values((4, 4 // options.get("groups", 1), 3, 3), 2)
     bias = helpers.values((4,), 3)
@@ -254,6 +256,22 @@ def test_lanes_of_several_runs(
     out, grads = run(x, weight, bias, grad, device, **options)
     for found, expected in zip((out, *grads), whole, strict=True):
         helpers.assert_close(found, expected, 33 * 30)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_lanes_of_several_runs(
+    options: dict[str, Any], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A lane whose columns do not fit its buffer takes its images run by run."""
+    check_with_a_block_of(3000, options, device, monkeypatch)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_kernel_row_at_a_time(
+    options: dict[str, Any], device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the columns of one image do not fit, the rows of the kernel take turns."""
+    check_with_a_block_of(30, options, device, monkeypatch)
 
 
 def test_the_padding_is_zero_whatever_was_computed_before(device: str) -> None:
