@@ -264,20 +264,48 @@ _POOLED = 1 << 20  # smaller arrays come quickly enough from NumPy
 
 
 class _Pool:
-    """Blocks of memory that dropped arrays have given back, by size in bytes."""
+    """Blocks of memory that dropped arrays have given back, by size in bytes.
+
+    A training step asks for the same sizes again and again and finds them all. Where sizes vary,
+    idle blocks are dropped, those of the size used longest ago first, so that no more memory lies
+    idle than is in use (and `SPARE`).
+    """
+
+    SPARE = 1 << 28
 
     def __init__(self) -> None:
-        self.free: dict[int, list[np.ndarray]] = {}
+        self.lock = threading.RLock()  # an array may be dropped in the middle of anything
+        self.free: dict[int, list[np.ndarray]] = {}  # sizes in the order of their last use
+        self.idle = self.used = 0  # bytes
 
     def take(self, size: int) -> np.ndarray:
-        blocks = self.free.get(size)
-        try:
-            return blocks.pop() if blocks else np.empty(size, np.uint8)
-        except IndexError:  # another thread took the last one
-            return np.empty(size, np.uint8)
+        with self.lock:
+            self.used += size
+            blocks = self.free.get(size)
+            if blocks:
+                self.idle -= size
+                return blocks.pop()
+            self.trim(self.used + self.SPARE)
+        return np.empty(size, np.uint8)
 
     def give_back(self, block: np.ndarray) -> None:
-        self.free.setdefault(block.nbytes, []).append(block)
+        with self.lock:
+            self.used -= block.nbytes
+            self.idle += block.nbytes
+            blocks = self.free.pop(block.nbytes, [])
+            blocks.append(block)
+            self.free[block.nbytes] = blocks
+
+    def trim(self, limit: int) -> None:
+        """Drop idle blocks until at most `limit` bytes are idle."""
+        with self.lock:
+            for size in list(self.free):
+                blocks = self.free[size]
+                while blocks and self.idle > limit:
+                    blocks.pop()
+                    self.idle -= size
+                if not blocks:
+                    del self.free[size]
 
 
 _pool = _Pool()
@@ -325,7 +353,7 @@ def empty_image(n: int, c: int, h: int, w: int, dtype: np.dtype) -> Array:
 
 def release_memory() -> None:
     """Give the memory that dropped arrays left behind back to the operating system."""
-    _pool.free.clear()
+    _pool.trim(0)
 
 
 def scratch(slot: str, shape: Shape, dtype: np.dtype) -> Array:

@@ -9,7 +9,9 @@ from typing import Any
 
 from .errors import DeviceError
 
-_HOW_TO_INSTALL = "pip install 'minidl[cuda12]' (or 'minidl[cuda13]', after the driver's version)"
+_HOW_TO_INSTALL = (
+    "pip install 'cupy-cuda12x[ctk]' (or 'cupy-cuda13x[ctk]', after the driver's version)"
+)
 
 
 @cache

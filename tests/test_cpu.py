@@ -319,3 +319,38 @@ def test_no_warnings_inside_lanes(four_threads: None) -> None:
     with np.errstate(all="ignore"):
         assert np.isneginf(cpu.apply_ufunc(np.log, x)).all()
         assert np.isnan(cpu.apply_ufunc(np.divide, x, x)).all()
+
+
+# --- Memory that stays idle -----------------------------------------------------------------------
+
+
+def test_idle_memory_is_bounded_when_sizes_vary() -> None:
+    pool = cpu._Pool()
+    pool.SPARE = 10_000  # type: ignore[misc]
+    for size in range(1000, 3000, 10):
+        pool.give_back(pool.take(size))
+    assert pool.used == 0 and pool.idle <= 10_000 + 2 * 3000  # in use when trimmed, given back
+    assert pool.idle == sum(size * len(blocks) for size, blocks in pool.free.items())
+
+
+def test_the_size_used_longest_ago_is_dropped_first() -> None:
+    pool = cpu._Pool()
+    pool.SPARE = 2500  # type: ignore[misc]
+    first, second = pool.take(1000), pool.take(1100)
+    pool.give_back(second)
+    pool.give_back(first)
+    pool.give_back(pool.take(1100))  # used again, so that 1000 is the oldest
+    pool.give_back(pool.take(1200))
+    assert list(pool.free)[-2:] == [1100, 1200]
+    pool.trim(2400)
+    assert list(pool.free) == [1100, 1200]
+
+
+def test_the_same_sizes_come_from_the_pool() -> None:
+    shape = (1 << 19,)
+    addresses = set()
+    for _ in range(5):
+        array = cpu.empty(shape, np.dtype(np.float32))
+        addresses.add(array.ctypes.data)
+        del array
+    assert len(addresses) == 1

@@ -3,10 +3,10 @@
 In the order in which a picture travels through AlexNet: ``im2col`` (windows), ``conv``,
 ``activation``, ``normalization``, ``pooling``, ``flatten``, ``linear``, ``dropout``, ``loss``; then
 ``local`` (unshared convolution) and ``padding``. ``module`` holds the containers, ``init`` the
-initialisers, ``functional`` the functions under one roof.
+initialisers, ``functional`` the functions under one roof, ``utils`` the clipping of gradients.
 """
 
-from . import functional, init
+from . import functional, init, utils
 from .activation import LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from .conv import Conv2d
 from .dropout import Dropout, PlainDropout
@@ -28,4 +28,5 @@ __all__ = [
     "LogSoftmax", "MSELoss", "MaxPool2d", "Module", "ModuleDict", "ModuleList", "NLLLoss",
     "Parameter", "ParameterList", "PlainDropout", "ReLU", "Sequential", "Sigmoid", "Softmax",
     "SpatialResponseNorm", "Summary", "Tanh", "Unfold", "functional", "init", "summary",
+    "utils",
 ]  # fmt: skip

@@ -23,7 +23,8 @@ scatter.
 The images are channels-last in memory, (N, H, W, C): a row of a window, KW·C numbers, is one run
 and is copied as such, and Y is written where the next layer wants it. X is never stored whole (at
 batch 128 it would take 2.3 GB for AlexNet's five layers): every lane writes the windows of a few
-images at a time into a buffer that stays in its core's cache.
+images at a time into a buffer that stays in its core's cache. Where not even one image's windows
+fit (conv2's input gradient: 9 MB), the rows of the kernel take turns and their products are added.
 
 Groups come from AlexNet's two GPUs: conv2, conv4 and conv5 see only the maps of their own GPU.
 
