@@ -165,7 +165,7 @@ def _restore(
     """Set every library to its count, unless it has (or had) it anyway."""
     for library, count, other in zip(libraries, counts, present or [1] * len(counts), strict=True):
         if count != other:
-            # From version 3.7 on, threadpoolctl listens to the first thread that sets a limit and
+            # threadpoolctl (seen in 3.8.0) listens to the first thread that sets a limit and
             # silently ignores the others; here any thread may be the first or the last.
             forget = getattr(library, "clear_controlling_thread", None)
             if forget is not None:
