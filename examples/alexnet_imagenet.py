@@ -31,7 +31,7 @@ from minidl.errors import ArgumentError, CheckpointError, DataError, DeviceError
 from minidl.nn.functional import cross_entropy
 from minidl.optim import SGD, param_groups
 from minidl.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from minidl.vision import figures, transforms
+from minidl.vision import figures
 from minidl.vision.datasets import FakeData, Shapes
 from minidl.vision.metrics import RunningMeans, accuracy, evaluate
 from minidl.vision.models import AlexNet, alexnet
@@ -45,6 +45,7 @@ from minidl.vision.training import (
     new_run,
     open_folder,
 )
+from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_training
 
 
 @dataclass(frozen=True)
@@ -95,29 +96,6 @@ def open_data(data: str | None, synthetic: bool) -> tuple[Any, Any, list[str]]:
     train, val = open_folder(data)
     folder: Any = getattr(train, "dataset", train)  # of a Subset
     return train, val, folder.classes
-
-
-def set_transforms(pictures: Any, unseen: Any, net: AlexNet, jitter: bool, ten_crop: bool) -> None:
-    """Set what happens to pictures, to train with and unseen, on the scale the model expects."""
-    to_tensor: Any
-    center: Any
-    if net.input_scale == "pixels":
-        to_tensor, white = transforms.ToPixels(), 255
-        center = transforms.SubtractMean((123.68, 116.78, 103.94))
-    else:
-        to_tensor, white = transforms.ToTensor(), 1
-        center = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-    size = net.input_size[-1]
-    resize = transforms.Resize(round(size / 7) * 8)  # the shorter side: 256 for 224 and for 227
-    train: list[Any] = [resize, transforms.RandomCrop(size), transforms.RandomHorizontalFlip()]
-    train += [to_tensor, *([transforms.PCAJitter(white=white)] if jitter else []), center]
-    view = transforms.Compose([to_tensor, center])
-    test: list[Any] = [resize, transforms.CenterCrop(size), view]
-    if ten_crop:
-        stack = transforms.Lambda(lambda crops: minidl.stack([view(crop) for crop in crops]))
-        test = [resize, transforms.TenCrop(size), stack]
-    for dataset, steps in ((pictures, train), (unseen, test)):
-        getattr(dataset, "dataset", dataset).transform = transforms.Compose(steps)
 
 
 class Run:
@@ -368,7 +346,11 @@ def run(given: dict[str, Any]) -> int:
     options = argparse.Namespace(**settings)
     minidl.manual_seed(options.seed)
     model = alexnet(options.variant, len(classes), options.dropout, options.init).to(device)
-    set_transforms(pictures, unseen, model, options.color_jitter, ten_crop)
+    size, scale = model.input_size[-1], model.input_scale
+    in_training = alexnet_training(size, scale, options.color_jitter)
+    in_evaluation = alexnet_evaluation(size, scale, ten_crop)
+    for dataset, transform in ((pictures, in_training), (unseen, in_evaluation)):
+        getattr(dataset, "dataset", dataset).transform = transform  # of a Subset's whole
     val_loader = DataLoader(unseen, options.batch_size, num_workers=options.workers)
     if evaluating:
         model.load_state_dict(state["model"])

@@ -1,14 +1,14 @@
 """Data sets, samplers and the loader: everything between files and batches."""
 
-from ..data.dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
-from ..data.loader import (
+from .dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
+from .loader import (
     DataLoader,
     WorkerInfo,
     default_collate,
     default_convert,
     get_worker_info,
 )
-from ..data.sampler import (
+from .sampler import (
     BatchSampler,
     RandomSampler,
     Sampler,
@@ -16,7 +16,7 @@ from ..data.sampler import (
     SubsetRandomSampler,
     WeightedRandomSampler,
 )
-from ..data.stream import sample_stream
+from .stream import sample_stream
 
 __all__ = [
     "BatchSampler",

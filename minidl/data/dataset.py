@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any, TypeVar
 
-from ..data.stream import order_stream
 from ..errors import ArgumentError, ShapeError
 from ..random import Generator
 from ..tensor import Tensor
+from .stream import order_stream
 
 __all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset", "random_split"]
 

@@ -24,12 +24,12 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from .. import random
-from ..data.collate import default_collate, default_convert
-from ..data.dataset import Dataset
-from ..data.sampler import BatchSampler, RandomSampler, SequentialSampler
-from ..data.stream import OrderScope, SampleScope, use_order, use_sample
 from ..errors import ArgumentError, DataError
 from ..random import Generator
+from .collate import default_collate, default_convert
+from .dataset import Dataset
+from .sampler import BatchSampler, RandomSampler, SequentialSampler
+from .stream import OrderScope, SampleScope, use_order, use_sample
 
 __all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from ..data.stream import order_stream
 from ..errors import ArgumentError
 from ..random import Generator
+from .stream import order_stream
 
 __all__ = [
     "BatchSampler",

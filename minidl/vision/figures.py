@@ -15,7 +15,7 @@ import numpy as np
 from ..device import Array, copy_to, device
 from ..errors import DataError, ShapeError
 from ..nn import Conv2d, Module
-from ..vision.training import RunLog
+from .training import RunLog
 
 __all__ = ["filter_grid", "save_all", "save_curves", "save_filters"]
 

@@ -24,7 +24,7 @@ import numpy as np
 from ..data import Subset
 from ..errors import ArgumentError, CheckpointError, DataError
 from ..random import stream
-from ..vision.datasets import ImageFolder
+from .datasets import ImageFolder
 
 __all__ = [
     "Interrupted",

@@ -4,10 +4,10 @@ All give ``(picture, label)`` pairs, the picture a PIL image until a transform t
 something else, under torchvision's names and attributes.
 """
 
-from ...vision.datasets.cifar import CIFAR10, CIFAR100
-from ...vision.datasets.fake import FakeData
-from ...vision.datasets.folder import ImageFolder, pil_loader
-from ...vision.datasets.mnist import MNIST
-from ...vision.datasets.shapes import Shapes
+from .cifar import CIFAR10, CIFAR100
+from .fake import FakeData
+from .folder import ImageFolder, pil_loader
+from .mnist import MNIST
+from .shapes import Shapes
 
 __all__ = ["CIFAR10", "CIFAR100", "MNIST", "FakeData", "ImageFolder", "Shapes", "pil_loader"]

@@ -14,9 +14,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...errors import DataError
-from ...vision.datasets.folder import ImageFolder
-from ...vision.datasets.memory import PicturesInMemory
-from ...vision.datasets.pickled import as_text, read_pickled_dict
+from .folder import ImageFolder
+from .memory import PicturesInMemory
+from .pickled import as_text, read_pickled_dict
 
 _SIDE = 32
 

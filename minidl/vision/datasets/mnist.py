@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
-from ...vision.datasets.memory import PicturesInMemory
+from .memory import PicturesInMemory
 
 _NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 _SIDE = 28

@@ -33,7 +33,7 @@ import numpy as np
 
 from ...errors import ArgumentError, DataError
 from ...random import stream
-from ...vision.datasets.folder import ImageFolder, pil_loader
+from .folder import ImageFolder, pil_loader
 
 if TYPE_CHECKING:
     from PIL import Image

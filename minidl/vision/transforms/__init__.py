@@ -28,16 +28,16 @@ mirror image half of the time, raw pixels less their mean, and the original prog
 (3, 224, 224)
 """
 
-from ...vision.transforms.color import (
+from .color import (
     ColorJitter,
     Grayscale,
     Normalize,
     PCAJitter,
     SubtractMean,
 )
-from ...vision.transforms.compose import Compose, Lambda
-from ...vision.transforms.convert import PILToTensor, ToPixels, ToTensor
-from ...vision.transforms.geometry import (
+from .compose import Compose, Lambda
+from .convert import PILToTensor, ToPixels, ToTensor
+from .geometry import (
     CenterCrop,
     FiveCrop,
     InterpolationMode,

@@ -30,7 +30,7 @@ from ...data import sample_stream
 from ...device import Array, array_module
 from ...errors import ArgumentError, ShapeError
 from ...tensor import Tensor
-from ...vision.transforms._image import require_float_tensor, require_pil
+from ._image import require_float_tensor, require_pil
 
 __all__ = ["ColorJitter", "Grayscale", "Normalize", "PCAJitter", "SubtractMean"]
 

@@ -13,7 +13,7 @@ import numpy as np
 from ...device import Array
 from ...errors import DataError, ShapeError
 from ...tensor import Tensor
-from ...vision.transforms._image import is_pil, require_pil
+from ._image import is_pil, require_pil
 
 __all__ = ["PILToTensor", "ToPixels", "ToTensor"]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from ...data import sample_stream
 from ...errors import ArgumentError, DataError
-from ...vision.transforms._image import (
+from ._image import (
     border,
     crop,
     hflip,
