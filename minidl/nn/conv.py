@@ -75,7 +75,6 @@ def _padded_groups(x: Array, geometry: Geometry, groups: int) -> Array:
     depth = channels // groups
     padded = cpu.scratch("padded", (groups, n, *geometry.span, depth), x.dtype)
     rows, columns, own_rows, own_columns = geometry.inside((size[0], size[1]))
-    span_h, span_w = geometry.span
     padded[:, :, : rows.start] = 0
     padded[:, :, rows.stop :] = 0
     padded[:, :, :, : columns.start] = 0
