@@ -44,7 +44,7 @@ from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor
-from . import init
+from . import init, winograd
 from .im2col import Geometry, IntOrPair, Pair, check_images, col2im, im2col, pair, plan
 from .module import Module, Parameter
 from .padding import pad
@@ -130,6 +130,8 @@ def _forward_numpy(
     x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int
 ) -> Array:
     """Return Y = X·W + b."""
+    if winograd.suits(geometry, len(x), weight.shape[1], weight.shape[0] // groups):
+        return winograd.forward(x, weight, bias, geometry, groups)
     matrices = _as_matrices(weight, bias, groups)
     (depth, kh, kw), per_group = weight.shape[1:], weight.shape[0] // groups
     parts = _kernel_parts(geometry, depth)
@@ -167,6 +169,9 @@ def _weight_gradient_numpy(
     per_group, length = o // groups, kh * kw * depth
     n = x.shape[0]
     grad_rows = _channels_last(grad).reshape(n, math.prod(geometry.out), o)
+    if winograd.suits(geometry, n, depth, per_group):
+        dweight = winograd.weight_gradient(x, grad, shape, geometry, groups)
+        return dweight, cpu.sum_rows(grad_rows)
     lanes = cpu.split(n)
     parts = _kernel_parts(geometry, depth)
     sums = [cpu.empty((groups, length + 1, per_group), x.dtype) for _ in lanes]
@@ -213,6 +218,8 @@ def _input_gradient_numpy(
     reach = [d * (k - 1) for d, k in zip(geometry.dilation, geometry.kernel, strict=True)]
     before = (reach[0] - geometry.before[0], reach[1] - geometry.before[1])
     if geometry.stride == (1, 1) and min(before) >= 0:
+        if winograd.suits(geometry, len(grad), o // groups, depth):
+            return winograd.input_gradient(grad, weight, size, geometry, groups)
         # (O, C/G, KH, KW) → (C, O/G, KH, KW), turned by 180°
         turned = weight.reshape(groups, o // groups, depth, kh, kw)[..., ::-1, ::-1]
         turned = turned.transpose(0, 2, 1, 3, 4).reshape(groups * depth, o // groups, kh, kw)
