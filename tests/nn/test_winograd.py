@@ -1,0 +1,152 @@
+"""Minimal filtering against explicit loops; small shapes are let in by lowering its thresholds."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import helpers
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import minidl
+from minidl.nn import conv, winograd
+from minidl.nn.im2col import Geometry, plan
+
+
+def layer(
+    n: int, size: tuple[int, int], kernel: int, padding: tuple[int, int], channels: tuple[int, int]
+) -> tuple[helpers.Array, helpers.Array, Geometry]:
+    """Images and weights in float64, and where the windows lie; `channels` are those of a group."""
+    x = helpers.values((n, channels[0], *size), 1)
+    weight = helpers.values((channels[1], channels[0], kernel, kernel), 2)
+    return x, weight, plan("test", size, (kernel, kernel), (1, 1), (1, 1), padding)
+
+
+@pytest.mark.parametrize("kernel", winograd._TILES)
+def test_the_transforms_are_a_sliding_window(kernel: int) -> None:
+    output, of_kernel, data = winograd.transforms(kernel, np.dtype(np.float64))
+    m, t = output.shape
+    assert t == m + kernel - 1
+    g, d = helpers.values((kernel,), 1), helpers.values((t,), 2)
+    expected = [g @ d[i : i + kernel] for i in range(m)]
+    np.testing.assert_allclose(output @ ((of_kernel @ g) * (data @ d)), expected, rtol=1e-12)
+
+
+@settings(max_examples=150)
+@given(data=st.data())
+def test_against_loops(data: Any) -> None:
+    kernel, groups = data.draw(st.sampled_from([3, 5])), data.draw(st.integers(1, 2))
+    padding = (data.draw(st.integers(0, kernel - 1)), data.draw(st.integers(0, kernel - 1)))
+    size = [max(kernel - 2 * p, 1) + data.draw(st.integers(0, 9)) for p in padding]
+    depth, per_group = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
+    layout = helpers.LAYOUTS[data.draw(st.sampled_from(sorted(helpers.LAYOUTS)))]
+    x = layout(helpers.values((data.draw(st.integers(1, 11)), groups * depth, *size), 1))
+    weight = layout(helpers.values((groups * per_group, depth, kernel, kernel), 2))
+    bias = helpers.values((len(weight),), 3) if data.draw(st.booleans()) else None
+    geometry = plan("test", (size[0], size[1]), (kernel, kernel), (1, 1), (1, 1), padding)
+    options = {"padding": padding, "groups": groups}
+
+    y = winograd.forward(x, weight, bias, geometry, groups)
+    np.testing.assert_allclose(y, reference.conv2d(x, weight, bias, **options), atol=1e-11)
+    grad = layout(helpers.values(y.shape, 4))
+    dx, dweight = reference.conv2d_backward(grad, x, weight, **options)[:2]
+    found = winograd.input_gradient(grad, weight, x.shape[2:], geometry, groups)
+    np.testing.assert_allclose(found, dx, atol=1e-11)
+    found = winograd.weight_gradient(x, grad, weight.shape, geometry, groups)
+    np.testing.assert_allclose(found, dweight, atol=1e-10)
+
+
+# conv2 and conv3 of AlexNet, one group each; images whose last tiles hang over the edge
+LAYERS = {
+    "conv2": (9, (27, 26), 5, (2, 2), (48, 128)),
+    "conv3": (40, (13, 13), 3, (1, 1), (256, 64)),
+}
+
+
+def amplification(kernel: int) -> float:
+    """How much larger than a sum's the rounding errors of one axis are: see the module's text."""
+    output, of_kernel, data = winograd.transforms(kernel, np.dtype(np.float64))
+    rows = np.linalg.norm(of_kernel, axis=1) * np.linalg.norm(data, axis=1)
+    return float(np.sqrt((output**2 * rows**2).sum(axis=1).max()))
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_the_error_in_float32(name: str) -> None:
+    x, weight, geometry = layer(*LAYERS[name])
+    weight /= math.sqrt(weight[0].size)
+    grad = helpers.values((len(x), len(weight), *geometry.out), 4)
+    arrays = [a.astype(np.float32) for a in (x, weight, grad)]
+    results = []
+    for images, kernels, dy in ((x, weight, grad), arrays):
+        results.append(
+            [
+                winograd.forward(images, kernels, None, geometry, 1),
+                winograd.input_gradient(dy, kernels, x.shape[2:], geometry, 1),
+                winograd.weight_gradient(images, dy, kernels.shape, geometry, 1),
+            ]
+        )
+    # Each of a sum's c additions rounds a partial sum, which grows like √k: (eps/2)·√(Σ k/3)/√c in
+    # all, and once more for the transforms' own. Both axes amplify it.
+    eps, c = np.finfo(np.float32).eps, max(weight.shape[:2])
+    bound = amplification(geometry.kernel[0]) ** 2 * eps * (1 + math.sqrt(c / 24))
+    for exact, found in zip(*results, strict=True):
+        assert found.dtype == np.float32
+        assert np.abs(found - exact).max() <= bound * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_convolutions_of_that_kind_go_this_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight, geometry = layer(*LAYERS[name])
+    bias, grad = weight[:, 0, 0, 0], helpers.values((len(x), len(weight), *geometry.out), 4)
+    assert winograd.suits(geometry, len(x), *weight.shape[1::-1])
+
+    def all_three() -> list[helpers.Array]:
+        dx = conv._input_gradient_numpy(grad, weight, x.shape[2:], geometry, 1)
+        both = conv._weight_gradient_numpy(x, grad, weight.shape, geometry, 1)
+        return [conv._forward_numpy(x, weight, bias, geometry, 1), dx, *both]
+
+    tiles = all_three()
+    monkeypatch.setattr(winograd, "suits", lambda *_: False)
+    for found, expected in zip(tiles, all_three(), strict=True):
+        assert not np.array_equal(found, expected)  # it was the other way
+        np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())
+
+
+def test_what_does_not_suit() -> None:
+    good = plan("test", (27, 27), (5, 5), (1, 1), (1, 1), (2, 2))
+    assert winograd.suits(good, 128, 48, 128)
+    assert not winograd.suits(good, 128, 3, 128)
+    assert not winograd.suits(good, 128, 48, 4)
+    assert not winograd.suits(good, 1, 48, 128)
+    for changed in (
+        good._replace(stride=(1, 2)),
+        good._replace(dilation=(2, 1)),
+        good._replace(kernel=(3, 5)),
+        good._replace(kernel=(11, 11)),
+    ):
+        assert not winograd.suits(changed, 128, 48, 128)
+
+
+def test_threads_do_not_change_a_bit() -> None:
+    x, weight, geometry = layer(*LAYERS["conv3"])
+    arrays = [a.astype(np.float32) for a in (x, weight)]
+    results = []
+    before = minidl.get_num_threads()
+    for threads in (1, 2, 5):
+        minidl.set_num_threads(threads)
+        y = winograd.forward(*arrays, None, geometry, 1)
+        results.append(
+            [
+                y,
+                winograd.input_gradient(y, arrays[1], x.shape[2:], geometry, 1),
+                winograd.weight_gradient(arrays[0], y, weight.shape, geometry, 1),
+            ]
+        )
+    minidl.set_num_threads(before)
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
