@@ -45,12 +45,15 @@ from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor
 from . import init, winograd
-from .im2col import Geometry, IntOrPair, Pair, check_images, col2im, im2col, pair, plan
+from .im2col import Band, Geometry, IntOrPair, Pair, check_images, col2im, im2col, pair, plan
 from .module import Module, Parameter
 from .padding import pad
 
 #: How many numbers of columns a lane writes at a time (5 MB of float32).
 _COLUMN_BLOCK = 5 << 18
+
+#: Fewer windows than this to a product, and BLAS spends its time on packing the weights.
+_LEAST_WINDOWS = 80
 
 
 # --- CPU ------------------------------------------------------------------------------------------
@@ -118,9 +121,16 @@ def _as_matrices(weight: Array, bias: Array | None, groups: int) -> Array:
     """Return weights (O, C/G, KH, KW) as (G, KH·KW·C/G [+ 1], O/G), the bias as the last row."""
     o, depth, kh, kw = weight.shape
     per_group, length = o // groups, kh * kw * depth
-    matrices = np.empty((groups, length + (bias is not None), per_group), weight.dtype)
+    matrices = cpu.empty((groups, length + (bias is not None), per_group), weight.dtype)
     rows = matrices[:, :length].reshape(groups, kh, kw, depth, per_group)  # a view
-    rows[...] = weight.reshape(groups, per_group, depth, kh, kw).transpose(0, 3, 4, 2, 1)
+    turned = weight.reshape(groups, per_group, depth, kh, kw).transpose(0, 3, 4, 2, 1)
+
+    def lane(kernels: slice) -> None:
+        rows[..., kernels] = turned[..., kernels]
+
+    # A few kernels at a time: reading and writing then stay in a core's cache.
+    few = cpu.split(per_group, -(-per_group // 32))
+    cpu.parallel(lane, few if weight.size > cpu.SMALL else [slice(None)])
     if bias is not None:
         matrices[:, length] = bias.reshape(groups, per_group)
     return matrices
@@ -130,24 +140,25 @@ def _forward_numpy(
     x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int
 ) -> Array:
     """Return Y = X·W + b."""
-    if winograd.suits(geometry, len(x), weight.shape[1], weight.shape[0] // groups):
+    if winograd.suits(geometry, len(x), weight.shape[1], weight.shape[0] // groups, groups):
         return winograd.forward(x, weight, bias, geometry, groups)
     matrices = _as_matrices(weight, bias, groups)
     (depth, kh, kw), per_group = weight.shape[1:], weight.shape[0] // groups
     parts = _kernel_parts(geometry, depth)
     n, (oh, ow) = x.shape[0], geometry.out
     y = cpu.empty_image(n, groups * per_group, oh, ow, x.dtype)
-    rows = y.transpose(0, 2, 3, 1).reshape(n, oh * ow, groups * per_group)
+    y_images = y.transpose(0, 2, 3, 1)
 
-    def lane(images: slice) -> None:
-        for run in _images_at_a_time(geometry, depth, images):
-            padded = _padded_groups(x[run], geometry, groups)
-            out = rows[run].reshape(-1, groups * per_group)
+    def lane(piece: tuple[slice, Band]) -> None:
+        images, (band, first_row, of_band) = piece
+        for run in _images_at_a_time(of_band, depth, images):
+            padded = _padded_groups(x[run, :, first_row:], of_band, groups)
+            out = y_images[run, band].reshape(-1, groups * per_group)
             for group in range(groups):
                 own = out[:, group * per_group : (group + 1) * per_group]
                 for part in parts:
                     last = part.stop == kh
-                    columns = _columns(padded[group], geometry, part, last and bias is not None)
+                    columns = _columns(padded[group], of_band, part, last and bias is not None)
                     start = part.start * kw * depth
                     rows_of_part = matrices[group, start : start + columns.shape[1]]
                     if part.start == 0:
@@ -157,7 +168,9 @@ def _forward_numpy(
                         np.matmul(columns, rows_of_part, out=more)
                         own += more
 
-    cpu.parallel(lane, cpu.split(n))
+    # A few images are cut further, so that every thread has some of them. (Then a lane has one.)
+    bands = geometry.bands(min(cpu.LANES // max(n, 1), oh * ow // _LEAST_WINDOWS))
+    cpu.parallel(lane, [(images, band) for images in cpu.split(n) for band in bands])
     return y
 
 
@@ -169,7 +182,7 @@ def _weight_gradient_numpy(
     per_group, length = o // groups, kh * kw * depth
     n = x.shape[0]
     grad_rows = _channels_last(grad).reshape(n, math.prod(geometry.out), o)
-    if winograd.suits(geometry, n, depth, per_group):
+    if winograd.suits(geometry, -(-n // cpu.LANES), depth, per_group, groups):
         dweight = winograd.weight_gradient(x, grad, shape, geometry, groups)
         return dweight, cpu.sum_rows(grad_rows)
     lanes = cpu.split(n)
@@ -218,7 +231,7 @@ def _input_gradient_numpy(
     reach = [d * (k - 1) for d, k in zip(geometry.dilation, geometry.kernel, strict=True)]
     before = (reach[0] - geometry.before[0], reach[1] - geometry.before[1])
     if geometry.stride == (1, 1) and min(before) >= 0:
-        if winograd.suits(geometry, len(grad), o // groups, depth):
+        if winograd.suits(geometry, len(grad), o // groups, depth, groups):
             return winograd.input_gradient(grad, weight, size, geometry, groups)
         # (O, C/G, KH, KW) → (C, O/G, KH, KW), turned by 180°
         turned = weight.reshape(groups, o // groups, depth, kh, kw)[..., ::-1, ::-1]

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from .. import cpu
 from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import ArgumentError, ShapeError
@@ -97,6 +98,26 @@ class Geometry(NamedTuple):
         """Return whether the windows stay on an image of this size: no padding, no overhang."""
         return self.before == (0, 0) and self.span[0] <= size[0] and self.span[1] <= size[1]
 
+    def bands(self, count: int, multiple: int = 1) -> list[Band]:
+        """Cut the windows into horizontal bands.
+
+        Parameters
+        ----------
+        count : int
+            How many; fewer if the rows of windows do not suffice.
+        multiple : int
+            The rows of a band, but of the last, are a multiple of it. Default 1.
+        """
+        bands = []
+        for part in cpu.split(-(-self.out[0] // multiple), max(count, 1)):
+            rows = slice(part.start * multiple, min(part.stop * multiple, self.out[0]))
+            first = rows.start * self.stride[0] - self.before[0]
+            windows = self._replace(
+                before=(max(-first, 0), self.before[1]), out=(rows.stop - rows.start, self.out[1])
+            )
+            bands.append(Band(rows, max(first, 0), windows))
+        return bands
+
     def positions(self, kh: int, kw: int) -> tuple[slice, slice]:
         """Return the rows and columns of the span that entry (kh, kw) of all windows reads."""
         (sh, sw), (dh, dw), (oh, ow) = self.stride, self.dilation, self.out
@@ -104,6 +125,14 @@ class Geometry(NamedTuple):
             slice(kh * dh, kh * dh + (oh - 1) * sh + 1, sh),
             slice(kw * dw, kw * dw + (ow - 1) * sw + 1, sw),
         )
+
+
+class Band(NamedTuple):
+    """Some rows of windows."""
+
+    rows: slice  # of the output
+    first: int  # the first row of the image that they read
+    geometry: Geometry  # where they lie on the image from that row on
 
 
 def window_count(size: int, kernel: int, stride: int, dilation: int, padding: int) -> int:

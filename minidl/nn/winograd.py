@@ -19,6 +19,10 @@ The sum over the input channels c turns each of the t·t products ⊙ into a mat
 multiplications instead of 225, 3 x 3 kernels on tiles of 4 x 4 need 36 instead of 144; tiles that
 hang over the edge and the transforms take some of that back.
 
+A stride of s becomes a stride of 1 on blocks of s x s pixels, whose s·s·C numbers count as
+channels: AlexNet's conv1, 11 x 11 at stride 4 on 3 channels, is a convolution of 3 x 3 blocks of 48
+channels (with a zero row and column at the kernel's end). Only one group of channels may have it.
+
 The transforms are linear, so the gradients come from their transposes. The input's gradient is a
 convolution with the kernels turned by 180°, and the weights' is
 
@@ -47,7 +51,7 @@ import numpy as np
 
 from .. import cpu
 from ..device import Array
-from .im2col import Geometry, Pair
+from .im2col import Band, Geometry, Pair
 
 #: For a kernel's size: the outputs of a tile along an axis, and the points but infinity.
 _TILES = {
@@ -58,8 +62,8 @@ _TILES = {
 #: Fewer channels than this on either side, and the transforms cost more than they save.
 _LEAST_CHANNELS = 24
 
-#: Fewer tiles than this in a batch, and transforming the kernels costs more than it saves.
-_LEAST_TILES = 512
+#: Transforming a kernel takes as long as so many multiplications for each of its t·t points.
+_KERNEL_COST = 200
 
 #: The tiles of a matrix product: enough to be worth the packing of its kernels, which BLAS does
 #: each time, and few enough for a core's own cache.
@@ -107,29 +111,43 @@ def _coefficients(roots: list[Fraction]) -> list[Fraction]:
     return product
 
 
-def suits(geometry: Geometry, n: int, depth: int, per_group: int) -> bool:
+def suits(geometry: Geometry, n: int, depth: int, per_group: int, groups: int) -> bool:
     """Return whether a convolution is of the kind, and large enough, to gain from tiles.
 
     Parameters
     ----------
     geometry : Geometry
     n : int
-        Images.
+        The images that one transform of the kernels serves.
     depth, per_group : int
         Input and output channels of a group.
     """
-    if geometry.stride != (1, 1) or geometry.dilation != (1, 1):
+    (kernel, width), (stride, across) = geometry.kernel, geometry.stride
+    if kernel != width or stride != across or geometry.dilation != (1, 1):
         return False
-    if geometry.kernel[0] != geometry.kernel[1] or geometry.kernel[0] not in _TILES:
+    if stride > 1 and groups > 1:  # a block's channels would have to be sorted by group
         return False
-    return min(depth, per_group) >= _LEAST_CHANNELS and n * _tiles(geometry)[0] >= _LEAST_TILES
+    if -(-kernel // stride) not in _TILES or min(depth * stride**2, per_group) < _LEAST_CHANNELS:
+        return False
+    tiling = _Tiling(geometry)
+    points = (tiling.t * stride) ** 2
+    saved = math.prod(geometry.out) * kernel**2 - tiling.tiles * points
+    return n * saved >= _KERNEL_COST * points
 
 
-def _tiles(geometry: Geometry) -> tuple[int, int, int, Geometry]:
-    """Return the tiles of an image, I·J, I and J, and the windows' geometry rounded up to them."""
-    m, _ = _TILES[geometry.kernel[0]]
-    down, across = (-(-out // m) for out in geometry.out)
-    return down * across, down, across, geometry._replace(out=(down * m, across * m))
+class _Tiling:
+    """How tiles cover an output: numbers that every step needs."""
+
+    def __init__(self, geometry: Geometry) -> None:
+        self.block = geometry.stride[0]  # pixels
+        self.size = -(-geometry.kernel[0] // self.block)  # r, of the kernel in blocks
+        self.m = _TILES[self.size][0]
+        self.t = self.m + self.size - 1
+        self.down, self.across = (-(-out // self.m) for out in geometry.out)
+        self.tiles = self.down * self.across
+        #: The output rounded up to whole tiles, and the blocks that they read.
+        self.out = self.down * self.m, self.across * self.m
+        self.span = self.out[0] + self.size - 1, self.out[1] + self.size - 1
 
 
 def _runs(lane: slice, at_most: int) -> list[slice]:
@@ -139,17 +157,46 @@ def _runs(lane: slice, at_most: int) -> list[slice]:
     return [slice(lane.start + run.start, lane.start + run.stop) for run in runs]
 
 
-def _pad(slot: str, images: Array, shape: tuple[int, ...], top: int, left: int) -> Array:
-    """Return channels-last images with zeros around them, in this thread's buffer."""
-    padded = cpu.scratch(slot, shape, images.dtype)
-    height = min(images.shape[1], shape[1] - top)
-    width = min(images.shape[2], shape[2] - left)
+def _pad(slot: str, images: Array, size: Pair, before: Pair) -> Array:
+    """Return channels-last images inside of zeros, (n, *size, C), in this thread's buffer."""
+    (top, left), channels = before, images.shape[3]
+    padded = cpu.scratch(slot, (len(images), *size, channels), images.dtype)
+    height, width = min(images.shape[1], size[0] - top), min(images.shape[2], size[1] - left)
     padded[:, :top] = 0
     padded[:, top + height :] = 0
     padded[:, :, :left] = 0
     padded[:, :, left + width :] = 0
-    padded[:, top : top + height, left : left + width] = images[:, :height, :width]
+    inside, own = padded[:, top : top + height, left : left + width], images[:, :height, :width]
+    if images.strides[3] > images.strides[2]:  # planes: NumPy's loops are longer one by one
+        for channel in range(channels):
+            inside[..., channel] = own[..., channel]
+    else:
+        inside[...] = own
     return padded
+
+
+def _blocks(images: Array, tiling: _Tiling, before: Pair) -> Array:
+    """Return what the tiles read of channels-last images, (n, *span, s·s·C): zeros outside."""
+    s, (height, width) = tiling.block, tiling.span
+    if s == 1:
+        return _pad("padded", images, tiling.span, before)
+    pixels = _pad("pixels", images, (height * s, width * s), before)
+    n, channels = len(images), images.shape[3]
+    blocks = cpu.scratch("padded", (n, height, width, s * s * channels), images.dtype)
+    by_pixel = blocks.reshape(n, height, width, s, s * channels)
+    by_pixel[...] = pixels.reshape(n, height, s, width, s * channels).swapaxes(2, 3)
+    return blocks
+
+
+def _kernel_in_blocks(weight: Array, tiling: _Tiling) -> Array:
+    """Return weights (O, c, k, k) as (O, s·s·c, r, r): zeros where blocks reach over the kernel."""
+    (o, depth, k, _), s, r = weight.shape, tiling.block, tiling.size
+    if s == 1:
+        return weight
+    whole = np.zeros((o, depth, r * s, r * s), weight.dtype)
+    whole[:, :, :k, :k] = weight
+    in_blocks = whole.reshape(o, depth, r, s, r, s).transpose(0, 3, 5, 1, 2, 4)
+    return in_blocks.reshape(o, s * s * depth, r, r)
 
 
 def _windows(x: Array, axis: int, count: int, size: int, step: int) -> Array:
@@ -187,18 +234,18 @@ def _transform_kernels(weight: Array, groups: int, *, turned: bool) -> Array:
 
 
 def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int) -> Array:
-    """Return the convolution of x (N, C, H, W) with weights (O, C/G, r, r) and its bias.
+    """Return the convolution of x (N, C, H, W) with weights (O, C/G, k, k) and its bias.
 
     The geometry must be one that :func:`suits`.
     """
-    kernels = _transform_kernels(weight, groups, turned=False)
-    return _convolve(x, kernels, bias, geometry)
+    in_blocks = _kernel_in_blocks(weight, _Tiling(geometry))
+    return _convolve(x, _transform_kernels(in_blocks, groups, turned=False), bias, geometry)
 
 
 def input_gradient(
     grad: Array, weight: Array, size: Pair, geometry: Geometry, groups: int
 ) -> Array:
-    """Return dX: the convolution of dY with the kernels turned and their channels exchanged."""
+    """Return dX for stride 1: the convolution of dY with the kernels turned, channels exchanged."""
     top, left = (k - 1 - p for k, p in zip(geometry.kernel, geometry.before, strict=True))
     back = geometry._replace(before=(top, left), out=size)
     return _convolve(grad, _transform_kernels(weight, groups, turned=True), None, back)
@@ -208,17 +255,15 @@ def _convolve(x: Array, kernels: Array, bias: Array | None, geometry: Geometry) 
     """Return the convolution with transformed kernels (t, t, G, c, o): lanes over the images."""
     t, _, groups, depth, per_group = kernels.shape
     channels, out_channels = groups * depth, groups * per_group
-    output, _, data = transforms(geometry.kernel[0], x.dtype)
-    m = len(output)
-    tiles, down, across, rounded = _tiles(geometry)
-    height, width = rounded.span
-    images = x.transpose(0, 2, 3, 1)
+    whole = _Tiling(geometry)
+    output, _, data = transforms(whole.size, x.dtype)
+    m = whole.m
     y = cpu.empty_image(len(x), out_channels, *geometry.out, x.dtype)
-    y_images = y.transpose(0, 2, 3, 1)
 
-    def some_images(run: slice) -> None:
-        n = run.stop - run.start
-        padded = _pad("padded", images[run], (n, height, width, channels), *geometry.before)
+    def some_rows(images: Array, band: Geometry, y: Array) -> None:
+        n, tiling = len(images), _Tiling(band)
+        tiles, down, across, (height, width) = tiling.tiles, tiling.down, tiling.across, tiling.span
+        padded = _blocks(images, tiling, band.before)
         # Rows first: (n, I, t, width·C), stored as (t, n, I, width, C).
         rows = cpu.scratch("rows", (t, n, down, width, channels), x.dtype)
         windows = _windows(padded.reshape(n, height, -1), 1, down, t, m)
@@ -237,48 +282,50 @@ def _convolve(x: Array, kernels: Array, bias: Array | None, geometry: Geometry) 
             )
             np.matmul(output, products.transpose(1, 2, 3, 0, 4), out=row_back)
         # The rows back: (n, I, m, J·m·O), which is the images in order.
-        exact = geometry.out == rounded.out
-        shape = (n, *rounded.out, out_channels)
-        whole = y_images[run] if exact else cpu.scratch("tiles", shape, x.dtype)
+        exact = band.out == tiling.out and y.flags.c_contiguous
+        tiled = y if exact else cpu.scratch("tiles", (n, *tiling.out, out_channels), x.dtype)
         back = back.reshape(t, n, down, -1).transpose(1, 2, 0, 3)
-        np.matmul(output, back, out=whole.reshape(n, down, m, -1))
-        inside = whole[:, : geometry.out[0], : geometry.out[1]]
+        np.matmul(output, back, out=tiled.reshape(n, down, m, -1))
+        inside = tiled[:, : band.out[0], : band.out[1]]
         if bias is not None:
-            np.add(inside, bias, out=y_images[run])
+            np.add(inside, bias, out=y)
         elif not exact:
-            y_images[run] = inside
+            y[...] = inside
 
-    def lane(images: slice) -> None:
-        for run in _runs(images, _ROWS // tiles):
-            some_images(run)
+    def lane(piece: tuple[slice, Band]) -> None:
+        images, (rows, first, band) = piece
+        for run in _runs(images, _ROWS // whole.tiles):
+            some_rows(x_images[run, first:], band, y_images[run, rows])
 
-    cpu.parallel(lane, cpu.split(len(x)))
+    x_images, y_images = x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1)
+    bands = geometry.bands(2 if len(x) <= cpu.LANES // 4 else 1, multiple=m)
+    cpu.parallel(lane, [(images, band) for images in cpu.split(len(x)) for band in bands])
     return y
 
 
 def weight_gradient(
     x: Array, grad: Array, shape: tuple[int, ...], geometry: Geometry, groups: int
 ) -> Array:
-    """Return dW, of the weights' `shape` (O, C/G, r, r): lanes add up their images, then lanes."""
-    o, depth, size, _ = shape
+    """Return dW, of the weights' `shape` (O, C/G, k, k): lanes add up their images, then lanes."""
+    tiling = _Tiling(geometry)
+    m, t, size, s = tiling.m, tiling.t, tiling.size, tiling.block
+    tiles, down, across, (height, width) = tiling.tiles, tiling.down, tiling.across, tiling.span
+    o, depth = shape[0], shape[1] * s * s
     per_group, channels = o // groups, groups * depth
     output, kernel, data = transforms(size, x.dtype)
-    m, t = output.shape
     spread = np.ascontiguousarray(output.T)  # A (t, m)
     gather = np.ascontiguousarray(kernel.T)  # Gᵀ (r, t)
-    tiles, down, across, rounded = _tiles(geometry)
-    height, width = rounded.span
     images, grads = x.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
     lanes = cpu.split(len(x))
     sums = [cpu.empty((size, size, groups, depth, per_group), x.dtype) for _ in lanes]
 
     def some_images(run: slice, total: Array) -> None:
         n = run.stop - run.start
-        padded = _pad("padded", images[run], (n, height, width, channels), *geometry.before)
+        padded = _blocks(images[run], tiling, geometry.before)
         rows = cpu.scratch("rows", (t, n, down, width, channels), x.dtype)
         windows = _windows(padded.reshape(n, height, -1), 1, down, t, m)
         np.matmul(data, windows, out=rows.reshape(t, n, down, -1).transpose(1, 2, 0, 3))
-        padded = _pad("padded", grads[run], (n, *rounded.out, o), 0, 0)
+        padded = _pad("padded", grads[run], tiling.out, (0, 0))
         grad_rows = cpu.scratch("grad rows", (t, n, down, across, m, o), x.dtype)
         by_tile = padded.reshape(n, down, m, -1)
         np.matmul(spread, by_tile, out=grad_rows.reshape(t, n, down, -1).transpose(1, 2, 0, 3))
@@ -311,7 +358,7 @@ def weight_gradient(
     cpu.parallel(lane, range(len(lanes)))
     for other in sums[1:]:
         sums[0] += other
-    dweight = np.empty(shape, x.dtype)
-    turned = sums[0].transpose(2, 4, 3, 0, 1)  # (G, o, c, r, r)
-    np.copyto(dweight.reshape(groups, per_group, depth, size, size), turned)
-    return dweight
+    # (r, r, G, s·s·c, o) → (G, o, c, r·s, r·s), of which the kernel is the first k x k
+    turned = sums[0].reshape(size, size, groups, s, s, shape[1], per_group)
+    turned = turned.transpose(2, 6, 5, 0, 3, 1, 4).reshape(o, shape[1], size * s, size * s)
+    return np.ascontiguousarray(turned[:, :, : shape[2], : shape[3]])

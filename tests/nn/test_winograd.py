@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidl
+from minidl import cpu
 from minidl.nn import conv, winograd
 from minidl.nn.im2col import Geometry, plan
 
@@ -39,7 +40,10 @@ def test_the_transforms_are_a_sliding_window(kernel: int) -> None:
 @settings(max_examples=150)
 @given(data=st.data())
 def test_against_loops(data: Any) -> None:
-    kernel, groups = data.draw(st.sampled_from([3, 5])), data.draw(st.integers(1, 2))
+    stride = data.draw(st.integers(1, 4))
+    groups = data.draw(st.integers(1, 2)) if stride == 1 else 1
+    # 3 or 5 blocks of stride x stride pixels, the last ones perhaps not to their end
+    kernel = data.draw(st.sampled_from([3, 5])) * stride - data.draw(st.integers(0, stride - 1))
     padding = (data.draw(st.integers(0, kernel - 1)), data.draw(st.integers(0, kernel - 1)))
     size = [max(kernel - 2 * p, 1) + data.draw(st.integers(0, 9)) for p in padding]
     depth, per_group = data.draw(st.integers(1, 3)), data.draw(st.integers(1, 3))
@@ -47,23 +51,25 @@ def test_against_loops(data: Any) -> None:
     x = layout(helpers.values((data.draw(st.integers(1, 11)), groups * depth, *size), 1))
     weight = layout(helpers.values((groups * per_group, depth, kernel, kernel), 2))
     bias = helpers.values((len(weight),), 3) if data.draw(st.booleans()) else None
-    geometry = plan("test", (size[0], size[1]), (kernel, kernel), (1, 1), (1, 1), padding)
-    options = {"padding": padding, "groups": groups}
+    strides = (stride, stride)
+    geometry = plan("test", (size[0], size[1]), (kernel, kernel), strides, (1, 1), padding)
+    options = {"stride": strides, "padding": padding, "groups": groups}
 
     y = winograd.forward(x, weight, bias, geometry, groups)
     np.testing.assert_allclose(y, reference.conv2d(x, weight, bias, **options), atol=1e-11)
     grad = layout(helpers.values(y.shape, 4))
     dx, dweight = reference.conv2d_backward(grad, x, weight, **options)[:2]
-    found = winograd.input_gradient(grad, weight, x.shape[2:], geometry, groups)
-    np.testing.assert_allclose(found, dx, atol=1e-11)
+    if stride == 1:
+        found = winograd.input_gradient(grad, weight, x.shape[2:], geometry, groups)
+        np.testing.assert_allclose(found, dx, atol=1e-11)
     found = winograd.weight_gradient(x, grad, weight.shape, geometry, groups)
     np.testing.assert_allclose(found, dweight, atol=1e-10)
 
 
 # conv2 and conv3 of AlexNet, one group each; images whose last tiles hang over the edge
 LAYERS = {
-    "conv2": (9, (27, 26), 5, (2, 2), (48, 128)),
-    "conv3": (40, (13, 13), 3, (1, 1), (256, 64)),
+    "conv2": (9, (27, 26), 5, (2, 2), (48, 128, 1)),
+    "conv3": (64, (13, 13), 3, (1, 1), (256, 64)),
 }
 
 
@@ -102,7 +108,7 @@ def test_the_error_in_float32(name: str) -> None:
 def test_convolutions_of_that_kind_go_this_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight, geometry = layer(*LAYERS[name])
     bias, grad = weight[:, 0, 0, 0], helpers.values((len(x), len(weight), *geometry.out), 4)
-    assert winograd.suits(geometry, len(x), *weight.shape[1::-1])
+    assert winograd.suits(geometry, -(-len(x) // cpu.LANES), *weight.shape[1::-1], 1)
 
     def all_three() -> list[helpers.Array]:
         dx = conv._input_gradient_numpy(grad, weight, x.shape[2:], geometry, 1)
@@ -118,17 +124,22 @@ def test_convolutions_of_that_kind_go_this_way(name: str, monkeypatch: pytest.Mo
 
 def test_what_does_not_suit() -> None:
     good = plan("test", (27, 27), (5, 5), (1, 1), (1, 1), (2, 2))
-    assert winograd.suits(good, 128, 48, 128)
-    assert not winograd.suits(good, 128, 3, 128)
-    assert not winograd.suits(good, 128, 48, 4)
-    assert not winograd.suits(good, 1, 48, 128)
+    assert winograd.suits(good, 128, 48, 128, 1)
+    assert not winograd.suits(good, 0, 48, 128, 1)
+    assert not winograd.suits(good, 128, 3, 128, 1)
+    assert not winograd.suits(good, 128, 48, 4, 1)
+    assert not winograd.suits(good._replace(out=(2, 2)), 3, 48, 128, 1)  # too few to gain
     for changed in (
         good._replace(stride=(1, 2)),
         good._replace(dilation=(2, 1)),
         good._replace(kernel=(3, 5)),
         good._replace(kernel=(11, 11)),
+        good._replace(kernel=(4, 4), stride=(4, 4)),
     ):
-        assert not winograd.suits(changed, 128, 48, 128)
+        assert not winograd.suits(changed, 128, 48, 128, 1)
+    conv1 = plan("test", (227, 227), (11, 11), (4, 4))
+    assert winograd.suits(conv1, 128, 3, 96, 1)
+    assert not winograd.suits(conv1, 128, 3, 96, 2)
 
 
 def test_threads_do_not_change_a_bit() -> None:
