@@ -85,26 +85,86 @@ def _lanes(n: int, geometry: Geometry, channels: int) -> list[slice]:
     return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
 
-def _span(x: Array, geometry: Geometry, fill: float) -> Array:
-    """Return the span of the windows, channels-last (n, span_h, span_w, C); `fill` outside."""
-    last = x.transpose(0, 2, 3, 1)
-    if geometry.fits_exactly(x.shape[2:]):
-        return last
-    rows, columns, own_rows, own_columns = geometry.inside(x.shape[2:])
-    span = cpu.scratch("span", (len(x), *geometry.span, x.shape[1]), x.dtype)
-    span.fill(fill)
-    span[:, rows, columns] = last[:, own_rows, own_columns]
-    return span
+def _entries(geometry: Geometry) -> list[tuple[int, int]]:
+    """Return row and column of each entry of the window, by rows."""
+    return [(kh, kw) for kh in range(geometry.kernel[0]) for kw in range(geometry.kernel[1])]
 
 
-def _entries(geometry: Geometry) -> list[tuple[slice, slice, slice]]:
-    """Return for each entry of the window, by rows, the slices of a span that it reads."""
-    kernel_h, kernel_w = geometry.kernel
-    return [
-        (slice(None), *geometry.positions(kh, kw))
-        for kh in range(kernel_h)
-        for kw in range(kernel_w)
-    ]
+def _positions(geometry: Geometry, entry: tuple[int, int]) -> tuple[slice, slice, slice]:
+    """Return the slices of channels-last images that this entry of all windows reads."""
+    return (slice(None), *geometry.positions(*entry))
+
+
+#: Runs of memory shorter than this are worth a copy that puts them together.
+_SHORT_RUN = 64
+
+
+class _Span:
+    """What the windows cover of some channels-last images (n, H, W, C), padding included.
+
+    The windows read every s-th column. With few channels that is many short runs of memory, and
+    NumPy's loops are slow on them. So the columns are kept in s *phases*, sorted by their number
+    modulo s: those that an entry of the windows reads are neighbours then, one run a row.
+
+    Where nothing has to be padded or sorted the phases are views of the images; otherwise
+    :meth:`read` copies the images into buffers of this thread, and :meth:`write` copies back.
+    """
+
+    def __init__(self, images: Array, geometry: Geometry) -> None:
+        self.geometry, self.images = geometry, images
+        n, *size, c = images.shape
+        (height, width), stride = geometry.span, geometry.stride[1]
+        rows, columns, own_rows, own_columns = geometry.inside((size[0], size[1]))
+        self.covers_all = own_rows.stop == size[0] and own_columns.stop == size[1]
+        self.phases, self.outside = [], []
+        self.copies: list[tuple[Array, Array]] = []  # a phase's part inside of the images, theirs
+        if geometry.fits_exactly((size[0], size[1])) and (stride == 1 or c >= _SHORT_RUN):
+            self.phases = [images[:, :height, p:width:stride] for p in range(stride)]
+            return
+        for p in range(stride):
+            shape = (n, height, len(range(p, width, stride)), c)
+            phase = cpu.scratch(f"phase {p}", shape, images.dtype)
+            first = columns.start + (p - columns.start) % stride  # column of the span
+            left = (first - p) // stride
+            right = left + len(range(first, columns.stop, stride))
+            own = images[:, own_rows, first - columns.start : own_columns.stop : stride]
+            self.phases.append(phase)
+            self.copies.append((phase[:, rows, left:right], own))
+            self.outside += [phase[:, : rows.start], phase[:, rows.stop :]]
+            self.outside += [phase[:, rows, :left], phase[:, rows, right:]]
+
+    def read(self, fill: float) -> None:
+        """Take the numbers of the images, and `fill` outside of them."""
+        for inside, own in self.copies:
+            np.copyto(inside, own)
+        self.fill_outside(fill)
+
+    def fill_outside(self, fill: float) -> None:
+        """Write `fill` where there is no image."""
+        for part in self.outside:
+            part.fill(fill)
+
+    def clear(self) -> None:
+        """Set everything to 0, the images' columns and rows that no window covers as well."""
+        if not (self.covers_all and self.copies):
+            self.images.fill(0)
+        if self.copies:
+            for phase in self.phases:
+                phase.fill(0)
+
+    def write(self) -> None:
+        """Give the images the numbers inside of them."""
+        for inside, own in self.copies:
+            np.copyto(own, inside)
+
+    def across(self, kw: int) -> Array:
+        """Return the numbers that column kw of all windows reads, in all rows of the span."""
+        start, phase = divmod(kw * self.geometry.dilation[1], self.geometry.stride[1])
+        return self.phases[phase][:, :, start : start + self.geometry.out[1]]
+
+    def entry(self, kh: int, kw: int) -> Array:
+        """Return the numbers that entry (kh, kw) of all windows reads: a view (n, OH, OW, C)."""
+        return self.across(kw)[:, self.geometry.positions(kh, kw)[0]]
 
 
 def _place_dtype(geometry: Geometry) -> np.dtype:
@@ -112,9 +172,7 @@ def _place_dtype(geometry: Geometry) -> np.dtype:
     return np.min_scalar_type(math.prod(geometry.kernel))
 
 
-def _find_places(
-    span: Array, geometry: Geometry, holds: Callable[[Array], Array], places: Array
-) -> Array:
+def _find_places(span: _Span, holds: Callable[[Array], Array], places: Array) -> Array:
     """Write for every window the number of its first entry for which `holds` is true.
 
     Returns where there was none. The number of an entry is how many before it were no hit, so that
@@ -123,8 +181,8 @@ def _find_places(
     waiting = cpu.scratch("waiting", places.shape, np.dtype(np.bool_))
     waiting.fill(True)
     places.fill(0)
-    for entry in _entries(geometry):
-        np.greater(waiting, holds(span[entry]), out=waiting)  # waiting and no hit
+    for entry in _entries(span.geometry):
+        np.greater(waiting, holds(span.entry(*entry)), out=waiting)  # waiting and no hit
         np.add(places, waiting, out=places)
     return waiting
 
@@ -135,40 +193,31 @@ def _max_forward_numpy(x: Array, geometry: Geometry, want_places: bool) -> tuple
     y = cpu.empty_image(n, c, *geometry.out, x.dtype)
     places = cpu.empty((n * want_places, *geometry.out, c), _place_dtype(geometry))
     kernel_h, kernel_w = geometry.kernel
-    last = y.transpose(0, 2, 3, 1)
-    exact = geometry.fits_exactly(x.shape[2:])
+    x_images, y_images = x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1)
 
     def lane(images: slice) -> None:
-        span = _span(x[images], geometry, -math.inf)
+        span = _Span(x_images[images], geometry)
+        span.read(-math.inf)
         # separable: first along the rows of the image, then down its columns
-        shape = (len(span), geometry.span[0], geometry.out[1], c)
+        shape = (images.stop - images.start, geometry.span[0], geometry.out[1], c)
         across = cpu.scratch("across", shape, x.dtype)
-        for kw in range(kernel_w):
-            _, columns = geometry.positions(0, kw)
-            part = span[:, : geometry.span[0], columns]
-            if kw == 0:
-                np.copyto(across, part)
-            else:
-                np.maximum(across, part, out=across)
-        best = last[images]
-        for kh in range(kernel_h):
-            rows, _ = geometry.positions(kh, 0)
-            if kh == 0:
-                np.copyto(best, across[:, rows])
-            else:
-                np.maximum(best, across[:, rows], out=best)
+        np.copyto(across, span.across(0))
+        for kw in range(1, kernel_w):
+            np.maximum(across, span.across(kw), out=across)
+        best = y_images[images]
+        np.copyto(best, across[:, geometry.positions(0, 0)[0]])
+        for kh in range(1, kernel_h):
+            np.maximum(best, across[:, geometry.positions(kh, 0)[0]], out=best)
         if not want_places:
             return
-        if not exact:  # padding must not equal even a maximum of minus infinity
-            span = _span(x[images], geometry, math.nan)
+        span.fill_outside(math.nan)  # padding must not equal even a maximum of minus infinity
         hit = cpu.scratch("hit", best.shape, np.dtype(np.bool_))
-        nowhere = _find_places(
-            span, geometry, lambda entry: np.equal(entry, best, out=hit), places[images]
-        )
+        nowhere = _find_places(span, lambda entry: np.equal(entry, best, out=hit), places[images])
         if nowhere.any():  # the maximum is NaN, which equals nothing
             lost = nowhere.copy()
             nan_places = np.empty_like(places[images])
-            _find_places(_span(x[images], geometry, -math.inf), geometry, np.isnan, nan_places)
+            span.fill_outside(-math.inf)
+            _find_places(span, np.isnan, nan_places)
             places[images][lost] = nan_places[lost]
 
     cpu.parallel(lane, _lanes(n, geometry, c))
@@ -180,23 +229,20 @@ def _max_backward_numpy(
 ) -> Array:
     n, c, h, w = shape
     dx = cpu.empty_image(n, c, h, w, grad.dtype)
-    rows, columns, own_rows, own_columns = geometry.inside((h, w))
-    exact = geometry.fits_exactly((h, w))
+    dx_images, dy_images = dx.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
 
     def lane(images: slice) -> None:
-        own = dx[images].transpose(0, 2, 3, 1)
-        dspan = own if exact else cpu.scratch("dspan", (len(own), *geometry.span, c), grad.dtype)
-        dspan.fill(0)
-        dy = np.ascontiguousarray(grad[images].transpose(0, 2, 3, 1))
+        dspan = _Span(dx_images[images], geometry)
+        dspan.clear()
+        dy = np.ascontiguousarray(dy_images[images])
         part = cpu.scratch("part", dy.shape, grad.dtype)
         hit = cpu.scratch("hit", dy.shape, np.dtype(np.bool_))
         for number, entry in enumerate(_entries(geometry)):
             np.equal(places[images], number, out=hit)
             cpu.keep_where(hit, dy, part)
-            np.add(dspan[entry], part, out=dspan[entry])
-        if not exact:
-            own.fill(0)
-            own[:, own_rows, own_columns] = dspan[:, rows, columns]
+            total = dspan.entry(*entry)
+            np.add(total, part, out=total)
+        dspan.write()
 
     cpu.parallel(lane, _lanes(n, geometry, c))
     return dx
@@ -211,13 +257,13 @@ def _max_forward_plain(x: Array, geometry: Geometry, want_places: bool) -> tuple
     padded = pad_images(x, geometry, lowest).transpose(0, 2, 3, 1)
     y = xp.full((x.shape[0], *geometry.out, x.shape[1]), lowest, x.dtype)
     for entry in _entries(geometry):
-        y = xp.maximum(y, padded[entry])
+        y = xp.maximum(y, padded[_positions(geometry, entry)])
     places = xp.zeros(y.shape, _place_dtype(geometry))
     waiting = xp.full(y.shape, want_places)
     inside = pad_images(xp.ones((1, 1, *x.shape[2:]), np.bool_), geometry).transpose(0, 2, 3, 1)
     for entry in _entries(geometry):
-        part = padded[entry]
-        waiting &= ~(inside[entry] & ((part == y) | xp.isnan(part)))
+        part = padded[_positions(geometry, entry)]
+        waiting &= ~(inside[_positions(geometry, entry)] & ((part == y) | xp.isnan(part)))
         places += waiting
     return y.transpose(0, 3, 1, 2), places
 
@@ -226,7 +272,8 @@ def _max_backward_plain(
     grad: Array, places: Array, shape: tuple[int, ...], geometry: Geometry
 ) -> Array:
     dpadded = array_module(grad).zeros((*shape[:2], *geometry.span), grad.dtype)
-    for number, (_, rows, columns) in enumerate(_entries(geometry)):
+    for number, entry in enumerate(_entries(geometry)):
+        rows, columns = geometry.positions(*entry)
         dpadded[:, :, rows, columns] += grad * (places == number).transpose(0, 3, 1, 2)
     return _crop(dpadded, shape, geometry)
 
@@ -261,15 +308,22 @@ def _divisors(geometry: Geometry, size: Pair, count_padding: bool) -> np.ndarray
 def _average_forward_numpy(x: Array, geometry: Geometry, divisors: Array) -> Array:
     n, c = x.shape[:2]
     y = cpu.empty_image(n, c, *geometry.out, x.dtype)
-    last = y.transpose(0, 2, 3, 1)
+    x_images, y_images = x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1)
     scale = (1 / divisors[:, :, None]).astype(x.dtype)
 
     def lane(images: slice) -> None:
-        span = _span(x[images], geometry, 0)
-        out = last[images]
-        out.fill(0)
-        for entry in _entries(geometry):
-            np.add(out, span[entry], out=out)
+        span = _Span(x_images[images], geometry)
+        span.read(0)
+        # separable: first along the rows of the image, then down its columns
+        shape = (images.stop - images.start, geometry.span[0], geometry.out[1], c)
+        across = cpu.scratch("across", shape, x.dtype)
+        np.copyto(across, span.across(0))
+        for kw in range(1, geometry.kernel[1]):
+            np.add(across, span.across(kw), out=across)
+        out = y_images[images]
+        np.copyto(out, across[:, geometry.positions(0, 0)[0]])
+        for kh in range(1, geometry.kernel[0]):
+            np.add(out, across[:, geometry.positions(kh, 0)[0]], out=out)
         out *= scale
 
     cpu.parallel(lane, _lanes(n, geometry, c))
@@ -281,20 +335,24 @@ def _average_backward_numpy(
 ) -> Array:
     n, c, h, w = shape
     dx = cpu.empty_image(n, c, h, w, grad.dtype)
-    rows, columns, own_rows, own_columns = geometry.inside((h, w))
-    exact = geometry.fits_exactly((h, w))
+    dx_images, dy_images = dx.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
     scale = (1 / divisors[:, :, None]).astype(grad.dtype)
 
     def lane(images: slice) -> None:
-        own = dx[images].transpose(0, 2, 3, 1)
-        dspan = own if exact else cpu.scratch("dspan", (len(own), *geometry.span, c), grad.dtype)
-        dspan.fill(0)
-        share = grad[images].transpose(0, 2, 3, 1) * scale
-        for entry in _entries(geometry):
-            np.add(dspan[entry], share, out=dspan[entry])
-        if not exact:
-            own.fill(0)
-            own[:, own_rows, own_columns] = dspan[:, rows, columns]
+        dspan = _Span(dx_images[images], geometry)
+        dspan.clear()
+        share = dy_images[images] * scale
+        # the transpose of the forward pass: first the columns, then the rows
+        shape = (images.stop - images.start, geometry.span[0], geometry.out[1], c)
+        across = cpu.scratch("across", shape, grad.dtype)
+        across.fill(0)
+        for kh in range(geometry.kernel[0]):
+            rows = across[:, geometry.positions(kh, 0)[0]]
+            np.add(rows, share, out=rows)
+        for kw in range(geometry.kernel[1]):
+            total = dspan.across(kw)
+            np.add(total, across, out=total)
+        dspan.write()
 
     cpu.parallel(lane, _lanes(n, geometry, c))
     return dx
@@ -304,7 +362,8 @@ def _average_forward_plain(x: Array, geometry: Geometry, divisors: Array) -> Arr
     xp = array_module(x)
     padded = pad_images(x, geometry)
     y = xp.zeros((*x.shape[:2], *geometry.out), x.dtype)
-    for _, rows, columns in _entries(geometry):
+    for entry in _entries(geometry):
+        rows, columns = geometry.positions(*entry)
         y += padded[:, :, rows, columns]
     return y / xp.asarray(divisors.astype(x.dtype))
 
@@ -315,7 +374,8 @@ def _average_backward_plain(
     xp = array_module(grad)
     dpadded = xp.zeros((*shape[:2], *geometry.span), grad.dtype)
     share = grad / xp.asarray(divisors.astype(grad.dtype))
-    for _, rows, columns in _entries(geometry):
+    for entry in _entries(geometry):
+        rows, columns = geometry.positions(*entry)
         dpadded[:, :, rows, columns] += share
     return _crop(dpadded, shape, geometry)
 

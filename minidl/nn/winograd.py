@@ -65,9 +65,9 @@ _LEAST_CHANNELS = 24
 #: Transforming a kernel takes as long as so many multiplications for each of its t·t points.
 _KERNEL_COST = 200
 
-#: The tiles of a matrix product: enough to be worth the packing of its kernels, which BLAS does
-#: each time, and few enough for a core's own cache.
-_ROWS = 128
+#: How many numbers a lane transforms and multiplies at a time: enough for each call of NumPy to be
+#: worth it, few enough for a core's own cache (1.5 MB of float32).
+_SLAB = 3 << 17
 
 #: How many transformed numbers the weights' gradient holds at a time (16 MB of float32): the more,
 #: the fewer times the sums over tiles are transformed back.
@@ -294,7 +294,7 @@ def _convolve(x: Array, kernels: Array, bias: Array | None, geometry: Geometry) 
 
     def lane(piece: tuple[slice, Band]) -> None:
         images, (rows, first, band) = piece
-        for run in _runs(images, _ROWS // whole.tiles):
+        for run in _runs(images, _SLAB // (t * whole.tiles * (channels + out_channels))):
             some_rows(x_images[run, first:], band, y_images[run, rows])
 
     x_images, y_images = x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1)
