@@ -213,8 +213,12 @@ def parallel(task: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
     Exception
         The first one that a task raised, after all threads have stopped.
     """
+    if len(pieces) == 1:
+        with single_threaded_blas, np.errstate(all="ignore"):
+            task(pieces[0])
+        return
     job = _Job(task, pieces)
-    if len(pieces) == 1 or _threads.count == 1 or getattr(_here, "in_lane", False):
+    if _threads.count == 1 or getattr(_here, "in_lane", False):
         job.drain()
         return
     pool = _threads.executor()

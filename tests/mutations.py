@@ -125,19 +125,62 @@ MUTATIONS: list[Mutation] = [
         "padded[:, :, rows, cols] = columns[:, :, kh, kw]",
         ("tests/nn/test_im2col.py::test_overlapping_windows_add",),
     ),
+    # ---- minimal filtering ----
+    Mutation(
+        "winograd: badly chosen points",
+        "minidl/nn/winograd.py",
+        '("0", "3/2", "-3/2", "2/3", "-2/3")',
+        '("0", "3", "-3", "4", "-4")',
+        ("tests/nn/test_winograd.py::test_the_points_amplify_little",),
+    ),
+    Mutation(
+        "winograd: the input's gradient with kernels that are not turned",
+        "minidl/nn/winograd.py",
+        "        both = both[:, ::-1]",
+        "        both = both[:, ::1]",
+        ("tests/nn/test_winograd.py::test_against_loops",),
+    ),
+    Mutation(
+        "winograd: a lane's later runs overwrite the first",
+        "minidl/nn/winograd.py",
+        "            total += more",
+        "            total[...] = more",
+        ("tests/nn/test_winograd.py::test_lanes_of_several_runs",),
+    ),
+    Mutation(
+        "winograd: the part of a block outside of the kernel keeps its gradient",
+        "minidl/nn/winograd.py",
+        "    return np.ascontiguousarray(turned[:, :, : shape[2], : shape[3]])",
+        "    return np.ascontiguousarray(turned[:, :, -shape[2] :, -shape[3] :])",
+        ("tests/nn/test_winograd.py::test_against_loops",),
+    ),
+    Mutation(
+        "conv: a band of rows reads from the image's top",
+        "minidl/nn/im2col.py",
+        "bands.append(Band(rows, max(first, 0), windows))",
+        "bands.append(Band(rows, 0, windows))",
+        ("tests/nn/test_conv.py::test_a_few_images_are_cut_into_bands",),
+    ),
     # ---- pooling ----
+    Mutation(
+        "pool: the columns' phases are mixed up",
+        "minidl/nn/pooling.py",
+        "            own = images[:, own_rows, first - columns.start : own_columns.stop : stride]",
+        "            own = images[:, own_rows, p : own_columns.stop : stride]",
+        ("tests/nn/test_pooling.py::test_any_max_pool",),
+    ),
     Mutation(
         "pool: padding is 0",
         "minidl/nn/pooling.py",
-        "        span = _span(x[images], geometry, -math.inf)\n        # separable",
-        "        span = _span(x[images], geometry, 0)\n        # separable",
+        "        span.read(-math.inf)",
+        "        span.read(0)",
         ("tests/nn/test_pooling.py::test_padding_is_minus_infinity",),
     ),
     Mutation(
         "pool: overlapping windows overwrite each other's gradient",
         "minidl/nn/pooling.py",
-        "            np.add(dspan[entry], part, out=dspan[entry])",
-        "            np.copyto(dspan[entry], part, where=hit)",
+        "            np.add(total, part, out=total)",
+        "            np.copyto(total, part, where=hit)",
         ("tests/nn/test_pooling.py::test_overlapping_windows_add_their_gradients",),
     ),
     Mutation(
@@ -150,10 +193,10 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "pool: a tie goes to the last maximum",
         "minidl/nn/pooling.py",
-        "        np.greater(waiting, holds(span[entry]), out=waiting)  # waiting and no hit\n"
+        "        np.greater(waiting, holds(span.entry(*entry)), out=waiting)  # waiting and no hit\n"
         "        np.add(places, waiting, out=places)",
-        "        held = holds(span[entry])\n"
-        "        number = _entries(geometry).index(entry)\n"
+        "        held = holds(span.entry(*entry))\n"
+        "        number = _entries(span.geometry).index(entry)\n"
         "        places[held] = number\n"
         "        waiting &= ~held",
         ("tests/nn/test_pooling.py::test_ties_go_to_exactly_one_position_the_first",),
@@ -161,8 +204,8 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "pool: the window is one row short",
         "minidl/nn/pooling.py",
-        "        for kh in range(kernel_h):\n            rows, _",
-        "        for kh in range(max(kernel_h - 1, 1)):\n            rows, _",
+        "        for kh in range(1, kernel_h):\n",
+        "        for kh in range(1, max(kernel_h - 1, 1)):\n",
         ("tests/nn/test_pooling.py::test_the_papers_max_pool_in_every_layout",),
     ),
     Mutation(

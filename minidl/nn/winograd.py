@@ -157,10 +157,9 @@ def _runs(lane: slice, at_most: int) -> list[slice]:
     return [slice(lane.start + run.start, lane.start + run.stop) for run in runs]
 
 
-def _pad(slot: str, images: Array, size: Pair, before: Pair) -> Array:
-    """Return channels-last images inside of zeros, (n, *size, C), in this thread's buffer."""
-    (top, left), channels = before, images.shape[3]
-    padded = cpu.scratch(slot, (len(images), *size, channels), images.dtype)
+def _pad(padded: Array, images: Array, before: Pair) -> None:
+    """Write images (n, H, W, C) and zeros around them into `padded`, (n, height, width, C)."""
+    (top, left), (_, *size, channels) = before, padded.shape
     height, width = min(images.shape[1], size[0] - top), min(images.shape[2], size[1] - left)
     padded[:, :top] = 0
     padded[:, top + height :] = 0
@@ -172,19 +171,22 @@ def _pad(slot: str, images: Array, size: Pair, before: Pair) -> Array:
             inside[..., channel] = own[..., channel]
     else:
         inside[...] = own
-    return padded
 
 
 def _blocks(images: Array, tiling: _Tiling, before: Pair) -> Array:
-    """Return what the tiles read of channels-last images, (n, *span, s·s·C): zeros outside."""
-    s, (height, width) = tiling.block, tiling.span
+    """Return what the tiles read of images (n, H, W, C), zeros outside: (*span, n, s·s·C).
+
+    The images stand side by side so that the transforms run over all of them in one go.
+    """
+    (n, _, _, channels), s, (height, width) = images.shape, tiling.block, tiling.span
+    blocks = cpu.scratch("blocks", (height, width, n, s * s * channels), images.dtype)
     if s == 1:
-        return _pad("padded", images, tiling.span, before)
-    pixels = _pad("pixels", images, (height * s, width * s), before)
-    n, channels = len(images), images.shape[3]
-    blocks = cpu.scratch("padded", (n, height, width, s * s * channels), images.dtype)
-    by_pixel = blocks.reshape(n, height, width, s, s * channels)
-    by_pixel[...] = pixels.reshape(n, height, s, width, s * channels).swapaxes(2, 3)
+        _pad(blocks.transpose(2, 0, 1, 3), images, before)
+    else:
+        pixels = cpu.scratch("pixels", (n, height * s, width * s, channels), images.dtype)
+        _pad(pixels, images, before)
+        rows = pixels.reshape(n, height, s, width, s * channels)
+        blocks.reshape(height, width, n, s, s * channels)[...] = rows.transpose(1, 3, 0, 2, 4)
     return blocks
 
 
@@ -262,30 +264,30 @@ def _convolve(x: Array, kernels: Array, bias: Array | None, geometry: Geometry) 
 
     def some_rows(images: Array, band: Geometry, y: Array) -> None:
         n, tiling = len(images), _Tiling(band)
-        tiles, down, across, (height, width) = tiling.tiles, tiling.down, tiling.across, tiling.span
-        padded = _blocks(images, tiling, band.before)
-        # Rows first: (n, I, t, width·C), stored as (t, n, I, width, C).
-        rows = cpu.scratch("rows", (t, n, down, width, channels), x.dtype)
-        windows = _windows(padded.reshape(n, height, -1), 1, down, t, m)
-        np.matmul(data, windows, out=rows.reshape(t, n, down, -1).transpose(1, 2, 0, 3))
+        down, across, tiles = tiling.down, tiling.across, tiling.tiles * n
+        blocks = _blocks(images, tiling, band.before)  # (height, width, n, C)
+        # Rows first, (I, t, width·n·C), stored as (t, I, width, n·C).
+        rows = cpu.scratch("rows", (t, down, tiling.span[1], n * channels), x.dtype)
+        windows = _windows(blocks.reshape(len(blocks), -1), 0, down, t, m)
+        np.matmul(data, windows, out=rows.reshape(t, down, -1).swapaxes(0, 1))
         # Then the columns, the products and the columns back: one row of the t·t points at a time.
-        values = cpu.scratch("values", (t, n, down, across, channels), x.dtype)
-        products = cpu.scratch("products", (t, n, down, across, out_channels), x.dtype)
-        back = cpu.scratch("back", (t, n, down, across, m, out_channels), x.dtype)
+        values = cpu.scratch("values", (t, down, across, n * channels), x.dtype)
+        products = cpu.scratch("products", (t, down, across, n * out_channels), x.dtype)
+        back = cpu.scratch("back", (t, down, across, m, n * out_channels), x.dtype)
         for row, kernel, row_back in zip(rows, kernels, back, strict=True):
-            windows = _windows(row, 2, across, t, m)  # (n, I, J, t, C)
-            np.matmul(data, windows, out=values.transpose(1, 2, 3, 0, 4))
+            windows = _windows(row, 1, across, t, m)  # (I, J, t, n·C)
+            np.matmul(data, windows, out=values.transpose(1, 2, 0, 3))
             np.matmul(
-                values.reshape(t, n * tiles, groups, depth).swapaxes(1, 2),
+                values.reshape(t, tiles, groups, depth).swapaxes(1, 2),
                 kernel,  # (t, G, c, o)
-                out=products.reshape(t, n * tiles, groups, per_group).swapaxes(1, 2),
+                out=products.reshape(t, tiles, groups, per_group).swapaxes(1, 2),
             )
-            np.matmul(output, products.transpose(1, 2, 3, 0, 4), out=row_back)
-        # The rows back: (n, I, m, J·m·O), which is the images in order.
-        exact = band.out == tiling.out and y.flags.c_contiguous
-        tiled = y if exact else cpu.scratch("tiles", (n, *tiling.out, out_channels), x.dtype)
-        back = back.reshape(t, n, down, -1).transpose(1, 2, 0, 3)
-        np.matmul(output, back, out=tiled.reshape(n, down, m, -1))
+            np.matmul(output, products.transpose(1, 2, 0, 3), out=row_back)
+        # The rows back: (I, m, J·m·n·O), which is the images side by side.
+        exact = n == 1 and band.out == tiling.out
+        tiled = y[0] if exact else cpu.scratch("tiles", (*tiling.out, n, out_channels), x.dtype)
+        np.matmul(output, back.reshape(t, down, -1).swapaxes(0, 1), out=tiled.reshape(down, m, -1))
+        tiled = tiled.reshape(*tiling.out, n, out_channels).transpose(2, 0, 1, 3)
         inside = tiled[:, : band.out[0], : band.out[1]]
         if bias is not None:
             np.add(inside, bias, out=y)
@@ -321,25 +323,26 @@ def weight_gradient(
 
     def some_images(run: slice, total: Array) -> None:
         n = run.stop - run.start
-        padded = _blocks(images[run], tiling, geometry.before)
-        rows = cpu.scratch("rows", (t, n, down, width, channels), x.dtype)
-        windows = _windows(padded.reshape(n, height, -1), 1, down, t, m)
-        np.matmul(data, windows, out=rows.reshape(t, n, down, -1).transpose(1, 2, 0, 3))
-        padded = _pad("padded", grads[run], tiling.out, (0, 0))
-        grad_rows = cpu.scratch("grad rows", (t, n, down, across, m, o), x.dtype)
-        by_tile = padded.reshape(n, down, m, -1)
-        np.matmul(spread, by_tile, out=grad_rows.reshape(t, n, down, -1).transpose(1, 2, 0, 3))
-        values = cpu.scratch("values", (t, n, down, across, channels), x.dtype)
-        grad_values = cpu.scratch("products", (t, n, down, across, o), x.dtype)
+        blocks = _blocks(images[run], tiling, geometry.before)
+        rows = cpu.scratch("rows", (t, down, width, n * channels), x.dtype)
+        windows = _windows(blocks.reshape(height, -1), 0, down, t, m)
+        np.matmul(data, windows, out=rows.reshape(t, down, -1).swapaxes(0, 1))
+        padded = cpu.scratch("blocks", (*tiling.out, n, o), x.dtype)
+        _pad(padded.transpose(2, 0, 1, 3), grads[run], (0, 0))
+        grad_rows = cpu.scratch("grad rows", (t, down, across, m, n * o), x.dtype)
+        by_tile = padded.reshape(down, m, -1)
+        np.matmul(spread, by_tile, out=grad_rows.reshape(t, down, -1).swapaxes(0, 1))
+        values = cpu.scratch("values", (t, down, across, n * channels), x.dtype)
+        grad_values = cpu.scratch("products", (t, down, across, n * o), x.dtype)
         products = cpu.scratch("kernels", (t, groups, depth, per_group), x.dtype)
         back = cpu.scratch("back", (t, size, groups * depth * per_group), x.dtype)
         for row, grad_row, row_back in zip(rows, grad_rows, back, strict=True):
-            windows = _windows(row, 2, across, t, m)  # (n, I, J, t, C)
-            np.matmul(data, windows, out=values.transpose(1, 2, 3, 0, 4))
-            np.matmul(spread, grad_row, out=grad_values.transpose(1, 2, 3, 0, 4))
+            windows = _windows(row, 1, across, t, m)  # (I, J, t, n·C)
+            np.matmul(data, windows, out=values.transpose(1, 2, 0, 3))
+            np.matmul(spread, grad_row, out=grad_values.transpose(1, 2, 0, 3))
             np.matmul(
-                values.reshape(t, n * tiles, groups, depth).transpose(0, 2, 3, 1),
-                grad_values.reshape(t, n * tiles, groups, per_group).swapaxes(1, 2),
+                values.reshape(t, tiles * n, groups, depth).transpose(0, 2, 3, 1),
+                grad_values.reshape(t, tiles * n, groups, per_group).swapaxes(1, 2),
                 out=products,
             )
             np.matmul(gather, products.reshape(t, -1), out=row_back)

@@ -134,6 +134,16 @@ def test_against_loops(case: str, dtype: Any, device: str) -> None:
     check_against_loops(x, weight, None, device, **options)
 
 
+@pytest.mark.parametrize("images", [1, 2, 3, 5])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("padding", [0, 3])
+def test_a_few_images_are_cut_into_bands(
+    images: int, stride: int, padding: int, device: str
+) -> None:
+    x, weight = helpers.values((images, 2, 41, 23), 1), helpers.values((3, 2, 4, 3), 2)
+    check_against_loops(x, weight, None, device, stride=stride, padding=padding)
+
+
 @pytest.mark.parametrize("case", ["plain", "conv2_of_alexnet", "conv1_ceil", "1x1"])
 @pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
 @pytest.mark.parametrize("layout", helpers.LAYOUTS)

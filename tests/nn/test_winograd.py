@@ -80,6 +80,11 @@ def amplification(kernel: int) -> float:
     return float(np.sqrt((output**2 * rows**2).sum(axis=1).max()))
 
 
+@pytest.mark.parametrize(("kernel", "most"), [(3, 4.7), (5, 9.0)])
+def test_the_points_amplify_little(kernel: int, most: float) -> None:
+    assert amplification(kernel) < most
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_the_error_in_float32(name: str) -> None:
     x, weight, geometry = layer(*LAYERS[name])
@@ -120,6 +125,21 @@ def test_convolutions_of_that_kind_go_this_way(name: str, monkeypatch: pytest.Mo
     for found, expected in zip(tiles, all_three(), strict=True):
         assert not np.array_equal(found, expected)  # it was the other way
         np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())
+
+
+def test_lanes_of_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight, geometry = layer(20, (9, 7), 3, (1, 1), (3, 2))
+    grad = helpers.values((20, 2, *geometry.out), 4)
+
+    def both() -> list[helpers.Array]:
+        y = winograd.forward(x, weight, None, geometry, 1)
+        return [y, winograd.weight_gradient(x, grad, weight.shape, geometry, 1)]
+
+    whole = both()
+    monkeypatch.setattr(winograd, "_SLAB", 1)
+    monkeypatch.setattr(winograd, "_BLOCK", 1)
+    for found, expected in zip(both(), whole, strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
 def test_what_does_not_suit() -> None:
