@@ -148,7 +148,7 @@ MUTATIONS: list[Mutation] = [
         ("tests/nn/test_winograd.py::test_lanes_of_several_runs",),
     ),
     Mutation(
-        "winograd: the part of a block outside of the kernel keeps its gradient",
+        "winograd: the wrong part of the blocks is the kernel",
         "minidl/nn/winograd.py",
         "    return np.ascontiguousarray(turned[:, :, : shape[2], : shape[3]])",
         "    return np.ascontiguousarray(turned[:, :, -shape[2] :, -shape[3] :])",
