@@ -94,7 +94,7 @@ def measure(settings: Settings) -> Report:
     """Write the reference, then compare."""
     torch, notes = torch_contenders(settings, ("torch",))
     variant = settings.pick("paper", "paper", "80sec")
-    count = settings.counts((8,), (4,), (2,))[0]
+    count = settings.counts((64,), (64,), (2,))[0]
     reference = "torch double" if torch else "minidl double"
     report = Report(f"Precision ({variant}, batch {count})", notes)
     report.notes.append(f"The reference is computed by {reference.replace(' double', '')}.")

@@ -270,12 +270,14 @@ _POOLED = 1 << 20  # smaller arrays come quickly enough from NumPy
 class _Pool:
     """Blocks of memory that dropped arrays have given back, by size in bytes.
 
-    A training step asks for the same sizes again and again and finds them all. Where sizes vary,
+    A training step asks for the same sizes again and again and finds them all. A block may also
+    serve an array up to `FIT` times smaller: conv2's output where conv1's was. Where sizes vary,
     idle blocks are dropped, those of the size used longest ago first, so that no more memory lies
     idle than is in use (and `SPARE`).
     """
 
     SPARE = 1 << 28
+    FIT = 1.6
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # an array may be dropped in the middle of anything
@@ -284,11 +286,13 @@ class _Pool:
 
     def take(self, size: int) -> np.ndarray:
         with self.lock:
-            self.used += size
-            blocks = self.free.get(size)
-            if blocks:
+            fitting = [n for n, free in self.free.items() if free and size <= n <= size * self.FIT]
+            if fitting:
+                size = min(fitting)
+                self.used += size
                 self.idle -= size
-                return blocks.pop()
+                return self.free[size].pop()
+            self.used += size
             self.trim(self.used + self.SPARE)
         return np.empty(size, np.uint8)
 

@@ -193,7 +193,7 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "pool: a tie goes to the last maximum",
         "minidl/nn/pooling.py",
-        "        np.greater(waiting, holds(span.entry(*entry)), out=waiting)  # waiting and no hit\n"
+        "        np.greater(waiting, holds(span.entry(*entry)), out=waiting)\n"
         "        np.add(places, waiting, out=places)",
         "        held = holds(span.entry(*entry))\n"
         "        number = _entries(span.geometry).index(entry)\n"

@@ -176,13 +176,13 @@ def _find_places(span: _Span, holds: Callable[[Array], Array], places: Array) ->
     """Write for every window the number of its first entry for which `holds` is true.
 
     Returns where there was none. The number of an entry is how many before it were no hit, so that
-    adding up "still waiting" counts it.
+    adding up "still waiting", which is waiting > hit, counts it.
     """
     waiting = cpu.scratch("waiting", places.shape, np.dtype(np.bool_))
     waiting.fill(True)
     places.fill(0)
     for entry in _entries(span.geometry):
-        np.greater(waiting, holds(span.entry(*entry)), out=waiting)  # waiting and no hit
+        np.greater(waiting, holds(span.entry(*entry)), out=waiting)
         np.add(places, waiting, out=places)
     return waiting
 
