@@ -25,21 +25,39 @@ settings.register_profile("explore", parent=settings.get_profile("ci"), derandom
 settings.load_profile("ci")
 
 
+SIMULATED = "gpu-simulated"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--device", default="cpu", help="device that tests make their arrays on: cpu, gpu, gpu:1"
+        "--device",
+        default="cpu",
+        help="device that tests make their arrays on: cpu, gpu, gpu:1, or gpu-simulated, which "
+        "runs CuPy without a GPU (tests/cupy_on_cpu)",
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
+    if config.getoption("--device") == SIMULATED:
+        import cupy_on_cpu
+
+        cupy_on_cpu.install()  # before anything imports cupy
 
 
 @pytest.fixture
 def device(request: pytest.FixtureRequest) -> str:
     """The device under test, by the name that ``Tensor.to`` takes."""
     name: str = request.config.getoption("--device")
-    return name
+    return "gpu" if name == SIMULATED else name
+
+
+@pytest.fixture
+def gpu(device: str) -> str:
+    """The device under test, for tests of what only a GPU has."""
+    if device == "cpu":
+        pytest.skip("is about the GPU: pytest --device=gpu-simulated")
+    return device
 
 
 @pytest.fixture(autouse=True)

@@ -39,13 +39,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu
+from .. import cpu, cuda
 from ..autograd import Function, Node
-from ..device import Array, array_module
+from ..device import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor
 from . import init, winograd
-from .im2col import Band, Geometry, IntOrPair, Pair, check_images, col2im, im2col, pair, plan
+from .im2col import Band, Geometry, IntOrPair, Pair, check_images, col2im, pair, plan
 from .module import Module, Parameter
 from .padding import pad
 
@@ -264,33 +264,214 @@ def _channels_last(x: Array) -> Array:
     return last if last.flags.c_contiguous else np.ascontiguousarray(last)
 
 
-# --- Any array module: the plain form -------------------------------------------------------------
+# --- GPU ------------------------------------------------------------------------------------------
+
+#: How many bytes of columns there are at a time.
+_COLUMN_BYTES = 320 << 20
+
+_CUDA = cuda.Source(r"""
+// The windows of some images as columns, (groups, rows, windows): row (c, kh, kw) of column l is the
+// number that entry (kh, kw) of window l reads in channel c of the group. The row after the last is 1,
+// for the bias; zeros follow up to a multiple of four rows.
+// One thread a window and channel: neighbours write neighbouring numbers of KH·KW rows.
+extern "C" __global__ void im2col(
+    const T* x, T* columns, int windows, int depth, int groups, int rows, int images, int first,
+    int height, int width, int out_h, int out_w, int kernel_h, int kernel_w,
+    int stride_h, int stride_w, int dilation_h, int dilation_w, int top, int left)
+{
+    const int entries = kernel_h * kernel_w;
+    FOR_EACH(i, (long long)windows * groups * (depth + 1)) {
+        const int window = i % windows, channel = i / windows % (depth + 1);
+        const int group = i / windows / (depth + 1);
+        T* out = columns + ((long long)group * rows + channel * entries) * windows + window;
+        if (channel == depth) {
+            for (int row = depth * entries; row < rows; row++, out += windows)
+                *out = row == depth * entries;
+            continue;
+        }
+        const int ow = window % out_w, oh = window / out_w % out_h;
+        const long long image = first + window / out_w / out_h;
+        const T* plane = x + ((group * depth + channel) * (long long)images + image) * height * width;
+        for (int kh = 0; kh < kernel_h; kh++) {
+            const int h = oh * stride_h - top + kh * dilation_h;
+            for (int kw = 0; kw < kernel_w; kw++, out += windows) {
+                const int w = ow * stride_w - left + kw * dilation_w;
+                const bool inside = h >= 0 && h < height && w >= 0 && w < width;
+                *out = inside ? plane[h * width + w] : T(0);
+            }
+        }
+    }
+}
+
+// The sum of all entries that were read from a pixel: the transpose of im2col, as a gather.
+// One thread a pixel: it looks for the windows that cover it.
+extern "C" __global__ void col2im(
+    const T* columns, T* dx, int windows, int depth, int groups, int rows, int images, int first,
+    int count, int height, int width, int out_h, int out_w, int kernel_h, int kernel_w,
+    int stride_h, int stride_w, int dilation_h, int dilation_w, int top, int left)
+{
+    FOR_EACH(i, (long long)groups * depth * count * height * width) {
+        const int w = i % width, h = i / width % height;
+        const int image = i / width / height % count, channel = i / width / height / count;
+        const T* entry = columns
+            + ((long long)(channel / depth) * rows + channel % depth * kernel_h * kernel_w) * windows
+            + (long long)image * out_h * out_w;
+        T sum = 0;
+        for (int kh = 0; kh < kernel_h; kh++) {
+            const int down = h + top - kh * dilation_h, oh = down / stride_h;
+            for (int kw = 0; kw < kernel_w; kw++, entry += windows) {
+                const int right = w + left - kw * dilation_w, ow = right / stride_w;
+                if (down >= 0 && right >= 0 && oh < out_h && ow < out_w
+                    && oh * stride_h == down && ow * stride_w == right)
+                    sum += entry[oh * out_w + ow];
+            }
+        }
+        dx[((channel * (long long)images + first + image) * height + h) * width + w] = sum;
+    }
+}
+
+// Weights (O, length) and a bias as (O, rows): the bias in column `length`, then zeros.
+extern "C" __global__ void pack(
+    const T* weight, const T* bias, T* packed, int kernels, int length, int rows, bool has_bias)
+{
+    FOR_EACH(i, (long long)kernels * rows) {
+        const int row = i % rows, kernel = i / rows;
+        T value = 0;
+        if (row < length) value = weight[(long long)kernel * length + row];
+        else if (row == length && has_bias) value = bias[kernel];
+        packed[i] = value;
+    }
+}
+
+// The inverse: gradients of weights and bias.
+extern "C" __global__ void unpack(
+    const T* packed, T* dweight, T* dbias, int kernels, int length, int rows)
+{
+    FOR_EACH(i, (long long)kernels * (length + 1)) {
+        const int row = i % (length + 1), kernel = i / (length + 1);
+        const T value = packed[(long long)kernel * rows + row];
+        if (row < length) dweight[(long long)kernel * length + row] = value;
+        else dbias[kernel] = value;
+    }
+}
+""")
 
 
-def _forward_plain(
+class _ColumnsCuda:
+    """Columns of a few images after another, in one buffer (G, rows, windows)."""
+
+    def __init__(
+        self, x_shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry, groups: int
+    ) -> None:
+        self.channels, self.images = x_shape[0], x_shape[1]
+        self.depth, self.groups, self.geometry = x_shape[0] // groups, groups, geometry
+        self.dtype = np.dtype(dtype)
+        # One row more for the bias. A multiple of four: cuBLAS is faster on aligned matrices.
+        self.length = self.depth * math.prod(geometry.kernel)
+        self.rows = -(-(self.length + 1) // 4) * 4
+        self.size = x_shape[2:]
+        per_image = groups * self.rows * math.prod(geometry.out) * self.dtype.itemsize
+        self.step = max(1, min(self.images, _COLUMN_BYTES // max(per_image, 1)))
+        # equal parts, so that the memory pool sees one size
+        self.step = -(-self.images // -(-self.images // self.step)) if self.images else 1
+
+    def chunks(self) -> list[slice]:
+        """Return the runs of images whose columns fit the budget."""
+        starts = range(0, self.images, self.step)
+        return [slice(start, min(start + self.step, self.images)) for start in starts]
+
+    def empty(self, images: slice) -> Array:
+        """Return an uninitialised (G, rows, windows) for the columns of these images."""
+        windows = (images.stop - images.start) * math.prod(self.geometry.out)
+        return cuda.cupy().empty((self.groups, self.rows, windows), self.dtype)
+
+    def _places(self) -> tuple[int, ...]:
+        g = self.geometry
+        return (*self.size, *g.out, *g.kernel, *g.stride, *g.dilation, *g.before)
+
+    def read(self, x: Array, images: slice, columns: Array) -> None:
+        """im2col of x (C, N, H, W)."""
+        windows = columns.shape[2]
+        _CUDA.launch(
+            "im2col", self.dtype, windows * self.groups * (self.depth + 1), x, columns, windows,
+            self.depth, self.groups, self.rows, self.images, images.start, *self._places(),
+        )  # fmt: skip
+
+    def write(self, columns: Array, images: slice, dx: Array) -> None:
+        """col2im into these images of dx (C, N, H, W)."""
+        count = images.stop - images.start
+        _CUDA.launch(
+            "col2im", self.dtype, self.channels * count * math.prod(self.size), columns, dx,
+            columns.shape[2], self.depth, self.groups, self.rows, self.images, images.start, count,
+            *self._places(),
+        )  # fmt: skip
+
+
+def _forward_cuda(
     x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int
 ) -> Array:
-    xp = array_module(x)
-    n, o = x.shape[0], weight.shape[0]
-    length = math.prod(weight.shape[1:])
-    columns = im2col(x, geometry).reshape(n, groups, length, math.prod(geometry.out))
-    y = xp.matmul(weight.reshape(1, groups, o // groups, -1), columns)
-    y = y.reshape(n, o, *geometry.out)
-    return y if bias is None else y + bias[:, None, None]
+    """Return Y = W·X + b, of columns; (O, N·OH·OW) is the result as it stands in memory."""
+    xp = cuda.cupy()
+    x = cuda.channel_major(x)
+    weight = xp.ascontiguousarray(weight)
+    o, n = weight.shape[0], x.shape[1]
+    buffer = _ColumnsCuda(x.shape, x.dtype, geometry, groups)
+    packed = xp.empty((groups, o // groups, buffer.rows), x.dtype)
+    _CUDA.launch(
+        "pack", x.dtype, packed.size, weight, weight if bias is None else bias, packed, o,
+        buffer.length, buffer.rows, bias is not None,
+    )  # fmt: skip
+    y = xp.empty((groups, o // groups, n, math.prod(geometry.out)), x.dtype)
+    for images in buffer.chunks():
+        columns = buffer.empty(images)
+        buffer.read(x, images, columns)
+        for group in range(groups):
+            cuda.matmul(
+                packed[group], columns[group], y[group, :, images].reshape(o // groups, -1)
+            )
+    return y.reshape(o, n, *geometry.out).transpose(1, 0, 2, 3)
 
 
-def _backward_plain(
-    x: Array, weight: Array, grad: Array, geometry: Geometry, groups: int
-) -> tuple[Array, Array]:
-    xp = array_module(x)
-    n, o = x.shape[0], weight.shape[0]
-    length = math.prod(weight.shape[1:])
-    columns = im2col(x, geometry).reshape(n, groups, length, math.prod(geometry.out))
-    dy = grad.reshape(n, groups, o // groups, math.prod(geometry.out))
-    dweight = xp.matmul(dy, columns.swapaxes(2, 3)).sum(axis=0).reshape(weight.shape)
-    dcolumns = xp.matmul(weight.reshape(1, groups, o // groups, -1).swapaxes(2, 3), dy)
-    dcolumns = dcolumns.reshape(n, x.shape[1], *geometry.kernel, *geometry.out)
-    return col2im(dcolumns, geometry, x.shape[2:]), dweight
+def _backward_cuda(
+    x: Array,
+    weight: Array,
+    grad: Array,
+    geometry: Geometry,
+    groups: int,
+    need_x: bool,
+    need_weight: bool,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Return dX, dW and db, those that are wanted: dW and db = dY·Xᵀ, dX = col2im of Wᵀ·dY."""
+    xp = cuda.cupy()
+    x, dy = cuda.channel_major(x), cuda.channel_major(grad)
+    weight = xp.ascontiguousarray(weight)
+    o, n = weight.shape[0], x.shape[1]
+    buffer = _ColumnsCuda(x.shape, x.dtype, geometry, groups)
+    dy = dy.reshape(groups, o // groups, n, math.prod(geometry.out))
+    kernels = weight.reshape(groups, o // groups, buffer.length)
+    packed = xp.zeros if n == 0 else xp.empty
+    packed = packed((groups, o // groups, buffer.rows), x.dtype)
+    dx = xp.empty_like(x) if need_x else None
+    for images in buffer.chunks():
+        columns = buffer.empty(images)
+        if need_weight:
+            buffer.read(x, images, columns)
+        for group in range(groups):
+            own = dy[group, :, images].reshape(o // groups, -1)
+            if need_weight:
+                cuda.matmul(own, columns[group].T, packed[group], accumulate=images.start > 0)
+            if need_x:
+                cuda.matmul(kernels[group].T, own, columns[group, : buffer.length])
+        if need_x:
+            buffer.write(columns, images, dx)
+    dweight = dbias = None
+    if need_weight:
+        dweight, dbias = xp.empty_like(weight), xp.empty(o, x.dtype)
+        _CUDA.launch(
+            "unpack", x.dtype, o * (buffer.length + 1), packed, dweight, dbias, o, buffer.length,
+            buffer.rows,
+        )  # fmt: skip
+    return None if dx is None else dx.transpose(1, 0, 2, 3), dweight, dbias
 
 
 # --- The operation --------------------------------------------------------------------------------
@@ -312,7 +493,7 @@ class Conv2dFunction(Function):
         ctx.geometry, ctx.groups = geometry, groups
         if isinstance(x, np.ndarray):
             return _forward_numpy(x, weight, bias, geometry, groups)
-        return _forward_plain(x, weight, bias, geometry, groups)
+        return _forward_cuda(x, weight, bias, geometry, groups)
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
@@ -326,8 +507,8 @@ class Conv2dFunction(Function):
             if need_weight or need_bias:
                 dweight, dbias = _weight_gradient_numpy(x, grad, weight.shape, geometry, groups)
         else:
-            dx, dweight = _backward_plain(x, weight, grad, geometry, groups)
-            dbias = grad.sum(axis=(0, 2, 3))
+            want = need_x, need_weight or need_bias
+            dx, dweight, dbias = _backward_cuda(x, weight, grad, geometry, groups, *want)
         return dx, dweight, dbias if need_bias else None, None, None
 
 
