@@ -150,8 +150,8 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "winograd: the wrong part of the blocks is the kernel",
         "minidl/nn/winograd.py",
-        "    return np.ascontiguousarray(turned[:, :, : shape[2], : shape[3]])",
-        "    return np.ascontiguousarray(turned[:, :, -shape[2] :, -shape[3] :])",
+        "    return np.ascontiguousarray(whole[:, :, : shape[2], : shape[3]])",
+        "    return np.ascontiguousarray(whole[:, :, -shape[2] :, -shape[3] :])",
         ("tests/nn/test_winograd.py::test_against_loops",),
     ),
     Mutation(

@@ -460,9 +460,9 @@ def _backward_cuda(
             own = dy[group, :, images].reshape(o // groups, -1)
             if need_weight:
                 cuda.matmul(own, columns[group].T, packed[group], accumulate=images.start > 0)
-            if need_x:
+            if dx is not None:
                 cuda.matmul(kernels[group].T, own, columns[group, : buffer.length])
-        if need_x:
+        if dx is not None:
             buffer.write(columns, images, dx)
     dweight = dbias = None
     if need_weight:

@@ -209,6 +209,14 @@ def _windows(x: Array, axis: int, count: int, size: int, step: int) -> Array:
     return np.lib.stride_tricks.as_strided(x, shape, strides)
 
 
+def _apply(slot: str, matrix: Array, windows: Array) -> Array:
+    """Return `matrix` times every one of the windows (..., t, X), stored as (rows, ..., X)."""
+    *places, _, length = windows.shape
+    out = cpu.scratch(slot, (len(matrix), *places, length), windows.dtype)
+    np.matmul(matrix, windows, out=np.moveaxis(out, 0, -2))
+    return out
+
+
 def _transform_kernels(weight: Array, groups: int, *, turned: bool) -> Array:
     """Return G g Gᵀ, (t, t, G, c, o), of weights (O, c, r, r).
 
@@ -267,16 +275,13 @@ def _convolve(x: Array, kernels: Array, bias: Array | None, geometry: Geometry) 
         down, across, tiles = tiling.down, tiling.across, tiling.tiles * n
         blocks = _blocks(images, tiling, band.before)  # (height, width, n, C)
         # Rows first, (I, t, width·n·C), stored as (t, I, width, n·C).
-        rows = cpu.scratch("rows", (t, down, tiling.span[1], n * channels), x.dtype)
-        windows = _windows(blocks.reshape(len(blocks), -1), 0, down, t, m)
-        np.matmul(data, windows, out=rows.reshape(t, down, -1).swapaxes(0, 1))
+        rows = _apply("rows", data, _windows(blocks.reshape(len(blocks), -1), 0, down, t, m))
+        rows = rows.reshape(t, down, tiling.span[1], n * channels)
         # Then the columns, the products and the columns back: one row of the t·t points at a time.
-        values = cpu.scratch("values", (t, down, across, n * channels), x.dtype)
         products = cpu.scratch("products", (t, down, across, n * out_channels), x.dtype)
         back = cpu.scratch("back", (t, down, across, m, n * out_channels), x.dtype)
         for row, kernel, row_back in zip(rows, kernels, back, strict=True):
-            windows = _windows(row, 1, across, t, m)  # (I, J, t, n·C)
-            np.matmul(data, windows, out=values.transpose(1, 2, 0, 3))
+            values = _apply("values", data, _windows(row, 1, across, t, m))  # (t, I, J, n·C)
             np.matmul(
                 values.reshape(t, tiles, groups, depth).swapaxes(1, 2),
                 kernel,  # (t, G, c, o)
@@ -323,23 +328,18 @@ def weight_gradient(
 
     def some_images(run: slice, total: Array) -> None:
         n = run.stop - run.start
-        blocks = _blocks(images[run], tiling, geometry.before)
-        rows = cpu.scratch("rows", (t, down, width, n * channels), x.dtype)
-        windows = _windows(blocks.reshape(height, -1), 0, down, t, m)
-        np.matmul(data, windows, out=rows.reshape(t, down, -1).swapaxes(0, 1))
+        blocks = _blocks(images[run], tiling, geometry.before).reshape(height, -1)
+        rows = _apply("rows", data, _windows(blocks, 0, down, t, m))
+        rows = rows.reshape(t, down, width, n * channels)
         padded = cpu.scratch("blocks", (*tiling.out, n, o), x.dtype)
         _pad(padded.transpose(2, 0, 1, 3), grads[run], (0, 0))
-        grad_rows = cpu.scratch("grad rows", (t, down, across, m, n * o), x.dtype)
-        by_tile = padded.reshape(down, m, -1)
-        np.matmul(spread, by_tile, out=grad_rows.reshape(t, down, -1).swapaxes(0, 1))
-        values = cpu.scratch("values", (t, down, across, n * channels), x.dtype)
-        grad_values = cpu.scratch("products", (t, down, across, n * o), x.dtype)
+        grad_rows = _apply("grad rows", spread, padded.reshape(down, m, -1))
+        grad_rows = grad_rows.reshape(t, down, across, m, n * o)
         products = cpu.scratch("kernels", (t, groups, depth, per_group), x.dtype)
         back = cpu.scratch("back", (t, size, groups * depth * per_group), x.dtype)
         for row, grad_row, row_back in zip(rows, grad_rows, back, strict=True):
-            windows = _windows(row, 1, across, t, m)  # (I, J, t, n·C)
-            np.matmul(data, windows, out=values.transpose(1, 2, 0, 3))
-            np.matmul(spread, grad_row, out=grad_values.transpose(1, 2, 0, 3))
+            values = _apply("values", data, _windows(row, 1, across, t, m))  # (t, I, J, n·C)
+            grad_values = _apply("products", spread, grad_row)  # (t, I, J, n·O)
             np.matmul(
                 values.reshape(t, tiles * n, groups, depth).transpose(0, 2, 3, 1),
                 grad_values.reshape(t, tiles * n, groups, per_group).swapaxes(1, 2),
@@ -359,9 +359,17 @@ def weight_gradient(
             total += more
 
     cpu.parallel(lane, range(len(lanes)))
-    for other in sums[1:]:
-        sums[0] += other
-    # (r, r, G, s·s·c, o) → (G, o, c, r·s, r·s), of which the kernel is the first k x k
-    turned = sums[0].reshape(size, size, groups, s, s, shape[1], per_group)
-    turned = turned.transpose(2, 6, 5, 0, 3, 1, 4).reshape(o, shape[1], size * s, size * s)
-    return np.ascontiguousarray(turned[:, :, : shape[2], : shape[3]])
+    dweight = np.empty((groups, per_group, shape[1], size * s, size * s), x.dtype)
+    in_blocks = dweight.reshape(groups, per_group, shape[1], size, s, size, s)
+
+    def add(kernels: slice) -> None:
+        total = sums[0][..., kernels]
+        for other in sums[1:]:
+            total += other[..., kernels]
+        # (r, r, G, s·s·c, o) → (G, o, c, r, s, r, s)
+        total = total.reshape(size, size, groups, s, s, shape[1], -1)
+        in_blocks[:, kernels] = total.transpose(2, 6, 5, 0, 3, 1, 4)
+
+    cpu.parallel(add, cpu.split(per_group))
+    whole = dweight.reshape(o, shape[1], size * s, size * s)  # the kernel is its first k x k
+    return np.ascontiguousarray(whole[:, :, : shape[2], : shape[3]])
