@@ -59,6 +59,7 @@ class Settings:
     env_unset: tuple[str, ...] = ()
     batches: tuple[int, ...] = ()
     variants: tuple[str, ...] = ()
+    device: str = "cpu"
 
     def pick(self, full: Any, quick: Any, smoke: Any) -> Any:
         """Choose by `size`."""
@@ -344,6 +345,10 @@ def parse(description: str | None, argv: Sequence[str] | None = None) -> argpars
         "--batch", type=int, nargs="+", default=[], help="instead of each script's own"
     )
     parser.add_argument("--variant", nargs="+", default=[], help="networks of a training step")
+    parser.add_argument(
+        "--device", choices=("cpu", "gpu", "gpu-simulated"), default="cpu",
+        help="of a training step (default cpu; gpu-simulated: only see that it runs)",
+    )  # fmt: skip
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="a short form")
     size.add_argument("--smoke", action="store_true", help="only see that everything runs")
@@ -375,6 +380,7 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         env_unset=tuple(arguments.env_unset),
         batches=tuple(arguments.batch),
         variants=tuple(arguments.variant),
+        device=arguments.device,
     )
 
 

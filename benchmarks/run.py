@@ -3,7 +3,7 @@
 Writes the tables, with the machine and the versions stamped on them, to
 ``benchmarks/results/<name>.md``, and all that was measured to the JSON file beside it. PyTorch
 takes part where it is installed (``pip install 'minidl[bench]'``). Let the machine do nothing else
-meanwhile: "spread" tells whether it did.
+meanwhile: "spread" tells whether it did. With ``--device gpu`` only the training step is measured.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ SCRIPTS = (train_step, inference, cifar, overhead, memory, layers, precision, lo
 
 def main() -> None:
     arguments = parse(__doc__)
-    measures = [script.measure for script in SCRIPTS]
+    scripts = SCRIPTS if arguments.device == "cpu" else (train_step,)
+    measures = [script.measure for script in scripts]
     publish(measures, settings_of(arguments), arguments, write=True)
 
 

@@ -5,7 +5,8 @@ multiply-accumulate, three times over (the output, the gradient of the input, th
 weights), less the gradient of conv1's input, which nobody asks for. What the machine allows is that
 number divided by the rate of sgemm, measured in the same contest.
 
-Without ``--batch``, the growth of the time from batches of 16 to 256 is shown too.
+Without ``--batch``, the growth of the time from batches of 16 to 256 is shown too. With ``--device
+gpu``, see ``gpu_step.py``.
 """
 
 from __future__ import annotations
@@ -204,6 +205,10 @@ def line_through(counts: Any, seconds: list[float]) -> tuple[float, float]:
 
 def measure(settings: Settings) -> Report:
     """Let every variant train, then look at the growth."""
+    if settings.device != "cpu":
+        import gpu_step
+
+        return gpu_step.measure(settings)
     report = Report("Training step")
     for variant in settings.variants or settings.pick(VARIANTS, VARIANTS, ("80sec",)):
         for count in settings.counts((128,), (128,), (2,)):

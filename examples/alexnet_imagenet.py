@@ -26,7 +26,7 @@ from typing import Any
 from tqdm import tqdm
 
 import minidl
-from minidl.data import DataLoader
+from minidl.data import DataLoader, DeviceBatches
 from minidl.errors import ArgumentError, CheckpointError, DataError, DeviceError
 from minidl.nn.functional import cross_entropy
 from minidl.optim import SGD, param_groups
@@ -45,7 +45,7 @@ from minidl.vision.training import (
     new_run,
     open_folder,
 )
-from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_training
+from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_finish, alexnet_training
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
     # The run behind the paper's figures: a tenth from epochs 23, 51 and 78 of 93 on.
     "paper": lambda done: 0.1 ** sum(done >= epoch / 93 for epoch in (23, 51, 78)),
 }
-LOG_EVERY = 20  # steps
+LOG_EVERY = 20  # steps: so long at most, and to no checkpoint, a GPU goes on after a broken loss
 SAVE_EVERY = 15 * 60  # seconds
 
 
@@ -102,10 +102,10 @@ class Run:
     """A network in training: all that a checkpoint holds, and the loop."""
 
     def __init__(
-        self, model: AlexNet, train_loader: DataLoader, val_loader: DataLoader, options: Any
+        self, model: AlexNet, train_loader: DataLoader, val_batches: DeviceBatches, options: Any
     ) -> None:
         self.model, self.options, self.output = model, options, Path(options.output)
-        self.train_loader, self.val_loader = train_loader, val_loader
+        self.train_loader, self.val_batches = train_loader, val_batches
         self.device = next(model.parameters()).device
         self.steps_per_epoch = min(len(train_loader), options.limit_batches or sys.maxsize)
         groups = param_groups(model, options.lr, options.weight_decay, bias_lr_multiplier=2)
@@ -133,7 +133,7 @@ class Run:
             while self.epoch < self.options.epochs:
                 try:
                     speed = self.train_epoch(log, interruption)
-                    unseen = islice(self.val_loader, self.options.limit_batches)
+                    unseen = islice(self.val_batches, self.options.limit_batches)
                     scores = evaluate(self.model, interruption.watch(unseen))
                 except Interrupted:
                     self.save()
@@ -153,8 +153,8 @@ class Run:
         """Train for an epoch, or what is left of one, and return the images a second."""
         options, optimizer, means = self.options, self.optimizer, self.means
         self.train_loader.set_epoch(self.epoch)
-        rest = self.train_loader.iterate(start_batch=self.batch)
-        batches = Waiting(islice(rest, self.steps_per_epoch - self.batch))
+        rest = islice(self.train_loader.iterate(self.batch), self.steps_per_epoch - self.batch)
+        batches = Waiting(DeviceBatches(rest, self.device, self.val_batches.finish))
         images_before, speed = means.weight, 0.0
         read_every = 1 if self.device.type == "cpu" else LOG_EVERY  # to read waits for the GPU
         self.model.train()
@@ -163,7 +163,6 @@ class Run:
             total=self.steps_per_epoch, mininterval=0.5 if sys.stderr.isatty() else 30,
         ) as bar:  # fmt: skip
             for images, labels in batches:
-                images, labels = images.to(self.device), labels.to(self.device)
                 logits = self.model(images)
                 loss = cross_entropy(logits, labels)
                 optimizer.zero_grad()
@@ -178,8 +177,7 @@ class Run:
                 bar.update()
                 last = self.batch == self.steps_per_epoch or interruption.requested
                 if self.step % read_every == 0 or last:
-                    losses = [row[0] for row in means.read()]
-                    check_finite(losses, self.step)
+                    losses = self.read_losses()
                     speed = (means.weight - images_before) / batches.elapsed
                     bar.set_postfix_str(
                         f"loss {means.values()[0]:.3f}, {speed:.1f} images/s, "
@@ -192,6 +190,14 @@ class Run:
                 if time.monotonic() - self.saved > SAVE_EVERY:
                     self.save()
         return speed
+
+    def read_losses(self) -> list[float]:
+        """Fetch the losses since the last time; end the program if one of them is no number."""
+        losses = [row[0] for row in self.means.read()]
+        for number, loss in enumerate(losses, start=self.step - len(losses) + 1):
+            if not math.isfinite(loss):
+                raise SystemExit(f"the loss became {loss} in step {number}: try a smaller --lr")
+        return losses
 
     def finish_epoch(self, scores: dict[str, float], speed: float, log: RunLog) -> None:
         """Report an epoch, and save everything."""
@@ -227,6 +233,7 @@ class Run:
 
     def save(self) -> None:
         """Write all that is needed to go on from here as if nothing had happened."""
+        self.read_losses()  # ends the program rather than save broken weights
         state = {name: part.state_dict() for name, part in self.parts().items()}
         state |= {"rng": minidl.get_rng_state(), "options": vars(self.options)}
         state |= {"progress": [self.epoch, self.batch, self.step], "history": self.history}
@@ -241,17 +248,10 @@ class Run:
         (self.epoch, self.batch, self.step), self.history = state["progress"], state["history"]
 
 
-def check_finite(losses: list[float], step: int) -> None:
-    """End the program if one of the losses, the last of which is that of ``step``, is no number."""
-    for number, loss in enumerate(losses, start=step - len(losses) + 1):
-        if not math.isfinite(loss):
-            raise SystemExit(f"the loss became {loss} in step {number}: try a smaller --lr")
-
-
 # --- The command line -----------------------------------------------------------------------------
 
 DEFAULTS: dict[str, Any] = {"data": None, "synthetic": False, "workers": 2, "seed": 0}
-DEFAULTS |= {"device": "auto", "num_threads": None, "limit_batches": None}
+DEFAULTS |= {"device": "auto", "tf32": False, "num_threads": None, "limit_batches": None}
 # What may differ when a run is resumed; with any other difference it would be another run.
 MAY_CHANGE = {"data", "workers", "device", "num_threads", "epochs", "output"}
 
@@ -278,10 +278,8 @@ def parse() -> dict[str, Any]:
     add = parser.add_argument_group("network (default: the recipe's)").add_argument
     add("--variant", help="paper, original, single-tower, caffe, caffenet, torchvision, slim, "
         "half, six-conv or cifar")  # fmt: skip
-    add(
-        "--init",
-        help="paper, original, caffe, caffenet, slim, torch or he; None: the variant's own",
-    )
+    add("--init", help="paper, original, caffe, caffenet, slim, torch or he; None: the variant's "
+        "own")  # fmt: skip
     add("--dropout", type=float, metavar="P", help="probability of dropping a unit of fc6, fc7")
     add = parser.add_argument_group("training (default: the recipe's)").add_argument
     add("--epochs", type=positive, metavar="N")
@@ -294,6 +292,7 @@ def parse() -> dict[str, Any]:
     add("--seed", type=int, metavar="N", help="decides everything random (default: 0)")
     add = parser.add_argument_group("run").add_argument
     add("--device", help="auto, cpu, gpu or gpu:N (default: auto)")
+    add("--tf32", action=argparse.BooleanOptionalAction, help="faster, less exact on a GPU")
     add("--num-threads", type=positive, metavar="N", help="to compute with (default: all cores)")
     add("--output", metavar="DIR", help="(default: runs/alexnet, then runs/alexnet-2, ...)")
     add("--resume", nargs="?", const=None, metavar="PATH", help="go on from a checkpoint or an "
@@ -324,10 +323,11 @@ def run(given: dict[str, Any]) -> int:
             raise CheckpointError(f"{path} was not written by this program")
         if not evaluating and "optimizer" not in state:
             raise CheckpointError(f"{path} holds weights alone: resume from last.safetensors")
-        settings = {**state["options"], "output": str(path.parent), **given}
+        saved = {**DEFAULTS, **state["options"]}
+        settings = {**saved, "output": str(path.parent), **given}
         for key in set(given) - MAY_CHANGE:
-            if settings[key] != state["options"][key] and not evaluating:
-                flag, old = key.replace("_", "-"), state["options"][key]
+            if settings[key] != saved[key] and not evaluating:
+                flag, old = key.replace("_", "-"), saved[key]
                 raise ArgumentError(f"--{flag}: the run in {path} has {old}, and must keep it")
     else:
         settings = {**DEFAULTS, **given, "output": new_run(given.get("output"), "runs/alexnet")}
@@ -335,6 +335,7 @@ def run(given: dict[str, Any]) -> int:
         minidl.set_num_threads(settings["num_threads"])
     best = "gpu" if minidl.cuda.is_available() else "cpu"
     device = minidl.device(best if settings["device"] == "auto" else settings["device"])
+    minidl.cuda.allow_tf32(settings["tf32"])
 
     pictures, unseen, classes = open_data(settings["data"], settings["synthetic"])
     if state is None:
@@ -347,21 +348,20 @@ def run(given: dict[str, Any]) -> int:
     minidl.manual_seed(options.seed)
     model = alexnet(options.variant, len(classes), options.dropout, options.init).to(device)
     size, scale = model.input_size[-1], model.input_scale
-    in_training = alexnet_training(size, scale, options.color_jitter)
-    in_evaluation = alexnet_evaluation(size, scale, ten_crop)
+    in_training = alexnet_training(size, scale, options.color_jitter, raw=True)
+    in_evaluation = alexnet_evaluation(size, scale, ten_crop, raw=True)
     for dataset, transform in ((pictures, in_training), (unseen, in_evaluation)):
         getattr(dataset, "dataset", dataset).transform = transform  # of a Subset's whole
-    val_loader = DataLoader(unseen, options.batch_size, num_workers=options.workers)
+    load = partial(DataLoader, batch_size=options.batch_size, num_workers=options.workers,
+                   pin_memory=device.type == "gpu")  # fmt: skip
+    val_batches = DeviceBatches(load(unseen), device, alexnet_finish(scale))  # bytes to numbers
     if evaluating:
         model.load_state_dict(state["model"])
-        scores = evaluate(model, islice(tqdm(val_loader, "evaluating"), options.limit_batches))
+        scores = evaluate(model, islice(tqdm(val_batches, "evaluating"), options.limit_batches))
         print("{} ({}): top-1 {top1:.2f} %, top-5 {top5:.2f} %".format(
             path, "ten crops" if ten_crop else "one crop", **scores))  # fmt: skip
         return 0
-    train_loader = DataLoader(
-        pictures, options.batch_size, shuffle=True, num_workers=options.workers
-    )
-    trainer = Run(model, train_loader, val_loader, options)
+    trainer = Run(model, load(pictures, shuffle=True), val_batches, options)
     if state is not None:
         trainer.load(state)
     print(

@@ -5,8 +5,8 @@
 DIR holds CIFAR-10 as published (cifar-10-batches-py/) or as pictures (train/<class>/<number>.jpg).
 Without test pictures, 5,000 of the 50,000 training pictures are held out to validate with.
 
-All pictures are in memory as bytes; a "sample" of the loader is a whole batch, cropped, mirrored
-and centred by a few array operations.
+All pictures are in memory as bytes, and a "sample" of the loader is a whole batch of them: it is
+cropped, mirrored and centred on the network's device.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from minidl.data import (
     BatchSampler,
     DataLoader,
     Dataset,
+    DeviceBatches,
     RandomSampler,
     SequentialSampler,
     sample_stream,
@@ -38,6 +39,7 @@ from minidl.vision.datasets import CIFAR10
 from minidl.vision.metrics import RunningMeans, evaluate
 from minidl.vision.models import AlexNet, CudaConvnet, alexnet, cuda_convnet
 from minidl.vision.training import RunLog, Waiting, hold_out, new_run
+from minidl.vision.transforms import RawPicture, RawToInput
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ RECIPES = {
 }
 BATCH_SIZE = 128
 MOMENTUM = 0.9
+READ_EVERY = 100  # steps: to read the losses waits for a GPU
 DEVIATION = 63.0  # of CIFAR-10's pixels, for networks that want inputs of size 1
 
 
@@ -73,14 +76,10 @@ class Batches(Dataset):
     ----------
     pixels : ndarray of uint8, shape (N, 32, 32, 3)
     labels : ndarray of int64, shape (N,)
-    mean : ndarray of float32, shape (32, 32, 3)
-        The training pictures' mean, subtracted from every picture.
-    size : int
-        Height and width of what the network sees: a crop of the picture, central or random.
-    scale : float
-        What the centred pixels are divided by.
+    room : int
+        How much larger the pictures are than what the network sees, a crop.
     shift : int
-        Zeros added on every side before cropping.
+        By how many pixels a crop may reach beyond the picture; zeros are there.
     augment : bool
         Random crops and mirror images.
     """
@@ -89,38 +88,28 @@ class Batches(Dataset):
         self,
         pixels: np.ndarray,
         labels: np.ndarray,
-        mean: np.ndarray,
-        size: int,
-        scale: float,
+        room: int,
         shift: int,
         augment: bool,
     ) -> None:
-        self.pixels, self.labels, self.mean = pixels, labels, mean
-        self.size, self.scale, self.shift, self.augment = size, scale, shift, augment
+        self.pixels, self.labels = pixels, labels
+        self.room, self.shift, self.augment = room, shift, augment
 
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def __getitem__(self, indices: Sequence[int]) -> tuple[minidl.Tensor, minidl.Tensor]:
-        images = (self.pixels[indices] - self.mean) / np.float32(self.scale)  # (N, 32, 32, 3)
-        n, room = len(images), images.shape[1] - self.size + 2 * self.shift
-        if self.shift:
-            pad = (self.shift, self.shift)
-            images = np.pad(images, ((0, 0), pad, pad, (0, 0)))
+    def __getitem__(self, indices: Sequence[int]) -> tuple[RawPicture, minidl.Tensor]:
+        n = len(indices)
+        place = np.full((n, 3), self.room // 2, np.int32)  # top, left, mirrored
+        place[:, 2] = 0
         if self.augment:
             rng = sample_stream()
-            top, left = rng.integers(0, room + 1, (2, n, 1, 1))
-            column = np.arange(self.size)
-            mirrored = rng.random((n, 1, 1)) < 0.5
-            column = np.where(mirrored, column[::-1], column)
-        else:
-            top = left = np.array(room // 2)
-            column = np.arange(self.size)
-        row = np.arange(self.size)[:, None]
-        number = np.arange(n)[:, None, None]
-        images = images[number, top + row, left + column]  # (N, size, size, 3)
-        labels = self.labels[indices]
-        return minidl.from_numpy(images.transpose(0, 3, 1, 2)), minidl.from_numpy(labels)
+            corners = rng.integers(0, self.room + 2 * self.shift + 1, (2, n)) - self.shift
+            place[:, 0], place[:, 1] = corners
+            place[:, 2] = rng.random(n) < 0.5
+        pixels = self.pixels[indices].transpose(0, 3, 1, 2)
+        parts = pixels, place, np.zeros((n, pixels.shape[1]), np.float32)
+        return RawPicture(*map(minidl.from_numpy, parts)), minidl.from_numpy(self.labels[indices])
 
 
 def read_pictures(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -136,11 +125,11 @@ def read_pictures(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     return pixels, labels, test.data, np.asarray(test.targets, dtype=np.int64)
 
 
-def loader(dataset: Batches, shuffle: bool) -> DataLoader:
+def loader(dataset: Batches, shuffle: bool, pin: bool) -> DataLoader:
     """Batches prepared by a thread while the network computes."""
     order = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
     batches = BatchSampler(order, BATCH_SIZE, drop_last=shuffle)
-    return DataLoader(dataset, sampler=batches, batch_size=None, num_workers=1)
+    return DataLoader(dataset, sampler=batches, batch_size=None, num_workers=1, pin_memory=pin)
 
 
 def make_model(variant: str, recipe: Recipe, classes: int) -> AlexNet | CudaConvnet:
@@ -174,14 +163,19 @@ def train(args: argparse.Namespace) -> None:
         minidl.set_num_threads(args.num_threads)
     recipe = replace(recipe, lr=args.lr or recipe.lr, epochs=args.epochs or recipe.epochs)
     device = minidl.device(args.device)
+    minidl.cuda.allow_tf32(args.tf32)
     minidl.manual_seed(args.seed)
     pixels, labels, held_pixels, held_labels = read_pictures(args.data)
     model = make_model(args.variant, recipe, int(labels.max()) + 1).to(device)
     mean = pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
     scale = 1.0 if model.input_scale == "pixels" else DEVIATION
-    view = (mean, model.input_size[-1], scale, recipe.shift)
-    train_loader = loader(Batches(pixels, labels, *view, augment=True), shuffle=True)
-    held_loader = loader(Batches(held_pixels, held_labels, *view, augment=False), shuffle=False)
+    size, pin = model.input_size[-1], device.type == "gpu"
+    to_input = RawToInput(mean.transpose(2, 0, 1), scale, size=size)
+    room = (pixels.shape[1] - size, recipe.shift)
+    train_loader = loader(Batches(pixels, labels, *room, augment=True), shuffle=True, pin=pin)
+    held_loader = loader(Batches(held_pixels, held_labels, *room, augment=False), False, pin)
+    seen = DeviceBatches(train_loader, device, to_input)
+    unseen = DeviceBatches(held_loader, device, to_input)
     optimizer = make_optimizer(model, recipe)
     schedule = CosineAnnealingLR(optimizer, T_max=recipe.epochs * len(train_loader))
     print(f"{args.variant}: {len(pixels):,} pictures to train with, {len(held_pixels):,} held out")
@@ -189,20 +183,22 @@ def train(args: argparse.Namespace) -> None:
     step = 0
     with RunLog(output) as log:
         for epoch in range(1, recipe.epochs + 1):
-            means, batches = RunningMeans(), Waiting(train_loader)
-            for images, targets in tqdm(batches, f"epoch {epoch}", len(train_loader), leave=False):
-                loss = cross_entropy(model(images.to(device)), targets.to(device))
+            means, batches = RunningMeans(), Waiting(seen)
+            for images, targets in tqdm(batches, f"epoch {epoch}", len(seen), leave=False):
+                loss = cross_entropy(model(images), targets)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-                means.update(loss)  # read once an epoch: to read waits for a GPU
+                means.update(loss, weight=BATCH_SIZE)
                 step += 1
-            speed = len(means.read()) * BATCH_SIZE / batches.elapsed
-            train_loss = means.values()[0]
-            if not np.isfinite(train_loss):
-                raise SystemExit(f"the loss became {train_loss} in epoch {epoch}: try a lower --lr")
-            scores = evaluate(model, held_loader, topk=(1,))
+                if step % READ_EVERY == 0 or step % len(seen) == 0:
+                    means.read()
+                    train_loss = means.values()[0]
+                    if not np.isfinite(train_loss):
+                        raise SystemExit(f"the loss became {train_loss}: try a lower --lr")
+            speed = means.weight / batches.elapsed
+            scores = evaluate(model, unseen, topk=(1,))
             line = {"epoch": epoch, "train_loss": train_loss, "val_loss": scores["loss"]}
             log.write("epoch", step, **line, top1=scores["top1"], images_per_second=speed)
             print(
@@ -225,6 +221,8 @@ def parse() -> argparse.Namespace:
     add("--lr", type=float, metavar="RATE", help="default: the network's, see RECIPES")
     add("--seed", type=int, metavar="N", default=0, help="decides everything random (default: 0)")
     add("--device", default="cpu", help="cpu, gpu or gpu:N (default: cpu)")
+    add("--tf32", action=argparse.BooleanOptionalAction, default=False,
+        help="let the GPU round the factors of products to 10 bits, which is faster")  # fmt: skip
     add("--num-threads", type=int, metavar="N", help="to compute with (default: all cores)")
     add("--output", metavar="DIR", help="default: runs/cifar10, then runs/cifar10-2, ...")
     return parser.parse_args()

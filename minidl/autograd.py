@@ -22,7 +22,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from .device import Array, Device, Shape, array_module, copy_to, device_of
+from . import cuda
+from .device import (
+    Array,
+    Device,
+    Shape,
+    active,
+    array_module,
+    check_one_device,
+    device_of,
+    gpu,
+    module_for,
+)  # fmt: skip
 from .errors import ArgumentError, AutogradError, DeviceError, ShapeError
 from .tensor import Tensor
 
@@ -302,14 +313,15 @@ class Function:
         """
         arrays = []
         needs = []
-        kind = None
+        place = None  # of the tensors so far: the number of their GPU, -1 for the CPU
         for arg in args:
             if isinstance(arg, Tensor):
                 data = arg.array
-                if kind is None:
-                    kind = type(data)
-                elif type(data) is not kind:
-                    raise DeviceError(_mixed_devices(cls.__name__, args))
+                here = -1 if isinstance(data, np.ndarray) else data.data.device_id
+                if here != place:
+                    if place is not None:
+                        raise DeviceError(_mixed_devices(cls.__name__, args))
+                    place = here
                 arrays.append(data)
                 needs.append(arg.requires_grad)
             else:
@@ -318,7 +330,15 @@ class Function:
         recording = _mode.enabled and True in needs
         node = Node(cls, tuple(needs))
         with np.errstate(all="ignore"):  # 1/0 is inf and inf - inf is NaN, as IEEE says
-            outputs = cls.forward(node, *arrays)
+            try:
+                if place is None or place < 0:
+                    outputs = cls.forward(node, *arrays)
+                else:
+                    with active(gpu(place)):
+                        outputs = cls.forward(node, *arrays)
+            except (MemoryError, RuntimeError) as error:
+                cuda.explain_out_of_memory(error, cls.__name__)
+                raise
 
         single = not isinstance(outputs, tuple)
         if recording:
@@ -373,6 +393,7 @@ def _seed_gradient(tensor: Tensor, gradient: Any) -> Array:
             )
         return array_module(tensor.array).ones_like(tensor.array)
     array = gradient.array if isinstance(gradient, Tensor) else gradient
+    check_one_device("backward()", tensor=tensor.array, gradient=array)
     if array.shape != tensor.array.shape:
         raise ShapeError(
             f"gradient: expected the shape of the tensor, {tuple(tensor.shape)}, "
@@ -383,7 +404,9 @@ def _seed_gradient(tensor: Tensor, gradient: Any) -> Array:
 
 def _zeros(shape: Shape, dtype: np.dtype, where: Device) -> Array:
     """Return the gradient of an output that nothing was computed from."""
-    return copy_to(np.zeros(shape, dtype), where)
+    with active(where):
+        zeros: Array = module_for(where).zeros(shape, dtype)
+    return zeros
 
 
 def _references(array: Any) -> tuple[int, int]:
@@ -500,7 +523,13 @@ def _walk(
                 grads[index] = _zeros(*node.outputs[index])
         gradient = None
         node.may_overwrite = tuple(alone)
-        results = node.function.backward(node, *grads)
+        try:
+            with active(node.outputs[0][2]):
+                results = node.function.backward(node, *grads)
+        except (MemoryError, RuntimeError) as error:
+            name, shape = node.function.__name__, node.outputs[0][0]
+            cuda.explain_out_of_memory(error, f"{name}.backward", shape, node)
+            raise
         del grads
         edges = node.edges
         arrays = list(results) if isinstance(results, tuple) else [results]

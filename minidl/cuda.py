@@ -16,19 +16,17 @@ result nor switch TF32 on and off.
 
 from __future__ import annotations
 
+import gc
 import importlib
 from functools import cache
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from .errors import DeviceError
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-_HOW_TO_INSTALL = (
+HOW_TO_INSTALL = (
     "pip install 'cupy-cuda12x[ctk]' (or 'cupy-cuda13x[ctk]', after the driver's version)"
 )
 
@@ -47,7 +45,7 @@ def cupy() -> ModuleType:
     except ImportError as error:
         raise DeviceError(
             f"the GPU needs CuPy, which can't be imported ({error}); install it with "
-            f"{_HOW_TO_INSTALL}, or use device 'cpu'"
+            f"{HOW_TO_INSTALL}, or use device 'cpu'"
         ) from error
 
 
@@ -129,7 +127,11 @@ def to_host(array: Any) -> Any:
 def to_device(array: Any, index: int) -> Any:
     """Return a copy of `array` on GPU number `index`."""
     with cupy().cuda.Device(index):
-        return cupy().asarray(array)
+        try:
+            return cupy().asarray(array)
+        except (MemoryError, RuntimeError) as error:
+            explain_out_of_memory(error, f"moving an array of shape {array.shape}")
+            raise
 
 
 # --- Kernels --------------------------------------------------------------------------------------
@@ -321,8 +323,210 @@ def _layout(matrix: Any) -> tuple[int, int]:
     """Return a matrix' operation in cuBLAS's order (0: as it is, 1: transposed) and its pitch."""
     size = matrix.itemsize
     (rows, columns), (down, right) = matrix.shape, matrix.strides
-    if right == size or columns == 1:
+    by_rows = columns == 1 or right == size
+    if by_rows and (rows == 1 or down >= columns * size):
         return 0, max(down // size if rows > 1 else columns, columns)
-    if down == size or rows == 1:
-        return 1, max(right // size, rows)
+    by_columns = rows == 1 or down == size
+    if by_columns and (columns == 1 or right >= rows * size):
+        return 1, max(right // size if columns > 1 else rows, rows)
     raise DeviceError(f"matmul: a matrix of shape {matrix.shape} has strides {matrix.strides}")
+
+
+# --- Out of memory --------------------------------------------------------------------------------
+
+
+class OutOfMemoryError(DeviceError):
+    """The GPU's memory is full; the message says for which layer, and which batch would fit.
+
+    ``Function.apply`` and the walk back make it of CuPy's error (:func:`explain_out_of_memory`).
+    Every module that it leaves on its way up adds what it knows (:meth:`leaves`).
+    """
+
+    def __init__(self, what: str, asked: int, batch: int = 0) -> None:
+        super().__init__(what)
+        self.what, self.asked, self.batch = what, asked, batch
+        self.path, self.module = "", None  # the innermost module's, the outermost so far
+        # A program may have set a pool of its own.
+        pool = getattr(cupy().cuda.get_allocator(), "__self__", None)
+        if not isinstance(pool, cupy().cuda.MemoryPool):
+            pool = cupy().get_default_memory_pool()
+        self.used, self.pooled = int(pool.used_bytes()), int(pool.total_bytes())
+        free = int(cupy().cuda.runtime.memGetInfo()[0])
+        self.limit = min(self.pooled + free, int(pool.get_limit()) or self.pooled + free)
+        self.fixed = self._fixed()
+
+    def _fixed(self) -> int:
+        """Return how many bytes do not grow with the batch: of parameters, gradients, momenta.
+
+        They are the blocks of memory of which no array has an axis as long as the batch.
+        """
+        sizes: dict[int, int] = {}
+        growing: set[int] = set()
+        for item in gc.get_objects():
+            if isinstance(item, cupy().ndarray):
+                block = item.data.mem
+                sizes[block.ptr] = block.size
+                if self.batch in item.shape:
+                    growing.add(block.ptr)
+        return min(sum(sizes[block] for block in sizes.keys() - growing), self.used)
+
+    def leaves(self, module: Any, inputs: tuple[Any, ...]) -> None:
+        """Note that the error leaves the ``forward`` of `module`, which was called with `inputs`.
+
+        A module does not know its own name, but its parent does.
+        """
+        kind = type(module).__name__
+        if self.module is None:
+            self.what = f"layer {{}}({kind}), {self.what}"
+        else:
+            names = [name for name, child in module._modules.items() if child is self.module]
+            self.path = ".".join(filter(None, [*names[:1], self.path]))
+        self.module = module
+        # Before a network's first layer the batch is as long as its pictures are many.
+        shape: tuple[int, ...] = getattr(inputs[0], "shape", ()) if inputs else ()
+        if len(shape) > 1 and int(shape[0]) != self.batch:
+            self.batch = int(shape[0])
+            self.fixed = self._fixed()
+
+    def __str__(self) -> str:
+        what = self.what.replace("{}", f"{self.path!r} " if self.path else "", 1)
+        text = (
+            f"the GPU's memory is full: {what} asked for {_size(self.asked)}, while arrays use "
+            f"{_size(self.used)} and CuPy's pool holds {_size(self.pooled)} of the "
+            f"{_size(self.limit)} that it can have"
+        )
+        if self.batch < 1:
+            return text
+        # What the pool holds, since memory that lies in pieces between arrays is of no use.
+        each = max(self.pooled + self.asked - self.fixed, 1) / self.batch
+        fits = min(int((self.limit - self.fixed) / each), self.batch - 1)
+        advice = (
+            f"a batch of at most {fits} would fit" if fits > 0 else "no smaller batch would fit"
+        )
+        return (
+            f"{text}; instead of {self.batch} pictures {advice}, going by the {_size(each)} that "
+            f"each of them takes up to here, beside {_size(self.fixed)} of parameters, gradients "
+            "and the like"
+        )
+
+
+def explain_out_of_memory(
+    error: Exception, what: str, shape: tuple[int, ...] = (), node: Any = None
+) -> None:
+    """Raise an :class:`OutOfMemoryError` if `error` is CuPy's; else do nothing.
+
+    Parameters
+    ----------
+    error : Exception
+    what : str
+        Who asked for memory.
+    shape : tuple of int
+        Of the batch that was being worked on, if it was one.
+    node : Node, optional
+        Of the tape, in the walk back: leads to the name of a parameter, hence of a layer.
+    """
+    kind = type(error)
+    if not kind.__module__.startswith("cupy"):
+        return  # NumPy's, for instance
+    if kind.__name__ == "OutOfMemoryError":
+        asked = int(getattr(error, "_size", 0))
+    elif getattr(error, "status", None) == 2:  # cudaErrorMemoryAllocation, without a pool
+        asked = 0
+    else:
+        return
+    batch = int(shape[0]) if len(shape) > 1 else 0
+    raise OutOfMemoryError(_layer_of(node) + what, asked, batch) from error
+
+
+def _layer_of(node: Any) -> str:
+    """Return the layer of a node, by the parameter that it, or a node before it, has used."""
+    word = "layer"
+    while node is not None:
+        following = None
+        for target, index in filter(None, node.edges or ()):
+            if index >= 0:
+                following = following or target
+            elif target.name:
+                return f"{word} {target.name.rpartition('.')[0] or target.name!r}, "
+        node, word = following, "after layer"
+    return ""
+
+
+def _size(count: float) -> str:
+    """Return a number of bytes in words."""
+    for unit in ("KiB", "MiB"):
+        count /= 1024
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+    return f"{count / 1024:.3g} GiB"
+
+
+# --- Batches --------------------------------------------------------------------------------------
+
+
+def pinned(size: int) -> np.ndarray:
+    """Return a block of `size` bytes of the host that a GPU can read while both work on.
+
+    Ordinary memory may be moved by the system, so that a copy from it goes through the driver's own
+    buffer and the host waits. The block comes from CuPy's pool, and goes back with its last view.
+    """
+    memory = cupy().cuda.alloc_pinned_memory(max(size, 1))
+    return np.frombuffer(memory, np.uint8, size)
+
+
+def pinned_block(array: np.ndarray) -> np.ndarray | None:
+    """Return the block of :func:`pinned` that `array` is a view of, or None."""
+    block = array.base
+    memory = getattr(getattr(block, "base", None), "obj", None)
+    return block if isinstance(memory, cupy().cuda.PinnedMemoryPointer) else None
+
+
+@cache
+def _copy_stream(index: int) -> Any:
+    """Return the stream of GPU number `index` that batches go up on."""
+    with cupy().cuda.Device(index):
+        return cupy().cuda.Stream(non_blocking=True)  # else the null stream would wait for it
+
+
+class Upload:
+    """A pinned block on its way to a GPU, on a stream beside the one that computes.
+
+    The device's memory is new at every upload, from the pool of the stream that computes. What that
+    pool hands out may have been dropped by work that is still queued there, so the copy waits for
+    all that was queued before it; what is queued later runs beside it.
+
+    Parameters
+    ----------
+    block : ndarray of uint8
+        From :func:`pinned`. Nobody may write to it before :meth:`wait` has returned.
+    index : int
+        The GPU's number.
+    """
+
+    def __init__(self, block: np.ndarray, index: int) -> None:
+        xp, stream = cupy(), _copy_stream(index)
+        self.block = block
+        with xp.cuda.Device(index):
+            try:
+                self._array = xp.empty(block.shape, block.dtype)
+            except (MemoryError, RuntimeError) as error:
+                explain_out_of_memory(error, "a batch on its way up")
+                raise
+            self._copied = xp.cuda.Event(block=True, disable_timing=True)
+            stream.wait_event(xp.cuda.get_current_stream().record())
+            self._array.data.copy_from_host_async(block.ctypes.data, block.nbytes, stream)
+            self._copied.record(stream)
+
+    def receive(self) -> None:
+        """Let what is queued from now on, on the current stream, find the block's bytes."""
+        cupy().cuda.get_current_stream().wait_event(self._copied)
+
+    def twin(self, view: np.ndarray) -> Any:
+        """Return the device's copy of a view of the block."""
+        offset = view.ctypes.data - self.block.ctypes.data
+        return cupy().ndarray(view.shape, view.dtype, self._array.data + offset, view.strides)
+
+    def wait(self) -> None:
+        """Wait until the block has been read; usually it has been long ago, and this is a look."""
+        if not self._copied.done:
+            self._copied.synchronize()

@@ -6,6 +6,8 @@ calls functions through it. ``minidl.cuda`` alone imports CuPy, and only when a 
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from types import ModuleType
 from typing import Any, TypeAlias
 
@@ -112,7 +114,42 @@ def device_of(array: Array) -> Device:
     """Return the device that `array` lives on."""
     if isinstance(array, (np.ndarray, np.generic)):
         return CPU
-    return Device("gpu", int(array.device.id))
+    return gpu(int(array.data.device_id))
+
+
+@cache  # whoever has an array on it need not be told again whether there is such a GPU
+def gpu(index: int) -> Device:
+    """Return GPU number `index`."""
+    return Device("gpu", index)
+
+
+def active(where: Device) -> AbstractContextManager[Any]:
+    """Return a context in which `where` computes and new arrays are made on it.
+
+    Of several GPUs one is CuPy's current one; for that one, and for the CPU, nothing happens.
+    """
+    if where.index is None or cuda.cupy().cuda.runtime.getDevice() == where.index:
+        return nullcontext()
+    context: AbstractContextManager[Any] = cuda.cupy().cuda.Device(where.index)
+    return context
+
+
+def check_one_device(name: str, **arrays: Any) -> None:
+    """Raise a `DeviceError` unless all arrays are on one device.
+
+    Parameters
+    ----------
+    name : str
+        Of the operation, for the message.
+    **arrays : array or anything else
+        By the names of the arguments; what is no array has no device.
+    """
+    devices = {key: device_of(array) for key, array in arrays.items() if hasattr(array, "dtype")}
+    if len(set(devices.values())) > 1:
+        where = ", ".join(f"{key} on {device}" for key, device in devices.items())
+        raise DeviceError(
+            f"{name}: all tensors must be on one device, got {where}; move them with .to(device)"
+        )
 
 
 def copy_to(array: Array, where: Device) -> Array:

@@ -506,7 +506,9 @@ class Tensor:
         return self.fill_(0)
 
     def fill_(self, value: Any) -> Tensor:
-        """Set every element to `value`."""
+        """Set every element to `value`, a number or a tensor without axes."""
+        if isinstance(value, Tensor):
+            return self.copy_(value)
         return self.copy_(ops.full((), value, dtype=self.dtype, device=self.device))
 
     def copy_(self, source: Any, non_blocking: Any = False) -> Tensor:

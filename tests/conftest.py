@@ -5,12 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
 
 # So that every test, however deep, can `import reference` and `import helpers`.
 sys.path.insert(0, str(Path(__file__).parent))
+
+collect_ignore = ["cupy_on_cpu"]  # not a test: --doctest-modules would import its files
 
 # Always the same examples, so that a red run can be repeated, and no verdict that depends on speed.
 settings.register_profile(
@@ -24,8 +28,11 @@ settings.register_profile(
 settings.register_profile("explore", parent=settings.get_profile("ci"), derandomize=False)
 settings.load_profile("ci")
 
-
 SIMULATED = "gpu-simulated"
+SIMULATOR_TESTS = Path(__file__).parent / "simulator"
+
+#: Hypothesis tries so many times fewer examples on the simulated GPU, where they take long.
+FEWER = 12
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,16 +40,60 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--device",
         default="cpu",
         help="device that tests make their arrays on: cpu, gpu, gpu:1, or gpu-simulated, which "
-        "runs CuPy without a GPU (tests/cupy_on_cpu)",
+        "runs CuPy without a GPU (tests/cupy_on_cpu). Other than for cpu, only tests that take "
+        "the fixture `device` are run.",
     )
+    parser.addoption("--backwards", action="store_true", help="run the last test first")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
-    if config.getoption("--device") == SIMULATED:
+    name = config.getoption("--device")
+    if name == SIMULATED:
         import cupy_on_cpu
 
-        cupy_on_cpu.install()  # before anything imports cupy
+        try:
+            cupy_on_cpu.install()  # before anything imports cupy
+        except cupy_on_cpu.SimulatorError as error:
+            raise pytest.UsageError(f"--device={SIMULATED}: {error}") from error
+    elif name != "cpu":
+        import minidl
+
+        try:
+            minidl.device(name)
+        except minidl.errors.DeviceError as error:
+            raise pytest.UsageError(f"--device={name}: {error}") from error
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """The simulator's own tests need it installed, which it can't be beside tests of the CPU."""
+    if config.getoption("--device") == SIMULATED:
+        return None
+    return True if SIMULATOR_TESTS in (collection_path, *collection_path.parents) else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On another device than the CPU: only tests that take a device, and fewer random examples."""
+    if config.getoption("--backwards"):
+        items.reverse()
+    name = config.getoption("--device")
+    if name == "cpu":
+        return
+
+    def is_about_the_device(item: pytest.Item) -> bool:
+        return "device" in getattr(item, "fixturenames", ()) or SIMULATOR_TESTS in item.path.parents
+
+    config.hook.pytest_deselected(items=[item for item in items if not is_about_the_device(item)])
+    items[:] = filter(is_about_the_device, items)
+
+    if name == SIMULATED and not config.getoption("--hypothesis-profile"):
+        # Tests of their own number of examples don't read the profile's. (A test of several
+        # parameters is one function and several items.)
+        for test in {item.obj for item in items if hasattr(item, "obj")}:
+            if hasattr(test, "hypothesis"):
+                own: Any = getattr(test, "_hypothesis_internal_use_settings", settings.default)
+                count = max(5, own.max_examples // FEWER)
+                test._hypothesis_internal_use_settings = settings(own, max_examples=count)
 
 
 @pytest.fixture
@@ -60,12 +111,28 @@ def gpu(device: str) -> str:
     return device
 
 
+@pytest.fixture
+def simulator(gpu: str) -> ModuleType:
+    """``cupy_on_cpu``, for tests that count launches, copies and bytes."""
+    import cupy_on_cpu
+
+    if not cupy_on_cpu.is_installed():
+        pytest.skip("counts what the simulated GPU does: pytest --device=gpu-simulated")
+    return cupy_on_cpu
+
+
 @pytest.fixture(autouse=True)
-def seeded() -> None:
-    """Every test starts from the same random state, in whatever order the tests run."""
+def seeded(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test starts from the same random state, in whatever order the tests run.
+
+    And it ends with its work on the GPU done, so that an error there is this test's.
+    """
     import minidl
 
     minidl.manual_seed(0)
+    yield
+    if request.config.getoption("--device") != "cpu":
+        minidl.cuda.synchronize()
 
 
 @pytest.fixture

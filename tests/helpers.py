@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -81,8 +84,31 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
 
 def leaf(array: Array, device: str = "cpu", requires_grad: bool = True) -> minidl.Tensor:
     """A Tensor over `array` itself, with its strides, where the device allows it."""
-    tensor = minidl.from_numpy(array).to(device)
+    if device == "cpu":
+        tensor = minidl.from_numpy(array)
+    else:
+        tensor = minidl.Tensor(_with_strides(array, device))
     return tensor.requires_grad_(requires_grad)
+
+
+def _with_strides(array: Array, device: str) -> Any:
+    """Copy an array to a GPU with all that lies between its elements, so that strides stay."""
+    if array.size == 0:
+        return minidl.from_numpy(array).to(device).array
+    size, xp = array.itemsize, minidl.cuda.cupy()
+    axes = list(zip(array.strides, array.shape, strict=True))
+    lowest = array[tuple(slice(None, None, -1 if step < 0 else 1) for step, _ in axes)]
+    reach = sum(abs(step) * (n - 1) for step, n in axes) // size + 1
+    memory = np.lib.stride_tricks.as_strided(lowest, (reach,), (size,))
+    start = -sum(min(step, 0) * (n - 1) for step, n in axes)
+    return xp.ndarray(array.shape, array.dtype, xp.array(memory).data + start, array.strides)
+
+
+def shares_memory(a: Any, b: Any) -> bool:
+    """Whether two arrays overlap (on a GPU: the ranges of memory that they reach over)."""
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return np.shares_memory(a, b)
+    return bool(minidl.cuda.cupy().may_share_memory(a, b))
 
 
 def host(tensor: Any) -> Array:
@@ -107,3 +133,17 @@ def assert_close(actual: Any, expected: Any, terms: int = 1, scale: float = 1.0)
     eps = float(np.finfo(actual.dtype).eps)
     largest = float(np.abs(expected[np.isfinite(expected)]).max(initial=scale))
     np.testing.assert_allclose(actual, expected, rtol=4 * eps, atol=2 * eps * (terms + 2) * largest)
+
+
+# ---- the simulated GPU ----
+
+
+@contextmanager
+def asynchronous(simulator: ModuleType, flag: bool) -> Iterator[None]:
+    """Let streams put off their work as long as they may, or not at all, in the block."""
+    simulator.set_asynchronous(flag)
+    try:
+        yield
+        minidl.cuda.synchronize()
+    finally:
+        simulator.set_asynchronous(os.environ.get("CUPY_ON_CPU_ASYNCHRONOUS", "0") != "0")

@@ -6,6 +6,7 @@ can turn red proves nothing.
 
     python tests/mutations.py              # all of them, after a green run without any bug
     python tests/mutations.py lrn pool     # those whose name contains one of the words
+    python tests/mutations.py gpu          # those that run on the simulated GPU
     python tests/mutations.py --list
 
 Each bug is one replacement of text that must occur exactly once, so that the list can't rot:
@@ -24,6 +25,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import on_simulated_gpu
+
 ROOT = Path(__file__).resolve().parent.parent
 COPIED = ("minidl", "tests", "examples", "setup.cfg", "pyproject.toml")
 
@@ -37,6 +40,19 @@ class Mutation:
     old: str
     new: str
     tests: tuple[str, ...]
+    mode: str = "cpu"  # one of MODES
+
+
+AT_ONCE, SHUFFLED, DEFERRED = on_simulated_gpu.MODES
+
+#: Where the tests run: pytest's arguments, and additions to the environment.
+MODES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
+    "cpu": ((), {}),
+    **{
+        mode: (("--device=gpu-simulated",), environment)
+        for mode, environment in on_simulated_gpu.MODES.items()
+    },
+}
 
 
 MUTATIONS: list[Mutation] = [
@@ -294,8 +310,8 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "batch norm: the running variance is biased",
         "minidl/nn/normalization.py",
-        "unbiased = variance.array * (count / max(count - 1, 1))",
-        "unbiased = variance.array * 1.0",
+        "unbiased = variance * (count / max(count - 1, 1))",
+        "unbiased = variance * 1.0",
         (
             "tests/nn/test_normalization.py::"
             "test_running_variance_is_unbiased_and_the_output_is_not",
@@ -304,8 +320,8 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "batch norm: the output's variance is unbiased",
         "minidl/nn/normalization.py",
-        "variance = _channel_sums(_map_images(square, rows)) / x.dtype.type(ctx.count)",
-        "variance = _channel_sums(_map_images(square, rows)) / x.dtype.type(ctx.count - 1)",
+        "variance = cpu.sum_rows(_map_images(square, rows)) / x.dtype.type(count)",
+        "variance = cpu.sum_rows(_map_images(square, rows)) / x.dtype.type(count - 1)",
         (
             "tests/nn/test_normalization.py::"
             "test_running_variance_is_unbiased_and_the_output_is_not",
@@ -314,8 +330,8 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "batch norm: the mean's part of the gradient is dropped",
         "minidl/nn/normalization.py",
-        "                out -= dbias / n",
-        "                out -= 0 * dbias / n",
+        "            out -= dbias / n",
+        "            out -= 0 * dbias / n",
         ("tests/nn/test_normalization.py::test_batch_norm_gradcheck",),
     ),
     Mutation(
@@ -357,8 +373,8 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "loss: the gradient of the mean is that of the sum",
         "minidl/nn/loss.py",
-        "            grad = grad / grad.dtype.type(divisor)",
-        "            grad = grad / grad.dtype.type(1)",
+        "            grad = grad / _number(divisor, grad.dtype)",
+        "            grad = grad / 1",
         ("tests/nn/test_loss.py::test_gradient_is_probability_minus_truth_over_n",),
     ),
     Mutation(
@@ -372,8 +388,8 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "dropout: another mask in the backward",
         "minidl/nn/dropout.py",
-        "        return grad * factor, None",
-        "        return grad * factor[::-1], None",
+        "    return grad * factor\n",
+        "    return grad * factor[::-1]\n",
         ("tests/nn/test_dropout.py::test_mask_scale_and_gradient",),
     ),
     Mutation(
@@ -511,7 +527,7 @@ MUTATIONS: list[Mutation] = [
     Mutation(
         "accuracy: ties count as right",
         "minidl/vision/metrics.py",
-        "(scores > right) | ((scores == right) & (xp.arange(classes) < column))",
+        "(scores > right) | ((scores == right) & (np.arange(classes) < column))",
         "scores > right",
         ("tests/vision/test_metrics.py::test_a_network_that_says_nothing_is_not_right_by_chance",),
     ),
@@ -552,13 +568,219 @@ MUTATIONS: list[Mutation] = [
         "func.double()",
         ("tests/test_gradcheck.py::test_module_in_float32_is_checked_in_float64",),
     ),
+    # ---- the GPU ----
+    Mutation(
+        "gpu: conv's windows are written past the end of the columns",
+        "minidl/nn/conv.py",
+        "for (int row = depth * entries; row < rows; row++, out += windows)",
+        "for (int row = depth * entries; row <= rows; row++, out += windows)",
+        ("tests/nn/test_conv.py::test_against_loops",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: conv's padding is not written",
+        "minidl/nn/conv.py",
+        "                *out = inside ? plane[h * width + w] : T(0);",
+        "                if (inside) *out = plane[h * width + w];",
+        ("tests/nn/test_conv.py::test_against_loops",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: conv's weights are packed into memory of the host",
+        "minidl/nn/conv.py",
+        "    packed = xp.empty((groups, o // groups, buffer.rows), x.dtype)",
+        "    packed = np.empty((groups, o // groups, buffer.rows), x.dtype)",
+        ("tests/nn/test_conv.py::test_against_loops",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: conv calls np on an array of the device",
+        "minidl/nn/conv.py",
+        "    x = cuda.channel_major(x)\n    weight = xp.ascontiguousarray(weight)",
+        "    x = cuda.channel_major(x)\n    weight = np.ascontiguousarray(weight)",
+        ("tests/nn/test_conv.py::test_against_loops",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: conv's later chunks of images overwrite the first's gradient",
+        "minidl/nn/conv.py",
+        "packed[group], accumulate=images.start > 0)",
+        "packed[group])",
+        ("tests/nn/test_conv.py::test_lanes_of_several_runs",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: conv's col2im computes in double precision",
+        "minidl/nn/conv.py",
+        "                    sum += entry[oh * out_w + ow];",
+        "                    sum += entry[oh * out_w + ow] * 1.1 / 1.1;",
+        ("tests/test_gpu_kernels.py::test_float32_is_not_computed_in_float64",),
+    ),
+    Mutation(
+        "gpu: a kernel that g++ compiles and NVRTC does not",
+        "minidl/nn/conv.py",
+        "            const int down = h + top - kh * dilation_h, oh = down / stride_h;",
+        "            const int down = h + top - kh * dilation_h, oh = std::abs(down) / stride_h;",
+        ("tests/test_gpu_kernels.py::test_compiles_into_registers",),
+    ),
+    Mutation(
+        "gpu: a kernel with a large array of its own",
+        "minidl/nn/conv.py",
+        "        T sum = 0;\n        for (int kh",
+        "        T own[500], sum = 0;\n"
+        "        for (int k = 0; k < 500; k++) own[k] = entry[k * rows];\n"
+        "        for (int k = 0; k < 500; k++) sum += own[(k * count) % 500] * own[k] * T(0);\n"
+        "        for (int kh",
+        ("tests/test_gpu_kernels.py::test_compiles_into_registers",),
+    ),
+    Mutation(
+        "gpu: linear's warps add up what the others have not written yet",
+        "minidl/nn/linear.py",
+        "    partial[warp][lane] = sum;\n    __syncthreads();\n",
+        "    partial[warp][lane] = sum;\n",
+        ("tests/nn/test_linear.py::test_shapes",),
+        SHUFFLED,
+    ),
+    Mutation(
+        "gpu: batch norm's threads halve before the others have",
+        "minidl/nn/normalization.py",
+        "    for (int half = BLOCK / 2; half > 0; half /= 2) {\n        __syncthreads();\n",
+        "    __syncthreads();\n    for (int half = BLOCK / 2; half > 0; half /= 2) {\n",
+        ("tests/nn/test_normalization.py::test_batch_norm",),
+        SHUFFLED,
+    ),
+    Mutation(
+        "gpu: batch norm's running variance is biased",
+        "minidl/nn/normalization.py",
+        "all.squares / max(count - 1, 1LL)",
+        "all.squares / max(count, 1LL)",
+        (
+            "tests/nn/test_normalization.py::test_running_variance_is_unbiased_and_the_output_is_not",
+        ),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: response norm reads a channel too many",
+        "minidl/nn/normalization.py",
+        "values[SIZE - 1] = i + after < depth ?",
+        "values[SIZE - 1] = i + after <= depth ?",
+        ("tests/nn/test_normalization.py::test_layouts",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: the pool's window hangs over the image's edge",
+        "minidl/nn/pooling.py",
+        "                if (w < 0 || w >= width) continue;\n                const T value",
+        "                if (w < 0 || w > width) continue;\n                const T value",
+        ("tests/nn/test_pooling.py::test_any_max_pool",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: NaN loses against the next number of its window",
+        "minidl/nn/pooling.py",
+        "(!(value <= best) && best == best)",
+        "value > best",
+        ("tests/nn/test_pooling.py::test_nan_is_not_lost",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: the gradient of the mean loss is that of the sum",
+        "minidl/nn/loss.py",
+        "    return mean ? own / totals[1] : own;",
+        "    return own;",
+        ("tests/nn/test_loss.py::test_gradient_is_probability_minus_truth_over_n",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: the loss subtracts 1 from the wrong class",
+        "minidl/nn/loss.py",
+        "T(c == label)",
+        "T(c == label + 1)",
+        ("tests/nn/test_loss.py::test_cross_entropy",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: dropout's backward forgets the scale",
+        "minidl/nn/dropout.py",
+        "dx[i] = grad[i] * (mask[i] ? scale : T(0));",
+        "dx[i] = mask[i] ? grad[i] : T(0);",
+        ("tests/nn/test_dropout.py::test_mask_scale_and_gradient",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: numbers reach the kernels in double precision",
+        "minidl/cuda.py",
+        "        return dtype.type(value)\n    if isinstance(value, np.ndarray)",
+        "        return np.float64(value)\n    if isinstance(value, np.ndarray)",
+        ("tests/nn/test_normalization.py::test_layouts",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: the optimizers work past the end of a parameter",
+        "minidl/cuda_memory.py",
+        "stop = min(i - threadIdx.x + %(chunk)dLL, (row).size); i < stop;",
+        "stop = min(i - threadIdx.x + %(chunk)dLL, (row).size + 1); i < stop;",
+        ("tests/optim/test_sgd.py::test_every_combination_of_options",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: SGD's velocity forgets the decay",
+        "minidl/optim/sgd.py",
+        "            if (decay != 0) v -= times(w, decay_rate);\n",
+        "",
+        ("tests/optim/test_sgd.py::test_three_steps_of_the_paper_by_hand",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: a pinned block is written again before its copy",
+        "minidl/data/upload.py",
+        "                    on_the_way.popleft().wait()",
+        "                    on_the_way.popleft()",
+        ("tests/data/test_upload.py::test_batches_that_are_dropped_after_use",),
+        DEFERRED,
+    ),
+    Mutation(
+        "gpu: a step does not wait for its batch",
+        "minidl/cuda.py",
+        "        cupy().cuda.get_current_stream().wait_event(self._copied)",
+        "        cupy().cuda.get_current_stream()",
+        ("tests/data/test_upload.py::test_a_batch_is_there_when_it_is_looked_at",),
+        DEFERRED,
+    ),
+    Mutation(
+        "gpu: a batch's memory is in use when it arrives",
+        "minidl/cuda.py",
+        "            stream.wait_event(xp.cuda.get_current_stream().record())\n",
+        "",
+        ("tests/data/test_upload.py::test_batches_that_are_dropped_after_use",),
+        DEFERRED,
+    ),
+    Mutation(
+        "gpu: a product of no terms is fresh memory",
+        "minidl/cuda.py",
+        "        if not accumulate:\n            out.fill(0)\n",
+        "        if not accumulate:\n            pass\n",
+        ("tests/ops/test_matmul.py::test_matmul",),
+        AT_ONCE,
+    ),
+    Mutation(
+        "gpu: relu's gradient is a product, so that 0 times infinity gets through",
+        "minidl/nn/activation.py",
+        "dx[i] = y[i] > 0 ? grad[i] : T(0);",
+        "dx[i] = grad[i] * (y[i] > 0);",
+        ("tests/nn/test_activation.py::test_relu_blocks_infinite_and_nan_gradients",),
+        AT_ONCE,
+    ),
 ]
 
 
-def run_tests(folder: Path, tests: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+def run_tests(folder: Path, tests: tuple[str, ...], mode: str) -> subprocess.CompletedProcess[str]:
     """Run pytest on the copy in `folder`, stopping at the first failure."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    arguments, additions = MODES[mode]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+    command += [*arguments, *tests]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment.update(additions)
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
@@ -582,7 +804,7 @@ def check(mutation: Mutation, folder: Path) -> str | None:
         return f"the text to replace occurs {count} times in {mutation.file}, expected once"
     path.write_text(source.replace(mutation.old, mutation.new), encoding="utf-8")
     try:
-        result = run_tests(folder, mutation.tests)
+        result = run_tests(folder, mutation.tests, mutation.mode)
     finally:
         path.write_text(source, encoding="utf-8")
     if result.returncode == 0:
@@ -607,11 +829,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         copy_project(folder)
-        tests = tuple(dict.fromkeys(test for m in chosen for test in m.tests))
-        green = run_tests(folder, tests)
-        if green.returncode != 0:
-            print(f"the tests are not green before any bug is planted:\n{green.stdout}")
-            return 2
+        for mode in dict.fromkeys(m.mode for m in chosen):
+            tests = tuple(dict.fromkeys(t for m in chosen if m.mode == mode for t in m.tests))
+            green = run_tests(folder, tests, mode)
+            if green.returncode != 0:
+                print(f"the tests are not green before any bug is planted:\n{green.stdout}")
+                return 2
         failures = 0
         for mutation in chosen:
             start = time.monotonic()

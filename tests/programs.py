@@ -16,15 +16,28 @@ import minidl
 ROOT = Path(__file__).parents[1]
 
 
+_SIMULATED = (
+    "import runpy, sys, cupy_on_cpu; cupy_on_cpu.install(); sys.argv = sys.argv[1:]; "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
 def command(program: str, *arguments: object) -> list[str]:
-    """The command line of an example; its own Python warnings are errors."""
-    path = str(ROOT / "examples" / program)
-    return [sys.executable, "-W", "error", path, *map(str, arguments)]
+    """The command line of an example; its own Python warnings are errors.
+
+    Where the tests run on the simulated GPU, so does the example.
+    """
+    words = [str(ROOT / "examples" / program), *map(str, arguments)]
+    simulator = sys.modules.get("cupy_on_cpu")
+    if simulator is not None and simulator.is_installed():
+        words = ["-c", _SIMULATED, *words, "--device", "gpu"]
+    return [sys.executable, "-W", "error", *words]
 
 
 def environment() -> dict[str, str]:
     """Where the program finds this very minidl, whether it is installed or not."""
-    return {**os.environ, "PYTHONPATH": str(Path(minidl.__file__).parents[1])}
+    paths = Path(minidl.__file__).parents[1], ROOT / "tests"  # the latter has the simulator
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
 
 
 def run(

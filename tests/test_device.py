@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 import pytest
 
 import minidl
-from minidl.device import CPU, array_module, copy_to, device_of
+from minidl.device import CPU, array_module, check_one_device, copy_to, device_of
 from minidl.errors import DeviceError
 
 no_gpu = pytest.mark.skipif(minidl.cuda.is_available(), reason="there is a GPU")
@@ -44,6 +46,57 @@ def test_asking_for_gpus_never_raises() -> None:
     minidl.cuda.synchronize()
     with pytest.raises(DeviceError):
         minidl.zeros(2).cuda()
+
+
+def test_results_stay_on_the_device(device: str) -> None:
+    where = minidl.device(device)
+    x = minidl.ones(2, 3, device=device, requires_grad=True)
+    for y in (
+        x + 1, 2 / x, x > 0, x.sum(), x @ x.T, x[0], x[:, [0]], x.max(1)[1], x.sort()[1], -x,
+        x.detach(), x.clone(), x.double(), x.new_zeros(2), x.new_tensor([1]), minidl.zeros_like(x),
+        minidl.full_like(x, 2), minidl.empty_like(x), minidl.rand_like(x), x.cumsum(0), x.median(),
+        minidl.where(x > 0, 1, 0), x.nonzero(), x.unique(), minidl.eye(2, device=device), x.var(),
+        minidl.arange(3, device=device), minidl.linspace(0, 1, 3, device=device), x.bernoulli(),
+        minidl.full((2,), 1.0, device=device), minidl.normal(x, 1.0, device=device), x.diagonal(),
+        minidl.einsum("ij->j", x), minidl.nn.functional.one_hot(x.long()), x.multinomial(1),
+        minidl.tensor(x), minidl.as_tensor(x), x.repeat_interleave(minidl.tensor([1, 2]), 0),
+    ):  # fmt: skip
+        assert y.device == where and type(y.array) is type(x.array), y
+    (x * 2).sum().backward()
+    assert x.grad.device == where
+
+
+def test_one_device_is_demanded(gpu: str) -> None:
+    here, there = minidl.ones(2, device=gpu).array, np.ones(2)
+    check_one_device("add", a=here, b=here, c=3.0, d=None)
+    with pytest.raises(DeviceError, match=r"add: .* a on gpu:0, b on cpu; move them with \.to"):
+        check_one_device("add", a=here, b=there)
+
+
+def test_the_gpu_of_a_tensor_is_made_current(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several GPUs, on which a test can't count: the second is only pretended."""
+    entered = []
+
+    class Pretended(contextlib.nullcontext[None]):
+        def __init__(self, index: int) -> None:
+            super().__init__()
+            entered.append(index)
+
+    x = minidl.ones(2, device=gpu, requires_grad=True)
+    cuda = minidl.cuda.cupy().cuda
+    monkeypatch.setattr(cuda.runtime, "getDevice", lambda: 1)
+    monkeypatch.setattr(cuda, "Device", Pretended)
+    for use in (
+        lambda: x + x, lambda: x > 0, lambda: x.isnan(), lambda: minidl.zeros(2, device=gpu),
+        lambda: minidl.full((2,), 1, device=gpu),
+    ):  # fmt: skip
+        entered.clear()
+        use()
+        assert entered and set(entered) == {0}
+    y = (x * 1).sum()
+    entered.clear()
+    y.backward()
+    assert len(entered) >= 2  # the sum's and the product's
 
 
 def test_arrays_know_their_device() -> None:

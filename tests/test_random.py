@@ -29,41 +29,64 @@ PINNED = {
 }
 
 
-def test_numbers_of_a_seed_are_these() -> None:
+def test_numbers_of_a_seed_are_these(device: str) -> None:
     """A change here changes every training run: it belongs into the changelog."""
     minidl.manual_seed(7)
-    assert minidl.rand(3).tolist() == PINNED["rand"]
-    assert minidl.randn(3).tolist() == PINNED["randn"]
-    assert minidl.randn(2, dtype=minidl.float64).tolist() == PINNED["randn64"]
-    assert minidl.randint(0, 1000, (4,)).tolist() == PINNED["randint"]
-    assert minidl.randperm(8).tolist() == PINNED["randperm"]
-    assert minidl.empty(3).normal_(1, 2).tolist() == PINNED["normal_"]
-    assert minidl.empty(3).uniform_(-1, 1).tolist() == PINNED["uniform_"]
-    assert minidl.bernoulli(minidl.full((8,), 0.5)).tolist() == PINNED["bernoulli"]
+    assert minidl.rand(3, device=device).tolist() == PINNED["rand"]
+    assert minidl.randn(3, device=device).tolist() == PINNED["randn"]
+    assert minidl.randn(2, dtype=minidl.float64, device=device).tolist() == PINNED["randn64"]
+    assert minidl.randint(0, 1000, (4,), device=device).tolist() == PINNED["randint"]
+    assert minidl.randperm(8, device=device).tolist() == PINNED["randperm"]
+    assert minidl.empty(3, device=device).normal_(1, 2).tolist() == PINNED["normal_"]
+    assert minidl.empty(3, device=device).uniform_(-1, 1).tolist() == PINNED["uniform_"]
+    assert minidl.bernoulli(minidl.full((8,), 0.5, device=device)).tolist() == PINNED["bernoulli"]
     assert stream(7, "augment", 3, 11).random(2).tolist() == PINNED["stream"]
     assert philox_key(7, "augment", 3).tolist() == PINNED["key"]
 
 
-def test_seed_starts_again() -> None:
+def test_numbers_are_those_of_the_cpu(device: str) -> None:
+    """Also where the shape, the dtype or a distribution decides how they are drawn."""
+    weights = minidl.tensor([0.1, 0.7, 0.2])
+    draws = (
+        lambda d: minidl.rand(3, 5, device=d),
+        lambda d: minidl.randn(300, dtype=minidl.float16, device=d),
+        lambda d: minidl.rand_like(minidl.zeros(2, 3, device=d)),
+        lambda d: minidl.randn_like(minidl.zeros(7, dtype=minidl.float64, device=d)),
+        lambda d: minidl.normal(minidl.zeros(5, device=d), 2.0, device=d),
+        lambda d: minidl.empty(9, device=d).random_(0, 100),
+        lambda d: minidl.empty(4, 2, device=d).bernoulli_(0.3),
+        lambda d: minidl.multinomial(weights.to(d), 20, replacement=True),
+        lambda d: minidl.randint(0, 9, (4,), dtype=minidl.uint8, device=d),
+    )
+    for draw in draws:
+        here, there = (draw(minidl.manual_seed(11) and d) for d in ("cpu", device))
+        assert there.device == minidl.device(device) and there.dtype == here.dtype
+        assert there.tolist() == here.tolist()
+
+
+def test_seed_starts_again(device: str) -> None:
     minidl.manual_seed(3)
-    first = minidl.randn(5)
-    assert not minidl.equal(first, minidl.randn(5))
+    first = minidl.randn(5, device=device)
+    assert not minidl.equal(first, minidl.randn(5, device=device))
     assert minidl.manual_seed(3) is minidl.default_generator
-    assert minidl.equal(first, minidl.randn(5))
+    assert minidl.equal(first, minidl.randn(5, device=device))
     assert minidl.initial_seed() == 3
 
 
-def test_state_continues_exactly() -> None:
+def test_state_continues_exactly(device: str) -> None:
     minidl.manual_seed(5)
-    minidl.rand(4)
+    minidl.rand(4, device=device)
     state = minidl.get_rng_state()
     assert state.dtype == np.uint8 and state.shape == (16,)
-    after = [minidl.rand(3).tolist(), minidl.randperm(9).tolist()]
+    after = [minidl.rand(3, device=device).tolist(), minidl.randperm(9, device=device).tolist()]
     minidl.manual_seed(99)
     minidl.set_rng_state(state)
-    assert [minidl.rand(3).tolist(), minidl.randperm(9).tolist()] == after
+    assert [
+        minidl.rand(3, device=device).tolist(),
+        minidl.randperm(9, device=device).tolist(),
+    ] == after
     with pytest.raises(ArgumentError, match="state"):
-        minidl.set_rng_state(minidl.zeros(16))
+        minidl.set_rng_state(minidl.zeros(16, device=device))
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2**63, 2**64 - 1, -1, -(2**63)])
@@ -88,11 +111,14 @@ def test_seed_from_the_system() -> None:
     assert generator.initial_seed() > 0
 
 
-def test_generators_are_independent() -> None:
+def test_generators_are_independent(device: str) -> None:
     a, b = minidl.Generator().manual_seed(1), minidl.Generator().manual_seed(1)
     minidl.manual_seed(1)
-    minidl.rand(10)
-    assert minidl.rand(3, generator=a).tolist() == minidl.rand(3, generator=b).tolist()
+    minidl.rand(10, device=device)
+    assert (
+        minidl.rand(3, generator=a, device=device).tolist()
+        == minidl.rand(3, generator=b, device=device).tolist()
+    )
 
 
 @given(st.integers(-(2**63), 2**64 - 1), st.lists(st.integers() | st.text(max_size=5), max_size=4))
@@ -127,39 +153,45 @@ def test_streams_do_not_depend_on_the_process() -> None:
 @pytest.mark.parametrize(
     ("draw", "mean", "std"),
     [
-        (lambda n: minidl.rand(n), 0.5, 12**-0.5),
-        (lambda n: minidl.randn(n), 0.0, 1.0),
-        (lambda n: minidl.normal(3.0, 0.5, (n,)), 3.0, 0.5),
-        (lambda n: minidl.empty(n).uniform_(-2, 4), 1.0, 6 * 12**-0.5),
-        (lambda n: minidl.empty(n).bernoulli_(0.25), 0.25, (0.25 * 0.75) ** 0.5),
-        (lambda n: minidl.empty(n).random_(0, 10), 4.5, 8.25**0.5),
-        (lambda n: minidl.randint(0, 10, (n,)).float(), 4.5, 8.25**0.5),
+        (lambda n, d: minidl.rand(n, device=d), 0.5, 12**-0.5),
+        (lambda n, d: minidl.randn(n, device=d), 0.0, 1.0),
+        (lambda n, d: minidl.normal(3.0, 0.5, (n,), device=d), 3.0, 0.5),
+        (lambda n, d: minidl.empty(n, device=d).uniform_(-2, 4), 1.0, 6 * 12**-0.5),
+        (lambda n, d: minidl.empty(n, device=d).bernoulli_(0.25), 0.25, (0.25 * 0.75) ** 0.5),
+        (lambda n, d: minidl.empty(n, device=d).random_(0, 10), 4.5, 8.25**0.5),
+        (lambda n, d: minidl.randint(0, 10, (n,), device=d).float(), 4.5, 8.25**0.5),
     ],
 )
-def test_distributions(draw: Callable[[int], minidl.Tensor], mean: float, std: float) -> None:
+def test_distributions(
+    draw: Callable[[int, str], minidl.Tensor], mean: float, std: float, device: str
+) -> None:
     n = 100_000
-    x = draw(n)
+    x = draw(n, device)
     assert x.dtype == np.float32
     assert x.mean().item() == pytest.approx(mean, abs=5 * std / n**0.5)
     assert x.std().item() == pytest.approx(std, rel=0.02)
 
 
-def test_ranges() -> None:
-    x = minidl.rand(100_000)
+def test_ranges(device: str) -> None:
+    x = minidl.rand(100_000, device=device)
     assert 0 <= x.min().item() < x.max().item() < 1
-    assert sorted(minidl.randperm(100).tolist()) == list(range(100))
-    assert set(minidl.randint(3, 6, (200,)).tolist()) == {3, 4, 5}
+    assert sorted(minidl.randperm(100, device=device).tolist()) == list(range(100))
+    assert set(minidl.randint(3, 6, (200,), device=device).tolist()) == {3, 4, 5}
     with pytest.raises(ArgumentError, match="low < high"):
-        minidl.randint(5, 5, (1,))
+        minidl.randint(5, 5, (1,), device=device)
 
 
-def test_multinomial() -> None:
-    weights = minidl.tensor([[0.0, 1.0, 3.0], [1.0, 0.0, 0.0]])
+def test_multinomial(device: str) -> None:
+    weights = minidl.tensor([[0.0, 1.0, 3.0], [1.0, 0.0, 0.0]], device=device)
     drawn = minidl.multinomial(weights, 1000, replacement=True)
     assert drawn.shape == (2, 1000) and drawn.dtype == np.int64
     assert set(drawn[1].tolist()) == {0} and set(drawn[0].tolist()) == {1, 2}
     assert (drawn[0] == 2).float().mean().item() == pytest.approx(0.75, abs=0.06)
-    assert sorted(minidl.multinomial(minidl.ones(5), 5).tolist()) == [0, 1, 2, 3, 4]
-    for bad, count in ((minidl.zeros(3), 1), (-minidl.ones(3), 1), (minidl.ones(3), 4)):
+    assert sorted(minidl.multinomial(minidl.ones(5, device=device), 5).tolist()) == [0, 1, 2, 3, 4]
+    for bad, count in (
+        (minidl.zeros(3, device=device), 1),
+        (-minidl.ones(3, device=device), 1),
+        (minidl.ones(3, device=device), 4),
+    ):
         with pytest.raises(ArgumentError, match="multinomial"):
             minidl.multinomial(bad, count)

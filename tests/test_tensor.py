@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import pickle
 from typing import Any
 
+import helpers
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from minidl import Tensor
 from minidl.errors import (
     ArgumentError,
     AutogradError,
+    DeviceError,
     DTypeError,
     MinidlError,
     ShapeError,
@@ -31,38 +34,44 @@ from minidl.errors import (
         (np.arange(3, dtype=np.uint8), "uint8"), (range(3), "int64"),
     ],
 )  # fmt: skip
-def test_dtype_of_data(data: Any, dtype: str) -> None:
-    x = minidl.tensor(data)
+def test_dtype_of_data(data: Any, dtype: str, device: str) -> None:
+    x = minidl.tensor(data, device=device)
     assert x.dtype == dtype and x.tolist() == np.asarray(data).tolist()
-    assert minidl.tensor(data, dtype=minidl.float16).dtype == np.float16
+    assert minidl.tensor(data, dtype=minidl.float16, device=device).dtype == np.float16
     torch = pytest.importorskip("torch")
     if not isinstance(data, np.generic):
         assert str(torch.tensor(data).dtype) == f"torch.{dtype}"
 
 
-def test_tensor_copies_and_from_numpy_shares() -> None:
+def test_tensor_copies_and_from_numpy_shares(device: str) -> None:
     a = np.zeros(3, np.float32)
-    copied, shared, viewed = minidl.tensor(a), minidl.from_numpy(a), minidl.as_tensor(a)
+    copied, shared, viewed = (
+        minidl.tensor(a, device=device),
+        minidl.from_numpy(a),
+        minidl.as_tensor(a),
+    )
     a[0] = 5
     assert copied[0] == 0 and shared[0] == 5 and viewed[0] == 5
     shared[1] = 7
     assert a[1] == 7
-    x = minidl.tensor([1.0])
+    x = minidl.tensor([1.0], device=device)
     assert minidl.as_tensor(x) is x
-    again = minidl.tensor(x)
+    again = minidl.tensor(x, device=device)
     again[0] = 3
     assert x.item() == 1.0
 
 
-def test_lists_of_tensors() -> None:
-    x = minidl.tensor([minidl.tensor(1.0), minidl.tensor(2.0)])
+def test_lists_of_tensors(device: str) -> None:
+    x = minidl.tensor(
+        [minidl.tensor(1.0, device=device), minidl.tensor(2.0, device=device)], device=device
+    )
     assert x.tolist() == [1.0, 2.0] and x.dtype == np.float32
 
 
 @pytest.mark.parametrize("bad", ["text", [1, [2]], object(), None, [None], 1j])
-def test_what_is_no_number(bad: Any) -> None:
+def test_what_is_no_number(bad: Any, device: str) -> None:
     with pytest.raises(MinidlError):
-        minidl.tensor(bad)
+        minidl.tensor(bad, device=device)
 
 
 def test_from_numpy_wants_an_array() -> None:
@@ -74,8 +83,8 @@ def test_from_numpy_wants_an_array() -> None:
 # --- What it says of itself -----------------------------------------------------------------------
 
 
-def test_shape_and_sizes() -> None:
-    x = minidl.zeros(2, 3, 4)
+def test_shape_and_sizes(device: str) -> None:
+    x = minidl.zeros(2, 3, 4, device=device)
     assert x.shape == (2, 3, 4) == x.size() and isinstance(x.shape, tuple)
     assert (x.size(1), x.size(-1), x.ndim, x.dim(), x.numel(), x.nelement()) == (3, 4, 3, 3, 24, 24)
     assert x.shape.numel() == 24 and repr(x.shape) == "Size([2, 3, 4])"
@@ -86,48 +95,51 @@ def test_shape_and_sizes() -> None:
     assert x.T.shape == (4, 3, 2) and x.mT.shape == (2, 4, 3)
 
 
-def test_len_iteration_and_truth() -> None:
-    x = minidl.tensor([[1.0, 2.0], [3.0, 4.0]])
+def test_len_iteration_and_truth(device: str) -> None:
+    x = minidl.tensor([[1.0, 2.0], [3.0, 4.0]], device=device)
     assert len(x) == 2 and [row.tolist() for row in x] == [[1.0, 2.0], [3.0, 4.0]]
     a, b = x
     assert b.tolist() == [3.0, 4.0] and 3.0 in x and 9.0 not in x
-    assert bool(minidl.tensor([1])) and not minidl.tensor(0.0)
+    assert bool(minidl.tensor([1], device=device)) and not minidl.tensor(0.0, device=device)
     with pytest.raises(ShapeError, match="ambiguous"):
         bool(x)
     with pytest.raises(TypeError):
-        len(minidl.tensor(1.0))
+        len(minidl.tensor(1.0, device=device))
     with pytest.raises(TypeError):
-        iter(minidl.tensor(1.0))
-    assert list(minidl.zeros(0, 3)) == []
+        iter(minidl.tensor(1.0, device=device))
+    assert list(minidl.zeros(0, 3, device=device)) == []
 
 
-def test_gradient_flows_through_iteration() -> None:
-    x = minidl.tensor([1.0, 2.0, 3.0], requires_grad=True)
+def test_gradient_flows_through_iteration(device: str) -> None:
+    x = minidl.tensor([1.0, 2.0, 3.0], requires_grad=True, device=device)
     for i, value in enumerate(x):
         (value * i).backward()
     assert x.grad.tolist() == [0.0, 1.0, 2.0]
 
 
-def test_python_numbers() -> None:
-    x = minidl.tensor([2.75])
+def test_python_numbers(device: str) -> None:
+    x = minidl.tensor([2.75], device=device)
     assert x.item() == 2.75 and float(x) == 2.75 and int(x) == 2 and f"{x[0]:.1f}" == "2.8"
-    assert [10, 20, 30][minidl.tensor(1)] == 20 and list(range(minidl.tensor(2))) == [0, 1]
+    assert [10, 20, 30][minidl.tensor(1, device=device)] == 20 and list(
+        range(minidl.tensor(2, device=device))
+    ) == [0, 1]
     with pytest.raises(TypeError):
-        [1][minidl.tensor(0.0)]
-    for wrong in (minidl.zeros(2), minidl.zeros(0)):
+        [1][minidl.tensor(0.0, device=device)]
+    for wrong in (minidl.zeros(2, device=device), minidl.zeros(0, device=device)):
         with pytest.raises(ShapeError, match="one element"):
             wrong.item()
-    assert type(minidl.tensor(3).item()) is int and type(minidl.tensor(True).item()) is bool
+    assert (
+        type(minidl.tensor(3, device=device).item()) is int
+        and type(minidl.tensor(True, device=device).item()) is bool
+    )
 
 
-def test_equality_with_anything() -> None:
-    x = minidl.tensor([1.0, 2.0])
-    assert (x == 1).tolist() == [True, False] and (x != np.array([1.0, 3.0])).tolist() == [
-        False,
-        True,
-    ]
+def test_equality_with_anything(device: str) -> None:
+    x = minidl.tensor([1.0, 2.0], device=device)
+    assert (x == 1).tolist() == [True, False]
+    assert (x != minidl.tensor([1.0, 3.0], device=device)).tolist() == [False, True]
     assert (x == None) is False and (x != "text") is True  # noqa: E711
-    assert len({x, x, minidl.tensor([1.0])}) == 2
+    assert len({x, x, minidl.tensor([1.0], device=device)}) == 2
 
 
 # --- Leaving the library --------------------------------------------------------------------------
@@ -206,9 +218,9 @@ def test_dtype_rules_are_pytorchs(dtype: str, number: int) -> None:
 
 
 @pytest.mark.parametrize("number", [2, 2.5, np.float64(2.5), np.float32(2), np.int64(3), True])
-def test_scalars_never_change_a_float(number: Any) -> None:
+def test_scalars_never_change_a_float(number: Any, device: str) -> None:
     for dtype in (minidl.float16, minidl.float32, minidl.float64):
-        x = minidl.ones(3, dtype=dtype, requires_grad=True)
+        x = minidl.ones(3, dtype=dtype, requires_grad=True, device=device)
         for y in (x + number, number + x, x * number, number * x, x - number, number - x,
                   x / number, number / x, x**number, minidl.maximum(x, number), x.clamp(0, number),
                   minidl.where(x > 0, x, number), x.masked_fill(x > 0, number)):  # fmt: skip
@@ -218,18 +230,21 @@ def test_scalars_never_change_a_float(number: Any) -> None:
 
 
 def test_array_with_tensor_reaches_tensor() -> None:
-    a, x = np.array([1.0, 2.0], np.float32), minidl.tensor([3.0, 4.0], requires_grad=True)
+    a, x = (
+        np.array([1.0, 2.0], np.float32),
+        minidl.tensor([3.0, 4.0], requires_grad=True),
+    )
     for result, expected in (
         (a * x, [3.0, 8.0]), (a + x, [4.0, 6.0]), (a - x, [-2.0, -2.0]), (a / x, [1 / 3, 0.5]),
         (x * a, [3.0, 8.0]), (a**x, [1.0, 16.0]), (a @ x, 11.0), (np.float32(2) * x, [6.0, 8.0]),
     ):  # fmt: skip
         assert isinstance(result, Tensor) and result.requires_grad and result.dtype == np.float32
-        np.testing.assert_allclose(result.detach().numpy(), expected, rtol=1e-6)
+        np.testing.assert_allclose(helpers.host(result), expected, rtol=1e-6)
     assert isinstance(a < x, Tensor) and (a == x).tolist() == [False, False]
 
 
-def test_conversions() -> None:
-    x = minidl.tensor([1.7, -2.0])
+def test_conversions(device: str) -> None:
+    x = minidl.tensor([1.7, -2.0], device=device)
     names = ["half", "float", "double", "int", "long", "bool", "byte"]
     dtypes = ["float16", "float32", "float64", "int32", "int64", "bool", "uint8"]
     for name, dtype in zip(names, dtypes, strict=True):
@@ -241,15 +256,15 @@ def test_conversions() -> None:
         x.to("cpu", minidl.int32).tolist() == [1, -2] and x.to(dtype="float16").dtype == "float16"
     )
     assert x.to(x.double()).dtype == np.float64 and x.to(minidl.float32, copy=True) is not x
-    assert x.type_as(minidl.arange(2)).dtype == np.int64
+    assert x.type_as(minidl.arange(2, device=device)).dtype == np.int64
     with pytest.raises(ArgumentError, match="to"):
         x.to(colour="red")
     assert x.new_zeros(2, 2).dtype == x.dtype and x.long().new_ones(3).dtype == np.int64
     assert x.new_tensor([1, 2]).dtype == np.float32 and x.new_full((2,), 3).tolist() == [3.0, 3.0]
 
 
-def test_gradient_through_conversions() -> None:
-    x = minidl.tensor([1.0, 2.0], requires_grad=True)
+def test_gradient_through_conversions(device: str) -> None:
+    x = minidl.tensor([1.0, 2.0], requires_grad=True, device=device)
     (x.double() * 3).sum().backward()
     assert x.grad.tolist() == [3.0, 3.0] and x.grad.dtype == np.float32
 
@@ -257,55 +272,123 @@ def test_gradient_through_conversions() -> None:
 # --- Copies ---------------------------------------------------------------------------------------
 
 
-def test_deepcopy() -> None:
-    x = minidl.tensor([1.0, 2.0], requires_grad=True)
+def test_deepcopy(device: str) -> None:
+    x = minidl.tensor([1.0, 2.0], requires_grad=True, device=device)
     x.name = "w"
     (x * x).sum().backward()
     y = copy.deepcopy([x, x])
     assert y[0] is y[1] and y[0].requires_grad and y[0].name == "w"
     assert y[0].grad.tolist() == x.grad.tolist()
-    assert not np.shares_memory(y[0].array, x.array)
-    assert not np.shares_memory(y[0].grad.array, x.grad.array)
+    assert not helpers.shares_memory(y[0].array, x.array)
+    assert not helpers.shares_memory(y[0].grad.array, x.grad.array)
     with pytest.raises(AutogradError, match="leaves"):
         copy.deepcopy(x * 2)
-    assert type(copy.deepcopy(minidl.nn.Parameter(minidl.ones(2)))) is minidl.nn.Parameter
+    assert (
+        type(copy.deepcopy(minidl.nn.Parameter(minidl.ones(2, device=device))))
+        is minidl.nn.Parameter
+    )
 
 
-def test_clone_keeps_the_layout_and_the_tape() -> None:
-    x = minidl.tensor(np.zeros((2, 3, 4)).transpose(2, 0, 1), requires_grad=True)
+def test_clone_keeps_the_layout_and_the_tape(device: str) -> None:
+    x = minidl.tensor(np.zeros((2, 3, 4)).transpose(2, 0, 1), requires_grad=True, device=device)
     y = x.clone()
     assert y.array.strides == x.array.copy(order="K").strides
     y.sum().backward()
-    assert x.grad.shape == (4, 2, 3) and not np.shares_memory(x.array, y.array)
+    assert x.grad.shape == (4, 2, 3) and not helpers.shares_memory(x.array, y.array)
 
 
-def test_data_is_outside_the_tape() -> None:
-    x = minidl.ones(3, requires_grad=True)
+def test_data_is_outside_the_tape(device: str) -> None:
+    x = minidl.ones(3, requires_grad=True, device=device)
     x.data.mul_(2)
     assert x.tolist() == [2.0, 2.0, 2.0] and not x.data.requires_grad
-    x.data = minidl.zeros(2)
+    x.data = minidl.zeros(2, device=device)
     assert x.tolist() == [0.0, 0.0] and x.requires_grad
 
 
-def test_in_place_methods() -> None:
-    x = minidl.tensor([1.0, -2.0, 4.0])
-    same = x.abs_().sqrt_().add_(1).mul_(2).sub_(minidl.ones(3), alpha=2).div_(2).pow_(2).neg_()
+def test_in_place_methods(device: str) -> None:
+    x = minidl.tensor([1.0, -2.0, 4.0], device=device)
+    same = (
+        x.abs_()
+        .sqrt_()
+        .add_(1)
+        .mul_(2)
+        .sub_(minidl.ones(3, device=device), alpha=2)
+        .div_(2)
+        .pow_(2)
+        .neg_()
+    )
     assert same is x
-    np.testing.assert_allclose(x.numpy(), [-1.0, -2.0, -4.0], rtol=1e-6)
+    np.testing.assert_allclose(helpers.host(x), [-1.0, -2.0, -4.0], rtol=1e-6)
     x.copy_(np.array([1, 2, 3])).masked_fill_(x > 2, 9).clamp_(max=5).fill_(x[1])
     assert x.tolist() == [2.0, 2.0, 2.0] and x.zero_().tolist() == [0.0] * 3
     x += 3
     x **= 2
     x /= 2
     x -= 0.5
-    x *= minidl.tensor([1.0, 0.0, 2.0])
+    x *= minidl.tensor([1.0, 0.0, 2.0], device=device)
     assert x is same and x.tolist() == [4.0, 0.0, 8.0]
-    mask = minidl.tensor([True, False])
-    mask |= minidl.tensor([False, False])
-    mask &= minidl.tensor([True, True])
+    mask = minidl.tensor([True, False], device=device)
+    mask |= minidl.tensor([False, False], device=device)
+    mask &= minidl.tensor([True, True], device=device)
     assert mask.tolist() == [True, False]
     with pytest.raises(ShapeError, match="in place"):
-        x.add_(minidl.ones(2, 3))
+        x.add_(minidl.ones(2, 3, device=device))
+
+
+# --- A GPU's tensors ------------------------------------------------------------------------------
+
+
+def test_there_and_back(device: str) -> None:
+    a = helpers.values((3, 4), 0, np.float32)
+    for x in (
+        minidl.tensor(a, device=device), minidl.from_numpy(a).to(device),
+        minidl.as_tensor(a, device=device), minidl.tensor(a.tolist(), device=device),
+    ):  # fmt: skip
+        assert x.device == minidl.device(device) and x.to(device) is x
+        assert x.is_cuda == (device != "cpu")
+        np.testing.assert_array_equal(x.cpu().numpy(), a)
+        np.testing.assert_array_equal(x.numpy(force=True), a)
+        assert x.tolist() == a.tolist() and x[1, 2].item() == float(a[1, 2])
+        assert type(x[0, 0].item()) is float and x.clone().device == x.device
+
+
+def test_gradients_travel_between_devices(device: str) -> None:
+    x = minidl.tensor([1.0, 2.0], requires_grad=True)
+    (x.to(device) * 3).sum().cpu().backward()
+    assert x.grad.tolist() == [3.0, 3.0] and x.grad.device == x.device == minidl.device("cpu")
+    y = minidl.tensor([1.0, 2.0], device=device, requires_grad=True)
+    (y.cpu() * y.detach().cpu()).sum().backward()
+    assert y.grad.tolist() == [1.0, 2.0] and y.grad.device == y.device
+
+
+def test_numpy_of_a_gpu_says_what_to_do(gpu: str) -> None:
+    x = minidl.ones(2, device=gpu)
+    for use in (x.numpy, lambda: np.asarray(x), lambda: np.sqrt(np.array(x))):
+        with pytest.raises(DeviceError, match=r"numpy\(\).*gpu:0.*\.cpu\(\)"):
+            use()
+
+
+def test_dlpack_on_a_gpu(gpu: str) -> None:
+    x = minidl.arange(6, device=gpu).reshape(2, 3).float()
+    theirs = minidl.cuda.cupy().from_dlpack(x)
+    theirs[0, 1] = 50
+    assert x[0, 1].item() == 50
+    back = minidl.from_dlpack(theirs.T)
+    assert back.shape == (3, 2) and helpers.shares_memory(back.array, x.array)
+    assert back.device == x.device
+    shared = minidl.as_tensor(theirs)  # any array with __cuda_array_interface__
+    shared[1, 1] = -1.0
+    assert x[1, 1].item() == -1.0 and minidl.tensor(theirs).tolist() == x.tolist()
+
+
+def test_pickling(device: str) -> None:
+    x = minidl.tensor([1.0, 2.0], device=device, requires_grad=True)
+    x.name = "w"
+    (x * x).sum().backward()
+    y = pickle.loads(pickle.dumps(x))
+    assert y.tolist() == [1.0, 2.0] and y.device == x.device and y.requires_grad and y.name == "w"
+    assert y.grad.tolist() == [2.0, 4.0] and y.grad.device == x.device
+    assert not helpers.shares_memory(y.array, x.array)
 
 
 # --- Printing -------------------------------------------------------------------------------------
@@ -328,12 +411,14 @@ def test_prints_as_pytorch(number: int) -> None:
     assert repr(minidl.tensor(array)) == expected == str(minidl.tensor(array))
 
 
-def test_printing_says_what_matters() -> None:
-    x = minidl.tensor([1.0, 2.5], requires_grad=True)
-    assert repr(x) == "tensor([1.0000, 2.5000], requires_grad=True)"
-    assert repr(x * 2) == "tensor([2., 5.], grad_fn=<MulBackward>)"
-    assert repr(x.detach().double()) == "tensor([1.0000, 2.5000], dtype=minidl.float64)"
-    assert f"{minidl.tensor(1.5)}" == "1.5" and f"{minidl.tensor([1])}" == "tensor([1])"
+def test_printing_says_what_matters(device: str) -> None:
+    x = minidl.tensor([1.0, 2.5], requires_grad=True, device=device)
+    where = "" if device == "cpu" else f", device='{x.device}'"
+    assert repr(x) == f"tensor([1.0000, 2.5000]{where}, requires_grad=True)"
+    assert repr(x * 2) == f"tensor([2., 5.]{where}, grad_fn=<MulBackward>)"
+    assert repr(x.detach().double()) == f"tensor([1.0000, 2.5000], dtype=minidl.float64{where})"
+    assert f"{minidl.tensor(1.5, device=device)}" == "1.5"
+    assert f"{minidl.tensor([1], device=device)}" == f"tensor([1]{where})"
 
 
 def test_names() -> None:

@@ -17,12 +17,14 @@ from .sampler import (
     WeightedRandomSampler,
 )
 from .stream import sample_stream
+from .upload import DeviceBatches
 
 __all__ = [
     "BatchSampler",
     "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "DeviceBatches",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",

@@ -79,7 +79,7 @@ def default_convert(sample: Any) -> Any:
         return Tensor(np.asarray(sample))
     if isinstance(sample, Mapping):
         return {key: default_convert(value) for key, value in sample.items()}
-    if _is_namedtuple(sample):
+    if is_namedtuple(sample):
         return type(sample)(*(default_convert(value) for value in sample))
     if isinstance(sample, tuple | list):
         return [default_convert(value) for value in sample]
@@ -124,7 +124,7 @@ def _collate(batch: Sequence[Any], field: str) -> Any:
                     f"the first has {len(first)}"
                 )
         columns = [_collate(c, f"{field}[{i}]") for i, c in enumerate(zip(*batch, strict=True))]
-        return type(first)(*columns) if _is_namedtuple(first) else columns
+        return type(first)(*columns) if is_namedtuple(first) else columns
     raise DataError(_no_batch(first, field))
 
 
@@ -138,8 +138,7 @@ def _stack(arrays: list[Array], field: str) -> Array:
                 f"{array.dtype}, the first has {first.shape} and {first.dtype}; "
                 "resize or crop the pictures to one size, or pass a collate_fn"
             )
-    # Axes from the slowest in memory to the fastest: (1, 2, 0) for a channels-last (C, H, W).
-    slow_to_fast = sorted(range(first.ndim), key=lambda axis: -abs(first.strides[axis]))
+    slow_to_fast = memory_order(first)
     shape = [len(arrays), *(first.shape[axis] for axis in slow_to_fast)]
     memory = array_module(first).empty(shape, dtype=first.dtype)
     out: Array = memory.transpose(0, *(1 + slow_to_fast.index(axis) for axis in range(first.ndim)))
@@ -169,5 +168,11 @@ def _no_batch(value: Any, field: str) -> str:
     )
 
 
-def _is_namedtuple(value: Any) -> bool:
+def memory_order(array: Array) -> list[int]:
+    """Axes from the slowest in memory to the fastest: (1, 2, 0) for a channels-last (C, H, W)."""
+    return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
+
+
+def is_namedtuple(value: Any) -> bool:
+    """Whether a value has named fields to be made anew from."""
     return isinstance(value, tuple) and hasattr(value, "_fields")

@@ -20,16 +20,18 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from .. import random
+from .. import cuda, random
 from ..errors import ArgumentError, DataError
 from ..random import Generator
 from .collate import default_collate, default_convert
 from .dataset import Dataset
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 from .stream import OrderScope, SampleScope, use_order, use_sample
+from .upload import pin
 
 __all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
 
@@ -104,7 +106,9 @@ class DataLoader:
     collate_fn : callable, optional
         From a list of samples to a batch. Default :func:`default_collate`.
     pin_memory : bool, default False
-        Accepted for PyTorch's sake: a batch has the same bytes and is in ordinary memory.
+        Where there is a GPU, put each batch into memory that it can read by itself, all tensors in
+        one block: :class:`~minidl.data.DeviceBatches` sends it up in one copy, during the step
+        before. Without a GPU batches are in ordinary memory. The bytes are the same.
     drop_last : bool, default False
         Leave out the last batch when it is smaller.
     timeout : float, default 0
@@ -305,7 +309,9 @@ class DataLoader:
 
     def _plan(self, seed: int, epoch: int, start_batch: int) -> Iterator[_Job]:
         """The epoch's jobs in order; runs in the consumer's thread, as the samplers must."""
-        alone = self.batch_sampler is None
+        alone, collate = self.batch_sampler is None, self.collate_fn
+        if self.pin_memory and cuda.is_available():
+            collate = partial(_collate_and_pin, collate)
         scope = OrderScope(seed, epoch)
         place = number = 0
         # Samplers may draw at iter() or as late as at any next(): both see the epoch's scope.
@@ -319,7 +325,7 @@ class DataLoader:
                     break
             keys = [drawn] if alone else list(drawn)
             if number >= start_batch:
-                yield _Job(keys, seed, epoch, place, self.collate_fn, alone)
+                yield _Job(keys, seed, epoch, place, collate, alone)
             place += len(keys)
             number += 1
         if number < start_batch:
@@ -327,6 +333,10 @@ class DataLoader:
                 f"DataLoader.iterate: start_batch={start_batch}, but epoch {epoch} has only "
                 f"{number} batches"
             )
+
+
+def _collate_and_pin(collate: Callable[[Any], Any], samples: Any) -> Any:
+    return pin(collate(samples))
 
 
 @dataclass

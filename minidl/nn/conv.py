@@ -270,9 +270,9 @@ def _channels_last(x: Array) -> Array:
 _COLUMN_BYTES = 320 << 20
 
 _CUDA = cuda.Source(r"""
-// The windows of some images as columns, (groups, rows, windows): row (c, kh, kw) of column l is the
-// number that entry (kh, kw) of window l reads in channel c of the group. The row after the last is 1,
-// for the bias; zeros follow up to a multiple of four rows.
+// The windows of some images as columns, (groups, rows, windows): row (c, kh, kw) of column l is
+// the number that entry (kh, kw) of window l reads in channel c of the group. The row after the
+// last is 1, for the bias; zeros follow up to a multiple of four rows.
 // One thread a window and channel: neighbours write neighbouring numbers of KH·KW rows.
 extern "C" __global__ void im2col(
     const T* x, T* columns, int windows, int depth, int groups, int rows, int images, int first,
@@ -291,7 +291,8 @@ extern "C" __global__ void im2col(
         }
         const int ow = window % out_w, oh = window / out_w % out_h;
         const long long image = first + window / out_w / out_h;
-        const T* plane = x + ((group * depth + channel) * (long long)images + image) * height * width;
+        const T* plane = x
+            + ((group * depth + channel) * (long long)images + image) * height * width;
         for (int kh = 0; kh < kernel_h; kh++) {
             const int h = oh * stride_h - top + kh * dilation_h;
             for (int kw = 0; kw < kernel_w; kw++, out += windows) {
@@ -313,9 +314,8 @@ extern "C" __global__ void col2im(
     FOR_EACH(i, (long long)groups * depth * count * height * width) {
         const int w = i % width, h = i / width % height;
         const int image = i / width / height % count, channel = i / width / height / count;
-        const T* entry = columns
-            + ((long long)(channel / depth) * rows + channel % depth * kernel_h * kernel_w) * windows
-            + (long long)image * out_h * out_w;
+        const long long row = channel / depth * rows + channel % depth * kernel_h * kernel_w;
+        const T* entry = columns + row * windows + (long long)image * out_h * out_w;
         T sum = 0;
         for (int kh = 0; kh < kernel_h; kh++) {
             const int down = h + top - kh * dilation_h, oh = down / stride_h;
@@ -414,6 +414,7 @@ def _forward_cuda(
     xp = cuda.cupy()
     x = cuda.channel_major(x)
     weight = xp.ascontiguousarray(weight)
+    bias = None if bias is None else xp.ascontiguousarray(bias)
     o, n = weight.shape[0], x.shape[1]
     buffer = _ColumnsCuda(x.shape, x.dtype, geometry, groups)
     packed = xp.empty((groups, o // groups, buffer.rows), x.dtype)
@@ -426,9 +427,7 @@ def _forward_cuda(
         columns = buffer.empty(images)
         buffer.read(x, images, columns)
         for group in range(groups):
-            cuda.matmul(
-                packed[group], columns[group], y[group, :, images].reshape(o // groups, -1)
-            )
+            cuda.matmul(packed[group], columns[group], y[group, :, images].reshape(o // groups, -1))
     return y.reshape(o, n, *geometry.out).transpose(1, 0, 2, 3)
 
 

@@ -22,13 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu
+from .. import cpu, cuda
 from ..autograd import Function, Node
+from ..cuda_memory import aligned
 from ..device import Array, Shape, array_module
 from ..errors import ArgumentError
 from ..random import default_generator
 from ..tensor import Tensor
-from .activation import _check_inplace
+from .activation import _check_inplace, has_kernels
 from .module import Module
 
 _WORDS_PER_COUNTER = 8  # Philox4x64: 4 words of 64 bits from each value of its counter
@@ -50,27 +51,143 @@ def _mask_numpy(key: np.ndarray, shape: Shape, p: float) -> Array:
     return keep.reshape(shape)
 
 
+def _forward_numpy(
+    x: Array, key: np.ndarray | None, p: float, scale: float, inplace: bool
+) -> tuple[Array, Array]:
+    """Return y and what the backward multiplies by, ``m · scale``."""
+    mask = np.zeros(x.shape, np.bool_) if key is None else _mask_numpy(key, x.shape, p)
+    factor = array_module(x).asarray(mask * x.dtype.type(scale))
+    if inplace:
+        x *= factor
+        return x, factor
+    return x * factor, factor
+
+
+def _backward_numpy(grad: Array, factor: Array) -> Array:
+    return grad * factor
+
+
+_CUDA = cuda.Source(r"""
+typedef unsigned long long u64;
+
+// Words 0 ... 3 of 64 bits that Philox4x64-10 makes from a counter and a key.
+__device__ inline void philox(u64 counter, u64 key0, u64 key1, u64* word)
+{
+    word[0] = counter, word[1] = word[2] = word[3] = 0;
+    for (int round = 0; round < 10; round++) {
+        const u64 low0 = 0xD2E7470EE14C6C93ull * word[0], low2 = 0xCA5A826395121157ull * word[2];
+        const u64 high0 = __umul64hi(0xD2E7470EE14C6C93ull, word[0]);
+        const u64 high2 = __umul64hi(0xCA5A826395121157ull, word[2]);
+        word[0] = high2 ^ word[1] ^ key0, word[1] = low2;
+        word[2] = high0 ^ word[3] ^ key1, word[3] = low0;
+        key0 += 0x9E3779B97F4A7C15ull, key1 += 0xBB67AE8584CAA73Bull;
+    }
+}
+
+// y = x·m·scale and the mask m, for images (images, channels, plane) in C order that lie in memory
+// as (channels, images, plane): m is numbered in C order. Without images there is one channel.
+// A warp does 256 elements: every thread draws the 8 words of one counter and keeps 8 bits of them,
+// then asks the others for the bits of its own elements: 8, of which neighbours have neighbours.
+extern "C" __global__ void dropout_forward(
+    const T* x, T* y, unsigned char* mask, u64 key0, u64 key1, u64 threshold, T scale,
+    long long size, int images, int channels, long long plane)
+{
+    const int lane = threadIdx.x % 32;
+    const long long step = (long long)blockDim.x * gridDim.x * 8;
+    long long start = ((long long)blockIdx.x * blockDim.x + threadIdx.x - lane) * 8;
+    for (; start < size; start += step) {
+        u64 word[4];
+        philox(start / 8 + lane + 1, key0, key1, word);  // NumPy counts before it draws
+        unsigned bits = 0;
+        for (int k = 0; k < 4; k++) {
+            bits |= (unsigned)((word[k] & 0xffffffffull) >= threshold) << 2 * k;
+            bits |= (unsigned)((word[k] >> 32) >= threshold) << (2 * k + 1);
+        }
+        for (int k = 0; k < 8; k++) {
+            const unsigned own = __shfl_sync(0xffffffffu, bits, 4 * k + lane / 8);
+            const long long i = start + 32 * k + lane;
+            if (i >= size) continue;
+            const bool keep = own >> lane % 8 & 1;
+            long long place = i;
+            if (channels > 1) {
+                const long long row = i / plane;
+                const int image = row / channels, channel = row % channels;
+                place = ((long long)channel * images + image) * plane + i % plane;
+            }
+            y[place] = x[place] * (keep ? scale : T(0));  // NaN and infinity: as on the CPU
+            mask[place] = keep;
+        }
+    }
+}
+
+// dx = dy·m·scale; one thread an element.
+extern "C" __global__ void dropout_backward(
+    const T* grad, const unsigned char* mask, T* dx, T scale, long long size)
+{
+    FOR_EACH(i, size) dx[i] = grad[i] * (mask[i] ? scale : T(0));
+}
+""")
+
+
+def _forward_cuda(
+    x: Array, key: np.ndarray | None, p: float, scale: float, inplace: bool
+) -> tuple[Array, Array]:
+    """Return y and the mask, one byte an element, both in the memory order of x."""
+    xp = cuda.cupy()
+    turned = x.ndim == 4 and not x.flags.c_contiguous  # images as the layers leave them
+    turned = turned and x.transpose(1, 0, 2, 3).flags.c_contiguous
+    source = x.transpose(1, 0, 2, 3) if turned else x
+    if not source.flags.c_contiguous:
+        source = xp.ascontiguousarray(x)
+    images, channels = x.shape[:2] if turned else (1, 1)
+    plane = x.size // max(images * channels, 1)
+    overwrite = inplace and (turned or source is x)
+    y = source if overwrite else xp.empty_like(source)
+    mask = xp.empty(source.shape, np.uint8)
+    threshold = 2**32 if key is None else min(round(p * 2**32), 2**32 - 1)
+    key0, key1 = (0, 0) if key is None else key
+    _CUDA.launch(
+        "dropout_forward", x.dtype, -(-x.size // 8), source, y, mask, np.uint64(key0),
+        np.uint64(key1), np.uint64(threshold), scale, np.int64(x.size), images, channels,
+        np.int64(plane),
+    )  # fmt: skip
+    if turned:
+        y, mask = y.transpose(1, 0, 2, 3), mask.transpose(1, 0, 2, 3)
+    if not inplace:
+        return y, mask
+    if not overwrite:
+        x[...] = y
+    return x, mask
+
+
+def _backward_cuda(grad: Array, mask: Array, scale: float) -> Array:
+    dx = cuda.cupy().empty_like(mask, grad.dtype)
+    target, m, dy = aligned(dx, mask, grad)
+    _CUDA.launch("dropout_backward", grad.dtype, dx.size, dy, m, target, scale, np.int64(dx.size))
+    return dx
+
+
 class DropoutFunction(Function):
     """``x · m · scale``; the backward uses the forward's mask."""
 
     @staticmethod
     def forward(ctx: Node, x: Array, p: float, scale: float, inplace: bool) -> Array:
-        if p == 1:
-            mask = np.zeros(x.shape, np.bool_)
-        else:
-            mask = _mask_numpy(default_generator.next_key(), x.shape, p)
-        factor = array_module(x).asarray(mask * x.dtype.type(scale))
-        ctx.save_for_backward(factor)
+        key = None if p == 1 else default_generator.next_key()
+        ctx.scale = scale
+        # other dtypes than the kernels': with the CPU's mask
+        ctx.on_gpu = has_kernels(x)
+        y, mask = (_forward_cuda if ctx.on_gpu else _forward_numpy)(x, key, p, scale, inplace)
+        ctx.save_for_backward(mask)
         if inplace:
-            x *= factor
             ctx.mark_dirty(x)
-            return x
-        return x * factor
+        return y
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
-        (factor,) = ctx.saved_tensors
-        return grad * factor, None, None, None
+        (mask,) = ctx.saved_tensors
+        if ctx.on_gpu:
+            return _backward_cuda(grad, mask, ctx.scale), None, None, None
+        return _backward_numpy(grad, mask), None, None, None
 
 
 def _check_probability(name: str, p: float) -> None:

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .. import cpu
+from .. import cpu, cuda
 from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import ArgumentError, ShapeError
@@ -199,6 +199,9 @@ def im2col(x: Array, geometry: Geometry) -> Array:
     -------
     array, shape (N, C, KH, KW, OH, OW)
     """
+    if not isinstance(x, np.ndarray) and x.dtype.name in _KERNEL_TYPES:
+        return _im2col_cuda(x, geometry)
+    # NumPy's arrays, and a GPU's of integers and float16
     padded = pad_images(x, geometry)
     kernel_h, kernel_w = geometry.kernel
     columns = array_module(x).empty((*x.shape[:2], *geometry.kernel, *geometry.out), x.dtype)
@@ -223,6 +226,8 @@ def col2im(columns: Array, geometry: Geometry, size: Pair) -> Array:
     -------
     array, shape (N, C, H, W)
     """
+    if not isinstance(columns, np.ndarray) and columns.dtype.name in _KERNEL_TYPES:
+        return _col2im_cuda(columns, geometry, size)
     xp = array_module(columns)
     kernel_h, kernel_w = geometry.kernel
     padded = xp.zeros((*columns.shape[:2], *geometry.span), columns.dtype)
@@ -233,6 +238,80 @@ def col2im(columns: Array, geometry: Geometry, size: Pair) -> Array:
     rows, cols, own_rows, own_cols = geometry.inside(size)
     image = xp.zeros((*columns.shape[:2], *size), columns.dtype)
     image[:, :, own_rows, own_cols] = padded[:, :, rows, cols]
+    return image
+
+
+_KERNEL_TYPES = ("float32", "float64")
+
+_CUDA = cuda.Source(r"""
+// The numbers of one window's entry, out of images whose memory is (C, N, H, W).
+// One thread a number of the columns (N, C, KH, KW, OH, OW): neighbours read neighbouring windows.
+extern "C" __global__ void im2col(
+    const T* x, T* columns, int images, int channels, int height, int width, int kernel_h,
+    int kernel_w, int out_h, int out_w, int stride_h, int stride_w, int dilation_h,
+    int dilation_w, int top, int left)
+{
+    const int windows = out_h * out_w, entries = kernel_h * kernel_w;
+    FOR_EACH(i, (long long)images * channels * entries * windows) {
+        const int window = i % windows, entry = i / windows % entries;
+        const int plane = i / windows / entries, image = plane / channels;
+        const int h = window / out_w * stride_h - top + entry / kernel_w * dilation_h;
+        const int w = window % out_w * stride_w - left + entry % kernel_w * dilation_w;
+        const bool inside = h >= 0 && h < height && w >= 0 && w < width;
+        const long long from = (long long)(plane % channels) * images + image;
+        columns[i] = inside ? x[(from * height + h) * width + w] : T(0);
+    }
+}
+
+// The sum of all entries that were read from a pixel: a gather, so that the order is fixed.
+// One thread a pixel (C, N, H, W): for each entry it looks for the window that has it there.
+extern "C" __global__ void col2im(
+    const T* columns, T* x, int images, int channels, int height, int width, int kernel_h,
+    int kernel_w, int out_h, int out_w, int stride_h, int stride_w, int dilation_h,
+    int dilation_w, int top, int left)
+{
+    const int windows = out_h * out_w;
+    FOR_EACH(i, (long long)images * channels * height * width) {
+        const int w = i % width, h = i / width % height;
+        const int plane = i / width / height, image = plane % images, channel = plane / images;
+        const T* entry = columns
+            + ((long long)image * channels + channel) * kernel_h * kernel_w * windows;
+        T sum = 0;
+        for (int kh = 0; kh < kernel_h; kh++) {
+            const int down = h + top - kh * dilation_h, oh = down / stride_h;
+            for (int kw = 0; kw < kernel_w; kw++, entry += windows) {
+                const int right = w + left - kw * dilation_w, ow = right / stride_w;
+                if (down >= 0 && right >= 0 && oh < out_h && ow < out_w
+                    && oh * stride_h == down && ow * stride_w == right)
+                    sum += entry[oh * out_w + ow];
+            }
+        }
+        x[i] = sum;
+    }
+}
+""")
+
+
+def _im2col_cuda(x: Array, geometry: Geometry) -> Array:
+    n, c, height, width = x.shape
+    g = geometry
+    columns = cuda.cupy().empty((n, c, *g.kernel, *g.out), x.dtype)
+    _CUDA.launch(
+        "im2col", x.dtype, columns.size, cuda.channel_major(x), columns, n, c, height, width,
+        *g.kernel, *g.out, *g.stride, *g.dilation, *g.before,
+    )  # fmt: skip
+    return columns
+
+
+def _col2im_cuda(columns: Array, geometry: Geometry, size: Pair) -> Array:
+    n, c = columns.shape[:2]
+    g = geometry
+    image = cuda.empty_image(n, c, *size, columns.dtype)
+    _CUDA.launch(
+        "col2im", columns.dtype, image.size, cuda.cupy().ascontiguousarray(columns),
+        image.transpose(1, 0, 2, 3), n, c, *size, *g.kernel, *g.out, *g.stride, *g.dilation,
+        *g.before,
+    )  # fmt: skip
     return image
 
 

@@ -8,6 +8,10 @@ With the input x of (N, in), weights W of (out, in) and a bias b of (out,):
 Three products of the same size. AlexNet's fc6 is 4096 x 9216: the weights, 151 MB of them, are the
 largest thing that is read, so the work is cut along the weights: every lane reads its own rows of W
 once for the whole batch.
+
+On a GPU y starts as N copies of b, to which the product is added: that is one small launch, and a
+pass less over y than adding b afterwards. (A column of ones in x would want b as a column of W: a
+copy of W.)
 """
 
 from __future__ import annotations
@@ -17,12 +21,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu
+from .. import cpu, cuda
 from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import DTypeError, ShapeError
 from ..tensor import Tensor
 from . import init
+from .activation import has_kernels
 from .module import Module, Parameter
 
 
@@ -62,6 +67,68 @@ def _pieces(length: int, multiplications: int) -> list[slice]:
     return cpu.split(length, 1 if multiplications < cpu.SMALL_PRODUCT else cpu.LANES)
 
 
+_CUDA = cuda.Source(r"""
+// Every row of y becomes b; one thread a number.
+extern "C" __global__ void spread(const T* bias, T* y, long long size, int columns)
+{
+    FOR_EACH(i, size) y[i] = bias[i % columns];
+}
+
+// sums[c] = Σ_r x[r, c]. A block does 32 columns: its 8 warps add up every 8th row, neighbouring
+// threads neighbouring columns, and then the warps' sums are added in order.
+extern "C" __global__ void sum_rows(const T* x, T* sums, int rows, int columns)
+{
+    __shared__ T partial[8][32];
+    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const int column = blockIdx.x * 32 + lane;
+    T sum = 0;
+    if (column < columns) {
+        #pragma unroll 4
+        for (int row = warp; row < rows; row += 8) sum += x[(long long)row * columns + column];
+    }
+    partial[warp][lane] = sum;
+    __syncthreads();
+    if (warp > 0 || column >= columns) return;
+    for (int other = 1; other < 8; other++) sum += partial[other][lane];
+    sums[column] = sum;
+}
+""")
+
+
+def _forward_cuda(x: Array, weight: Array, bias: Array | None) -> Array:
+    xp = cuda.cupy()
+    y = xp.empty((x.shape[0], weight.shape[0]), x.dtype)
+    if bias is not None:
+        bias = xp.ascontiguousarray(bias)
+        _CUDA.launch("spread", x.dtype, y.size, bias, y, np.int64(y.size), y.shape[1])
+    return cuda.matmul(_matrix_cuda(x), _matrix_cuda(weight).T, y, accumulate=bias is not None)
+
+
+def _input_gradient_cuda(grad: Array, weight: Array) -> Array:
+    return cuda.matmul(_matrix_cuda(grad), _matrix_cuda(weight))
+
+
+def _weight_gradient_cuda(grad: Array, x: Array) -> Array:
+    return cuda.matmul(_matrix_cuda(grad).T, _matrix_cuda(x))
+
+
+def _bias_gradient_cuda(grad: Array) -> Array:
+    xp = cuda.cupy()
+    rows, columns = grad.shape
+    sums = xp.empty(columns, grad.dtype)
+    _CUDA.launch(
+        "sum_rows", grad.dtype, columns, xp.ascontiguousarray(grad), sums, rows, columns,
+        grid=-(-columns // 32),
+    )  # fmt: skip
+    return sums
+
+
+def _matrix_cuda(x: Array) -> Array:
+    """Return a matrix that cuBLAS can read: itself if its rows or columns are runs of memory."""
+    flags = x.flags
+    return x if flags.c_contiguous or flags.f_contiguous else cuda.cupy().ascontiguousarray(x)
+
+
 def _rows(x: Array) -> Array:
     """Return (..., K) as (rows, K)."""
     return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
@@ -76,7 +143,9 @@ class LinearFunction(Function):
         rows = _rows(x)
         if isinstance(x, np.ndarray):
             y = _forward_numpy(rows, weight, bias)
-        else:
+        elif has_kernels(x):
+            y = _forward_cuda(rows, weight, bias)
+        else:  # integers, float16
             y = array_module(x).matmul(rows, weight.T)
             if bias is not None:
                 y += bias
@@ -87,19 +156,29 @@ class LinearFunction(Function):
         x, weight = ctx.saved_tensors
         need_x, need_weight, need_bias = ctx.needs_input_grad
         rows, dy = _rows(x), _rows(grad)
-        dx = dweight = None
+        dx = dweight = dbias = None
         if isinstance(x, np.ndarray):
             if need_x:
                 dx = _input_gradient_numpy(dy, weight).reshape(x.shape)
             if need_weight:
                 dweight = _weight_gradient_numpy(dy, rows)
+            dbias = dy.sum(axis=0) if need_bias else None
+        elif has_kernels(x):
+            if need_x:
+                dx = _input_gradient_cuda(dy, weight).reshape(x.shape)
+            if need_weight:
+                dweight = _weight_gradient_cuda(dy, rows)
+            if need_bias:
+                dbias = _bias_gradient_cuda(dy)
         else:
             xp = array_module(x)
             if need_x:
                 dx = xp.matmul(dy, weight).reshape(x.shape)
             if need_weight:
                 dweight = xp.matmul(dy.T, rows)
-        return dx, dweight, dy.sum(axis=0) if need_bias else None
+            if need_bias:
+                dbias = dy.sum(axis=0)
+        return dx, dweight, dbias
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -25,11 +25,13 @@ from typing import Any
 
 import numpy as np
 
+from .. import cuda
 from ..autograd import Function, Node
-from ..device import Array, array_module
+from ..cuda_memory import aligned
+from ..device import Array, Shape, array_module, check_one_device
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor
-from .activation import log_softmax_array
+from .activation import ROWS_CUDA, has_kernels, log_softmax_array, rows_cuda
 from .module import Module
 
 _REDUCTIONS = ("mean", "sum", "none")
@@ -43,14 +45,19 @@ def _reduce(losses: Array, divisor: Any, reduction: str) -> Array:
     if reduction == "sum":
         return total
     with np.errstate(divide="ignore", invalid="ignore"):  # no samples: 0/0 is nan, as in PyTorch
-        return total / losses.dtype.type(divisor)
+        return total / _number(divisor, losses.dtype)
+
+
+def _number(divisor: Any, dtype: np.dtype) -> Any:
+    """Return the divisor in this dtype; a GPU's stays where it is, in the dtype that it has."""
+    return dtype.type(divisor) if isinstance(divisor, (int, np.generic)) else divisor
 
 
 def _per_sample(grad: Array, divisor: Any, reduction: str, shape: tuple[int, ...]) -> Array:
     """Return the gradient of each sample's loss."""
     if reduction == "mean":
         with np.errstate(divide="ignore", invalid="ignore"):
-            grad = grad / grad.dtype.type(divisor)
+            grad = grad / _number(divisor, grad.dtype)
     return array_module(grad).broadcast_to(grad, shape)
 
 
@@ -106,6 +113,349 @@ def _smoothed(
     return q, sample_weight.sum()
 
 
+# --- GPU ------------------------------------------------------------------------------------------
+
+_CUDA = cuda.Source(
+    ROWS_CUDA
+    + r"""
+// What a row leaves for the sums and for the backward, each an array of all rows.
+struct Rows { T *loss, *weight, *largest, *log_sum, *q_sum; };
+
+__device__ inline Rows rows_at(T* memory, long long rows)
+{
+    Rows result = {memory, memory + rows, memory + 2 * rows, memory + 3 * rows, memory + 4 * rows};
+    return result;
+}
+
+// q of a class: see the module's first lines. `label` is the row's, or `probability` this class's.
+__device__ inline T q_of(
+    long long c, bool of_label, long long label, T probability, const T* weight, T kept, T spread)
+{
+    const T w = weight ? weight[c] : T(1);
+    return w * (spread + kept * (of_label ? T(c == label) : probability));
+}
+
+// One row: its loss, its weight in the mean, and what its gradient needs. See ROWS_CUDA for who
+// works on a row. `target` or `probability` is null, and so may `weight` be.
+extern "C" __global__ void cross_entropy_forward(
+    const T* x, const long long* target, const T* probability, const T* weight, T* memory,
+    long long rows, long long length, long long inner, int lanes, long long ignore_index, T kept,
+    T spread)
+{
+    const Rows out = rows_at(memory, rows);
+    FOR_EACH(i, rows * lanes) {
+        const long long row = i / lanes, start = row / inner * length * inner + row % inner;
+        const long long first = i % lanes;
+        T largest = MINUS_INFINITY;
+        for (long long c = first; c < length; c += lanes)
+            largest = max(largest, x[start + c * inner]);
+        largest = largest_of(largest, lanes);
+        T sum = 0;
+        for (long long c = first; c < length; c += lanes)
+            sum += exp(x[start + c * inner] - largest);
+        const T log_sum = log(sum_of(sum, lanes));
+
+        const long long label = target ? target[row] : 0;
+        const bool ignored = target && label == ignore_index;
+        T loss = 0, q_sum = 0;
+        for (long long c = first; c < length && !ignored; c += lanes) {
+            const long long k = start + c * inner;
+            const T p = probability ? probability[k] : T(0);
+            const T q = q_of(c, target, label, p, weight, kept, spread);
+            q_sum += q;
+            if (q != 0) loss -= q * (x[k] - largest - log_sum);  // 0·(-inf) is no loss
+        }
+        loss = sum_of(loss, lanes);
+        q_sum = sum_of(q_sum, lanes);
+        if (first != 0) continue;
+        T own_weight = ignored ? 0 : 1;
+        if (target && !ignored) {
+            if (label < 0 || label >= length) {  // no such class: NaN, since an error would wait
+                loss = __int_as_float(0x7fc00000);
+                q_sum = loss;
+            } else if (weight)
+                own_weight = weight[label];
+        }
+        out.loss[row] = loss;
+        out.weight[row] = own_weight;
+        out.largest[row] = largest;
+        out.log_sum[row] = log_sum;
+        out.q_sum[row] = q_sum;
+    }
+}
+
+// The gradient that reaches a row's loss: that of the mean, of the sum or its own.
+__device__ inline T reaches(const T* grad, const T* totals, long long row, bool mean, bool each)
+{
+    const T own = grad[each ? row : 0];
+    return mean ? own / totals[1] : own;
+}
+
+// dx and, if it is not null, the gradient of class probabilities; one thread an element.
+extern "C" __global__ void cross_entropy_backward(
+    const T* x, const long long* target, const T* probability, const T* weight, T* memory,
+    const T* grad, const T* totals, T* dx, T* dprobability, long long rows, long long length,
+    long long inner, long long ignore_index, T kept, T spread, bool mean, bool each)
+{
+    const Rows of = rows_at(memory, rows);
+    FOR_EACH(i, rows * length) {
+        const long long c = i / inner % length, row = i / inner / length * inner + i % inner;
+        const T reached = reaches(grad, totals, row, mean, each);
+        const T log_probability = x[i] - of.largest[row] - of.log_sum[row];
+        const long long label = target ? target[row] : 0;
+        const T p = probability ? probability[i] : T(0);
+        T q = 0;
+        if (!target || label != ignore_index) q = q_of(c, target, label, p, weight, kept, spread);
+        dx[i] = (exp(log_probability) * of.q_sum[row] - q) * reached;
+        if (dprobability)
+            dprobability[i] = -log_probability * reached * (weight ? weight[c] : T(1)) * kept;
+    }
+}
+
+// -w_t·x_t and w_t; one thread a row.
+extern "C" __global__ void nll_forward(
+    const T* x, const long long* target, const T* weight, T* loss, T* weights, long long rows,
+    long long length, long long inner, long long ignore_index)
+{
+    FOR_EACH(row, rows) {
+        const long long label = target[row];
+        const bool ignored = label == ignore_index, known = label >= 0 && label < length;
+        T value = __int_as_float(0x7fc00000), own_weight = 1;  // no such class: NaN
+        if (ignored) value = own_weight = 0;
+        else if (known) {
+            if (weight) own_weight = weight[label];
+            value = -x[(row / inner * length + label) * inner + row % inner] * own_weight;
+        }
+        loss[row] = value;
+        weights[row] = own_weight;
+    }
+}
+
+// -w_t·dloss at the label, 0 elsewhere; one thread an element.
+extern "C" __global__ void nll_backward(
+    const long long* target, const T* weights, const T* grad, const T* totals, T* dx,
+    long long rows, long long length, long long inner, long long ignore_index, bool mean, bool each)
+{
+    FOR_EACH(i, rows * length) {
+        const long long c = i / inner % length, row = i / inner / length * inner + i % inner;
+        const bool counts = c == target[row] && c != ignore_index;
+        dx[i] = counts ? -reaches(grad, totals, row, mean, each) * weights[row] : T(0);
+    }
+}
+
+// The block's sum of `value`, in a fixed order, for thread 0 of 256.
+__device__ inline T block_sum(T value)
+{
+    __shared__ T partial[256];
+    partial[threadIdx.x] = value;
+    for (int half = 128; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) partial[threadIdx.x] += partial[threadIdx.x + half];
+    }
+    const T sum = partial[0];
+    __syncthreads();  // the next sum uses the same memory
+    return sum;
+}
+
+// totals = {the sum of the losses, or their mean; the mean's divisor: the sum of the weights, or
+// `divisor` if they are null}. One block.
+extern "C" __global__ void add_up(
+    const T* losses, const T* weights, T* totals, long long rows, T divisor, bool mean)
+{
+    T loss = 0, weight = 0;
+    for (long long row = threadIdx.x; row < rows; row += 256) {
+        loss += losses[row];
+        if (weights) weight += weights[row];
+    }
+    loss = block_sum(loss);
+    if (weights) divisor = block_sum(weight);
+    if (threadIdx.x == 0) {
+        totals[0] = mean ? loss / divisor : loss;
+        totals[1] = divisor;
+    }
+}
+
+// (x - t)², one thread an element; or, one of them a block, sums of some of them.
+extern "C" __global__ void mse_forward(
+    const T* x, const T* t, T* out, long long size, bool each)
+{
+    T sum = 0;
+    FOR_EACH(i, size) {
+        const T difference = x[i] - t[i];
+        if (each) out[i] = difference * difference;
+        sum += difference * difference;
+    }
+    if (each) return;
+    sum = block_sum(sum);
+    if (threadIdx.x == 0) out[blockIdx.x] = sum;
+}
+
+// dx = 2 (x - t) dloss and, if it is not null, dt = -dx; one thread an element.
+extern "C" __global__ void mse_backward(
+    const T* x, const T* t, const T* grad, T* dx, T* dt, long long size, T divisor, bool each)
+{
+    FOR_EACH(i, size) {
+        const T slope = 2 * (x[i] - t[i]) * (grad[each ? i : 0] / divisor);
+        dx[i] = slope;
+        if (dt) dt[i] = -slope;
+    }
+}
+"""
+)
+
+#: A null pointer.
+_NULL = np.uint64(0)
+
+#: Blocks that the sum of squares is cut into, at most: they decide the order of the sum.
+_MSE_BLOCKS = 1024
+
+
+def _add_up_cuda(losses: Array, weights: Array | None, divisor: float, mean: bool) -> Array:
+    """Return the mean or the sum of the losses, and the mean's divisor, as an array of two."""
+    totals = cuda.cupy().empty(2, losses.dtype)
+    _CUDA.launch(
+        "add_up", losses.dtype, 1, losses, _NULL if weights is None else weights, totals,
+        np.int64(losses.size), divisor, mean, grid=1,
+    )  # fmt: skip
+    return totals
+
+
+class _TargetCuda:
+    """Targets, weights and sizes as the kernels take them."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        dtype: np.dtype,
+        target: Array,
+        weight: Array | None,
+        ignore_index: int,
+        smoothing: float,
+    ) -> None:
+        xp = cuda.cupy()
+        self.shape, self.dtype = shape, dtype
+        *self.sizes, self.lanes = rows_cuda(shape, 1 if len(shape) > 1 else 0)
+        self.rows = int(self.sizes[0])
+        self.weight = _NULL if weight is None else xp.ascontiguousarray(weight)
+        self.labels = self.probabilities = _NULL
+        if target.dtype.kind == "f":
+            self.probabilities = xp.ascontiguousarray(target, dtype)
+        else:
+            self.labels = xp.ascontiguousarray(target, np.int64)
+        self.ignore_index = np.int64(ignore_index)
+        self.kept, self.spread = 1.0 - smoothing, smoothing / max(int(self.sizes[1]), 1)
+
+    def reduced(self, losses: Array, weights: Array, reduction: str) -> tuple[Array, Array | None]:
+        """Return the loss in its shape, and the totals unless every row has its own."""
+        if reduction == "none":
+            shape = self.shape
+            return losses.reshape((shape[0], *shape[2:]) if len(shape) > 1 else ()), None
+        totals = _add_up_cuda(losses, weights, 0.0, reduction == "mean")
+        return totals[0], totals
+
+
+def _cross_entropy_forward_cuda(
+    x: Array, targets: _TargetCuda, reduction: str
+) -> tuple[Array, Array, Array | None]:
+    """Return the loss, what the rows leave for the backward, and the totals."""
+    xp, t = cuda.cupy(), targets
+    memory = xp.empty((5, t.rows), t.dtype)
+    _CUDA.launch(
+        "cross_entropy_forward", t.dtype, t.rows * t.lanes, xp.ascontiguousarray(x), t.labels,
+        t.probabilities, t.weight, memory, *t.sizes, t.lanes, t.ignore_index, t.kept, t.spread,
+        block=64,
+    )  # fmt: skip
+    loss, totals = t.reduced(memory[0], memory[1], reduction)
+    return loss, memory, totals
+
+
+def _cross_entropy_backward_cuda(
+    x: Array,
+    targets: _TargetCuda,
+    memory: Array,
+    totals: Array | None,
+    grad: Array,
+    reduction: str,
+    need_target: bool,
+) -> tuple[Array, Array | None]:
+    """Return the gradients of the logits and, if it is wanted, of class probabilities."""
+    xp, t = cuda.cupy(), targets
+    dx = xp.empty(t.shape, t.dtype)
+    dtarget = xp.empty(t.shape, t.dtype) if need_target else None
+    _CUDA.launch(
+        "cross_entropy_backward", t.dtype, dx.size, xp.ascontiguousarray(x), t.labels,
+        t.probabilities, t.weight, memory, xp.ascontiguousarray(grad),
+        _NULL if totals is None else totals, dx, _NULL if dtarget is None else dtarget, *t.sizes,
+        t.ignore_index, t.kept, t.spread, reduction == "mean", reduction == "none",
+    )  # fmt: skip
+    return dx, dtarget
+
+
+def _nll_forward_cuda(
+    x: Array, targets: _TargetCuda, reduction: str
+) -> tuple[Array, Array, Array | None]:
+    """Return the loss, the rows' weights and the totals."""
+    xp, t = cuda.cupy(), targets
+    losses, weights = xp.empty((2, t.rows), t.dtype)
+    _CUDA.launch(
+        "nll_forward", t.dtype, t.rows, xp.ascontiguousarray(x), t.labels, t.weight, losses,
+        weights, *t.sizes, t.ignore_index,
+    )  # fmt: skip
+    loss, totals = t.reduced(losses, weights, reduction)
+    return loss, weights, totals
+
+
+def _nll_backward_cuda(
+    targets: _TargetCuda, weights: Array, totals: Array | None, grad: Array, reduction: str
+) -> Array:
+    xp, t = cuda.cupy(), targets
+    dx = xp.empty(t.shape, t.dtype)
+    _CUDA.launch(
+        "nll_backward", t.dtype, dx.size, t.labels, weights, xp.ascontiguousarray(grad),
+        _NULL if totals is None else totals, dx, *t.sizes, t.ignore_index, reduction == "mean",
+        reduction == "none",
+    )  # fmt: skip
+    return dx
+
+
+def _mse_forward_cuda(x: Array, target: Array, reduction: str) -> Array:
+    xp = cuda.cupy()
+    each = reduction == "none"
+    blocks = min(-(-x.size // 256), 1 << 20 if each else _MSE_BLOCKS)
+    result = xp.empty_like(x) if each else xp.empty(blocks, x.dtype)
+    if each:
+        out, x, target = aligned(result, x, target)
+    else:
+        out, (x, target) = result, aligned(x, target)
+    _CUDA.launch(
+        "mse_forward", x.dtype, x.size, x, target, out, np.int64(x.size), each, grid=blocks
+    )
+    if each:
+        return result
+    return _add_up_cuda(out, None, float(max(x.size, 1)), reduction == "mean")[0]
+
+
+def _mse_backward_cuda(
+    x: Array, target: Array, grad: Array, reduction: str, need_target: bool
+) -> tuple[Array, Array | None]:
+    xp = cuda.cupy()
+    each = reduction == "none"
+    dx = xp.empty_like(x)
+    dtarget = xp.empty_like(x) if need_target else None
+    out, x, target, *more = aligned(dx, x, target, *([grad] if each else []))
+    grad = more[0] if each else grad
+    second = _NULL if dtarget is None else aligned(dtarget)[0]
+    divisor = float(max(x.size, 1)) if reduction == "mean" else 1.0
+    _CUDA.launch(
+        "mse_backward", x.dtype, x.size, x, target, grad, out, second, np.int64(x.size), divisor,
+        each,
+    )  # fmt: skip
+    return dx, dtarget
+
+
+# --- The operations -------------------------------------------------------------------------------
+
+
 class CrossEntropyFunction(Function):
     """Softmax and cross-entropy in one, on the rows of :func:`_rows`."""
 
@@ -120,9 +470,16 @@ class CrossEntropyFunction(Function):
         smoothing: float,
     ) -> Array:
         ctx.shape, ctx.reduction = x.shape, reduction
+        ctx.on_gpu = has_kernels(x)  # other dtypes there: operation by operation, as on the CPU
+        if ctx.on_gpu:
+            ctx.options = ignore_index, smoothing
+            targets = _TargetCuda(x.shape, x.dtype, target, weight, *ctx.options)
+            loss, memory, totals = _cross_entropy_forward_cuda(x, targets, reduction)
+            ctx.save_for_backward(x, target, weight, memory, totals)
+            return loss
         rows = _rows(x)
-        targets = _rows(target) if target.dtype.kind == "f" else target.reshape(-1)
-        q, ctx.divisor = _smoothed(targets, rows, weight, ignore_index, smoothing)
+        flat = _rows(target) if target.dtype.kind == "f" else target.reshape(-1)
+        q, ctx.divisor = _smoothed(flat, rows, weight, ignore_index, smoothing)
         log_probabilities = log_softmax_array(rows, 1) if rows.size else rows
         ctx.save_for_backward(log_probabilities, q)
         # how much q grows with a class probability
@@ -136,6 +493,13 @@ class CrossEntropyFunction(Function):
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
+        if ctx.on_gpu:
+            x, target, weight, memory, totals = ctx.saved_tensors
+            targets = _TargetCuda(x.shape, x.dtype, target, weight, *ctx.options)
+            dx, dtarget = _cross_entropy_backward_cuda(
+                x, targets, memory, totals, grad, ctx.reduction, ctx.needs_input_grad[1]
+            )
+            return dx, dtarget, None, None, None, None
         log_probabilities, q = ctx.saved_tensors
         per_sample = _per_sample(grad.reshape(-1), ctx.divisor, ctx.reduction, (len(q),))
         dx = array_module(q).exp(log_probabilities)
@@ -155,7 +519,13 @@ class NLLFunction(Function):
     def forward(
         ctx: Node, x: Array, target: Array, weight: Array | None, ignore_index: int, reduction: str
     ) -> Array:
-        ctx.shape, ctx.reduction = x.shape, reduction
+        ctx.shape, ctx.reduction, ctx.on_gpu = x.shape, reduction, has_kernels(x)
+        if ctx.on_gpu:
+            targets = _TargetCuda(x.shape, x.dtype, target, weight, ignore_index, 0.0)
+            loss, weights, totals = _nll_forward_cuda(x, targets, reduction)
+            ctx.save_for_backward(target, weights, totals)
+            ctx.options = x.shape, x.dtype, ignore_index
+            return loss
         rows = _rows(x)
         ctx.rows_shape = rows.shape
         chosen, sample_weight, n = _index_weights(
@@ -170,6 +540,12 @@ class NLLFunction(Function):
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
+        if ctx.on_gpu:
+            target, weights, totals = ctx.saved_tensors
+            shape, dtype, ignore_index = ctx.options
+            targets = _TargetCuda(shape, dtype, target, None, ignore_index, 0.0)
+            dx = _nll_backward_cuda(targets, weights, totals, grad, ctx.reduction)
+            return dx, None, None, None, None
         per_sample = _per_sample(
             grad.reshape(-1), ctx.divisor, ctx.reduction, ctx.sample_weight.shape
         )
@@ -183,6 +559,11 @@ class MSEFunction(Function):
 
     @staticmethod
     def forward(ctx: Node, x: Array, target: Array, reduction: str) -> Array:
+        ctx.on_gpu = has_kernels(x) and x.dtype == target.dtype
+        if ctx.on_gpu:
+            ctx.save_for_backward(x, target)
+            ctx.reduction = reduction
+            return _mse_forward_cuda(x, target, reduction)
         difference = x - target
         ctx.save_for_backward(difference)
         ctx.reduction = reduction
@@ -190,6 +571,10 @@ class MSEFunction(Function):
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
+        if ctx.on_gpu:
+            x, target = ctx.saved_tensors
+            needed = ctx.needs_input_grad[1]
+            return *_mse_backward_cuda(x, target, grad, ctx.reduction, needed), None
         (difference,) = ctx.saved_tensors
         per_element = _per_sample(grad, max(difference.size, 1), ctx.reduction, difference.shape)
         dx = 2 * difference * per_element
@@ -297,6 +682,7 @@ def cross_entropy(
     if target.shape != input.shape or not target.is_floating_point():
         _check_class_indices("cross_entropy", input, target, ignore_index)
     class_weight = _check_weight("cross_entropy", input, weight)
+    check_one_device("cross_entropy", input=input.array, target=target.array, weight=class_weight)
     return CrossEntropyFunction.apply(
         input, target, class_weight, ignore_index, reduction, label_smoothing
     )
@@ -331,6 +717,7 @@ def nll_loss(
     _check_scores("nll_loss", input)
     _check_class_indices("nll_loss", input, target, ignore_index)
     class_weight = _check_weight("nll_loss", input, weight)
+    check_one_device("nll_loss", input=input.array, target=target.array, weight=class_weight)
     return NLLFunction.apply(input, target.array.reshape(-1), class_weight, ignore_index, reduction)
 
 

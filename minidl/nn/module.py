@@ -30,6 +30,7 @@ from typing import Any, NamedTuple, Self, overload
 
 import numpy as np
 
+from .. import cuda
 from ..autograd import no_grad
 from ..device import Device
 from ..errors import ArgumentError, CheckpointError, DTypeError
@@ -169,9 +170,13 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Small networks call this often enough to feel it: without hooks nothing else happens.
-        if self._forward_hooks or self._forward_pre_hooks:
-            return self._call_with_hooks(args, kwargs)
-        return self.forward(*args, **kwargs)
+        try:
+            if self._forward_hooks or self._forward_pre_hooks:
+                return self._call_with_hooks(args, kwargs)
+            return self.forward(*args, **kwargs)
+        except cuda.OutOfMemoryError as error:
+            error.leaves(self, args)
+            raise
 
     def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         finished: set[int] = set()

@@ -41,9 +41,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu
+from .. import cpu, cuda
 from ..autograd import Function, Node
-from ..device import Array, array_module
+from ..device import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, int64
 from .module import Module, Parameter
@@ -181,6 +181,178 @@ def _across_numpy(
     return out
 
 
+# --- Across maps, GPU -----------------------------------------------------------------------------
+
+_ACROSS_CUDA = cuda.Source(r"""
+// s^(-β), given r = 1/√s. For the usual β = 0.75 that is r·√r.
+__device__ T negative_power(T s, T r, T beta)
+{
+    return beta == T(0.75) ? r * sqrt(r) : pow(s, -beta);
+}
+
+// Images are (groups, depth, positions): the channels of a position are `positions` numbers apart.
+// Every thread takes one position and one group, and goes along the channels. Neighbours read and
+// write neighbouring numbers, and what a window shares with the one before is still in the cache.
+
+extern "C" __global__ void across_forward(
+    const T* x, T* y, int groups, int depth, long long positions, int size, T alpha, T beta, T k)
+{
+    FOR_EACH(thread, groups * positions) {
+        const long long group = thread / positions;
+        const long long first = group * depth * positions + thread % positions;
+        for (int i = 0; i < depth; i++) {
+            const int end = min(i + (size - 1) / 2 + 1, depth);
+            T sum = 0;
+            for (int j = max(i - size / 2, 0); j < end; j++) {
+                const T value = x[first + j * positions];
+                sum += value * value;
+            }
+            const T s = k + alpha * sum;
+            const long long own = first + i * positions;
+            y[own] = x[own] * negative_power(s, rsqrt(s), beta);
+        }
+    }
+}
+
+// dx_j needs Σ cross_i with cross_i = g_i·x_i·s_i^(-β) / s_i over the windows that contain j, the
+// last of which is i = j + SIZE/2: so it is written that many steps after g_j was read. Between,
+// everything stays in registers: all loops over a window are unrolled, and each number of x and dy
+// is read once. dx may be the memory of dy.
+template <int SIZE>
+__device__ void across_backward_of(
+    const T* x, const T* dy, T* dx, int groups, int depth, long long positions,
+    T alpha, T beta, T k)
+{
+    const int before = SIZE / 2, after = (SIZE - 1) / 2;
+    FOR_EACH(thread, groups * positions) {
+        const long long group = thread / positions;
+        const long long first = group * depth * positions + thread % positions;
+        T values[SIZE] = {};          // x of channels i - before ... i + after
+        T crosses[SIZE] = {};         // cross of channels i - SIZE + 1 ... i
+        T directs[before + 1] = {};   // g·s^(-β) of channels i - before ... i
+        for (int i = -after; i < depth + before; i++) {
+            #pragma unroll
+            for (int w = 1; w < SIZE; w++) {
+                values[w - 1] = values[w];
+                crosses[w - 1] = crosses[w];
+            }
+            #pragma unroll
+            for (int w = 1; w <= before; w++) directs[w - 1] = directs[w];
+            values[SIZE - 1] = i + after < depth ? x[first + (i + after) * positions] : T(0);
+            T direct = 0, cross = 0;
+            if (i >= 0 && i < depth) {
+                T sum = 0;
+                #pragma unroll
+                for (int w = 0; w < SIZE; w++) sum += values[w] * values[w];
+                const T s = k + alpha * sum, r = rsqrt(s);
+                direct = dy[first + i * positions] * negative_power(s, r, beta);
+                cross = direct * values[before] * (r * r);
+            }
+            directs[before] = direct;
+            crosses[SIZE - 1] = cross;
+            if (i >= before) {
+                T sum = 0;
+                #pragma unroll
+                for (int w = 0; w < SIZE; w++) sum += crosses[w];
+                dx[first + (i - before) * positions]
+                    = directs[0] - 2 * alpha * beta * values[0] * sum;
+            }
+        }
+    }
+}
+
+extern "C" __global__ void across_backward_5(  // the paper's size
+    const T* x, const T* dy, T* dx, int groups, int depth, long long positions,
+    T alpha, T beta, T k)
+{
+    across_backward_of<5>(x, dy, dx, groups, depth, positions, alpha, beta, k);
+}
+
+// The same for any size: `crosses`, of the shape of x, takes the place of the registers, and dx
+// holds g·s^(-β) until it is its turn. A thread reads nothing that another one has written.
+extern "C" __global__ void across_backward(
+    const T* x, const T* dy, T* dx, T* crosses, int groups, int depth, long long positions,
+    int size, T alpha, T beta, T k)
+{
+    const int before = size / 2, after = (size - 1) / 2;
+    FOR_EACH(thread, groups * positions) {
+        const long long group = thread / positions;
+        const long long first = group * depth * positions + thread % positions;
+        for (int i = 0; i < depth + before; i++) {
+            if (i < depth) {
+                const int end = min(i + after + 1, depth);
+                T sum = 0;
+                for (int j = max(i - before, 0); j < end; j++) {
+                    const T value = x[first + j * positions];
+                    sum += value * value;
+                }
+                const T s = k + alpha * sum, r = rsqrt(s);
+                const long long own = first + i * positions;
+                const T direct = dy[own] * negative_power(s, r, beta);
+                crosses[own] = direct * x[own] * (r * r);
+                dx[own] = direct;
+            }
+            const int j = i - before;
+            if (j < 0) continue;
+            const int end = min(i + 1, depth);
+            T sum = 0;
+            for (int other = max(j - after, 0); other < end; other++)
+                sum += crosses[first + other * positions];
+            const long long own = first + j * positions;
+            dx[own] -= 2 * alpha * beta * x[own] * sum;
+        }
+    }
+}
+""")
+
+
+def _widened(x: Array) -> Array:
+    """Return (N, C, ...) for the kernels: (C, N, ...) in shape and memory, float16 as float32."""
+    dtype = np.promote_types(x.dtype, np.float32)
+    return cuda.cupy().ascontiguousarray(x.swapaxes(0, 1), dtype)
+
+
+def _narrowed(x: Array, dtype: np.dtype) -> Array:
+    """Return a kernel's result as (N, C, ...) of `dtype`."""
+    return x.swapaxes(0, 1).astype(dtype, copy=False)
+
+
+def _across_cuda(
+    x: Array,
+    grad: Array | None,
+    overwrite: bool,
+    size: int,
+    alpha: float,
+    beta: float,
+    k: float,
+    groups: int,
+) -> Array:
+    """Return y, or dx if `grad` is given (in its memory if `overwrite`)."""
+    xp, maps = cuda.cupy(), _widened(x)
+    depth = x.shape[1] // groups
+    positions = x.size // max(x.shape[1], 1)
+    layout, threads = (groups, depth, np.int64(positions)), groups * positions
+    constants = float(alpha), float(beta), float(k)
+    if grad is None:
+        out = xp.empty(maps.shape, maps.dtype)
+        _ACROSS_CUDA.launch(
+            "across_forward", out.dtype, threads, maps, out, *layout, size, *constants
+        )
+        return _narrowed(out, x.dtype)
+    dy = _widened(grad)
+    out = dy if overwrite else xp.empty(maps.shape, maps.dtype)
+    if size == 5:
+        _ACROSS_CUDA.launch(
+            "across_backward_5", out.dtype, threads, maps, dy, out, *layout, *constants
+        )
+    else:
+        crosses = xp.empty(maps.shape, maps.dtype)
+        _ACROSS_CUDA.launch(
+            "across_backward", out.dtype, threads, maps, dy, out, crosses, *layout, size, *constants
+        )
+    return _narrowed(out, grad.dtype)
+
+
 # --- Within a map, CPU ----------------------------------------------------------------------------
 
 
@@ -224,34 +396,89 @@ def _within_numpy(
     return out
 
 
-# --- Any array module: the plain form -------------------------------------------------------------
+# --- Within a map, GPU ----------------------------------------------------------------------------
+
+_WITHIN_CUDA = cuda.Source(r"""
+// s^(-β), given r = 1/√s. For the usual β = 0.75 that is r·√r.
+__device__ T negative_power(T s, T r, T beta)
+{
+    return beta == T(0.75) ? r * sqrt(r) : pow(s, -beta);
+}
+
+// The sum of the numbers (of their squares, if `squared`) of a map (height, width) from `before`
+// rows and columns ahead of (h, w) to `after` behind it.
+__device__ T window_sum(
+    const T* map, int height, int width, int h, int w, int before, int after, bool squared)
+{
+    const int end_h = min(h + after + 1, height), end_w = min(w + after + 1, width);
+    T sum = 0;
+    for (int row = max(h - before, 0); row < end_h; row++) {
+        T across = 0;
+        for (int column = max(w - before, 0); column < end_w; column++) {
+            const T value = map[row * width + column];
+            across += squared ? value * value : value;
+        }
+        sum += across;
+    }
+    return sum;
+}
+
+// One thread a number.
+extern "C" __global__ void within_forward(
+    const T* x, T* y, int maps, int height, int width, int size, T alpha, T beta, T k)
+{
+    FOR_EACH(i, (long long)maps * height * width) {
+        const long long row = i / width, map = row / height;
+        const int h = row - map * height, w = i - row * width;
+        const T s = k + alpha * window_sum(
+            x + map * height * width, height, width, h, w, size / 2, (size - 1) / 2, true);
+        y[i] = x[i] * negative_power(s, rsqrt(s), beta);
+    }
+}
+
+// One block a map, since a number's gradient needs what other threads compute for its neighbours:
+// first all threads write crosses = g·x·s^(-β) / s, and the part of dx that needs no neighbours;
+// then they add up the mirrored windows.
+extern "C" __global__ void within_backward(
+    const T* x, const T* dy, T* dx, T* crosses, int maps, int height, int width, int size,
+    T alpha, T beta, T k)
+{
+    const int before = size / 2, after = (size - 1) / 2;
+    for (int map = blockIdx.x; map < maps; map += gridDim.x) {
+        const long long first = (long long)map * height * width;
+        for (int i = threadIdx.x; i < height * width; i += blockDim.x) {
+            const T s = k + alpha * window_sum(
+                x + first, height, width, i / width, i % width, before, after, true);
+            const T r = rsqrt(s), direct = dy[first + i] * negative_power(s, r, beta);
+            crosses[first + i] = direct * x[first + i] * (r * r);
+            dx[first + i] = direct;
+        }
+        __syncthreads();
+        for (int i = threadIdx.x; i < height * width; i += blockDim.x)
+            dx[first + i] -= 2 * alpha * beta * x[first + i] * window_sum(
+                crosses + first, height, width, i / width, i % width, after, before, false);
+    }
+}
+""")
 
 
-def _window_sum_plain(x: Array, axes: tuple[int, ...], size: int, mirrored: bool) -> Array:
-    """Return the sum over `size` neighbours along each of `axes`."""
-    xp = array_module(x)
-    before, after = size // 2, (size - 1) // 2
-    if mirrored:
-        before, after = after, before
-    for axis in axes:
-        amounts = [(0, 0)] * x.ndim
-        amounts[axis] = (before, after)
-        wide, length = xp.pad(x, amounts), x.shape[axis]
-        at = (slice(None),) * axis
-        x = sum(wide[(*at, slice(shift, shift + length))] for shift in range(size))
-    return x
-
-
-def _normalize_plain(
-    x: Array, grad: Array | None, axes: tuple[int, ...], size: int, alpha: float, beta: float,
-    k: float,
-) -> Array:  # fmt: skip
-    s = k + alpha * _window_sum_plain(x * x, axes, size, False)
-    power = s ** (-beta)
+def _within_cuda(
+    x: Array, grad: Array | None, size: int, alpha: float, beta: float, k: float
+) -> Array:
+    """Return y, or dx if `grad` is given."""
+    xp, maps = cuda.cupy(), _widened(x)
+    out = xp.empty(maps.shape, maps.dtype)
+    n, c, height, width = x.shape
+    arguments = (n * c, height, width, size, float(alpha), float(beta), float(k))
     if grad is None:
-        return x * power
-    cross = _window_sum_plain(grad * x * power / s, axes, size, True)
-    return grad * power - (2 * alpha * beta) * x * cross
+        _WITHIN_CUDA.launch("within_forward", out.dtype, out.size, maps, out, *arguments)
+    else:
+        block = min(-(-height * width // 32) * 32, 256)
+        _WITHIN_CUDA.launch(
+            "within_backward", out.dtype, out.size, maps, _widened(grad), out,
+            xp.empty(maps.shape, maps.dtype), *arguments, block=block, grid=n * c,
+        )  # fmt: skip
+    return _narrowed(out, x.dtype)
 
 
 # --- Local response normalisation: the operations -------------------------------------------------
@@ -285,11 +512,8 @@ def _across(
     k: float,
     groups: int,
 ) -> Array:
-    if isinstance(x, np.ndarray):
-        return _across_numpy(x, grad, overwrite, size, alpha, beta, k, groups)
-    shape = (x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
-    dy = None if grad is None else grad.reshape(shape)
-    return _normalize_plain(x.reshape(shape), dy, (2,), size, alpha, beta, k).reshape(x.shape)
+    twin = _across_numpy if isinstance(x, np.ndarray) else _across_cuda
+    return twin(x, grad, overwrite, size, alpha, beta, k, groups)
 
 
 class SpatialResponseNormFunction(Function):
@@ -308,9 +532,8 @@ class SpatialResponseNormFunction(Function):
 
 
 def _within(x: Array, grad: Array | None, size: int, alpha: float, beta: float, k: float) -> Array:
-    if isinstance(x, np.ndarray):
-        return _within_numpy(x, grad, size, alpha, beta, k)
-    return _normalize_plain(x, grad, (2, 3), size, alpha, beta, k)
+    twin = _within_numpy if isinstance(x, np.ndarray) else _within_cuda
+    return twin(x, grad, size, alpha, beta, k)
 
 
 def local_response_norm(
@@ -413,15 +636,14 @@ def _check_floats(name: str, input: Tensor) -> None:
         raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
 
 
-# --- Batch normalisation --------------------------------------------------------------------------
+# --- Batch normalisation, CPU ---------------------------------------------------------------------
 
 
 def _image_rows(x: Array) -> Array:
     """Return (N, C, ...) as channels-last (N, P, C); (N, C) as (1, N, C)."""
     if x.ndim == 2:
         return x[None]
-    xp = array_module(x)
-    last = xp.ascontiguousarray(xp.moveaxis(x, 1, -1))
+    last = np.ascontiguousarray(np.moveaxis(x, 1, -1))
     return last.reshape(x.shape[0], math.prod(x.shape[2:]), x.shape[1])
 
 
@@ -429,35 +651,353 @@ def _like_input(rows: Array, shape: tuple[int, ...]) -> Array:
     """Undo :func:`_image_rows`."""
     if len(shape) == 2:
         return rows[0]
-    return array_module(rows).moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+    return np.moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
 
 
 def _map_images(task: Callable[..., None], *arrays: Array) -> Array:
     """Call ``task(*images, out)`` for every image of (N, P, C) arrays and return the outs."""
-    first = arrays[0]
-    if not isinstance(first, np.ndarray):
-        out = array_module(first).empty_like(first)
-        task(*arrays, out)
-        return out
-    out = cpu.empty(first.shape, first.dtype)
+    out = cpu.empty(arrays[0].shape, arrays[0].dtype)
 
     def lane(part: slice) -> None:
         for number in range(part.start, part.stop):
             task(*(array[number] for array in arrays), out[number])
 
-    cpu.parallel(lane, cpu.split(len(first)))
+    cpu.parallel(lane, cpu.split(len(out)))
     return out
 
 
-def _channel_sums(rows: Array) -> Array:
-    """Return the sums over images and positions of (N, P, C)."""
-    return cpu.sum_rows(rows) if isinstance(rows, np.ndarray) else rows.sum(axis=(0, 1))
+def _batch_forward_numpy(
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    batches: Array | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Array, Array, Array]:
+    """Return y, and mean and 1/√(var + ε) of every channel."""
+    rows = _image_rows(x)
+    count = rows.shape[0] * rows.shape[1]
+    if training:
+        mean = cpu.sum_rows(rows) / x.dtype.type(count)
+
+        def square(x: Array, out: Array) -> None:
+            np.subtract(x, mean, out=out)
+            out *= out
+
+        variance = cpu.sum_rows(_map_images(square, rows)) / x.dtype.type(count)
+        if count > 0:
+            if batches is not None:
+                momentum = 1 / int(batches)
+            if running_mean is not None:
+                running_mean += momentum * (mean - running_mean)
+            if running_var is not None:
+                unbiased = variance * (count / max(count - 1, 1))
+                running_var += momentum * (unbiased - running_var)
+    else:
+        assert running_mean is not None and running_var is not None
+        # a copy, because a later batch in training changes it in place
+        mean, variance = running_mean.copy(), running_var
+    inverse = (1 / np.sqrt(variance + x.dtype.type(eps))).astype(x.dtype)
+    slope = inverse if weight is None else inverse * weight
+
+    def normalize(x: Array, out: Array) -> None:
+        np.subtract(x, mean, out=out)
+        out *= slope
+        if bias is not None:
+            out += bias
+
+    return _like_input(_map_images(normalize, rows), x.shape), mean, inverse
+
+
+def _batch_backward_numpy(
+    x: Array,
+    grad: Array,
+    weight: Array | None,
+    mean: Array,
+    inverse: Array,
+    training: bool,
+    overwrite: bool,
+    want: tuple[bool, ...],
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Return dx, dγ and dβ; the last two always, dx if it is wanted."""
+    rows, dy = _image_rows(x), _image_rows(grad)
+
+    def times_normalized(x: Array, dy: Array, out: Array) -> None:
+        np.subtract(x, mean, out=out)
+        out *= inverse
+        out *= dy
+
+    dweight = cpu.sum_rows(_map_images(times_normalized, rows, dy))
+    dbias = cpu.sum_rows(dy)
+    slope = inverse if weight is None else inverse * weight
+    n = x.dtype.type(rows.shape[0] * rows.shape[1])
+
+    def input_gradient(x: Array, dy: Array, out: Array) -> None:
+        if training:
+            np.subtract(x, mean, out=out)
+            out *= inverse * dweight / n
+            np.subtract(dy, out, out=out)
+            out -= dbias / n
+            out *= slope
+        else:
+            np.multiply(dy, slope, out=out)
+
+    dx = _like_input(_map_images(input_gradient, rows, dy), x.shape) if want[0] else None
+    return dx, dweight, dbias
+
+
+# --- Batch normalisation, GPU ---------------------------------------------------------------------
+
+#: Threads of a block: as in the source, a power of two.
+_BLOCK_CUDA = 256
+
+#: How many numbers of a channel a block takes, unless there would be too many blocks to add up.
+_RUN_CUDA = 32 * _BLOCK_CUDA
+
+_BATCH_CUDA = cuda.Source(r"""
+// Images are (channels, count). Every channel is cut into `parts` runs of numbers, a block each.
+// What the blocks of a first kernel find out about their runs, those of a second one put together,
+// all of them the same way; so the result does not depend on which block comes first.
+#define BLOCK 256
+#define FOR_EACH_OF_RUN(i) \
+    for (long long i = run_start(count, parts, part) + threadIdx.x; \
+         i < run_start(count, parts, part + 1); i += BLOCK)
+
+__device__ long long run_start(long long count, int parts, int part)
+{
+    return min((count + parts - 1) / parts * part, count);
+}
+
+// Welford's description of some numbers: how many, their mean, and Σ (x - mean)².
+struct Moments { T count, mean, squares; };
+
+// Chan, Golub and LeVeque (1979): the moments of both together.
+__device__ Moments together(Moments a, Moments b)
+{
+    if (b.count == 0) return a;
+    const T count = a.count + b.count, share = b.count / count, delta = b.mean - a.mean;
+    return {count, a.mean + delta * share, a.squares + b.squares + delta * delta * a.count * share};
+}
+
+struct Sums { T plain, normalized; };  // Σ dy and Σ dy·x̂
+
+__device__ Sums together(Sums a, Sums b)
+{
+    return {a.plain + b.plain, a.normalized + b.normalized};
+}
+
+// What all threads of the block have, put together in a tree.
+template <typename V> __device__ V of_block(V own)
+{
+    __shared__ V all[BLOCK];
+    all[threadIdx.x] = own;
+    for (int half = BLOCK / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half)
+            all[threadIdx.x] = together(all[threadIdx.x], all[threadIdx.x + half]);
+    }
+    __syncthreads();
+    return all[0];
+}
+
+// What the first kernel found out about a channel.
+template <typename V> __device__ V of_parts(const V* found, int channel, int parts)
+{
+    return of_block(threadIdx.x < parts ? found[channel * parts + threadIdx.x] : V{});
+}
+
+// The mean is that of the distances from the channel's first number: an offset that all share
+// must not cost digits.
+extern "C" __global__ void moments(const T* x, Moments* found, long long count, int parts)
+{
+    const int channel = blockIdx.x / parts, part = blockIdx.x % parts;
+    x += channel * count;
+    const T offset = count > 0 ? x[0] : T(0);
+    Moments own = {};
+    #pragma unroll 4
+    FOR_EACH_OF_RUN(i) {
+        const T distance = x[i] - offset, delta = distance - own.mean;
+        own.count += 1;
+        own.mean += delta / own.count;
+        own.squares += delta * (distance - own.mean);
+    }
+    own = of_block(own);
+    if (threadIdx.x == 0) found[blockIdx.x] = own;
+}
+
+// y. The first block of a channel also keeps its mean and 1/√(var + ε) for the backward, and in
+// training moves the running averages: by `momentum` or, if there are `batches`, by 1/batches.
+extern "C" __global__ void normalize(
+    const T* x, const T* weight, const T* bias, T* running_mean, T* running_var,
+    const long long* batches, const Moments* found, T* y, T* mean, T* inverse,
+    long long count, int parts, T momentum, T eps)
+{
+    const int channel = blockIdx.x / parts, part = blockIdx.x % parts;
+    const bool first = part == 0 && threadIdx.x == 0;
+    x += channel * count;
+    T center, variance;
+    if (found) {
+        const Moments all = of_parts(found, channel, parts);
+        center = count > 0 ? x[0] + all.mean : T(0);
+        variance = all.squares / count;
+        if (first && count > 0) {
+            if (batches) momentum = T(1) / *batches;
+            if (running_mean)
+                running_mean[channel] += momentum * (center - running_mean[channel]);
+            if (running_var) {
+                const T unbiased = all.squares / max(count - 1, 1LL);
+                running_var[channel] += momentum * (unbiased - running_var[channel]);
+            }
+        }
+    } else {
+        center = running_mean[channel];
+        variance = running_var[channel];
+    }
+    const T scale = 1 / sqrt(variance + eps);
+    if (first) {
+        mean[channel] = center;
+        inverse[channel] = scale;
+    }
+    const T slope = weight ? scale * weight[channel] : scale, shift = bias ? bias[channel] : T(0);
+    FOR_EACH_OF_RUN(i) y[channel * count + i] = (x[i] - center) * slope + shift;
+}
+
+extern "C" __global__ void gradient_sums(
+    const T* x, const T* dy, const T* mean, const T* inverse, Sums* found,
+    long long count, int parts)
+{
+    const int channel = blockIdx.x / parts, part = blockIdx.x % parts;
+    const T center = mean[channel], scale = inverse[channel];
+    Sums own = {};
+    #pragma unroll 4
+    FOR_EACH_OF_RUN(i) {
+        const long long at = channel * count + i;
+        own.plain += dy[at];
+        own.normalized += (x[at] - center) * scale * dy[at];
+    }
+    own = of_block(own);
+    if (threadIdx.x == 0) found[blockIdx.x] = own;
+}
+
+// dx, which may be the memory of dy, and by the first block of a channel dγ and dβ.
+extern "C" __global__ void gradients(
+    const T* x, const T* dy, const T* weight, const T* mean, const T* inverse, const Sums* found,
+    T* dx, T* dweight, T* dbias, long long count, int parts, bool training)
+{
+    const int channel = blockIdx.x / parts, part = blockIdx.x % parts;
+    Sums all = {};
+    if (found) {
+        all = of_parts(found, channel, parts);
+        if (part == 0 && threadIdx.x == 0) {
+            dweight[channel] = all.normalized;
+            dbias[channel] = all.plain;
+        }
+    }
+    if (!dx) return;
+    const T center = mean[channel], scale = inverse[channel];
+    const T slope = weight ? scale * weight[channel] : scale;
+    const T normalized = training ? scale * all.normalized / count : T(0);
+    const T plain = training ? all.plain / count : T(0);
+    FOR_EACH_OF_RUN(i) {
+        const long long at = channel * count + i;
+        // outside of training the mean does not depend on x, and x may be infinite
+        const T change = training ? (x[at] - center) * normalized + plain : T(0);
+        dx[at] = (dy[at] - change) * slope;
+    }
+}
+""")
+
+#: For an array that is not given.
+_NULL = np.uintp(0)
+
+
+def _vector(array: Array | None, dtype: np.dtype) -> Any:
+    """Return one number a channel for the kernels: `array` itself if it will do."""
+    return _NULL if array is None else cuda.cupy().ascontiguousarray(array, dtype)
+
+
+def _parts(count: int) -> int:
+    """Return into how many runs the numbers of a channel are cut."""
+    return min(max(-(-count // _RUN_CUDA), 1), _BLOCK_CUDA)
+
+
+def _batch_forward_cuda(
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    batches: Array | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> tuple[Array, Array, Array]:
+    """Return y, and mean and 1/√(var + ε) of every channel."""
+    xp, images = cuda.cupy(), _widened(x)
+    channels, dtype = x.shape[1], images.dtype
+    count = x.size // max(channels, 1)
+    parts, found = _parts(count), _NULL
+    y, mean, inverse = (xp.empty(s, dtype) for s in (images.shape, channels, channels))
+    given = [_vector(array, dtype) for array in (weight, bias, running_mean, running_var)]
+    blocks = {"block": _BLOCK_CUDA, "grid": channels * parts}
+    if training:
+        found = xp.empty((channels, parts, 3), dtype)
+        _BATCH_CUDA.launch(
+            "moments", dtype, channels, images, found, np.int64(count), parts, **blocks
+        )
+    _BATCH_CUDA.launch(
+        "normalize", dtype, channels, images, *given, _NULL if batches is None else batches, found,
+        y, mean, inverse, np.int64(count), parts, float(momentum), float(eps), **blocks,
+    )  # fmt: skip
+    for running, moved in zip((running_mean, running_var), given[2:], strict=True):
+        if training and running is not None and moved is not running:
+            running[...] = moved  # of another dtype or strided: the kernel had a copy
+    return _narrowed(y, x.dtype), mean, inverse
+
+
+def _batch_backward_cuda(
+    x: Array,
+    grad: Array,
+    weight: Array | None,
+    mean: Array,
+    inverse: Array,
+    training: bool,
+    overwrite: bool,
+    want: tuple[bool, ...],
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Return dx, dγ and dβ, those that are wanted; dx in the memory of `grad` if `overwrite`."""
+    xp, images, dy = cuda.cupy(), _widened(x), _widened(grad)
+    channels, dtype = x.shape[1], images.dtype
+    count = x.size // max(channels, 1)
+    parts, found = _parts(count), _NULL
+    dx = None
+    if want[0]:
+        dx = dy if overwrite else xp.empty(dy.shape, dtype)
+    dweight, dbias = xp.empty(channels, dtype), xp.empty(channels, dtype)
+    blocks = {"block": _BLOCK_CUDA, "grid": channels * parts}
+    if training or want[1] or want[2]:
+        found = xp.empty((channels, parts, 2), dtype)
+        _BATCH_CUDA.launch(
+            "gradient_sums", dtype, channels, images, dy, mean, inverse, found, np.int64(count),
+            parts, **blocks,
+        )  # fmt: skip
+    _BATCH_CUDA.launch(
+        "gradients", dtype, channels, images, dy, _vector(weight, dtype), mean, inverse, found,
+        _NULL if dx is None else dx, dweight, dbias, np.int64(count), parts, training, **blocks,
+    )  # fmt: skip
+    return None if dx is None else _narrowed(dx, grad.dtype), dweight, dbias
+
+
+# --- Batch normalisation: the operation -----------------------------------------------------------
 
 
 class BatchNormFunction(Function):
-    """Batch normalisation with given mean and variance, or with the batch's own if they are None.
+    """Batch normalisation with the batch's own mean and variance, or with the running ones.
 
-    Returns the normalised array and, without gradient, the mean and the variance it used.
+    In training the running ones are moved, in place.
     """
 
     @staticmethod
@@ -466,72 +1006,31 @@ class BatchNormFunction(Function):
         x: Array,
         weight: Array | None,
         bias: Array | None,
-        mean: Array | None,
-        variance: Array | None,
+        running_mean: Array | None,
+        running_var: Array | None,
+        batches: Array | None,
+        training: bool,
+        momentum: float,
         eps: float,
-    ) -> Any:
-        rows = _image_rows(x)
-        ctx.count = rows.shape[0] * rows.shape[1]
-        ctx.from_batch = mean is None
-        if mean is None:
-            mean = _channel_sums(rows) / x.dtype.type(ctx.count)
-
-            def square(x: Array, out: Array) -> None:
-                array_module(x).subtract(x, mean, out=out)
-                out *= out
-
-            variance = _channel_sums(_map_images(square, rows)) / x.dtype.type(ctx.count)
-        xp = array_module(x)
-        inverse = (1 / xp.sqrt(variance + x.dtype.type(eps))).astype(x.dtype)
+    ) -> Array:
+        forward = _batch_forward_numpy if isinstance(x, np.ndarray) else _batch_forward_cuda
+        y, mean, inverse = forward(
+            x, weight, bias, running_mean, running_var, batches, training, momentum, eps
+        )
         ctx.save_for_backward(x, weight, mean, inverse)
-        slope = inverse if weight is None else inverse * weight
-
-        def normalize(x: Array, out: Array) -> None:
-            xp.subtract(x, mean, out=out)
-            out *= slope
-            if bias is not None:
-                out += bias
-
-        y = _like_input(_map_images(normalize, rows), x.shape)
-        ctx.mark_non_differentiable(mean, variance)
-        return y, mean, variance
+        ctx.training = training
+        return y
 
     @staticmethod
-    def backward(ctx: Node, grad: Array, *unused: Any) -> Any:
+    def backward(ctx: Node, grad: Array) -> Any:
         x, weight, mean, inverse = ctx.saved_tensors
-        rows, dy = _image_rows(x), _image_rows(grad)
-        xp = array_module(x)
-
-        def times_normalized(x: Array, dy: Array, out: Array) -> None:
-            xp.subtract(x, mean, out=out)
-            out *= inverse
-            out *= dy
-
-        dweight = _channel_sums(_map_images(times_normalized, rows, dy))
-        dbias = _channel_sums(dy)
-        slope = inverse if weight is None else inverse * weight
-        n = x.dtype.type(ctx.count)
-
-        def input_gradient(x: Array, dy: Array, out: Array) -> None:
-            if ctx.from_batch:
-                xp.subtract(x, mean, out=out)
-                out *= inverse * dweight / n
-                xp.subtract(dy, out, out=out)
-                out -= dbias / n
-                out *= slope
-            else:
-                xp.multiply(dy, slope, out=out)
-
-        need_x, need_weight, need_bias, *_ = ctx.needs_input_grad
-        dx = _like_input(_map_images(input_gradient, rows, dy), x.shape) if need_x else None
-        return (
-            dx,
-            dweight if need_weight else None,
-            dbias if need_bias else None,
-            None,
-            None,
-            None,
+        backward = _batch_backward_numpy if isinstance(x, np.ndarray) else _batch_backward_cuda
+        want = ctx.needs_input_grad[:3]
+        gradients = backward(
+            x, grad, weight, mean, inverse, ctx.training, ctx.may_overwrite[0], want
         )
+        wanted = (g if needed else None for g, needed in zip(gradients, want, strict=True))
+        return (*wanted, None, None, None, None, None, None)
 
 
 def batch_norm(
@@ -571,6 +1070,23 @@ def batch_norm(
         There is nothing to normalise by: one number a channel in training, or no running
         statistics outside of it.
     """
+    return _batch_norm(
+        input, running_mean, running_var, weight, bias, training, momentum, eps, None
+    )
+
+
+def _batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    batches: Tensor | None,
+) -> Tensor:
+    """:func:`batch_norm`; the momentum is 1/`batches` if that is given: nobody waits for it."""
     _check_floats("batch_norm", input)
     if input.ndim < 2:
         raise ShapeError(f"batch_norm: expected (N, C, ...), got {tuple(input.shape)}")
@@ -592,16 +1108,9 @@ def batch_norm(
         )
     if not training and (running_mean is None or running_var is None):
         raise ArgumentError("batch_norm: running_mean and running_var are needed outside training")
-    # copies, because a later batch in training changes the running statistics in place
-    given = (None, None) if training else (running_mean.array.copy(), running_var.array.copy())  # type: ignore[union-attr]
-    result, mean, variance = BatchNormFunction.apply(input, weight, bias, *given, eps)
-    if training:
-        if running_mean is not None:
-            running_mean.array += momentum * (mean.array - running_mean.array)
-        if running_var is not None:
-            unbiased = variance.array * (count / max(count - 1, 1))
-            running_var.array += momentum * (unbiased - running_var.array)
-    return result
+    return BatchNormFunction.apply(
+        input, weight, bias, running_mean, running_var, batches, bool(training), momentum, eps
+    )
 
 
 # --- Modules --------------------------------------------------------------------------------------
@@ -745,22 +1254,20 @@ class BatchNorm2d(Module):
                 f"{self._expected.format(self.num_features)}, got {tuple(input.shape)}"
             )
         from_batch = self.training or not self.track_running_stats
-        momentum = self.momentum
-        if self.training and self.track_running_stats:
-            self.num_batches_tracked.array += 1
-            if momentum is None:
-                momentum = 1 / float(self.num_batches_tracked)
         update = self.training and self.track_running_stats
+        if update:
+            self.num_batches_tracked.array += 1
         use = update or not from_batch
-        return batch_norm(
+        return _batch_norm(
             input,
             self.running_mean if use else None,
             self.running_var if use else None,
             self.weight,
             self.bias,
             from_batch,
-            0.0 if momentum is None else momentum,
+            self.momentum or 0.0,
             self.eps,
+            self.num_batches_tracked if update and self.momentum is None else None,
         )
 
     def extra_repr(self) -> str:

@@ -29,13 +29,11 @@ def _sources(length: int, before: int, after: int, mode: str) -> list[int]:
     if mode == "reflect":
         last = length - 1
         return [last - abs(last - abs(p)) for p in positions]
-    # circular: a negative amount crops first, and what is left goes round
-    start, stop = max(-before, 0), length - max(-after, 0)
-    return [start + (p - start) % (stop - start) for p in positions]
+    return [p % length for p in positions]  # circular
 
 
 class Pad(Function):
-    """``np.pad`` and, for cropping, negative amounts."""
+    """``np.pad`` and, for a constant, negative amounts, which crop."""
 
     @staticmethod
     def forward(
@@ -43,38 +41,46 @@ class Pad(Function):
     ) -> Array:
         xp = array_module(x)
         ctx.shape, ctx.amounts, ctx.mode = x.shape, amounts, mode
-        if mode != "constant":
-            y = x
-            for axis, (before, after) in enumerate(amounts):
-                if before or after:
-                    sources = _sources(x.shape[axis], before, after, mode)
-                    y = xp.take(y, xp.asarray(sources), axis)
-            return y
         shape = tuple(n + a + b for n, (a, b) in zip(x.shape, amounts, strict=True))
-        y = xp.full(shape, value, x.dtype)
+        y = xp.full(shape, value, x.dtype) if mode == "constant" else xp.empty(shape, x.dtype)
         inner, own = _overlap(x.shape, amounts)
         y[inner] = x[own]
+        if mode != "constant":
+            # The border along one axis after another, from the lines of what is there already.
+            for axis, lines in _borders(x.shape, amounts, mode):
+                reached = (*(slice(None),) * axis, *inner[axis + 1 :])
+                for position, source in lines:
+                    line = (*reached[:axis], position, *reached[axis:])
+                    y[line] = y[(*reached[:axis], source, *reached[axis:])]
         return y
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
         xp = array_module(grad)
-        if ctx.mode == "constant":
-            dx = xp.zeros(ctx.shape, grad.dtype)
-            inner, own = _overlap(ctx.shape, ctx.amounts)
-            dx[own] = grad[inner]
-            return dx, None, None, None
-        for axis, (before, after) in enumerate(ctx.amounts):
-            if before or after:
-                sources = _sources(ctx.shape[axis], before, after, ctx.mode)
-                narrow = xp.zeros(
-                    (*grad.shape[:axis], ctx.shape[axis], *grad.shape[axis + 1 :]), grad.dtype
-                )
-                for position, source in enumerate(sources):
-                    at: tuple[Any, ...] = (slice(None),) * axis
-                    narrow[(*at, source)] += grad[(*at, position)]
-                grad = narrow
-        return grad, None, None, None
+        inner, own = _overlap(ctx.shape, ctx.amounts)
+        if ctx.mode != "constant":
+            grad = grad.copy()  # the lines of the border are added to where they were read
+            for axis, lines in _borders(ctx.shape, ctx.amounts, ctx.mode)[::-1]:
+                reached = (*(slice(None),) * axis, *inner[axis + 1 :])
+                for position, source in lines:
+                    line = (*reached[:axis], position, *reached[axis:])
+                    grad[(*reached[:axis], source, *reached[axis:])] += grad[line]
+        dx = xp.zeros(ctx.shape, grad.dtype)
+        dx[own] = grad[inner]
+        return dx, None, None, None
+
+
+def _borders(
+    shape: Sequence[int], amounts: Sequence[tuple[int, int]], mode: str
+) -> list[tuple[int, list[tuple[int, int]]]]:
+    """Return for every axis which padded position shows which other one, inside the border."""
+    borders = []
+    for axis, (n, (before, after)) in enumerate(zip(shape, amounts, strict=True)):
+        pairs = enumerate(_sources(n, before, after, mode))
+        shown = [(at, source + before) for at, source in pairs if source + before != at]
+        if shown:
+            borders.append((axis, shown))
+    return borders
 
 
 def _overlap(shape: Sequence[int], amounts: Sequence[tuple[int, int]]) -> tuple[Any, Any]:
@@ -129,6 +135,13 @@ def pad(
         most = {"reflect": n - 1, "circular": n, "replicate": math.inf if n else 0}.get(mode)
         if most is not None and max(before, after) > most:
             raise ArgumentError(f"pad: {(before, after)} does not suit mode {mode!r}, length {n}")
-        if n + before + after < 0:
+        left = n + (min(before, 0) + min(after, 0) if mode == "circular" else before + after)
+        if left < 0 or (left == 0 and mode == "circular"):
             raise ArgumentError(f"pad: {(before, after)} crops more than the length {n}")
-    return Pad.apply(input, amounts, mode, 0.0 if value is None else value)
+    if mode == "constant" or min(map(min, amounts), default=0) >= 0:
+        return Pad.apply(input, amounts, mode, 0.0 if value is None else value)
+    more = tuple((max(a, 0), max(b, 0)) for a, b in amounts)
+    less = tuple((min(a, 0), min(b, 0)) for a, b in amounts)
+    if mode == "circular":  # what is left after cropping goes round
+        return Pad.apply(Pad.apply(input, less, "constant", 0.0), more, mode, 0.0)
+    return Pad.apply(Pad.apply(input, more, mode, 0.0), less, "constant", 0.0)

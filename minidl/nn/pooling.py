@@ -19,8 +19,9 @@ Windows lie as in :mod:`minidl.nn.im2col`. With ``ceil_mode`` the number of wind
 but the last one must begin inside the image or its left padding.
 
 Max-pool keeps one byte a window for its gradient, the *place* of the maximum: the number of its
-entry, counted along the rows of the window. All passes run over (rows, columns, channels) slices of
-channels-last memory.
+entry, counted along the rows of the window. On the CPU all passes run over (rows, columns,
+channels) slices of channels-last memory; on the GPU a thread computes one output, or collects the
+gradient of one pixel from the windows that cover it.
 
 Source: Krizhevsky, Sutskever and Hinton (2012), section 3.4; sizes as PyTorch's documentation.
 """
@@ -33,7 +34,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu
+from .. import cpu, cuda
 from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError
@@ -188,7 +189,7 @@ def _find_places(span: _Span, holds: Callable[[Array], Array], places: Array) ->
 
 
 def _max_forward_numpy(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Array]:
-    """Return y and, if wanted, the places: (N, OH, OW, C)."""
+    """Return y and, if wanted, the places: (N, C, OH, OW), channels-last in memory as y."""
     n, c = x.shape[:2]
     y = cpu.empty_image(n, c, *geometry.out, x.dtype)
     places = cpu.empty((n * want_places, *geometry.out, c), _place_dtype(geometry))
@@ -221,7 +222,7 @@ def _max_forward_numpy(x: Array, geometry: Geometry, want_places: bool) -> tuple
             places[images][lost] = nan_places[lost]
 
     cpu.parallel(lane, _lanes(n, geometry, c))
-    return y, places
+    return y, places.transpose(0, 3, 1, 2)
 
 
 def _max_backward_numpy(
@@ -230,6 +231,7 @@ def _max_backward_numpy(
     n, c, h, w = shape
     dx = cpu.empty_image(n, c, h, w, grad.dtype)
     dx_images, dy_images = dx.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
+    places = places.transpose(0, 2, 3, 1)
 
     def lane(images: slice) -> None:
         dspan = _Span(dx_images[images], geometry)
@@ -248,12 +250,145 @@ def _max_backward_numpy(
     return dx
 
 
-# --- Max, any array module: the plain form --------------------------------------------------------
+# --- GPU: what all share --------------------------------------------------------------------------
+
+
+def _widened(x: Array) -> Array:
+    """Return `x` for the kernels: float16 as float32, (C, N, H, W) in shape and memory."""
+    return cuda.channel_major(x.astype(np.promote_types(x.dtype, np.float32), copy=False))
+
+
+def _narrowed(x: Array, dtype: np.dtype) -> Array:
+    """Return a kernel's result as (N, C, H, W) of `dtype`."""
+    return x.transpose(1, 0, 2, 3).astype(dtype, copy=False)
+
+
+def _on_planes(geometry: Geometry, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the arguments that a kernel calls GEOMETRY; `size` ends with H and W."""
+    g = geometry
+    return (*size[-2:], *g.out, *g.kernel, *g.stride, *g.dilation, *g.before)
+
+
+# --- Max, GPU -------------------------------------------------------------------------------------
+
+_MAX_CUDA = cuda.Source(r"""
+// Where the windows lie on a plane: one channel of one image, of height x width numbers.
+#define GEOMETRY \
+    int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, \
+    int stride_h, int stride_w, int dilation_h, int dilation_w, int top, int left
+
+// Places have as few bytes as number the entries of a window, and one more for "none".
+__device__ void put_place(void* places, int bytes, long long i, unsigned int place)
+{
+    if (bytes == 1) ((unsigned char*)places)[i] = place;
+    else if (bytes == 2) ((unsigned short*)places)[i] = place;
+    else if (bytes == 4) ((unsigned int*)places)[i] = place;
+}
+
+__device__ unsigned int get_place(const void* places, int bytes, long long i)
+{
+    if (bytes == 1) return ((const unsigned char*)places)[i];
+    if (bytes == 2) return ((const unsigned short*)places)[i];
+    return ((const unsigned int*)places)[i];
+}
+
+// One thread a window: the largest number and, unless `bytes` is 0, its place.
+extern "C" __global__ void max_forward(
+    const T* x, T* y, void* places, int planes, int bytes, T infinity, GEOMETRY)
+{
+    const int none = kernel_h * kernel_w;
+    FOR_EACH(i, (long long)planes * out_h * out_w) {
+        const long long row = i / out_w, plane = row / out_h;
+        const int first_h = (int)(row - plane * out_h) * stride_h - top;
+        const int first_w = (int)(i - row * out_w) * stride_w - left;
+        const T* image = x + plane * height * width;
+        T best = -infinity;
+        int place = none;
+        for (int kh = 0; kh < kernel_h; kh++) {
+            const int h = first_h + kh * dilation_h;
+            if (h < 0 || h >= height) continue;
+            for (int kw = 0; kw < kernel_w; kw++) {
+                const int w = first_w + kw * dilation_w;
+                if (w < 0 || w >= width) continue;
+                const T value = image[h * width + w];
+                // The first number counts even if it is minus infinity; later ones must be larger.
+                // NaN is not less or equal, and nothing takes its place.
+                if (place == none || (!(value <= best) && best == best)) {
+                    best = value;
+                    place = kh * kernel_w + kw;
+                }
+            }
+        }
+        y[i] = best;
+        put_place(places, bytes, i, place);
+    }
+}
+
+// Which entry of a window stands `distance` after its first; -1 if the dilation leaves that out.
+__device__ int entry_at(int distance, int dilation)
+{
+    if (dilation == 1) return distance;
+    return distance % dilation == 0 ? distance / dilation : -1;
+}
+
+// One thread a pixel: it adds up the gradients of those windows that cover it and have their
+// maximum there. Windows from the last to the first are entries from the first to the last.
+extern "C" __global__ void max_backward(
+    const T* dy, const void* places, T* dx, int planes, int bytes, GEOMETRY)
+{
+    const int reach_h = dilation_h * (kernel_h - 1), reach_w = dilation_w * (kernel_w - 1);
+    FOR_EACH(i, (long long)planes * height * width) {
+        const long long row = i / width, plane = row / height;
+        const int down = (int)(row - plane * height) + top, right = (int)(i - row * width) + left;
+        const int last_h = min(down / stride_h, out_h - 1);
+        const int last_w = min(right / stride_w, out_w - 1);
+        T sum = 0;
+        for (int oh = last_h; oh >= 0 && down - oh * stride_h <= reach_h; oh--) {
+            const int kh = entry_at(down - oh * stride_h, dilation_h);
+            if (kh < 0) continue;
+            for (int ow = last_w; ow >= 0 && right - ow * stride_w <= reach_w; ow--) {
+                const int kw = entry_at(right - ow * stride_w, dilation_w);
+                const long long window = (plane * out_h + oh) * out_w + ow;
+                if (kw >= 0 && get_place(places, bytes, window) == kh * kernel_w + kw)
+                    sum += dy[window];
+            }
+        }
+        dx[i] = sum;
+    }
+}
+""")
+
+
+def _max_forward_cuda(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Array]:
+    """Return y and, if wanted, the places, (C, N, OH, OW) in memory as y."""
+    xp, images, (n, c) = cuda.cupy(), _widened(x), x.shape[:2]
+    y = xp.empty((c, n, *geometry.out), images.dtype)
+    places = xp.empty((c, n * want_places, *geometry.out), _place_dtype(geometry))
+    _MAX_CUDA.launch(
+        "max_forward", y.dtype, y.size, images, y, places, c * n, places.itemsize * want_places,
+        math.inf, *_on_planes(geometry, x.shape),
+    )  # fmt: skip
+    return _narrowed(y, x.dtype), places.transpose(1, 0, 2, 3)
+
+
+def _max_backward_cuda(
+    grad: Array, places: Array, shape: tuple[int, ...], geometry: Geometry
+) -> Array:
+    (n, c, h, w), dy, places = shape, _widened(grad), cuda.channel_major(places)
+    dx = cuda.cupy().empty((c, n, h, w), dy.dtype)
+    _MAX_CUDA.launch(
+        "max_backward", dx.dtype, dx.size, dy, places, dx, c * n, places.itemsize,
+        *_on_planes(geometry, shape),
+    )  # fmt: skip
+    return _narrowed(dx, grad.dtype)
+
+
+# --- Max, integers on any device: the plain form --------------------------------------------------
 
 
 def _max_forward_plain(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Array]:
-    xp = array_module(x)
-    lowest = -math.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+    """Return y and the places; integers have no gradient, and kernels know floats only."""
+    xp, lowest = array_module(x), np.iinfo(x.dtype).min
     padded = pad_images(x, geometry, lowest).transpose(0, 2, 3, 1)
     y = xp.full((x.shape[0], *geometry.out, x.shape[1]), lowest, x.dtype)
     for entry in _entries(geometry):
@@ -263,27 +398,9 @@ def _max_forward_plain(x: Array, geometry: Geometry, want_places: bool) -> tuple
     inside = pad_images(xp.ones((1, 1, *x.shape[2:]), np.bool_), geometry).transpose(0, 2, 3, 1)
     for entry in _entries(geometry):
         part = padded[_positions(geometry, entry)]
-        waiting &= ~(inside[_positions(geometry, entry)] & ((part == y) | xp.isnan(part)))
+        waiting &= ~(inside[_positions(geometry, entry)] & (part == y))
         places += waiting
-    return y.transpose(0, 3, 1, 2), places
-
-
-def _max_backward_plain(
-    grad: Array, places: Array, shape: tuple[int, ...], geometry: Geometry
-) -> Array:
-    dpadded = array_module(grad).zeros((*shape[:2], *geometry.span), grad.dtype)
-    for number, entry in enumerate(_entries(geometry)):
-        rows, columns = geometry.positions(*entry)
-        dpadded[:, :, rows, columns] += grad * (places == number).transpose(0, 3, 1, 2)
-    return _crop(dpadded, shape, geometry)
-
-
-def _crop(dpadded: Array, shape: tuple[int, ...], geometry: Geometry) -> Array:
-    """Return the gradient of the images from the gradient of the windows' span."""
-    rows, columns, own_rows, own_columns = geometry.inside((shape[2], shape[3]))
-    dx = array_module(dpadded).zeros(shape, dpadded.dtype)
-    dx[:, :, own_rows, own_columns] = dpadded[:, :, rows, columns]
-    return dx
+    return y.transpose(0, 3, 1, 2), places.transpose(0, 3, 1, 2)
 
 
 # --- Average --------------------------------------------------------------------------------------
@@ -358,26 +475,91 @@ def _average_backward_numpy(
     return dx
 
 
-def _average_forward_plain(x: Array, geometry: Geometry, divisors: Array) -> Array:
-    xp = array_module(x)
-    padded = pad_images(x, geometry)
-    y = xp.zeros((*x.shape[:2], *geometry.out), x.dtype)
-    for entry in _entries(geometry):
-        rows, columns = geometry.positions(*entry)
-        y += padded[:, :, rows, columns]
-    return y / xp.asarray(divisors.astype(x.dtype))
+_AVERAGE_CUDA = cuda.Source(r"""
+// Where the windows lie on a plane: one channel of one image, of height x width numbers.
+#define GEOMETRY \
+    int height, int width, int out_h, int out_w, int kernel_h, int kernel_w, \
+    int stride_h, int stride_w, int dilation_h, int dilation_w, int top, int left
+
+// How many rows (or columns) of window o count in its mean. Padding does if `count_padding`, but
+// never the overhang that ceil_mode adds behind it.
+__device__ int counted(int o, int kernel, int stride, int before, int size, bool count_padding)
+{
+    const int start = o * stride - before, end = min(start + kernel, size + before);
+    return count_padding ? end - start : min(end, size) - max(start, 0);
+}
+
+#define DIVISOR(oh, ow) \
+    (divisor != 0 ? divisor \
+                  : T(counted(oh, kernel_h, stride_h, top, height, count_padding)) \
+                        * counted(ow, kernel_w, stride_w, left, width, count_padding))
+
+// One thread a window: its sum, row by row, by its divisor (`divisor`, if that is not 0).
+extern "C" __global__ void average_forward(
+    const T* x, T* y, int planes, bool count_padding, T divisor, GEOMETRY)
+{
+    FOR_EACH(i, (long long)planes * out_h * out_w) {
+        const long long row = i / out_w, plane = row / out_h;
+        const int oh = row - plane * out_h, ow = i - row * out_w;
+        const int first_h = oh * stride_h - top, first_w = ow * stride_w - left;
+        const int end_h = min(first_h + kernel_h, height), end_w = min(first_w + kernel_w, width);
+        const T* image = x + plane * height * width;
+        T sum = 0;
+        for (int h = max(first_h, 0); h < end_h; h++) {
+            T across = 0;
+            for (int w = max(first_w, 0); w < end_w; w++) across += image[h * width + w];
+            sum += across;
+        }
+        y[i] = sum / DIVISOR(oh, ow);
+    }
+}
+
+// One thread a pixel: its shares of the gradients of all windows that cover it.
+extern "C" __global__ void average_backward(
+    const T* dy, T* dx, int planes, bool count_padding, T divisor, GEOMETRY)
+{
+    FOR_EACH(i, (long long)planes * height * width) {
+        const long long row = i / width, plane = row / height;
+        const int down = (int)(row - plane * height) + top, right = (int)(i - row * width) + left;
+        const int last_h = min(down / stride_h, out_h - 1);
+        const int last_w = min(right / stride_w, out_w - 1);
+        const T* windows = dy + plane * out_h * out_w;
+        T sum = 0;
+        for (int oh = last_h; oh >= 0 && down - oh * stride_h < kernel_h; oh--) {
+            T across = 0;
+            for (int ow = last_w; ow >= 0 && right - ow * stride_w < kernel_w; ow--)
+                across += windows[oh * out_w + ow] / DIVISOR(oh, ow);
+            sum += across;
+        }
+        dx[i] = sum;
+    }
+}
+""")
 
 
-def _average_backward_plain(
-    grad: Array, shape: tuple[int, ...], geometry: Geometry, divisors: Array
+def _average_forward_cuda(
+    x: Array, geometry: Geometry, count_padding: bool, divisor: float
 ) -> Array:
-    xp = array_module(grad)
-    dpadded = xp.zeros((*shape[:2], *geometry.span), grad.dtype)
-    share = grad / xp.asarray(divisors.astype(grad.dtype))
-    for entry in _entries(geometry):
-        rows, columns = geometry.positions(*entry)
-        dpadded[:, :, rows, columns] += share
-    return _crop(dpadded, shape, geometry)
+    """Return y; `divisor` is 0 where a window's size decides."""
+    images = _widened(x)
+    y = cuda.cupy().empty((*images.shape[:2], *geometry.out), images.dtype)
+    _AVERAGE_CUDA.launch(
+        "average_forward", y.dtype, y.size, images, y, math.prod(x.shape[:2]), count_padding,
+        divisor, *_on_planes(geometry, x.shape),
+    )  # fmt: skip
+    return _narrowed(y, x.dtype)
+
+
+def _average_backward_cuda(
+    grad: Array, shape: tuple[int, ...], geometry: Geometry, count_padding: bool, divisor: float
+) -> Array:
+    (n, c, h, w), dy = shape, _widened(grad)
+    dx = cuda.cupy().empty((c, n, h, w), dy.dtype)
+    _AVERAGE_CUDA.launch(
+        "average_backward", dx.dtype, dx.size, dy, dx, c * n, count_padding, divisor,
+        *_on_planes(geometry, shape),
+    )  # fmt: skip
+    return _narrowed(dx, grad.dtype)
 
 
 # --- Adaptive average -----------------------------------------------------------------------------
@@ -392,13 +574,97 @@ def _bins(size: int, out: int, dtype: Any) -> np.ndarray:
     return matrix
 
 
+def _adaptive_forward_numpy(x: Array, out: Pair) -> Array:
+    """Return ``R·x·Cᵀ`` with the averaging matrices R and C of the two axes."""
+    rows, columns = _bins(x.shape[2], out[0], x.dtype), _bins(x.shape[3], out[1], x.dtype)
+    return np.matmul(rows, np.matmul(x, columns.T))
+
+
+def _adaptive_backward_numpy(grad: Array, size: Pair) -> Array:
+    """Return ``Rᵀ·dy·C``."""
+    out = grad.shape[2:]
+    rows, columns = _bins(size[0], out[0], grad.dtype), _bins(size[1], out[1], grad.dtype)
+    return np.matmul(rows.T, np.matmul(grad, columns))
+
+
+_ADAPTIVE_CUDA = cuda.Source(r"""
+// Bin o of `bins` covers the pixels from floor(o·size / bins) to ceil((o + 1)·size / bins).
+__device__ int bin_start(int o, int size, int bins) { return (long long)o * size / bins; }
+__device__ int bin_end(int o, int size, int bins)
+{
+    return ((o + 1LL) * size + bins - 1) / bins;
+}
+
+// One thread a bin: the mean of its numbers, row by row.
+extern "C" __global__ void adaptive_forward(
+    const T* x, T* y, int planes, int height, int width, int out_h, int out_w)
+{
+    FOR_EACH(i, (long long)planes * out_h * out_w) {
+        const long long row = i / out_w, plane = row / out_h;
+        const int oh = row - plane * out_h, ow = i - row * out_w;
+        const int top = bin_start(oh, height, out_h), bottom = bin_end(oh, height, out_h);
+        const int left = bin_start(ow, width, out_w), right = bin_end(ow, width, out_w);
+        const T* image = x + plane * height * width;
+        T sum = 0;
+        for (int h = top; h < bottom; h++) {
+            T across = 0;
+            for (int w = left; w < right; w++) across += image[h * width + w];
+            sum += across;
+        }
+        y[i] = sum / (T(bottom - top) * (right - left));
+    }
+}
+
+// One thread a pixel: its shares of the gradients of the bins that cover it. Those are the bins
+// with o·size / bins < h + 1 and h < (o + 1)·size / bins.
+extern "C" __global__ void adaptive_backward(
+    const T* dy, T* dx, int planes, int height, int width, int out_h, int out_w)
+{
+    FOR_EACH(i, (long long)planes * height * width) {
+        const long long row = i / width, plane = row / height;
+        const long long h = row - plane * height, w = i - row * width;
+        const int end_h = ((h + 1) * out_h - 1) / height + 1;
+        const int end_w = ((w + 1) * out_w - 1) / width + 1;
+        const T* bins = dy + plane * out_h * out_w;
+        T sum = 0;
+        for (int oh = h * out_h / height; oh < end_h; oh++) {
+            const int rows = bin_end(oh, height, out_h) - bin_start(oh, height, out_h);
+            T across = 0;
+            for (int ow = w * out_w / width; ow < end_w; ow++) {
+                const int columns = bin_end(ow, width, out_w) - bin_start(ow, width, out_w);
+                across += bins[oh * out_w + ow] / columns;
+            }
+            sum += across / rows;
+        }
+        dx[i] = sum;
+    }
+}
+""")
+
+
+def _adaptive_forward_cuda(x: Array, out: Pair) -> Array:
+    images = _widened(x)
+    c, n, h, w = images.shape
+    y = cuda.cupy().empty((c, n, *out), images.dtype)
+    _ADAPTIVE_CUDA.launch("adaptive_forward", y.dtype, y.size, images, y, c * n, h, w, *out)
+    return _narrowed(y, x.dtype)
+
+
+def _adaptive_backward_cuda(grad: Array, size: Pair) -> Array:
+    dy = _widened(grad)
+    c, n, *out = dy.shape
+    dx = cuda.cupy().empty((c, n, *size), dy.dtype)
+    _ADAPTIVE_CUDA.launch("adaptive_backward", dx.dtype, dx.size, dy, dx, c * n, *size, *out)
+    return _narrowed(dx, grad.dtype)
+
+
 # --- The operations -------------------------------------------------------------------------------
 
 
 def _indices(places: Array, geometry: Geometry, width: int) -> Array:
     """Return the position of every window's maximum in its image, as h·W + w, (N, C, OH, OW)."""
     xp = array_module(places)
-    kh, kw = xp.divmod(places.transpose(0, 3, 1, 2).astype(np.int64), geometry.kernel[1])
+    kh, kw = xp.divmod(places.astype(np.int64), geometry.kernel[1])
     (top, left), (oh, ow) = geometry.before, geometry.out
     h = xp.arange(oh).reshape(oh, 1) * geometry.stride[0] + kh * geometry.dilation[0] - top
     w = xp.arange(ow) * geometry.stride[1] + kw * geometry.dilation[1] - left
@@ -410,8 +676,10 @@ class MaxPool2dFunction(Function):
 
     @staticmethod
     def forward(ctx: Node, x: Array, geometry: Geometry, indices: bool) -> Any:
-        fast = isinstance(x, np.ndarray) and x.dtype.kind == "f"
-        forward = _max_forward_numpy if fast else _max_forward_plain
+        if x.dtype.kind != "f":
+            forward = _max_forward_plain
+        else:
+            forward = _max_forward_numpy if isinstance(x, np.ndarray) else _max_forward_cuda
         y, places = forward(x, geometry, indices or ctx.needs_input_grad[0])
         ctx.save_for_backward(places)
         ctx.geometry, ctx.shape = geometry, x.shape
@@ -424,42 +692,51 @@ class MaxPool2dFunction(Function):
     @staticmethod
     def backward(ctx: Node, grad: Array, *unused: Any) -> Any:
         (places,) = ctx.saved_tensors
-        backward = _max_backward_numpy if isinstance(grad, np.ndarray) else _max_backward_plain
+        backward = _max_backward_numpy if isinstance(grad, np.ndarray) else _max_backward_cuda
         return backward(grad, places, ctx.shape, ctx.geometry), None, None
 
 
 class AvgPool2dFunction(Function):
-    """The mean of every window."""
+    """The mean of every window; `divisor` replaces the window's size unless it is 0."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, geometry: Geometry, divisors: Array) -> Array:
-        ctx.shape, ctx.geometry, ctx.divisors = x.shape, geometry, divisors
+    def forward(
+        ctx: Node, x: Array, geometry: Geometry, count_padding: bool, divisor: float
+    ) -> Array:
+        ctx.shape, ctx.geometry = x.shape, geometry
         if isinstance(x, np.ndarray):
-            return _average_forward_numpy(x, geometry, divisors)
-        return _average_forward_plain(x, geometry, divisors)
+            if divisor:
+                ctx.divisors = np.full(geometry.out, divisor)
+            else:
+                ctx.divisors = _divisors(geometry, (x.shape[2], x.shape[3]), count_padding)
+            return _average_forward_numpy(x, geometry, ctx.divisors)
+        ctx.divisors = count_padding, divisor
+        return _average_forward_cuda(x, geometry, count_padding, divisor)
+
+    @staticmethod
+    def backward(ctx: Node, grad: Array) -> Any:
+        if isinstance(grad, np.ndarray):
+            dx = _average_backward_numpy(grad, ctx.shape, ctx.geometry, ctx.divisors)
+        else:
+            dx = _average_backward_cuda(grad, ctx.shape, ctx.geometry, *ctx.divisors)
+        return dx, None, None, None
+
+
+class AdaptiveAvgPool2dFunction(Function):
+    """Means over bins of unequal sizes."""
+
+    @staticmethod
+    def forward(ctx: Node, x: Array, out: Pair) -> Array:
+        ctx.size = x.shape[2:]
+        forward = _adaptive_forward_numpy if isinstance(x, np.ndarray) else _adaptive_forward_cuda
+        return forward(x, out)
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
         backward = (
-            _average_backward_numpy if isinstance(grad, np.ndarray) else _average_backward_plain
+            _adaptive_backward_numpy if isinstance(grad, np.ndarray) else _adaptive_backward_cuda
         )
-        return backward(grad, ctx.shape, ctx.geometry, ctx.divisors), None, None
-
-
-class AdaptiveAvgPool2dFunction(Function):
-    """Means over bins: with the averaging matrices R and C of the two axes, ``y = R·x·Cᵀ``."""
-
-    @staticmethod
-    def forward(ctx: Node, x: Array, out: Pair) -> Array:
-        xp = array_module(x)
-        ctx.rows = xp.asarray(_bins(x.shape[2], out[0], x.dtype))
-        ctx.columns = xp.asarray(_bins(x.shape[3], out[1], x.dtype))
-        return xp.matmul(ctx.rows, xp.matmul(x, ctx.columns.T))
-
-    @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
-        xp = array_module(grad)
-        return xp.matmul(ctx.rows.T, xp.matmul(grad, ctx.columns)), None
+        return backward(grad, ctx.size), None
 
 
 def _batched(name: str, input: Tensor) -> tuple[Tensor, bool]:
@@ -572,13 +849,10 @@ def avg_pool2d(
     images, added = _batched("avg_pool2d", input)
     size = images.array.shape[2:]
     geometry = _pool_geometry("avg_pool2d", size, kernel_size, stride, padding, 1, ceil_mode)
-    if divisor_override is None:
-        divisors = _divisors(geometry, size, count_include_pad)
-    elif divisor_override == 0:
+    if divisor_override == 0:
         raise ArgumentError("avg_pool2d: divisor_override must not be 0")
-    else:
-        divisors = np.full(geometry.out, divisor_override)
-    result = AvgPool2dFunction.apply(images, geometry, divisors)
+    divisor = float(divisor_override or 0)
+    result = AvgPool2dFunction.apply(images, geometry, bool(count_include_pad), divisor)
     return result.squeeze(0) if added else result
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..device import CPU, Device, module_for
+from ..device import CPU, Array, Device, active, copy_to, device_of, module_for
 from ..errors import ArgumentError
 from ..random import Generator, default_generator
 from ..tensor import DEFAULT_DTYPE, Tensor, float64, int64
@@ -20,6 +20,14 @@ from .shape import _flat
 
 def _place(device: Any) -> Device:
     return CPU if device is None else Device(device)
+
+
+def _made(device: Any, name: str, *args: Any, **kwargs: Any) -> Array:
+    """Return what NumPy's or CuPy's function of that name makes, on `device`."""
+    where = _place(device)
+    with active(where):
+        array: Array = getattr(module_for(where), name)(*args, **kwargs)
+    return array
 
 
 def full(
@@ -34,26 +42,26 @@ def full(
     if dtype is None:
         kinds = {bool: np.bool_, int: int64, float: DEFAULT_DTYPE}
         dtype = kinds.get(type(fill_value), DEFAULT_DTYPE)
-    xp = module_for(_place(device))
-    return Tensor(xp.full(_flat((size,)), fill_value, np.dtype(dtype)), requires_grad)
+    array = _made(device, "full", _flat((size,)), fill_value, np.dtype(dtype))
+    return Tensor(array, requires_grad)
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return zeros, float32 unless `dtype` says else: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    xp = module_for(_place(device))
-    return Tensor(xp.zeros(_flat(size), np.dtype(dtype or DEFAULT_DTYPE)), requires_grad)
+    array = _made(device, "zeros", _flat(size), np.dtype(dtype or DEFAULT_DTYPE))
+    return Tensor(array, requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return ones, float32 unless `dtype` says else."""
-    xp = module_for(_place(device))
-    return Tensor(xp.ones(_flat(size), np.dtype(dtype or DEFAULT_DTYPE)), requires_grad)
+    array = _made(device, "ones", _flat(size), np.dtype(dtype or DEFAULT_DTYPE))
+    return Tensor(array, requires_grad)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return an uninitialised tensor, float32 unless `dtype` says else."""
-    xp = module_for(_place(device))
-    return Tensor(xp.empty(_flat(size), np.dtype(dtype or DEFAULT_DTYPE)), requires_grad)
+    array = _made(device, "empty", _flat(size), np.dtype(dtype or DEFAULT_DTYPE))
+    return Tensor(array, requires_grad)
 
 
 def eye(
@@ -65,7 +73,7 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """Return the identity matrix of `n` rows (and `m` columns)."""
-    array = module_for(_place(device)).eye(n, m, dtype=np.dtype(dtype or DEFAULT_DTYPE))
+    array = _made(device, "eye", n, m, dtype=np.dtype(dtype or DEFAULT_DTYPE))
     return Tensor(array, requires_grad)
 
 
@@ -88,8 +96,8 @@ def arange(
         dtype = DEFAULT_DTYPE if any(isinstance(v, float) for v in (start, end, step)) else int64
     if step == 0:
         raise ArgumentError("arange: step must not be 0")
-    array = module_for(_place(device)).arange(start, end, step).astype(np.dtype(dtype), copy=False)
-    return Tensor(array, requires_grad)
+    array = _made(device, "arange", start, end, step)
+    return Tensor(array).to(dtype=dtype).requires_grad_(requires_grad)
 
 
 def linspace(
@@ -97,7 +105,7 @@ def linspace(
 ) -> Tensor:
     """Return `steps` numbers from `start` to `end`, both included, at equal distances."""
     dtype = np.dtype(dtype or DEFAULT_DTYPE)
-    return Tensor(module_for(_place(device)).linspace(start, end, steps, dtype=dtype))
+    return Tensor(_made(device, "linspace", start, end, steps, dtype=dtype))
 
 
 def zeros_like(
@@ -236,7 +244,8 @@ def randn_like(input: Tensor, *, generator: Generator | None = None) -> Tensor:
 def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
     """Return 1 with the probability that each element of `input` is, else 0."""
     drawn = (generator or default_generator).next_stream().random(tuple(input.shape))
-    return Tensor((drawn < input.cpu().array).astype(input.dtype)).to(input.device)
+    drawn = copy_to(drawn, device_of(input.array))
+    return Tensor((drawn < input.array).astype(input.dtype))
 
 
 def multinomial(

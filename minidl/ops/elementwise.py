@@ -17,7 +17,7 @@ import numpy as np
 
 from ..autograd import Function, Node
 from ..cpu import apply_ufunc
-from ..device import Array, Shape, array_module
+from ..device import Array, Shape, active, array_module, check_one_device, device_of
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import DEFAULT_DTYPE, Tensor, as_tensor, bool_
 
@@ -105,7 +105,8 @@ def _compute(name: str, ufunc_name: str, a: Any, b: Any) -> Array:
     try:
         if isinstance(array, np.ndarray):
             return apply_ufunc(getattr(np, ufunc_name), a, b)
-        return getattr(array_module(array), ufunc_name)(a, b)
+        with active(device_of(array)):
+            return getattr(array_module(array), ufunc_name)(a, b)
     except ValueError as error:
         raise ShapeError(
             f"{name}: shapes {_shape(a)} and {_shape(b)} can't be broadcast together"
@@ -214,8 +215,7 @@ class Pow(Function):
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         a, b = _meet(a, b)
         dtype = a.dtype if hasattr(a, "dtype") else b.dtype
-        xp = array_module(a if hasattr(a, "dtype") else b)
-        if dtype.kind == "i" and xp.any(xp.asarray(b < 0)):
+        if dtype.kind == "i" and (b < 0 if isinstance(b, int) else bool((b < 0).any())):
             raise ArgumentError("pow: integers can't be raised to negative powers; use float()")
         if isinstance(b, (int, float)) and b in _QUICK_POWERS and a.dtype.kind == "f":
             y = _unary(_QUICK_POWERS[b], a)
@@ -229,14 +229,21 @@ class Pow(Function):
         need_a, need_b = ctx.needs_input_grad
         a, b, y = ctx.saved_tensors
         xp = array_module(grad)
+        zero = grad.dtype.type(0)
         da = db = None
         if need_a:
             # b = 0 has slope 0 everywhere, also where a^(b-1) is infinite
-            slope = xp.where(xp.asarray(b == 0), grad.dtype.type(0), b * a ** (b - 1))
+            if hasattr(b, "dtype"):
+                slope = xp.where(b == 0, zero, b * a ** (b - 1))
+            else:
+                slope = b * a ** (b - 1) if b else xp.zeros_like(a)
             da = unbroadcast(grad * slope, ctx.a_shape)
         if need_b:
-            log = xp.where(xp.asarray(a == 0), grad.dtype.type(0), xp.log(xp.asarray(a)))
-            db = unbroadcast((grad * y * log).astype(grad.dtype, copy=False), ctx.b_shape)
+            if hasattr(a, "dtype"):
+                log: Any = xp.where(a == 0, zero, xp.log(a))
+            else:  # a number; the logarithm of a negative one is not one
+                log = 0.0 if a == 0 else math.log(a) if a > 0 else math.nan
+            db = unbroadcast(grad * y * log, ctx.b_shape)
         return da, db
 
 
@@ -275,7 +282,7 @@ class Minimum(Function):
 def _split_by(grad: Array, first: Array, both: Array, ctx: Node) -> Any:
     """Give `grad` to the first operand where `first`, half to each where `both`."""
     need_a, need_b = ctx.needs_input_grad
-    to_a = (first + both * 0.5).astype(grad.dtype)
+    to_a = first.astype(grad.dtype) + both * grad.dtype.type(0.5)
     return (
         unbroadcast(grad * to_a, ctx.a_shape) if need_a else None,
         unbroadcast(grad * (1 - to_a), ctx.b_shape) if need_b else None,
@@ -340,10 +347,16 @@ def minimum(input: Tensor, other: Tensor) -> Tensor:
 
 
 def _without_gradient(name: str, ufunc_name: str, a: Any, b: Any) -> Tensor:
-    a, b = _operands(name, a, b)
-    a, b = _meet(*(v.array if isinstance(v, Tensor) else v for v in (a, b)))
+    a, b = _arrays(name, a, b)
     with np.errstate(all="ignore"):
         return Tensor(_compute(name, ufunc_name, a, b))
+
+
+def _arrays(name: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """Return two operands as arrays (or one as a number) of one dtype and on one device."""
+    a, b = (v.array if isinstance(v, Tensor) else v for v in _operands(name, a, b))
+    check_one_device(name, input=a, other=b)
+    return _meet(a, b)
 
 
 def floor_divide(input: Any, other: Any) -> Tensor:
@@ -393,7 +406,8 @@ def _floating(x: Array) -> Array:
 def _unary(name: str, x: Array) -> Array:
     if isinstance(x, np.ndarray):
         return apply_ufunc(getattr(np, name), x)
-    return getattr(array_module(x), name)(x)
+    with active(device_of(x)):
+        return getattr(array_module(x), name)(x)
 
 
 class Neg(Function):
@@ -733,9 +747,7 @@ def isfinite(input: Tensor) -> Tensor:
 
 
 def _compare(name: str, a: Any, b: Any) -> Tensor:
-    a, b = _operands(name, a, b)
-    a, b = _meet(*(v.array if isinstance(v, Tensor) else v for v in (a, b)))
-    return Tensor(_compute(name, name, a, b))
+    return Tensor(_compute(name, name, *_arrays(name, a, b)))
 
 
 def eq(input: Any, other: Any) -> Tensor:

@@ -2,19 +2,27 @@
 
 The gradient of reading is writing at the same positions, and where one element was read several
 times its gradients are added.
+
+On a GPU threads write in any order. So that the result does not depend on it, writes are sorted by
+position first, stably, and one thread does all that go to the same element, in their order: the
+sums have NumPy's bits, and of several values written to one element the last stays. Positions are
+checked as on the CPU, for which the host has to wait: CuPy would take them modulo the length.
 """
 
 from __future__ import annotations
 
+import math
+from types import EllipsisType
 from typing import Any
 
 import numpy as np
 
-from ..autograd import Function, Node
-from ..device import Array, array_module
+from .. import cuda
+from ..autograd import Function, Node, describe
+from ..device import Array, array_module, check_one_device, copy_to, device_of
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..tensor import Tensor, as_tensor
-from .elementwise import unbroadcast, where
+from ..tensor import Tensor, as_tensor, bool_
+from .elementwise import common_dtype, unbroadcast, where
 from .reduce import ValuesAndIndices
 from .shape import _axis
 
@@ -29,9 +37,12 @@ class _IndexOutOfRange(ArgumentError, IndexError):
 Steps = tuple[Any, Any]
 
 
-def _steps(index: Any, ndim: int) -> Steps:
-    """Return `index` of an array of `ndim` axes in two steps."""
-    parts = [_as_array(part) for part in (index if isinstance(index, tuple) else (index,))]
+def _steps(index: Any, x: Array) -> Steps:
+    """Return `index` of an array in two steps."""
+    ndim = x.ndim
+    parts = [_as_array(part, x) for part in (index if isinstance(index, tuple) else (index,))]
+    if not isinstance(x, np.ndarray):
+        parts = _on_gpu(parts, x)
     if all(not hasattr(part, "dtype") for part in parts):
         # with an Ellipsis, NumPy returns a view even of a single element
         whole = () if any(part is Ellipsis for part in parts) else (Ellipsis,)
@@ -53,9 +64,10 @@ def _steps(index: Any, ndim: int) -> Steps:
     return (*first, ...), tuple(second)
 
 
-def _as_array(part: Any) -> Any:
+def _as_array(part: Any, x: Array) -> Any:
     """Replace a Tensor, list or boolean in an index by an array."""
     if isinstance(part, Tensor):
+        check_one_device("index", tensor=x, index=part.array)
         part = part.array
     elif isinstance(part, list):
         part = np.asarray(part) if part else np.empty(0, np.int64)
@@ -63,9 +75,35 @@ def _as_array(part: Any) -> Any:
         part = np.asarray(part)
     if isinstance(part, np.integer):
         return int(part)
+    if not (part is None or isinstance(part, (int, slice, EllipsisType)) or hasattr(part, "dtype")):
+        raise _IndexOutOfRange(f"index: expected integers or slices, got {part!r}")
     if getattr(part, "dtype", np.dtype(bool)).kind not in "iub":
         raise _IndexOutOfRange(f"index: expected integers or booleans, got {part.dtype}")
     return part
+
+
+def _on_gpu(parts: list[Any], x: Array) -> list[Any]:
+    """Bring the arrays of an index to the GPU of `x`, checking what CuPy does not check."""
+    axis = 0
+    for i, part in enumerate(parts):
+        if part is Ellipsis:
+            axis += x.ndim - sum(_axes_used(other) for other in parts)
+        elif hasattr(part, "dtype"):
+            if part.dtype.kind != "b" and axis < x.ndim:
+                _check_positions(part, x, axis)
+            parts[i] = copy_to(part, device_of(x))
+        axis += _axes_used(part)
+    return parts
+
+
+def _check_positions(positions: Array, x: Array, axis: int) -> None:
+    """Raise an error unless all positions are inside an axis: waits for those on a GPU."""
+    length = x.shape[axis]
+    if positions.size and not bool(((positions >= -length) & (positions < length)).all()):
+        raise _IndexOutOfRange(
+            f"index: a position is out of bounds for axis {axis} with size {length}, in a tensor "
+            f"of shape {tuple(x.shape)}"
+        )
 
 
 def _axes_used(part: Any) -> int:
@@ -88,7 +126,12 @@ def _write(x: Array, steps: Steps, value: Any) -> None:
     first, second = steps
     try:
         view = x[first]
-        view[... if second is None else second] = value
+        if second is None:
+            view[...] = value
+        elif isinstance(x, np.ndarray) or getattr(value, "ndim", 0) == 0:
+            view[second] = value
+        else:
+            _put_cuda(view, second, value, add=False)
     except IndexError as error:
         raise _IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
     except ValueError as error:
@@ -103,8 +146,59 @@ def _add_at(x: Array, steps: Steps, value: Array) -> None:
     first, second = steps
     if second is None:
         x[first] += value
+    elif isinstance(x, np.ndarray):
+        np.add.at(x[first], second, value)
     else:
-        array_module(x).add.at(x[first], second, value)
+        _put_cuda(x[first], second, value, add=True)
+
+
+_PUT = cuda.Source(r"""
+// Put values into elements of x. `place` holds the elements' numbers, sorted, and `order` which
+// value belongs to each. A run of one number is one element's.
+// One thread a value; that of the first in a run does the whole run, in its order.
+// (A macro, because the source is compiled for one T, and integers are wanted beside it.)
+#define PUT(name, Number)                                                                      \
+    extern "C" __global__ void name(                                                           \
+        Number* x, const Number* values, const long long* place, const long long* order,       \
+        long long n, bool add)                                                                 \
+    {                                                                                          \
+        FOR_EACH(i, n) {                                                                       \
+            const long long here = place[i];                                                   \
+            if (i > 0 && place[i - 1] == here) continue;                                       \
+            Number result = x[here];                                                           \
+            for (long long j = i; j < n && place[j] == here; j++)                              \
+                result = add ? result + values[order[j]] : values[order[j]];                   \
+            x[here] = result;                                                                  \
+        }                                                                                      \
+    }
+PUT(put, T)
+PUT(put_integers, long long)
+""")
+
+
+def _put_cuda(view: Array, where: Any, value: Array, add: bool) -> None:
+    """Write ``view[where] = value``, or add, in the order of the values."""
+    xp = cuda.cupy()
+    numbers = xp.arange(view.size).reshape(view.shape)[where]
+    if numbers.size == 0:
+        return
+    if value.ndim > numbers.ndim:  # as NumPy does, drop axes of length 1 in front
+        value = value.reshape(value.shape[value.ndim - numbers.ndim :])
+    values = xp.broadcast_to(value, numbers.shape).reshape(-1)
+    numbers = numbers.reshape(-1)
+    order = argsort_cuda(numbers, 0)
+    # the kernel knows three types; float16 adds up in float32
+    kinds = {"f": view.dtype if view.dtype.itemsize >= 4 else np.dtype(np.float32)}
+    dtype = kinds.get(view.dtype.kind, np.dtype(np.int64))
+    target = xp.ascontiguousarray(view, dtype)
+    _PUT.launch(
+        "put" if dtype.kind == "f" else "put_integers",
+        dtype if dtype.kind == "f" else np.float32,  # what T is does not matter to integers
+        numbers.size, target, xp.ascontiguousarray(values, dtype), numbers[order], order,
+        np.int64(numbers.size), add,
+    )  # fmt: skip
+    if target is not view:
+        view[...] = target
 
 
 class View(Function):
@@ -135,7 +229,8 @@ class Take(Function):
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
         dx = array_module(grad).zeros(ctx.shape, grad.dtype)
-        _add_at(dx, ctx.steps, grad)
+        masks_only = all(getattr(part, "dtype", bool_) == bool_ for part in ctx.steps[1])
+        (_write if masks_only else _add_at)(dx, ctx.steps, grad)  # masks name nothing twice
         return dx, None
 
 
@@ -188,8 +283,16 @@ class Gather(Function):
     def backward(ctx: Node, grad: Array) -> Any:
         xp = array_module(grad)
         dx = xp.zeros(ctx.shape, grad.dtype)
-        xp.add.at(dx, ctx.where, grad)
+        _add_at(dx, (..., ctx.where), grad)
         return dx, None, None
+
+
+def _positions(name: str, index: Tensor, x: Array, axis: int) -> Array:
+    """Return `index` as an array that is fit to name positions of `x` along an axis."""
+    check_one_device(name, input=x, index=index.array)
+    if not isinstance(x, np.ndarray):
+        _check_positions(index.array, x, axis)
+    return index.array
 
 
 def _along(index: Array, axis: int) -> tuple[Array, ...]:
@@ -211,7 +314,7 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     ArgumentError
         (also an IndexError) A position is out of range.
     """
-    steps = _steps(index, input.ndim)
+    steps = _steps(index, input.array)
     return (View if steps[1] is None else Take).apply(input, steps)
 
 
@@ -219,7 +322,11 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
     """Set ``input[index] = value`` in place and on the tape."""
     from ..autograd import is_grad_enabled
 
-    steps = _steps(index, input.ndim)
+    steps = _steps(index, input.array)
+    if isinstance(value, Tensor):
+        check_one_device("x[index] = value", x=input.array, value=value.array)
+    elif not isinstance(input.array, np.ndarray) and not np.isscalar(value):
+        value = as_tensor(value).to(input.device)
     tracked = input.requires_grad or (isinstance(value, Tensor) and value.requires_grad)
     if is_grad_enabled() and tracked:
         if isinstance(value, Tensor) and value.dtype != input.dtype:
@@ -252,7 +359,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
         raise ShapeError(f"gather: index has {index.ndim} axes, input has {input.ndim}")
     if input.ndim == 0:
         return input.clone()
-    return Gather.apply(input, axis, index.array)
+    return Gather.apply(input, axis, _positions("gather", index, input.array, axis))
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
@@ -292,15 +399,84 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """Return the positions that sort `input` along `dim`; equal elements keep their order."""
     array = input.array
-    xp = array_module(array)
     dim = _axis("argsort", dim, input.ndim)
     if input.ndim == 0:
-        return Tensor(xp.zeros((), np.int64))
+        return Tensor(array_module(array).zeros((), np.int64))
+    numpy = isinstance(array, np.ndarray)
+    return Tensor((argsort_numpy if numpy else argsort_cuda)(array, dim, descending))
+
+
+def argsort_numpy(array: Array, axis: int, descending: bool = False) -> Array:
+    """Return the positions that sort `array` along `axis`, stably; NaN is the largest number."""
     if not descending:
-        return Tensor(xp.argsort(array, axis=dim, kind="stable"))
+        return np.argsort(array, axis=axis, kind="stable")
     # reversed twice, so that equal elements keep their order in a descending sort as well
-    back = xp.argsort(xp.flip(array, dim), axis=dim, kind="stable")
-    return Tensor(xp.ascontiguousarray(xp.flip(array.shape[dim] - 1 - back, dim)))
+    back = np.argsort(np.flip(array, axis), axis=axis, kind="stable")
+    return np.ascontiguousarray(np.flip(array.shape[axis] - 1 - back, axis))
+
+
+_SORT = cuda.Source(r"""
+// Merge sorted runs of `width` numbers, two neighbours at a time, in rows of n: keys, and which
+// element each belongs to. Of equal keys those of the left run come first.
+// One thread an element. Its place in the merged run is its place in its own run plus the number of
+// elements of the other run that go before it, found by halving.
+extern "C" __global__ void merge_runs(
+    const long long* keys, const long long* order, long long* merged_keys, long long* merged_order,
+    long long rows, long long n, long long width)
+{
+    FOR_EACH(i, rows * n) {
+        const long long row = i / n * n, here = i - row, pair = here / (2 * width) * (2 * width);
+        const long long middle = min(pair + width, n), key = keys[i];
+        const bool right = here >= middle;
+        const long long start = right ? pair : middle;
+        long long low = start, high = right ? middle : min(pair + 2 * width, n);
+        while (low < high) {
+            const long long half = (low + high) / 2;
+            if (keys[row + half] < key || (right && keys[row + half] == key)) low = half + 1;
+            else high = half;
+        }
+        const long long place = row + (right ? here - width : here) + low - start;
+        merged_keys[place] = key;
+        merged_order[place] = order[i];
+    }
+}
+""")
+
+
+def argsort_cuda(array: Array, axis: int, descending: bool = False) -> Array:
+    """Return the positions that sort `array` along `axis`, stably, in log2(length) passes."""
+    xp = cuda.cupy()
+    moved = xp.moveaxis(array, axis, -1)
+    n = moved.shape[-1]
+    keys = _sort_keys(moved).reshape(math.prod(moved.shape[:-1]), n)
+    # all bits inverted: the opposite order, in which equal numbers are still equal
+    keys = xp.ascontiguousarray(~keys if descending else keys)
+    order = xp.ascontiguousarray(xp.broadcast_to(xp.arange(n), keys.shape))
+    other_keys, other_order = xp.empty_like(keys), xp.empty_like(order)
+    width = 1
+    while width < n:
+        _SORT.launch(
+            "merge_runs", np.float32, keys.size, keys, order, other_keys, other_order,
+            np.int64(len(keys)), np.int64(n), np.int64(width),
+        )  # fmt: skip
+        keys, order, other_keys, other_order = other_keys, other_order, keys, order
+        width *= 2
+    return xp.ascontiguousarray(xp.moveaxis(order.reshape(moved.shape), -1, axis))
+
+
+def _sort_keys(array: Array) -> Array:
+    """Return int64 that are ordered as the numbers: equal where those are, NaN as the largest."""
+    xp = array_module(array)
+    if array.dtype.kind == "f":
+        # IEEE's numbers are sign and magnitude: as an integer, -0.0 is 0. (No arithmetic on the
+        # numbers themselves, which may take the smallest ones for 0.)
+        size = array.dtype.itemsize
+        bits = xp.ascontiguousarray(array).view(f"i{size}").astype(np.int64)
+        keys = xp.where(bits < 0, -(bits & np.int64(2 ** (8 * size - 1) - 1)), bits)
+        return xp.where(xp.isnan(array), np.int64(2**63 - 1), keys)
+    if array.dtype == np.uint64:
+        return (array ^ np.uint64(2**63)).view(np.int64)
+    return array.astype(np.int64)
 
 
 def sort(
@@ -339,7 +515,7 @@ def _scattered(name: str, input: Tensor, dim: int, index: Tensor, src: Any) -> t
         raise ShapeError(f"{name}: index has {index.ndim} axes, input has {input.ndim}")
     if isinstance(src, Tensor) and src.ndim:
         src = src[tuple(slice(0, length) for length in index.array.shape)]
-    return (..., _along(index.array, axis)), src
+    return (..., _along(_positions(name, index, input.array, axis), axis)), src
 
 
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
@@ -374,38 +550,41 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """Return `input` with slices of ``alpha * source`` added to those at `index` along `dim`."""
     axis = _axis("index_add", dim, input.ndim)
     source = source if alpha == 1 else alpha * source
-    return AddAt.apply(input, source, (..., (slice(None),) * axis + (index.array,)))
+    positions = _positions("index_add", index, input.array, axis)
+    return AddAt.apply(input, source, (..., (slice(None),) * axis + (positions,)))
 
 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """Return `input` with the slices at the positions `index` (1-D) along `dim` set to `value`."""
     axis = _axis("index_fill", dim, input.ndim)
     chosen = array_module(input.array).zeros(input.array.shape, np.bool_)
-    chosen[(slice(None),) * axis + (index.array,)] = True
+    positions = _positions("index_fill", index, input.array, axis)
+    chosen[(slice(None),) * axis + (positions,)] = True
     return where(Tensor(chosen), value, input)
 
 
-def _on_diagonal(shape: tuple[int, ...], offset: int) -> tuple[Tensor, Tensor]:
-    """Return the row and column numbers of a diagonal of a matrix."""
+def _on_diagonal(shape: tuple[int, ...], offset: int) -> slice:
+    """Return where the elements of a diagonal are among all of a matrix, row by row."""
     rows, columns = shape
-    steps = np.arange(max(min(rows + min(offset, 0), columns - max(offset, 0)), 0))
-    return Tensor(steps - min(offset, 0)), Tensor(steps + max(offset, 0))
+    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    start = max(offset, 0) - min(offset, 0) * columns
+    return slice(start, start + count * (columns + 1), columns + 1) if count else slice(0, 0)
 
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """Return the elements whose positions along `dim1` and `dim2` are equal, as the last axis."""
     turned = input.movedim((dim1, dim2), (-2, -1))
-    return turned[(..., *_on_diagonal(turned.array.shape[-2:], offset))]
+    return turned.flatten(-2)[..., _on_diagonal(turned.array.shape[-2:], offset)]
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """Return the matrix with a vector on its diagonal, or the diagonal of a matrix."""
     if input.ndim == 2:
-        return input[_on_diagonal(input.array.shape, diagonal)]
+        return input.flatten()[_on_diagonal(input.array.shape, diagonal)]
     size = input.numel() + (diagonal if diagonal > 0 else -diagonal)
-    result = input.new_zeros(size, size)
+    result = input.new_zeros(size * size)
     result[_on_diagonal((size, size), diagonal)] = input
-    return result
+    return result.reshape(size, size)
 
 
 def trace(input: Tensor) -> Tensor:
@@ -429,7 +608,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
         An index is negative or not below `num_classes`.
     """
     array = input.array
-    top = int(array.max()) + 1 if array.size else 0
+    top = int(array.max()) + 1 if array.size else 0  # waits for a GPU, as the result needs it
     count = top if num_classes == -1 else num_classes
     if array.size and (top > count or int(array.min()) < 0):
         raise ArgumentError(f"one_hot: indices must be in [0, {count}), got up to {top - 1}")
@@ -439,10 +618,20 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
 
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """Return how often each of 0, 1, 2, ... occurs, or the sums of their weights."""
-    xp = array_module(input.array)
+    array = input.array
+    xp = array_module(array)
+    if array.ndim != 1 or array.dtype.kind not in "iub":
+        raise ArgumentError(f"bincount: expected a vector of integers, got {describe(input)}")
+    if array.size and int(array.min()) < 0:
+        raise ArgumentError(f"bincount: expected no negative numbers, got {int(array.min())}")
     if weights is None:
-        return Tensor(xp.bincount(input.array, minlength=minlength))
-    sums = xp.bincount(input.array, weights.array, minlength)
+        return Tensor(xp.bincount(array, minlength=minlength))
+    check_one_device("bincount", input=array, weights=weights.array)
+    if isinstance(array, np.ndarray):
+        sums = np.bincount(array, weights.array, minlength)
+    else:
+        sums = xp.zeros(max(int(array.max()) + 1 if array.size else 0, minlength), np.float64)
+        _put_cuda(sums, array, weights.array, add=True)
     return Tensor(sums.astype(np.float32 if weights.dtype == np.float32 else np.float64))
 
 
@@ -468,13 +657,53 @@ def unique(
         Compare slices along this axis. Default: single elements.
     """
     array = input.array
-    found = array_module(array).unique(
-        array, return_inverse=return_inverse, return_counts=return_counts, axis=dim
-    )
+    if not isinstance(array, np.ndarray):
+        found: Any = _unique_cuda(array, return_inverse, return_counts, dim)
+    else:
+        numpys_unique: Any = np.unique
+        found = numpys_unique(
+            array, return_inverse=return_inverse, return_counts=return_counts, axis=dim
+        )
     return tuple(map(Tensor, found)) if isinstance(found, tuple) else Tensor(found)
+
+
+def _unique_cuda(array: Array, inverse: bool, counts: bool, axis: int | None) -> Any:
+    """Return what ``np.unique`` does: sort, and keep what differs from the one before."""
+    xp = cuda.cupy()
+    slices = array.reshape(-1) if axis is None else xp.moveaxis(array, axis, 0)
+    keys = _sort_keys(slices).reshape(len(slices), math.prod(slices.shape[1:]))
+    order = xp.arange(len(slices))
+    for column in range(keys.shape[1] - 1, -1, -1):  # the first column decides, so it comes last
+        order = order[argsort_cuda(keys[order, column], 0)]
+    keys = keys[order]
+    differs = xp.ones(len(slices), np.bool_)
+    differs[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+    firsts = differs.nonzero()[0]
+    kept = slices[order[firsts]]
+    found = [kept if axis is None else xp.moveaxis(kept, 0, axis)]
+    if inverse:
+        where = xp.empty_like(order)
+        where[order] = xp.cumsum(differs) - 1
+        found.append(where.reshape(array.shape) if axis is None else where)
+    if counts:
+        ends = xp.concatenate([firsts[1:], xp.full(1, len(slices))])
+        found.append(ends - firsts if len(slices) else firsts)
+    return tuple(found) if len(found) > 1 else found[0]
 
 
 def isin(elements: Tensor, test_elements: Tensor) -> Tensor:
     """Return where the elements occur in `test_elements`."""
-    xp = array_module(elements.array)
-    return Tensor(xp.isin(elements.array, as_tensor(test_elements).array))
+    tested = as_tensor(test_elements).array
+    check_one_device("isin", elements=elements.array, test_elements=tested)
+    if isinstance(tested, np.ndarray):
+        return Tensor(np.isin(elements.array, tested))
+    xp = cuda.cupy()
+    both = common_dtype(elements.dtype, tested.dtype)
+    keys = _sort_keys(tested.reshape(-1).astype(both))
+    keys = keys[argsort_cuda(keys, 0)]
+    wanted = _sort_keys(elements.array.astype(both))
+    if not keys.size:
+        return Tensor(xp.zeros(wanted.shape, np.bool_))
+    at = xp.minimum(xp.searchsorted(keys, wanted), len(keys) - 1)
+    found = keys[at] == wanted
+    return Tensor(found & ~xp.isnan(elements.array) if both.kind == "f" else found)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu
+from .. import cpu, cuda
 from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
@@ -28,7 +28,28 @@ def product(a: Array, b: Array) -> Array:
             return cpu.matmul(a, b)
         with cpu.single_threaded_blas:
             return np.matmul(a, b)
-    return array_module(a).matmul(a, b)
+    return _product_cuda(a, b)
+
+
+def _product_cuda(a: Array, b: Array) -> Array:
+    """Return ``a @ b``: one product where one is enough, CuPy's batched ones otherwise.
+
+    One is enough for two matrices, and for a batch times one matrix. The others need more memory
+    for transposed operands, which CuPy copies, and so do integers and float16.
+    """
+    if b.ndim > 2 or a.dtype.name not in ("float32", "float64"):
+        return array_module(a).matmul(a, b)
+    rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
+    y = cuda.matmul(_for_blas(rows), _for_blas(b))
+    return y.reshape(*a.shape[:-1], b.shape[1])
+
+
+def _for_blas(matrix: Array) -> Array:
+    """Return a matrix whose rows or columns are runs of memory: itself if it is such a one."""
+    (rows, columns), (down, right), size = matrix.shape, matrix.strides, matrix.itemsize
+    by_rows = (right == size or columns == 1) and (down >= columns * size or rows == 1)
+    by_columns = (down == size or rows == 1) and (right >= rows * size or columns == 1)
+    return matrix if by_rows or by_columns else array_module(matrix).ascontiguousarray(matrix)
 
 
 class Matmul(Function):

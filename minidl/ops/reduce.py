@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..autograd import Function, Node
-from ..device import Array, Shape, array_module
+from ..device import Array, Shape, array_module, check_one_device
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import DEFAULT_DTYPE, Tensor, bool_, int64
 
@@ -152,7 +152,8 @@ class ExtremeOverAll(Function):
         x, kept = ctx.saved_tensors
         hit = x == kept
         share = _spread(grad, x.shape, ctx.axes, ctx.keepdim)
-        return share * hit / hit.sum(axis=ctx.axes, keepdims=True), None, None, None
+        hits = hit.sum(axis=ctx.axes, keepdims=True).astype(grad.dtype)
+        return share * hit / hits, None, None, None
 
 
 class Prod(Function):
@@ -308,7 +309,7 @@ def _extreme(name: str, largest: bool, input: Tensor, dim: Any, keepdim: bool) -
         return (maximum if largest else minimum)(input, dim)
     axis = _axis_with_elements(name, dim, input)
     if input.ndim == 0:
-        return ValuesAndIndices(input.clone(), Tensor(array_module(input.array).array(0)))
+        return ValuesAndIndices(input.clone(), input.new_zeros((), dtype=int64))
     return ValuesAndIndices(*Extreme.apply(input, axis, keepdim, largest))
 
 
@@ -480,19 +481,19 @@ def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
     """Return whether ``|input - other| <= atol + rtol·|other|`` everywhere."""
-    xp = array_module(input.array)
-    return bool(xp.allclose(input.array, other.array, rtol, atol, equal_nan))
+    return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
 
 
 def equal(input: Tensor, other: Tensor) -> bool:
     """Return whether both have the same shape and elements."""
-    xp = array_module(input.array)
-    return input.shape == other.shape and bool(xp.array_equal(input.array, other.array))
+    check_one_device("equal", input=input.array, other=other.array)
+    return input.shape == other.shape and bool((input.array == other.array).all())
 
 
 def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:
     """Return where ``|input - other| <= atol + rtol·|other|``."""
+    check_one_device("isclose", input=input.array, other=other.array)
     xp = array_module(input.array)
     return Tensor(xp.isclose(input.array, other.array, rtol, atol, equal_nan))

@@ -19,10 +19,52 @@ from typing import Any
 
 import numpy as np
 
+from ..cuda_memory import ManySource
 from ..device import Array
 from ..errors import ArgumentError
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer, Update, _zeros_like, check_options
+
+_CUDA = ManySource(
+    r"""
+// The rule, Adam._update. A block changes a run of one parameter, a thread every 256th of it.
+extern "C" __global__ void adam(const Table table)
+{
+    const int block = blockIdx.x + table.first;
+    const Row& row = row_of(table, block);
+    T* __restrict__ param = row.param;
+    const T* __restrict__ grad = row.grad;
+    T* __restrict__ mean = row.mean;
+    T* __restrict__ square = row.square;
+    T* __restrict__ largest = row.largest;
+    const T rest1 = row.rest1, beta2 = row.beta2, rest2 = row.rest2, eps = row.eps;
+    const T step_size = row.step_size, root = row.root, decay = row.decay, shrink = row.shrink;
+    const bool decoupled = row.decoupled;
+    const T sign = row.maximize ? -1 : 1;
+
+    #pragma unroll 2
+    FOR_EACH_OF_CHUNK(i, row, block) {
+        T w = param[i], g = sign * grad[i];
+        if (decoupled) w = times(w, shrink);
+        else if (decay != 0) g += times(w, decay);
+
+        const T m = mean[i] + times(g - mean[i], rest1);  // m ← m + (1 − β₁)·(g − m)
+        T s = times(square[i], beta2) + times(times(g, g), rest2);  // s ← β₂·s + (1 − β₂)·g²
+        mean[i] = m;
+        square[i] = s;
+        if (largest) {
+            const T before = largest[i];
+            s = before > s || before != before ? before : s;  // NaN stays
+            largest[i] = s;
+        }
+        param[i] = w - times(m / (sqrt(s) / root + eps), step_size);
+    }
+}
+""",
+    arrays=("param", "grad", "mean", "square", "largest"),
+    numbers=("rest1", "beta2", "rest2", "eps", "step_size", "root", "decay", "shrink"),
+    flags=("decoupled", "maximize"),
+)
 
 
 class Adam(Optimizer):
@@ -67,6 +109,8 @@ class Adam(Optimizer):
     """
 
     _state_arrays = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
+    _cuda = _CUDA
+    _kernel = "adam"
 
     def __init__(
         self,
@@ -169,6 +213,14 @@ class Adam(Optimizer):
         xp.divide(mean, other, out=work)
         xp.multiply(work, step_size, out=work)
         xp.subtract(param, work, out=param)
+
+    @staticmethod
+    def _numbers_cuda(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
+        beta1, beta2, eps, step_size, root, decay, decoupled_lr, maximize = numbers
+        decoupled = decoupled_lr is not None and decay != 0
+        shrink = 1 - decoupled_lr * decay if decoupled else 1.0
+        rates = (1 - beta1, beta2, 1 - beta2, eps, step_size, root, decay, shrink)
+        return (*rates, decoupled, maximize)
 
 
 class AdamW(Adam):

@@ -14,6 +14,9 @@ core's cache from the first pass to the last; the pieces run on the threads of
 A piece is a flat run of the *parameter's* memory, whatever the order of its axes there. State has
 the parameter's order; a gradient in another order (a convolution's often is) is copied piece
 by piece into the thread's scratch memory.
+
+On a GPU one kernel applies the rule to all parameters in one launch (``_cuda``); a rule without a
+kernel is applied to whole arrays, operation by operation.
 """
 
 from __future__ import annotations
@@ -22,13 +25,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from .. import cpu
+from .. import cpu, cuda
 from ..autograd import describe, enable_grad
-from ..device import Array, array_module, copy_to
+from ..cuda_memory import ManySource
+from ..device import Array, Device, active, array_module, check_one_device, copy_to, device_of
 from ..errors import ArgumentError, CheckpointError, DTypeError, ShapeError
 from ..tensor import Tensor
 
@@ -107,6 +111,15 @@ class Optimizer:
 
     #: How many scratch arrays of a piece's size the rule wants.
     _scratch: int = 2
+
+    #: The rule as a kernel, on rows of the parameter, its gradient and its state; and its name.
+    _cuda: ClassVar[ManySource | None] = None
+    _kernel: ClassVar[str] = ""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "_update" in cls.__dict__ and "_cuda" not in cls.__dict__:
+            cls._cuda = None  # a kernel that was inherited is another rule's
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, (Tensor, set)):
@@ -231,6 +244,10 @@ class Optimizer:
                         f"{type(self).__name__}.step: {describe(param)} (number {index} of its "
                         f"group) has a gradient of shape {tuple(param.grad.shape)}"
                     )
+                if type(param.grad.array) is not type(param.array):
+                    check_one_device(
+                        f"{type(self).__name__}.step", param=param.array, grad=param.grad.array
+                    )
                 update = self._prepare(param, group)
                 param.version[0] += 1
                 (on_cpu if isinstance(update.param, np.ndarray) else on_gpu).append(update)
@@ -284,22 +301,42 @@ class Optimizer:
                 self._update(np, param, grad, state, numbers, scratch)
 
         if len(tasks) == 1:
-            run(tasks[0])
+            with np.errstate(all="ignore"):  # as in parallel: infinity and NaN are results
+                run(tasks[0])
         else:
             cpu.parallel(run, tasks)
         for array, copy in copies:
             array[...] = copy.reshape(array.shape)
 
     def _update_cuda(self, updates: list[Update]) -> None:
-        """Apply the rule to whole arrays, operation by operation.
+        """Apply the rule to all parameters of a device and a dtype in one launch."""
+        rows: dict[tuple[Device, np.dtype], list[Any]] = {}
+        copies: list[tuple[Array, Array]] = []
+        for update in updates:
+            param, grad, state, numbers = update
+            device = device_of(param)
+            with active(device):
+                if self._cuda is None or param.dtype.char not in "fd":
+                    xp = array_module(param)
+                    scratch = xp.empty((self._scratch, *param.shape), param.dtype)
+                    self._update(xp, param, grad, state, numbers, scratch)
+                    continue
+                arrays: list[Array | None] = list(_runs_cuda(update, copies))
+            arrays += [None] * (len(self._cuda.arrays) - len(arrays))
+            row = arrays, self._numbers_cuda(numbers)
+            rows.setdefault((device, param.dtype), []).append(row)
+        for (device, dtype), alike in rows.items():
+            assert self._cuda is not None
+            with active(device):
+                self._cuda.launch(self._kernel, dtype, alike)
+        for array, copy in copies:
+            with active(device_of(array)):
+                array[...] = copy
 
-        One kernel over all parameters does the same in one launch: an optimizer that has it
-        overrides this method.
-        """
-        for param, grad, state, numbers in updates:
-            xp = array_module(param)
-            scratch = xp.empty((self._scratch, *param.shape), param.dtype)
-            self._update(xp, param, grad, state, numbers, scratch)
+    @staticmethod
+    def _numbers_cuda(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return an update's numbers as the kernel wants them: all ``numbers``, then ``flags``."""
+        return numbers
 
     # --- Saving -----------------------------------------------------------------------------------
 
@@ -459,6 +496,23 @@ def check_options(where: str, **options: float) -> None:
 def _zeros_like(array: Array) -> Array:
     """Return zeros with the shape, dtype, device and order in memory of `array`."""
     return array_module(array).zeros_like(array)
+
+
+def _runs_cuda(update: Update, copies: list[tuple[Array, Array]]) -> Iterator[Array]:
+    """Return parameter, gradient and state as runs of memory, all in the parameter's order.
+
+    An array to be changed that is not one run is replaced by a copy; `copies` gets the pair.
+    """
+    param, grad, state, _ = update
+    xp = cuda.cupy()
+    order = sorted(range(param.ndim), key=lambda axis: -abs(param.strides[axis]))
+    for array in (param, grad, *state):
+        turned = array.transpose(order)
+        if turned.dtype != param.dtype or not turned.flags.c_contiguous:
+            turned = xp.array(turned, param.dtype, order="C")
+            if array is not grad:
+                copies.append((array.transpose(order), turned))
+        yield turned
 
 
 def _pieces(update: Update, copies: list[tuple[Array, Array]]) -> Iterator[Update]:

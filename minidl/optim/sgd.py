@@ -25,10 +25,53 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
+from ..cuda_memory import ManySource
 from ..device import Array
 from ..errors import ArgumentError
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer, Update, _zeros_like, check_options
+
+_CUDA = ManySource(
+    r"""
+// The rule, SGD._update. A block changes a run of one parameter, a thread every 256th of it.
+extern "C" __global__ void sgd(const Table table)
+{
+    const int block = blockIdx.x + table.first;
+    const Row& row = row_of(table, block);
+    T* __restrict__ param = row.param;
+    const T* __restrict__ grad = row.grad;
+    T* __restrict__ state = row.state;
+    const T rate = row.rate, momentum = row.momentum, undamped = row.undamped;
+    const T decay = row.decay, decay_rate = row.decay_rate;
+    const bool nesterov = row.nesterov, in_velocity = row.in_velocity, first = row.first_step;
+    const T sign = row.maximize ? -1 : 1;
+
+    #pragma unroll 4
+    FOR_EACH_OF_CHUNK(i, row, block) {
+        const T w = param[i];
+        T g = sign * grad[i];
+        if (in_velocity) {  // v ← m·v − λ·ε·w − ε·g;  w ← w + v
+            T v = times(state[i], momentum);
+            if (decay != 0) v -= times(w, decay_rate);
+            v -= times(g, rate);
+            state[i] = v;
+            param[i] = w + v;
+            continue;
+        }
+        if (decay != 0) g += times(w, decay);
+        if (state) {  // b ← m·b + (1 − d)·g
+            const T b = first ? g : times(state[i], momentum) + times(g, undamped);
+            state[i] = b;
+            g = nesterov ? g + times(b, momentum) : b;
+        }
+        param[i] = w - times(g, rate);
+    }
+}
+""",
+    arrays=("param", "grad", "state"),
+    numbers=("rate", "momentum", "undamped", "decay", "decay_rate"),
+    flags=("nesterov", "maximize", "in_velocity", "first_step"),
+)
 
 
 class SGD(Optimizer):
@@ -76,6 +119,8 @@ class SGD(Optimizer):
     """
 
     _state_arrays = ("momentum_buffer", "velocity")
+    _cuda = _CUDA
+    _kernel = "sgd"
 
     def __init__(
         self,
@@ -190,3 +235,10 @@ class SGD(Optimizer):
                 grad = buffer
         xp.multiply(grad, lr, out=work)
         xp.subtract(param, work, out=param)
+
+    @staticmethod
+    def _numbers_cuda(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
+        lr, momentum, dampening, decay, nesterov, maximize, in_velocity, first = numbers
+        in_velocity = in_velocity and momentum != 0
+        rates = (lr, momentum, 1 - dampening, decay, decay * lr)
+        return (*rates, nesterov, maximize, in_velocity, first)

@@ -8,7 +8,16 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__all__ = ["datasets", "figures", "metrics", "models", "training", "transforms"]
+__all__ = [
+    "datasets",
+    "figures",
+    "metrics",
+    "models",
+    "scan",
+    "statistics",
+    "training",
+    "transforms",
+]
 
 
 def __getattr__(name: str) -> Any:

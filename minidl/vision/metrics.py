@@ -1,4 +1,7 @@
-"""Metrics of a classifier's answers: of a batch, averaged over steps, and over a whole set."""
+"""Metrics of a classifier's answers: of a batch, averaged over steps, and over a whole set.
+
+Nothing here waits for a GPU but :meth:`RunningMeans.read` (and what calls it).
+"""
 
 from __future__ import annotations
 
@@ -7,15 +10,88 @@ from typing import Any
 
 import numpy as np
 
-from .. import ops
+from .. import cuda, ops
 from ..autograd import no_grad
-from ..device import array_module
+from ..device import Array, array_module
 from ..errors import ArgumentError, ShapeError
 from ..nn import Module
 from ..nn.functional import log_softmax, nll_loss
 from ..tensor import Tensor
 
 __all__ = ["RunningMeans", "accuracy", "evaluate"]
+
+
+#: Steps whose numbers share an array, which is read in one copy.
+_ROWS = 128
+
+
+def _ranks_numpy(scores: Array, labels: Array) -> Array:
+    classes = scores.shape[1]
+    known = (labels >= 0) & (labels < classes)
+    column = np.where(known, labels, 0)[:, None]
+    right = np.take_along_axis(scores, column, axis=1)  # (N, 1)
+    before = (scores > right) | ((scores == right) & (np.arange(classes) < column))
+    lost = ~known | np.isnan(scores).any(axis=1)
+    return np.asarray(before.sum(axis=1) + classes * lost)
+
+
+def _percent_numpy(ranks: Array, k: int) -> Array:
+    return np.asarray((ranks < k).sum(dtype=np.float32) * np.float32(100.0 / len(ranks)))
+
+
+_CUDA = cuda.Source(r"""
+__device__ int warp_sum(int value) {
+  for (int other = 16; other; other /= 2) value += __shfl_xor_sync(0xffffffffu, value, other);
+  return value;
+}
+
+// A warp ranks one row: each lane counts the classes before the right one among every 32nd.
+extern "C" __global__ void ranks(
+    const T* scores, const long long* labels, int* ranks, int rows, int classes) {
+  const int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
+  if (row >= rows) return;  // a whole warp
+  const T* own = scores + (long long)row * classes;
+  const long long label = labels[row];
+  const bool known = label >= 0 && label < classes;
+  const T right = own[known ? label : 0];
+  int before = 0, lost = !known;
+  for (int c = lane; c < classes; c += 32) {
+    const T score = own[c];
+    before += score > right || (score == right && c < label);
+    lost |= score != score;  // NaN
+  }
+  before = warp_sum(before);
+  lost = warp_sum(lost);
+  if (lane == 0) ranks[row] = lost ? classes : before;
+}
+
+// One warp counts the rows whose rank is below k.
+extern "C" __global__ void percent(const int* ranks, float* out, int rows, int k, float one) {
+  int hits = 0;
+  for (int row = threadIdx.x; row < rows; row += 32) hits += ranks[row] < k;
+  hits = warp_sum(hits);
+  if (threadIdx.x == 0) *out = hits * one;
+}
+""")
+
+
+def _ranks_cuda(scores: Array, labels: Array) -> Array:
+    xp, (rows, classes) = cuda.cupy(), scores.shape
+    if scores.dtype not in (np.float32, np.float64):
+        scores = scores.astype(np.float64)  # float16 and whole numbers keep their order
+    ranks: Array = xp.empty(rows, np.int32)
+    _CUDA.launch(
+        "ranks", scores.dtype, 32 * rows, xp.ascontiguousarray(scores),
+        xp.ascontiguousarray(labels, np.int64), ranks, rows, classes,
+    )  # fmt: skip
+    return ranks
+
+
+def _percent_cuda(ranks: Array, k: int) -> Array:
+    out: Array = cuda.cupy().empty((), np.float32)
+    one = np.float32(100.0 / len(ranks))
+    _CUDA.launch("percent", np.float32, 32, ranks, out, len(ranks), k, one, block=32)
+    return out
 
 
 def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list[Tensor]:
@@ -77,15 +153,11 @@ def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list
         raise ArgumentError(
             f"accuracy: topk must lie between 1 and the {classes} classes, got {tuple(topk)}"
         )
-    xp = array_module(scores)
-    known = (labels >= 0) & (labels < classes)
-    column = xp.where(known, labels, 0)[:, None]
-    right = xp.take_along_axis(scores, column, axis=1)  # (N, 1)
-    before = (scores > right) | ((scores == right) & (xp.arange(classes) < column))
-    lost = ~known | xp.isnan(scores).any(axis=1)
-    rank = before.sum(axis=1) + classes * lost
-    percent = xp.float32(100.0 / rows)
-    return [Tensor((rank < k).sum(dtype=xp.float32) * percent) for k in topk]
+    if isinstance(scores, np.ndarray):
+        ranks = _ranks_numpy(scores, labels)
+        return [Tensor(_percent_numpy(ranks, k)) for k in topk]
+    ranks = _ranks_cuda(scores, labels)
+    return [Tensor(_percent_cuda(ranks, k)) for k in topk]
 
 
 class RunningMeans:
@@ -116,7 +188,8 @@ class RunningMeans:
     def __init__(self) -> None:
         self.weight = 0
         self._sums: list[float] = []
-        self._unread: list[tuple[int, Tensor]] = []
+        self._unread: list[int] = []  # weights
+        self._rows: list[Array] = []  # of the device, ROWS steps each; float64 holds any float
 
     def update(self, *values: Tensor, weight: int = 1) -> None:
         """Add one set of numbers.
@@ -128,16 +201,22 @@ class RunningMeans:
         weight : int, default 1
             How much they count: the number of pictures that they are means of.
         """
-        self._unread.append((weight, ops.stack([value.detach() for value in values])))
+        row = len(self._unread) % _ROWS
+        if row == 0:
+            xp = array_module(values[0].array)
+            self._rows.append(xp.empty((_ROWS, len(values)), np.float64))
+        for column, value in enumerate(values):
+            self._rows[-1][row, column] = value.array
+        self._unread.append(weight)
 
     def read(self) -> list[list[float]]:
         """Fetch the numbers of the calls of ``update`` since the last reading, and return them."""
-        rows = ops.stack([values for _, values in self._unread]).tolist() if self._unread else []
-        for (weight, _), row in zip(self._unread, rows, strict=True):
+        rows = [row for block in self._rows for row in block.tolist()][: len(self._unread)]
+        for weight, row in zip(self._unread, rows, strict=True):
             sums = self._sums or [0.0] * len(row)
             self._sums = [total + value * weight for total, value in zip(sums, row, strict=True)]
             self.weight += weight
-        self._unread = []
+        self._unread, self._rows = [], []
         return rows
 
     def values(self) -> list[float]:
@@ -152,7 +231,7 @@ class RunningMeans:
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from what :meth:`state_dict` returned."""
         self.weight, self._sums = state_dict["weight"], list(state_dict["sums"])
-        self._unread = []
+        self._unread, self._rows = [], []
 
 
 @no_grad()

@@ -15,6 +15,7 @@ PROGRAM = "cifar10.py"
 CLASSES = ("airplane", "bird", "cat")
 
 
+@pytest.mark.usefixtures("device")
 def test_trains_on_folders_of_pictures(tmp_path: Path) -> None:
     draw(tmp_path / "data" / "train", CLASSES, 100, (32, 32))
     result = run(
@@ -30,6 +31,7 @@ def test_trains_on_folders_of_pictures(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "filters.png").exists()
 
 
+@pytest.mark.usefixtures("device")
 def test_networks_that_see_crops(tmp_path: Path) -> None:
     draw(tmp_path / "train", CLASSES, 50, (32, 32))
     draw(tmp_path / "test", CLASSES, 2, (32, 32))

@@ -197,3 +197,74 @@ def test_same_as_pytorch(name: str) -> None:
     expected.backward(torch.tensor(grad))
     helpers.assert_close(out, expected.detach().numpy(), 10)
     helpers.assert_close(ours.grad, theirs.grad.numpy(), 20)
+
+
+# --- The kernels ----------------------------------------------------------------------------------
+
+KERNELS: dict[str, tuple[Any, dict[str, int], dict[str, int]]] = {
+    "relu": (F.relu, {"relu_forward": 1}, {"relu_backward": 1}),
+    "tanh": (F.tanh, {"tanh_forward": 1}, {"tanh_backward": 1}),
+    "sigmoid": (F.sigmoid, {"sigmoid_forward": 1}, {"sigmoid_backward": 1}),
+    "softmax": (F.softmax, {"softmax_forward": 1}, {"softmax_backward": 1}),
+    "softmax 1": (lambda x: F.softmax(x, 1), {"softmax_forward": 1}, {"softmax_backward": 1}),
+    "log_softmax": (F.log_softmax, {"softmax_forward": 1}, {"softmax_backward": 1}),
+}
+
+
+@pytest.mark.parametrize("name", KERNELS)
+def test_gpu_one_launch_each_way_without_copies(name: str, gpu: str, simulator: Any) -> None:
+    function, forward, backward = KERNELS[name]
+    x = helpers.leaf(helpers.values((3, 5, 4, 70), 0, np.float32), gpu)
+    function(x).sum().backward()  # compiles
+    x.grad = None
+    with simulator.count() as there:
+        out = function(x)
+    grad = minidl.ones(out.shape, device=gpu)
+    with simulator.count() as back:
+        out.backward(grad)
+    assert (dict(there.kernels), dict(back.kernels)) == (forward, backward)
+    for used in (there, back):
+        assert (used.syncs, used.h2d, used.d2h, used.d2d) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("function", [F.relu, F.sigmoid, F.tanh])
+def test_gpu_keeps_the_layout_of_images(function: Any, gpu: str) -> None:
+    xp = minidl.cuda.cupy()
+    memory = xp.asarray(helpers.values((5, 3, 4, 7), 0, np.float32))
+    x = minidl.Tensor(memory.transpose(1, 0, 2, 3)).requires_grad_()
+    out = function(x)
+    out.backward(minidl.Tensor(xp.ones(out.shape, np.float32)))
+    for array in (out.array, x.grad.array):
+        assert array.transpose(1, 0, 2, 3).flags.c_contiguous
+
+
+@pytest.mark.parametrize("layout", [name for name in helpers.LAYOUTS if name != "expanded"])
+def test_relu_overwrites_any_layout(layout: str, device: str) -> None:
+    x = helpers.values((4, 5, 6, 3), 0, np.float32)
+    tensor = helpers.leaf(helpers.LAYOUTS[layout](x.copy()), device, requires_grad=False)
+    memory = tensor.array
+    assert F.relu(tensor, inplace=True).array is memory
+    np.testing.assert_array_equal(helpers.host(tensor), x.clip(0))
+
+
+@pytest.mark.parametrize("length", [1, 2, 31, 32, 33, 100, 1000])
+@pytest.mark.parametrize("dim", [0, 1, 2, -1, -2])
+def test_rows_of_any_length_along_any_axis(dim: int, length: int, device: str) -> None:
+    shape = [2, 3, 2]
+    shape[dim] = length
+    x = helpers.values(tuple(shape), 0, np.float32) * np.float32(5)
+    grad = helpers.values(tuple(shape), 1, np.float32)
+    shifted = np.exp(x.astype(float) - x.max(dim, keepdims=True))
+    right = shifted / shifted.sum(dim, keepdims=True)
+    leaf = helpers.leaf(x, device)
+    out = F.softmax(leaf, dim)
+    helpers.assert_close(out, right, 50)
+    out.backward(minidl.tensor(grad, device=device))
+    helpers.assert_close(
+        leaf.grad, right * (grad - (grad * right).sum(dim, keepdims=True)), 4 * length
+    )
+    leaf.grad = None
+    out = F.log_softmax(leaf, dim)
+    helpers.assert_close(out, np.log(right), 50)
+    out.backward(minidl.tensor(grad, device=device))
+    helpers.assert_close(leaf.grad, grad - right * grad.sum(dim, keepdims=True), 4 * length)

@@ -257,6 +257,7 @@ def check_with_a_block_of(
     import minidl.nn.conv
 
     monkeypatch.setattr(minidl.nn.conv, "_COLUMN_BLOCK", numbers)
+    monkeypatch.setattr(minidl.nn.conv, "_COLUMN_BYTES", 8 * numbers)  # on a GPU
     x = helpers.values((33, 4, 6, 5), 1)
     weight = helpers.values((4, 4 // options.get("groups", 1), 3, 3), 2)
     bias = helpers.values((4,), 3)

@@ -174,3 +174,77 @@ def test_errors_name_the_argument(p: float) -> None:
     ):
         with pytest.raises(MinidlError, match=r"\bp\b"):
             call()
+
+
+# --- The kernel -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
+@pytest.mark.parametrize(
+    "shape", [(), (0, 3), (1,), (7,), (8,), (9,), (255,), (257,), (3, 5, 4, 7), (5, 4099)], ids=str
+)
+def test_gpu_draws_the_cpus_mask(shape: tuple[int, ...], dtype: Any, p: float, gpu: str) -> None:
+    x = helpers.values(shape, 0, dtype)
+    for layout in ("contiguous", "channel_major", "sliced") if x.ndim else ("contiguous",):
+        results = []
+        for device in ("cpu", gpu):
+            minidl.manual_seed(5)
+            leaf = helpers.leaf(helpers.LAYOUTS["sliced"](x) if layout == "sliced" else x, device)
+            if device != "cpu" and layout == "channel_major" and x.ndim == 4:
+                leaf = minidl.Tensor(channel_major(leaf.array)).requires_grad_()
+            out = F.dropout(leaf, p)
+            out.backward(minidl.tensor(x + x, device=device))
+            results.append((helpers.host(out), helpers.host(leaf.grad)))
+        for ours, theirs in zip(*results, strict=True):
+            np.testing.assert_array_equal(theirs, ours)
+
+
+def channel_major(x: Any) -> Any:
+    """The same images, (C, N, H, W) in memory."""
+    xp = minidl.cuda.cupy()
+    return xp.ascontiguousarray(x.transpose(1, 0, 2, 3)).transpose(1, 0, 2, 3)
+
+
+def test_gpu_keeps_the_layout_of_images(gpu: str) -> None:
+    x = minidl.Tensor(channel_major(minidl.ones(3, 5, 4, 7, device=gpu).array))
+    x.requires_grad_()
+    out = F.dropout(x)
+    out.sum().backward()
+    for array in (out.array, x.grad.array):
+        assert array.transpose(1, 0, 2, 3).flags.c_contiguous
+
+
+@pytest.mark.parametrize("layout", helpers.LAYOUTS)
+def test_inplace_overwrites_any_layout(layout: str, device: str) -> None:
+    x = helpers.LAYOUTS[layout](helpers.values((4, 5, 6, 3), 0, np.float32).copy())
+    if layout == "expanded":
+        return  # one number for all images can't be overwritten
+    expected = helpers.host(F.dropout(helpers.leaf(x.copy(), requires_grad=False)))
+    minidl.manual_seed(0)
+    tensor = helpers.leaf(x, device, requires_grad=False)
+    memory = tensor.array
+    assert F.dropout(tensor, inplace=True) is tensor
+    assert tensor.array is memory
+    np.testing.assert_array_equal(helpers.host(tensor), expected)
+
+
+def test_infinity_times_0_is_nan(device: str) -> None:
+    x = minidl.full((100,), np.inf, device=device)
+    out = helpers.host(F.dropout(x))
+    assert set(np.where(np.isnan(out), -1, out)) == {-1, np.inf}
+
+
+def test_gpu_one_launch_each_way_without_copies(gpu: str, simulator: Any) -> None:
+    x = helpers.leaf(helpers.values((20, 300), 0, np.float32), gpu)
+    F.dropout(x).sum().backward()  # compiles
+    x.grad = None
+    with simulator.count() as forward:
+        out = F.dropout(x)
+    grad = minidl.ones(20, 300, device=gpu)
+    with simulator.count() as backward:
+        out.backward(grad)
+    assert dict(forward.kernels) == {"dropout_forward": 1}
+    assert dict(backward.kernels) == {"dropout_backward": 1}
+    for used in (forward, backward):
+        assert (used.launches, used.syncs, used.h2d, used.d2h, used.d2d) == (1, 0, 0, 0, 0)

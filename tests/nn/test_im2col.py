@@ -71,8 +71,8 @@ def test_overlapping_windows_add(device: str) -> None:
     assert F.fold(columns, (3, 3), 2).tolist() == [[counts]]
 
 
-def test_rows_are_channel_then_kernel_row_then_kernel_column() -> None:
-    x = minidl.arange(18).float().reshape(1, 2, 3, 3)
+def test_rows_are_channel_then_kernel_row_then_kernel_column(device: str) -> None:
+    x = minidl.arange(18, device=device).float().reshape(1, 2, 3, 3)
     columns = F.unfold(x, 2)
     assert columns.shape == (1, 8, 4)
     assert columns[0, :, 0].tolist() == [0, 1, 3, 4, 9, 10, 12, 13]
@@ -97,17 +97,17 @@ def test_convolution_is_unfold_and_a_product(device: str) -> None:
     helpers.assert_close(out.reshape(*expected.shape), expected, 18)
 
 
-def test_errors_name_the_argument() -> None:
-    x, columns = minidl.zeros(1, 2, 4, 4), minidl.zeros(1, 8, 9)
+def test_errors_name_the_argument(device: str) -> None:
+    x, columns = minidl.zeros(1, 2, 4, 4, device=device), minidl.zeros(1, 8, 9, device=device)
     for match, call in {
-        "input": lambda: F.unfold(minidl.zeros(4, 4), 2),
+        "input": lambda: F.unfold(minidl.zeros(4, 4, device=device), 2),
         "image of 4x4 .* smaller than the window of 5x5": lambda: F.unfold(x, 5),
         "kernel_size": lambda: F.unfold(x, 0),
         "stride": lambda: F.unfold(x, 2, stride=0),
         "padding": lambda: F.unfold(x, 2, padding=-1),
         "dilation": lambda: F.unfold(x, 2, dilation=0),
         "output_size|input": lambda: F.fold(columns, (5, 4), 2),
-        "input|kernel": lambda: F.fold(minidl.zeros(1, 7, 9), (4, 4), 2),
+        "input|kernel": lambda: F.fold(minidl.zeros(1, 7, 9, device=device), (4, 4), 2),
     }.items():
         with pytest.raises(MinidlError, match=match):
             call()

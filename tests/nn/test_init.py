@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 
+import helpers
 import numpy as np
 import pytest
 
@@ -100,83 +101,90 @@ def test_uniform_distributions(fill, low, high, device):
 
 
 @pytest.mark.parametrize("fill", [fill for fill, *_ in (*NORMAL, *UNIFORM)])
-def test_generators_decide_the_values(fill):
+def test_generators_decide_the_values(fill, device):
+    on_the_cpu = fill(minidl.zeros(*SHAPE), generator=minidl.Generator().manual_seed(3)).numpy()
+
     def draw(generator=None):
-        return fill(minidl.zeros(*SHAPE), generator=generator).numpy()
+        return helpers.host(fill(minidl.zeros(*SHAPE, device=device), generator=generator))
 
     first = draw(minidl.Generator().manual_seed(3))
+    assert np.array_equal(first, on_the_cpu)
     assert np.array_equal(first, draw(minidl.Generator().manual_seed(3)))
     assert not np.array_equal(first, draw(minidl.Generator().manual_seed(4)))
     minidl.manual_seed(3)
     assert np.array_equal(first, draw())
 
 
-def test_trunc_normal():
-    weight = init.trunc_normal_(minidl.zeros(200, 100), std=0.005, a=-0.01, b=0.01)
-    values = weight.numpy()
+def test_trunc_normal(device):
+    weight = init.trunc_normal_(minidl.zeros(200, 100, device=device), std=0.005, a=-0.01, b=0.01)
+    values = helpers.host(weight)
     limit = np.float32(0.01)
     assert -limit <= values.min() and values.max() <= limit
     # A normal distribution cut off at ±2 standard deviations: 1 - 2·2·φ(2) / (Φ(2) - Φ(-2)).
     density = math.exp(-2) / math.sqrt(2 * math.pi)
     variance = 1 - 4 * density / math.erf(math.sqrt(2))
     check_moments(values, 0.0, 0.005 * math.sqrt(variance), kurtosis=3.0)
-    lopsided = init.trunc_normal_(minidl.zeros(1000), mean=1.0, std=2.0, a=0.0, b=1.5).numpy()
+    wide = minidl.zeros(1000, device=device)
+    lopsided = helpers.host(init.trunc_normal_(wide, mean=1.0, std=2.0, a=0.0, b=1.5))
     assert lopsided.min() >= 0.0 and lopsided.max() <= 1.5
     with pytest.raises(ArgumentError, match="too little"):
-        init.trunc_normal_(minidl.zeros(3), mean=0.0, std=1.0, a=5.0, b=6.0)
+        init.trunc_normal_(minidl.zeros(3, device=device), mean=0.0, std=1.0, a=5.0, b=6.0)
     with pytest.raises(ArgumentError, match="too little"):
-        init.trunc_normal_(minidl.zeros(3), a=1.0, b=-1.0)
+        init.trunc_normal_(minidl.zeros(3, device=device), a=1.0, b=-1.0)
 
 
-def test_constants():
-    assert init.constant_(Parameter(minidl.zeros(2)), 0.5).tolist() == [0.5, 0.5]
-    assert init.ones_(minidl.zeros(2)).tolist() == [1.0, 1.0]
-    assert init.zeros_(minidl.ones(2)).tolist() == [0.0, 0.0]
+def test_constants(device):
+    assert init.constant_(Parameter(minidl.zeros(2, device=device)), 0.5).tolist() == [0.5, 0.5]
+    assert init.ones_(minidl.zeros(2, device=device)).tolist() == [1.0, 1.0]
+    assert init.zeros_(minidl.ones(2, device=device)).tolist() == [0.0, 0.0]
 
 
-def test_eye():
-    assert init.eye_(minidl.zeros(2, 3)).tolist() == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+def test_eye(device):
+    assert init.eye_(minidl.zeros(2, 3, device=device)).tolist() == [
+        [1.0, 0.0, 0.0],
+        [0.0, 1.0, 0.0],
+    ]
     with pytest.raises(ShapeError, match="matrix"):
-        init.eye_(minidl.zeros(2, 3, 4))
+        init.eye_(minidl.zeros(2, 3, 4, device=device))
 
 
-def test_dirac():
-    weight = init.dirac_(minidl.ones(5, 2, 3, 4), groups=1).numpy()
+def test_dirac(device):
+    weight = helpers.host(init.dirac_(minidl.ones(5, 2, 3, 4, device=device), groups=1))
     expected = np.zeros((5, 2, 3, 4))
     expected[0, 0, 1, 2] = expected[1, 1, 1, 2] = 1.0
     assert np.array_equal(weight, expected)
-    grouped = init.dirac_(minidl.ones(4, 2, 3), groups=2).numpy()
+    grouped = helpers.host(init.dirac_(minidl.ones(4, 2, 3, device=device), groups=2))
     assert [tuple(index) for index in np.argwhere(grouped)] == [
         (0, 0, 1), (1, 1, 1), (2, 0, 1), (3, 1, 1),
     ]  # fmt: skip
     with pytest.raises(ShapeError, match="3, 4 or 5"):
-        init.dirac_(minidl.zeros(2, 2))
+        init.dirac_(minidl.zeros(2, 2, device=device))
     with pytest.raises(ArgumentError, match="groups=2"):
-        init.dirac_(minidl.zeros(3, 2, 3, 3), groups=2)
+        init.dirac_(minidl.zeros(3, 2, 3, 3, device=device), groups=2)
 
 
 @pytest.mark.parametrize("shape", [(6, 4), (4, 6), (5, 5), (4, 2, 3, 3)])
-def test_orthogonal(shape):
-    weight = init.orthogonal_(minidl.zeros(*shape).double(), gain=3.0).numpy()
+def test_orthogonal(shape, device):
+    weight = helpers.host(init.orthogonal_(minidl.zeros(*shape, device=device).double(), gain=3.0))
     matrix = weight.reshape(shape[0], -1) / 3.0
     small = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
     error = np.abs(small - np.eye(len(small))).max()
     assert error < 10 * matrix.size * np.finfo(np.float64).eps
     with pytest.raises(ShapeError):
-        init.orthogonal_(minidl.zeros(4))
+        init.orthogonal_(minidl.zeros(4, device=device))
 
 
-def test_sparse():
-    weight = init.sparse_(minidl.zeros(50, 20), sparsity=0.25, std=0.1).numpy()
+def test_sparse(device):
+    weight = helpers.host(init.sparse_(minidl.zeros(50, 20, device=device), sparsity=0.25, std=0.1))
     assert ((weight == 0).sum(axis=0) == 13).all()  # ceil(0.25 · 50) in every column
     check_moments(weight[weight != 0], 0.0, 0.1, kurtosis=3.0)
     with pytest.raises(ShapeError, match="matrix"):
-        init.sparse_(minidl.zeros(3), 0.5)
+        init.sparse_(minidl.zeros(3, device=device), 0.5)
 
 
-def test_mode_must_be_known():
+def test_mode_must_be_known(device):
     with pytest.raises(ArgumentError, match="'fan_sideways'"):
-        init.kaiming_normal_(minidl.zeros(2, 2), mode="fan_sideways")
+        init.kaiming_normal_(minidl.zeros(2, 2, device=device), mode="fan_sideways")
 
 
 def test_signatures_equal_pytorch():

@@ -162,3 +162,35 @@ def test_same_as_pytorch() -> None:
     expected.sum().backward()
     for mine, right in zip(ours, theirs, strict=True):
         helpers.assert_close(mine.grad, right.grad.numpy(), 6)
+
+
+# --- The kernels ----------------------------------------------------------------------------------
+
+
+def test_gpu_launches_and_products(gpu: str, simulator: Any) -> None:
+    leaves = [
+        helpers.leaf(helpers.values(shape, i, np.float32), gpu)
+        for i, shape in enumerate([(7, 30), (50, 30), (50,)])
+    ]
+    F.linear(*leaves).sum().backward()  # compiles
+    for leaf in leaves:
+        leaf.grad = None
+    with simulator.count() as forward:
+        out = F.linear(*leaves)
+    grad = minidl.ones(7, 50, device=gpu)
+    with simulator.count() as backward:
+        out.backward(grad)
+    assert (dict(forward.kernels), len(forward.cublas_calls)) == ({"spread": 1}, 1)
+    assert (dict(backward.kernels), len(backward.cublas_calls)) == ({"sum_rows": 1}, 2)
+    for used in (forward, backward):
+        assert (used.syncs, used.h2d, used.d2h, used.d2d) == (0, 0, 0, 0)
+    with simulator.count() as without_bias:
+        F.linear(*leaves[:2])
+    assert (without_bias.launches, len(without_bias.cublas_calls)) == (0, 1)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 8, 9, 300])
+@pytest.mark.parametrize("columns", [1, 31, 32, 33, 100])
+def test_the_bias_gradient_adds_up_rows(rows: int, columns: int, device: str) -> None:
+    x, weight = (helpers.values((n, 2), n, np.float32) for n in (rows, columns))
+    check(x, weight, helpers.values((columns,), 2, np.float32), device)

@@ -136,3 +136,30 @@ def test_errors_name_the_argument() -> None:
     }.items():
         with pytest.raises(MinidlError, match=match):
             call()
+
+
+# --- The kernels ----------------------------------------------------------------------------------
+
+
+def test_gpu_launches_and_products(gpu: str, simulator: Any) -> None:
+    layer = nn.LocallyConnected2d(3, 4, 8, 3, padding=1).to(gpu)
+    memory = minidl.cuda.cupy().ones((3, 2, 8, 8), np.float32)  # (C, N, H, W)
+    x = minidl.Tensor(memory.transpose(1, 0, 2, 3)).requires_grad_()
+    layer(x).sum().backward()  # compiles
+    for leaf in (x, *layer.parameters()):
+        leaf.grad = None
+    with simulator.count() as forward:
+        out = layer(x)
+    grad = minidl.Tensor(minidl.cuda.cupy().zeros_like(out.array))
+    with simulator.count() as backward:
+        out.backward(grad)
+    assert dict(forward.kernels) == {"windows": 1, "to_images": 1}
+    assert dict(backward.kernels) == {
+        "from_images": 2,
+        "windows": 1,
+        "pixels": 1,
+        "sum_images": 1,
+    }
+    assert (len(forward.cublas_calls), len(backward.cublas_calls)) == (1, 2)
+    for used in (forward, backward):
+        assert (used.syncs, used.h2d, used.d2h, used.d2d) == (0, 0, 0, 0)

@@ -275,3 +275,108 @@ def test_same_as_pytorch(kind: str, smoothing: float, reduction: str) -> None:
             out.sum().backward()
             expected.sum().backward()
             helpers.assert_close(ours.grad, theirs.grad.numpy(), 40)
+
+
+# --- The kernels ----------------------------------------------------------------------------------
+
+
+def launches(simulator: Any, leaves: Any, function: Any, seed: Any = None) -> list[dict[str, int]]:
+    """Return the launches of forward and backward, which must neither copy nor wait."""
+    function().sum().backward()  # compiles
+    for leaf in leaves:
+        leaf.grad = None
+    with simulator.count() as forward:
+        loss = function()
+    seed = minidl.ones(loss.shape, device=leaves[0].device)
+    with simulator.count() as backward:
+        loss.backward(seed)
+    for used in (forward, backward):
+        assert (used.syncs, used.h2d, used.d2h, used.d2d) == (0, 0, 0, 0)
+    return [dict(forward.kernels), dict(backward.kernels)]
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("shape", [(6, 1000), (3, 4, 2, 2)], ids=str)
+def test_gpu_launches(
+    shape: tuple[int, ...], smoothing: float, reduction: str, gpu: str, simulator: Any
+) -> None:
+    x = helpers.leaf(helpers.values(shape, 0, np.float32), gpu)
+    weight = minidl.tensor(class_weight(shape).astype(np.float32), device=gpu)
+    target = minidl.tensor(labels(shape), device=gpu)
+    chances = helpers.leaf(np.ascontiguousarray(probabilities(shape), np.float32), gpu)
+    add_up = {} if reduction == "none" else {"add_up": 1}
+    options: dict[str, Any] = {"reduction": reduction}
+    for leaves, wanted in (((x,), target), ((x, chances), chances)):
+        assert launches(
+            simulator,
+            leaves,
+            lambda wanted=wanted: F.cross_entropy(
+                x, wanted, weight, label_smoothing=smoothing, **options
+            ),
+        ) == [{"cross_entropy_forward": 1, **add_up}, {"cross_entropy_backward": 1}]
+    found = launches(simulator, (x,), lambda: F.nll_loss(x, target, weight, **options))
+    assert found == [{"nll_forward": 1, **add_up}, {"nll_backward": 1}]
+    found = launches(simulator, (x, chances), lambda: F.mse_loss(x, chances, **options))
+    assert found == [{"mse_forward": 1, **add_up}, {"mse_backward": 1}]
+
+
+@pytest.mark.parametrize("function", [F.cross_entropy, F.nll_loss])
+@pytest.mark.parametrize("wrong", [-1, 3, 1 << 40])
+def test_gpu_a_class_that_does_not_exist_gives_nan(function: Any, wrong: int, gpu: str) -> None:
+    """An error would have to wait for the GPU."""
+    x = helpers.leaf(helpers.values((3, 3), 0, np.float32), gpu)
+    target = minidl.tensor([0, wrong, 2], device=gpu)
+    weight = minidl.ones(3, device=gpu)
+    for class_weights in (None, weight):
+        losses = function(x, target, class_weights, reduction="none").tolist()
+        assert [math.isnan(loss) for loss in losses] == [False, True, False]
+        assert math.isnan(function(x, target, class_weights).item())
+
+
+@pytest.mark.parametrize("count", [1, 255, 256, 257, 5000])
+def test_the_mean_of_many_rows(count: int, device: str) -> None:
+    x = helpers.values((count, 3), 0, np.float32)
+    check(x, labels((count, 3)), class_weight((count, 3)), device)
+    y = helpers.values((count, 300), 1, np.float32)[:, ::3]
+    other = helpers.values((count, 100), 2, np.float32)
+    leaf = helpers.leaf(y, device)
+    loss = F.mse_loss(leaf, minidl.tensor(other, device=device))
+    difference = y.astype(float) - other
+    assert loss.item() == pytest.approx((difference**2).mean(), rel=1e-6)
+    loss.backward()
+    helpers.assert_close(leaf.grad, 2 * difference / difference.size, 2)
+
+
+def test_labels_of_any_integer_type(device: str) -> None:
+    x = minidl.tensor(helpers.values((3, 4), 0), device=device)
+    target = np.array([0, 3, 2])
+    right = F.cross_entropy(x, minidl.tensor(target, device=device)).item()
+    for dtype in (np.int32, np.uint8, np.int16):
+        own = minidl.tensor(target.astype(dtype), device=device)
+        assert F.cross_entropy(x, own).item() == right
+
+
+def test_infinite_and_nan_logits(device: str) -> None:
+    rows = [[0, -np.inf, 1], [np.inf, 0, 0], [np.nan, 0, 0], [-np.inf] * 3]
+    x = helpers.leaf(np.array(rows, np.float32), device)
+    target = minidl.tensor([0, 1, 2, 0], device=device)
+    losses = F.cross_entropy(x, target, reduction="none")
+    assert losses.tolist()[0] == pytest.approx(math.log(1 + math.e), rel=1e-6)
+    assert all(math.isnan(loss) for loss in losses.tolist()[1:])
+    losses.sum().backward()
+    gradient = helpers.host(x.grad)
+    np.testing.assert_allclose(gradient[0], [1 / (1 + math.e) - 1, 0, math.e / (1 + math.e)], 1e-6)
+    assert np.isnan(gradient[1:]).all()
+
+
+def test_a_changed_input_is_noticed(device: str) -> None:
+    x = helpers.leaf(helpers.values((3, 4), 0), device)
+    y = x * 1
+    loss = F.mse_loss(y, minidl.zeros(3, 4, dtype=minidl.float64, device=device))
+    if device == "cpu":
+        return  # the CPU keeps the difference, not its input
+    with minidl.no_grad():
+        y.add_(1)
+    with pytest.raises(RuntimeError, match="in place"):
+        loss.backward()

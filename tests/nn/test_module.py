@@ -116,10 +116,10 @@ def test_none_empties_a_place_and_keeps_it():
     assert [name for name, _ in layer.named_buffers()] == ["scratch"]
 
 
-def test_a_buffer_stays_a_buffer_when_assigned():
-    layer = Affine()
-    layer.calls = minidl.tensor([3])
-    layer.scratch = minidl.tensor([1.0])
+def test_a_buffer_stays_a_buffer_when_assigned(device):
+    layer = Affine().to(device)
+    layer.calls = minidl.tensor([3], device=device)
+    layer.scratch = minidl.tensor([1.0], device=device)
     assert dict(layer.named_buffers())["calls"].tolist() == [3]
     assert "calls" in layer.state_dict() and "scratch" not in layer.state_dict()
 
@@ -184,8 +184,8 @@ def test_dir_lists_registered_names():
 # --- Parameters -----------------------------------------------------------------------------------
 
 
-def test_parameter_shares_memory_and_prints():
-    tensor = minidl.tensor([1.0, 2.0])
+def test_parameter_shares_memory_and_prints(device):
+    tensor = minidl.tensor([1.0, 2.0], device=device)
     parameter = Parameter(tensor)
     tensor.zero_()
     assert parameter.tolist() == [0.0, 0.0]
@@ -279,9 +279,9 @@ def test_requires_grad_freezes():
     assert [n for n, p in net.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
 
 
-def test_zero_grad():
-    layer = Affine()
-    layer(minidl.tensor([1.0, 3.0])).sum().backward()
+def test_zero_grad(device):
+    layer = Affine().to(device)
+    layer(minidl.tensor([1.0, 3.0], device=device)).sum().backward()
     assert layer.weight.grad.tolist() == [1.0, 3.0]
     layer.zero_grad(set_to_none=False)
     assert layer.weight.grad.tolist() == [0.0, 0.0]
@@ -301,10 +301,10 @@ def test_apply_visits_children_first():
 # --- Device and dtype -----------------------------------------------------------------------------
 
 
-def test_to_dtype_converts_floats_in_place():
-    layer = Affine()
+def test_to_dtype_converts_floats_in_place(device):
+    layer = Affine().to(device)
     weight, calls = layer.weight, layer.calls
-    layer(minidl.tensor([1.0, 3.0])).sum().backward()
+    layer(minidl.tensor([1.0, 3.0], device=device)).sum().backward()
     assert layer.double() is layer
     assert layer.weight is weight and weight.dtype == minidl.float64
     assert weight.requires_grad and weight.is_leaf
@@ -351,8 +351,8 @@ def test_to_device(device):
 # --- State ----------------------------------------------------------------------------------------
 
 
-def test_state_dict_shares_memory_and_is_detached():
-    net = Net()
+def test_state_dict_shares_memory_and_is_detached(device):
+    net = Net().to(device)
     state = net.state_dict()
     assert isinstance(state, OrderedDict)
     assert list(state) == [
@@ -372,8 +372,8 @@ def test_state_dict_shares_memory_and_is_detached():
     assert list(net.head.state_dict(prefix="x.")) == ["x.weight", "x.bias", "x.calls"]
 
 
-def test_load_state_dict_copies():
-    source, target = Net(), Net()
+def test_load_state_dict_copies(device):
+    source, target = Net().to(device), Net().to(device)
     source.head.weight.data.fill_(4.0)
     source.body[0].calls.fill_(17)
     weight = target.head.weight
@@ -385,8 +385,8 @@ def test_load_state_dict_copies():
     assert weight.tolist() == [4.0] * 3
 
 
-def test_load_state_dict_takes_arrays_and_converts():
-    layer = Affine()
+def test_load_state_dict_takes_arrays_and_converts(device):
+    layer = Affine().to(device)
     layer.load_state_dict(
         {"weight": np.array([3.0, 4.0]), "bias": minidl.tensor([1, 2]), "calls": np.array([5])}
     )
@@ -394,8 +394,8 @@ def test_load_state_dict_takes_arrays_and_converts():
     assert layer.bias.tolist() == [1.0, 2.0]
 
 
-def test_load_state_dict_lists_every_problem_and_changes_nothing():
-    layer = Affine()
+def test_load_state_dict_lists_every_problem_and_changes_nothing(device):
+    layer = Affine().to(device)
     state = {
         "weight": minidl.tensor([9.0, 9.0]),
         "bias": minidl.zeros(3),
@@ -414,8 +414,8 @@ def test_load_state_dict_lists_every_problem_and_changes_nothing():
     assert layer.weight.tolist() == [2.0, 2.0]
 
 
-def test_load_state_dict_not_strict():
-    layer = Affine()
+def test_load_state_dict_not_strict(device):
+    layer = Affine().to(device)
     result = layer.load_state_dict(
         {"weight": minidl.tensor([9.0, 9.0]), "gain": minidl.zeros(1)}, strict=False
     )
@@ -427,8 +427,8 @@ def test_load_state_dict_not_strict():
         layer.load_state_dict({"weight": minidl.zeros(2, 1)}, strict=False)
 
 
-def test_load_state_dict_assign_takes_the_arrays_over():
-    layer = Affine()
+def test_load_state_dict_assign_takes_the_arrays_over(device):
+    layer = Affine().to(device)
     weight = layer.weight
     state = {key: value.to(minidl.float64) for key, value in layer.state_dict().items()}
     layer.load_state_dict(state, assign=True)
@@ -443,8 +443,8 @@ def test_load_state_dict_wants_a_mapping():
         Affine().load_state_dict([("weight", 1)])
 
 
-def test_deepcopy_is_independent():
-    net = Net()
+def test_deepcopy_is_independent(device):
+    net = Net().to(device)
     twin = copy.deepcopy(net)
     twin.head.weight.data.fill_(0.0)
     assert net.head.weight.tolist() == [2.0] * 3
@@ -455,9 +455,9 @@ def test_deepcopy_is_independent():
 # --- Hooks ----------------------------------------------------------------------------------------
 
 
-def test_hooks_change_input_and_output():
-    layer = Affine()
-    x = minidl.tensor([1.0, 1.0])
+def test_hooks_change_input_and_output(device):
+    layer = Affine().to(device)
+    x = minidl.tensor([1.0, 1.0], device=device)
     before = layer.register_forward_pre_hook(lambda module, args: args[0] * 10.0)
     after = layer.register_forward_hook(lambda module, args, output: output + args[0])
     assert layer(x).tolist() == [31.0, 31.0]  # 2·10 + 1, plus the changed input
@@ -583,9 +583,9 @@ def names(container: Module) -> list[str]:
     return [name for name, _ in container.named_children()]
 
 
-def test_sequential_chains():
-    net = Sequential(Affine(), Affine())
-    assert net(minidl.tensor([1.0, 2.0])).tolist() == [7.0, 11.0]
+def test_sequential_chains(device):
+    net = Sequential(Affine(), Affine()).to(device)
+    assert net(minidl.tensor([1.0, 2.0], device=device)).tolist() == [7.0, 11.0]
     assert Sequential()(5) == 5
 
 
@@ -660,12 +660,14 @@ def test_module_dict():
         modules["keys"] = a
 
 
-def test_parameter_list():
-    values = ParameterList([minidl.zeros(2), Parameter(minidl.ones(1))])
-    values.append(minidl.zeros(3))
+def test_parameter_list(device):
+    values = ParameterList(
+        [minidl.zeros(2, device=device), Parameter(minidl.ones(1, device=device))]
+    )
+    values.append(minidl.zeros(3, device=device))
     assert len(values) == 3 and values[1].tolist() == [1.0]
     assert all(isinstance(value, Parameter) for value in values)
     assert [name for name, _ in values.named_parameters()] == ["0", "1", "2"]
-    values[0] = minidl.ones(4)
+    values[0] = minidl.ones(4, device=device)
     assert values[0].shape == (4,) and isinstance(values[0], Parameter)
     assert "(2): Parameter containing: [float32 of size 3]" in repr(values)

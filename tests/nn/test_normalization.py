@@ -6,6 +6,7 @@ changes the result by less than a tolerance would notice.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import helpers
@@ -186,6 +187,38 @@ def test_gradcheck(size: int, beta: float, device: str) -> None:
             (x,),
             rtol=1e-6,
         )
+
+
+@pytest.mark.parametrize("size", [4, 5])
+def test_a_gradient_that_nobody_else_holds(size: int, device: str) -> None:
+    """It may be overwritten: dx_j is written while neighbours still need what dy_j gave."""
+    x, grad = helpers.values((2, 9, 4, 3), 0), helpers.values((2, 9, 4, 3), 1)
+    leaf = helpers.leaf(x, device)
+    out = F.local_response_norm(leaf * 1.0, size, alpha=1.0, k=2.0) * minidl.tensor(
+        grad, device=device
+    )
+    out.sum().backward()
+    right = reference.local_response_norm_backward(grad, x, size, alpha=1.0, k=2.0)
+    helpers.assert_close(leaf.grad, right, 40)
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_numbers_whose_squares_overflow(kind: str, device: str) -> None:
+    x = np.full((1, 5, 3, 3), 1.0, np.float32)
+    x[0, 2, 1, 1] = 1e30
+    out = helpers.host(NORMS[kind][0](minidl.tensor(x, device=device), 3, alpha=1.0))
+    assert np.isfinite(out).all() and out[0, 2, 1, 1] == 0
+
+
+@pytest.mark.parametrize("kind", NORMS)
+def test_nan_and_infinity_stay_in_the_windows_that_see_them(kind: str, device: str) -> None:
+    x = np.ones((1, 7, 7, 7))
+    x[0, 2, 1, 1] = np.nan
+    x[0, 5, 5, 5] = np.inf
+    with np.errstate(invalid="ignore"):
+        right = NORMS[kind][1](x, 3, alpha=1.0)
+    out = NORMS[kind][0](minidl.tensor(x, device=device), 3, alpha=1.0)
+    np.testing.assert_allclose(helpers.host(out), right, rtol=1e-12)
 
 
 # ---- within a map ----
@@ -423,12 +456,15 @@ def test_eval_mode_touches_nothing(device: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (0, 3, 2, 2)], ids=str)
-def test_empty_batch_in_eval_mode(shape: tuple[int, ...], device: str) -> None:
+@pytest.mark.parametrize("training", [True, False])
+def test_empty_batch(shape: tuple[int, ...], training: bool, device: str) -> None:
     leaf = helpers.leaf(np.zeros(shape), device)
-    mean, var = (minidl.ones(3, dtype=minidl.float64, device=device) for _ in range(2))
-    out = F.batch_norm(leaf, mean, var)
+    mean, var, weight, bias = (helpers.leaf(np.ones(3), device, i > 1) for i in range(4))
+    out = F.batch_norm(leaf, mean, var, weight, bias, training)
     out.sum().backward()
     assert out.shape == shape and leaf.grad.shape == shape
+    assert weight.grad.tolist() == bias.grad.tolist() == [0, 0, 0]
+    assert mean.tolist() == var.tolist() == [1, 1, 1]  # there was nothing to learn
 
 
 def test_batch_norm_module(device: str) -> None:
@@ -452,10 +488,10 @@ def test_batch_norm_module(device: str) -> None:
     assert layer.num_batches_tracked.item() == 3
 
 
-def test_cumulative_average_with_momentum_none() -> None:
-    layer = nn.BatchNorm2d(1, momentum=None).double()
+def test_cumulative_average_with_momentum_none(device: str) -> None:
+    layer = nn.BatchNorm2d(1, momentum=None).double().to(device)
     for value in (1.0, 2.0, 6.0):
-        layer(minidl.full((2, 1, 1, 1), value, dtype=minidl.float64))
+        layer(minidl.full((2, 1, 1, 1), value, dtype=minidl.float64, device=device))
     assert layer.running_mean.item() == pytest.approx(3.0, rel=1e-12)
 
 
@@ -481,6 +517,217 @@ def test_batch_norm_errors_name_the_argument() -> None:
     }.items():
         with pytest.raises(MinidlError, match=match):
             call()
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
+@pytest.mark.parametrize("shape", [(9, 3, 31, 33), (20_000, 2)], ids=str)
+def test_batch_norm_of_channels_with_many_numbers(
+    shape: tuple[int, ...], dtype: Any, training: bool, device: str
+) -> None:
+    """On a GPU several blocks share a channel."""
+    x, grad = helpers.values(shape, 0, dtype) + 3, helpers.values(shape, 5, dtype)
+    mean, var, weight, bias = batch_norm_arguments(shape[1], dtype)
+    running = [minidl.tensor(a, device=device) for a in (mean, var)]
+    leaves = [helpers.leaf(a, device) for a in (x, weight, bias)]
+    out = F.batch_norm(leaves[0], *running, *leaves[1:], training, 0.3)
+    out.backward(minidl.tensor(grad, device=device))
+    axes = (0, *range(2, x.ndim))
+    to_x = (1, -1, *[1] * (x.ndim - 2))
+    a, g = x.astype(np.longdouble), grad.astype(np.longdouble)
+    if training:
+        mean, var = a.mean(axes), a.var(axes)
+    inverse = (var.reshape(to_x) + 1e-5) ** -0.5
+    normalized = (a - mean.reshape(to_x)) * inverse
+    dweight, dbias = (g * normalized).sum(axes), g.sum(axes)
+    dx = g
+    if training:
+        shared = dbias.reshape(to_x) + normalized * dweight.reshape(to_x)
+        dx = g - shared / (x.size / shape[1])
+    dx = dx * inverse * weight.reshape(to_x)
+    # Errors of so many additions of numbers around 1, which largely cancel.
+    atol = 2 * float(np.finfo(dtype).eps) * np.sqrt(x.size)
+    for actual, right, scale in [
+        (out, normalized * weight.reshape(to_x) + bias.reshape(to_x), 1),
+        (leaves[0].grad, dx, 1),
+        (leaves[1].grad, dweight, np.sqrt(x.size)),
+        (leaves[2].grad, dbias, np.sqrt(x.size)),
+    ]:
+        np.testing.assert_allclose(helpers.host(actual), right, rtol=0, atol=scale * atol)
+
+
+def test_running_statistics_that_change_before_the_backward(device: str) -> None:
+    x = helpers.leaf(helpers.values((4, 2, 3, 3), 0), device)
+    mean, var = (minidl.ones(2, dtype=minidl.float64, device=device) for _ in range(2))
+    weight = helpers.leaf(np.ones(2), device)
+    out = F.batch_norm(x, mean, var, weight, eps=0.0)
+    F.batch_norm(x * 5, mean, var, training=True)
+    assert var.tolist() != [1, 1]
+    out.sum().backward()
+    np.testing.assert_array_equal(helpers.host(x.grad), 1)
+    helpers.assert_close(weight.grad, (helpers.host(x) - 1).sum((0, 2, 3)), 36)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_running_statistics_of_any_dtype_and_layout(dtype: str, device: str) -> None:
+    x = minidl.tensor(helpers.values((4, 2, 3, 3), 0, np.float32), device=device)
+    both = minidl.ones(2, 2, dtype=dtype, device=device)
+    F.batch_norm(x, both[:, 0], both[:, 1], training=True, momentum=1.0)
+    right = helpers.host(x).astype(np.float64)
+    helpers.assert_close(both.float()[:, 0], right.mean((0, 2, 3)), 36)
+    helpers.assert_close(both.float()[:, 1], right.var((0, 2, 3), ddof=1), 36)
+
+
+def test_only_one_running_statistic(device: str) -> None:
+    x = minidl.tensor(helpers.values((4, 2, 3, 3), 0), device=device)
+    whole = [minidl.zeros(2, dtype=minidl.float64, device=device) for _ in range(2)]
+    parts = [minidl.zeros(2, dtype=minidl.float64, device=device) for _ in range(2)]
+    F.batch_norm(x, *whole, training=True)
+    F.batch_norm(x, parts[0], None, training=True)
+    F.batch_norm(x, None, parts[1], training=True)
+    assert parts[0].tolist() == whole[0].tolist() and parts[1].tolist() == whole[1].tolist()
+
+
+# ---- float16, and the GPU ----
+
+LAYERS: dict[str, Any] = {
+    "channels": lambda x: F.local_response_norm(x, 5, alpha=1.0, k=2.0, groups=2),
+    "channels, any size": lambda x: F.local_response_norm(x, 4, alpha=1.0, beta=0.6, k=2.0),
+    "space": lambda x: F.spatial_response_norm(x, 3, alpha=1.0),
+    "batch": lambda x: F.batch_norm(x, None, None, training=True),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_float16(name: str, device: str) -> None:
+    x = helpers.values((2, 6, 4, 5), 0, np.float16)
+    leaf, wide = helpers.leaf(x, device), helpers.leaf(x.astype(np.float64), device)
+    grad = helpers.values(x.shape, 1, np.float16)
+    out, right = LAYERS[name](leaf), LAYERS[name](wide)
+    assert out.dtype == np.float16
+    np.testing.assert_allclose(helpers.host(out), helpers.host(right), atol=0.01)
+    out.backward(minidl.tensor(grad, device=device))
+    right.backward(minidl.tensor(grad.astype(np.float64), device=device))
+    assert leaf.grad.dtype == np.float16
+    np.testing.assert_allclose(helpers.host(leaf.grad), helpers.host(wide.grad), atol=0.02)
+
+
+def activation(shape: tuple[int, ...], seed: int, gpu: str, requires_grad: bool = False) -> Any:
+    """Numbers as a layer leaves them on a GPU: (C, N, H, W) in memory."""
+    n, c, h, w = shape
+    maps = minidl.tensor(helpers.values((c, n, h, w), seed, np.float32), device=gpu)
+    return maps.transpose(0, 1).detach().requires_grad_(requires_grad)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_gradient_that_is_still_held_stays_as_it_is(name: str, device: str) -> None:
+    shape = (3, 6, 4, 5)
+    if device == "cpu":  # in the order of the device's memory, so that it could be overwritten
+        grad = minidl.tensor(helpers.values((3, 4, 5, 6), 1, np.float32)).permute(0, 3, 1, 2)
+    else:
+        grad = activation(shape, 1, device)
+    before = helpers.host(grad).copy()
+    LAYERS[name](helpers.leaf(helpers.values(shape, 0, np.float32), device)).backward(grad)
+    np.testing.assert_array_equal(helpers.host(grad), before)
+
+
+LAUNCHES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
+    "channels": ({"across_forward": 1}, {"across_backward_5": 1}),
+    "channels, any size": ({"across_forward": 1}, {"across_backward": 1}),
+    "space": ({"within_forward": 1}, {"within_backward": 1}),
+    "batch": ({"moments": 1, "normalize": 1}, {"gradient_sums": 1, "gradients": 1}),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_launches(name: str, gpu: str, simulator: Any) -> None:
+    shape = (3, 8, 6, 7)
+    for _ in range(2):  # the first time kernels are compiled
+        x, grad = activation(shape, 0, gpu, requires_grad=True), activation(shape, 1, gpu)
+        with simulator.count() as forward:
+            out = LAYERS[name](x)
+        with simulator.count() as backward:
+            out.backward(grad)
+    for used, kernels in zip((forward, backward), LAUNCHES[name], strict=True):
+        assert dict(used.kernels) == kernels
+        assert used.d2h == used.h2d == used.d2d == used.syncs == 0
+    for result in (out, x.grad):  # ready for the next layer
+        assert result.array.transpose(1, 0, 2, 3).flags.c_contiguous
+
+
+@pytest.mark.parametrize("momentum", [0.1, None])
+def test_launches_of_the_batch_norm_module(
+    momentum: float | None, gpu: str, simulator: Any
+) -> None:
+    layer = nn.BatchNorm2d(8, momentum=momentum).to(gpu)
+    x, grad = activation((3, 8, 6, 7), 0, gpu, True), activation((3, 8, 6, 7), 1, gpu)
+    layer(x)
+    with simulator.count() as training:
+        out = layer(x)
+    assert training.kernels["moments"] == training.kernels["normalize"] == 1
+    assert training.launches == 3  # the third one counts the batches
+    out.backward(grad)
+    layer.zero_grad()
+    x.grad = None
+    out = layer(x)
+    with simulator.count() as backward:
+        out.backward(grad)
+    assert dict(backward.kernels) == {"gradient_sums": 1, "gradients": 1}
+    layer.eval()
+    with simulator.count() as evaluating:
+        layer(x)
+    assert dict(evaluating.kernels) == {"normalize": 1}
+    for used in (training, backward, evaluating):
+        assert used.d2h == used.h2d == used.d2d == used.syncs == 0
+    assert layer.num_batches_tracked.item() == 3
+
+
+@pytest.mark.parametrize("shape", [(2, 24, 27, 27), (3, 16, 13, 13), (40, 2, 17, 19)], ids=str)
+@pytest.mark.parametrize("name", LAYERS)
+def test_cpu_and_gpu_agree(name: str, shape: tuple[int, ...], gpu: str) -> None:
+    x, grad = helpers.values(shape, 0, np.float32), helpers.values(shape, 1, np.float32)
+    results = []
+    for device in ("cpu", gpu):
+        leaf = helpers.leaf(x, device)
+        out = LAYERS[name](leaf)
+        out.backward(minidl.tensor(grad, device=device))
+        results.append((helpers.host(out), helpers.host(leaf.grad)))
+    for cpu, other in zip(*results, strict=True):
+        np.testing.assert_allclose(other, cpu, rtol=0, atol=1e-5 * np.abs(cpu).max())
+
+
+def test_batch_norm_in_more_blocks_than_numbers(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then some blocks find an empty run."""
+    x, grad = helpers.values((100, 3, 3, 1), 0), helpers.values((100, 3, 3, 1), 1)
+    results = []
+    for run in (1, 7, 10_000):
+        monkeypatch.setattr("minidl.nn.normalization._RUN_CUDA", run)
+        leaf = helpers.leaf(x, gpu)
+        out = F.batch_norm(leaf, None, None, training=True)
+        out.backward(minidl.tensor(grad, device=gpu))
+        results.append((helpers.host(out), helpers.host(leaf.grad)))
+    for out, dx in results[1:]:
+        np.testing.assert_allclose(out, results[0][0], rtol=0, atol=1e-13)
+        np.testing.assert_allclose(dx, results[0][1], rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_same_bits_in_any_order_of_threads(name: str, gpu: str, simulator: Any) -> None:
+    usual = os.environ.get("CUPY_ON_CPU_ORDER", "forward")
+    x, grad = helpers.values((9, 2, 31, 33), 0, np.float32), helpers.values((9, 2, 31, 33), 1)
+    results = []
+    try:
+        for order in simulator.THREAD_ORDERS:
+            simulator.set_thread_order(order)
+            leaf = helpers.leaf(x, gpu)
+            out = LAYERS[name](leaf)
+            out.backward(minidl.tensor(grad.astype(np.float32), device=gpu))
+            results.append((helpers.host(out), helpers.host(leaf.grad)))
+    finally:
+        simulator.set_thread_order(usual)
+    for out, dx in results[1:]:
+        np.testing.assert_array_equal(out, results[0][0])
+        np.testing.assert_array_equal(dx, results[0][1])
 
 
 @pytest.mark.parametrize("training", [True, False])

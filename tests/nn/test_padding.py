@@ -85,9 +85,9 @@ def test_negative_amounts_crop(device: str) -> None:
         ((-2, -2), "constant"),
     ],
 )
-def test_errors(amounts: tuple[int, ...], mode: str) -> None:
+def test_errors(amounts: tuple[int, ...], mode: str, device: str) -> None:
     with pytest.raises(MinidlError, match="pad"):
-        F.pad(minidl.zeros(2, 3), amounts, mode=mode)
+        F.pad(minidl.zeros(2, 3, device=device), amounts, mode=mode)
 
 
 @pytest.mark.parametrize("mode", MODES)

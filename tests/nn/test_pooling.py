@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 import minidl
 import minidl.nn.functional as F
 from minidl import nn
+from minidl.autograd import Node
 from minidl.errors import MinidlError
+from minidl.nn.im2col import plan
+from minidl.nn.pooling import MaxPool2dFunction
 
 PAPER = {"kernel_size": 3, "stride": 2}
 
@@ -367,6 +370,136 @@ def test_adaptive_pool_of_none_keeps_the_size(device: str) -> None:
 def test_adaptive_avg_pool_gradcheck(output_size: Any, device: str) -> None:
     x = helpers.leaf(helpers.values((2, 2, 5, 4), 0), device)
     assert minidl.gradcheck(lambda x: F.adaptive_avg_pool2d(x, output_size), (x,))
+
+
+# ---- edges of the window's numbering, dtypes ----
+
+
+@pytest.mark.parametrize("kernel_size", [(5, 51), (16, 16), (17, 16), (256, 257)], ids=str)
+def test_places_in_windows_of_many_entries(kernel_size: tuple[int, int], device: str) -> None:
+    """Places have one byte up to 255 entries, then two, then four."""
+    height, width = kernel_size
+    for place in (0, width, height * width - 1):
+        image = np.zeros((1, 1, height, width), np.float32)
+        image.reshape(-1)[place] = 1.0
+        leaf = helpers.leaf(image, device)
+        out, index = F.max_pool2d(leaf, kernel_size, return_indices=True)
+        assert out.item() == 1.0 and index.item() == place
+        out.sum().backward()
+        np.testing.assert_array_equal(helpers.host(leaf.grad), image)
+
+
+def test_the_first_nan_wins(device: str) -> None:
+    image = np.full((1, 1, 3, 3), np.inf)
+    image[0, 0, 1, 0] = image[0, 0, 1, 2] = image[0, 0, 2, 2] = np.nan
+    leaf = helpers.leaf(image, device)
+    out, index = F.max_pool2d(leaf, 3, stride=1, padding=1, return_indices=True)
+    assert np.isnan(helpers.host(out)).all()
+    assert index[0, 0].tolist() == [[3, 3, 5], [3, 3, 5], [3, 3, 5]]
+    out.backward(minidl.ones(1, 1, 3, 3, dtype=minidl.float64, device=device))
+    assert leaf.grad[0, 0].tolist() == [[0, 0, 0], [6, 0, 3], [0, 0, 0]]
+
+
+def test_a_window_that_misses_the_image(device: str) -> None:
+    """Dilated, its four entries stand around the only pixel: no maximum, no gradient."""
+    leaf = helpers.leaf(np.ones((2, 1, 1, 1)), device)
+    out = F.max_pool2d(leaf, 2, padding=1, dilation=2)
+    np.testing.assert_array_equal(helpers.host(out), np.full((2, 1, 1, 1), -np.inf))
+    out.sum().backward()
+    np.testing.assert_array_equal(helpers.host(leaf.grad), 0)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int32", "int64"])
+def test_max_pool_of_integers(dtype: str, device: str) -> None:
+    x = np.random.default_rng(0).integers(0, 5, (2, 3, 6, 7)).astype(dtype)
+    expected, indices = reference.max_pool2d(x, 3, stride=2, padding=1)
+    out, found = F.max_pool2d(
+        minidl.tensor(x, device=device), 3, stride=2, padding=1, return_indices=True
+    )
+    assert out.dtype == dtype
+    np.testing.assert_array_equal(helpers.host(out), expected)
+    np.testing.assert_array_equal(helpers.host(found), indices)
+
+
+POOLS: dict[str, Any] = {
+    "max": lambda x: F.max_pool2d(x, **PAPER),
+    "average": lambda x: F.avg_pool2d(x, 3, 2, 1, ceil_mode=True, count_include_pad=False),
+    "adaptive": lambda x: F.adaptive_avg_pool2d(x, (6, 5)),
+}
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_float16(name: str, device: str) -> None:
+    x = helpers.values((2, 3, 9, 8), 0, np.float16)
+    leaf, wide = helpers.leaf(x, device), helpers.leaf(x.astype(np.float64), device)
+    out, right = POOLS[name](leaf), POOLS[name](wide)
+    assert out.dtype == np.float16
+    np.testing.assert_allclose(helpers.host(out), helpers.host(right), atol=0.01)
+    out.sum().backward()
+    right.sum().backward()
+    assert leaf.grad.dtype == np.float16
+    np.testing.assert_allclose(helpers.host(leaf.grad), helpers.host(wide.grad), atol=0.01)
+
+
+# ---- the GPU ----
+
+
+def activation(shape: tuple[int, ...], seed: int, gpu: str, requires_grad: bool = False) -> Any:
+    """Numbers as a layer leaves them on a GPU: (C, N, H, W) in memory."""
+    n, c, h, w = shape
+    maps = minidl.tensor(helpers.values((c, n, h, w), seed, np.float32), device=gpu)
+    return maps.transpose(0, 1).detach().requires_grad_(requires_grad)
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_one_launch_each_way(name: str, gpu: str, simulator: Any) -> None:
+    for _ in range(2):  # the first time kernels are compiled
+        x = activation((3, 4, 13, 13), 0, gpu, requires_grad=True)
+        with simulator.count() as forward:
+            out = POOLS[name](x)
+        grad = activation(tuple(out.shape), 1, gpu)
+        with simulator.count() as backward:
+            out.backward(grad)
+    for used, kernel in ((forward, f"{name}_forward"), (backward, f"{name}_backward")):
+        assert dict(used.kernels) == {kernel: 1}
+        assert used.d2h == used.h2d == used.d2d == used.syncs == 0
+    for result in (out, x.grad):  # ready for the next layer
+        assert result.array.transpose(1, 0, 2, 3).flags.c_contiguous
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_an_empty_batch_starts_no_kernel(name: str, gpu: str, simulator: Any) -> None:
+    x = activation((0, 4, 13, 13), 0, gpu, requires_grad=True)
+    with simulator.count() as used:
+        out = POOLS[name](x)
+        out.backward(activation(tuple(out.shape), 1, gpu))
+    assert out.shape[0] == 0 and x.grad.shape == x.shape
+    assert used.launches == used.d2h == used.syncs == 0
+
+
+def test_places_take_one_byte_and_only_if_wanted(gpu: str) -> None:
+    x = activation((3, 4, 13, 13), 0, gpu)
+    for requires_grad, images in ((False, 0), (True, 3)):
+        leaf = x.detach().requires_grad_(requires_grad)
+        node = Node(MaxPool2dFunction, (requires_grad, False, False))
+        MaxPool2dFunction.forward(node, leaf.array, plan("", (13, 13), (3, 3), (2, 2)), False)
+        (places,) = node.saved_tensors
+        assert places.dtype == np.uint8 and places.shape == (images, 4, 6, 6)
+        assert places.transpose(1, 0, 2, 3).flags.c_contiguous
+
+
+@pytest.mark.parametrize("shape", [(2, 24, 27, 27), (3, 16, 13, 13), (2, 8, 55, 55)], ids=str)
+@pytest.mark.parametrize("name", POOLS)
+def test_cpu_and_gpu_agree(name: str, shape: tuple[int, ...], gpu: str) -> None:
+    x = helpers.values(shape, 0, np.float32)
+    results = []
+    for device in ("cpu", gpu):
+        leaf = helpers.leaf(x, device)
+        out = POOLS[name](leaf)
+        out.backward(minidl.tensor(helpers.values(tuple(out.shape), 1, np.float32), device=device))
+        results.append((helpers.host(out), helpers.host(leaf.grad)))
+    for cpu, other in zip(*results, strict=True):
+        np.testing.assert_allclose(other, cpu, rtol=0, atol=1e-5 * np.abs(cpu).max())
 
 
 # ---- shapes, modules, errors ----

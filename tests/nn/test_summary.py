@@ -28,8 +28,8 @@ def net() -> Sequential:
     )
 
 
-def test_counts():
-    table = summary(net(), (4, 8, 10))
+def test_counts(device):
+    table = summary(net().to(device), (4, 8, 10))
     rows = {row.kind: row for row in table.rows}
     conv = rows["Conv2d"]
     assert conv.output_shape == (6, 4, 4)
@@ -57,8 +57,8 @@ def test_printed_table():
     assert lines[-1] == "trainable parameters: 263"
 
 
-def test_model_is_left_as_it_was():
-    model = net()
+def test_model_is_left_as_it_was(device):
+    model = net().to(device)
     model[1].eval()
     summary(model, (4, 8, 10))
     assert [module.training for module in model.modules()] == [True, True, False, *[True] * 3]
@@ -89,8 +89,8 @@ def test_default_size_is_the_models_own():
         summary(model, (0,))
 
 
-def test_linear_over_several_positions_and_dtype():
-    assert summary(Sequential(Linear(5, 2)).double(), (7, 5)).macs == 7 * 10
+def test_linear_over_several_positions_and_dtype(device):
+    assert summary(Sequential(Linear(5, 2)).double().to(device), (7, 5)).macs == 7 * 10
 
 
 def test_a_layer_that_is_its_own_network():

@@ -10,7 +10,7 @@ from minidl.errors import ArgumentError
 
 
 @pytest.mark.parametrize("name", ["zeros", "ones", "empty", "rand", "randn"])
-def test_sizes_and_options(name: str) -> None:
+def test_sizes_and_options(name: str, device: str) -> None:
     make = getattr(minidl, name)
     for shape in ((2, 3), (0, 4), ()):
         assert make(*shape).shape == shape == make(shape).shape == make(list(shape)).shape
@@ -18,20 +18,25 @@ def test_sizes_and_options(name: str) -> None:
     for dtype in (minidl.float16, minidl.float64):
         x = make(2, dtype=dtype, device="cpu", requires_grad=True)
         assert x.dtype == dtype and x.requires_grad and x.is_leaf
-    assert make(minidl.ones(2, 3).shape).shape == (2, 3)
+    assert make(minidl.ones(2, 3, device=device).shape).shape == (2, 3)
 
 
-def test_constants() -> None:
-    assert minidl.zeros(2).tolist() == [0.0, 0.0] and minidl.ones(
-        2, dtype=minidl.int32
+def test_constants(device: str) -> None:
+    assert minidl.zeros(2, device=device).tolist() == [0.0, 0.0] and minidl.ones(
+        2, dtype=minidl.int32, device=device
     ).tolist() == [1, 1]
-    assert minidl.full((2,), 2.5).dtype == np.float32 and minidl.full((2,), 3).dtype == np.int64
-    assert minidl.full((), True).dtype == bool and minidl.full(2, 1.0).shape == (2,)
-    assert minidl.eye(2, 3).tolist() == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    assert (
+        minidl.full((2,), 2.5, device=device).dtype == np.float32
+        and minidl.full((2,), 3, device=device).dtype == np.int64
+    )
+    assert minidl.full((), True, device=device).dtype == bool and minidl.full(
+        2, 1.0, device=device
+    ).shape == (2,)
+    assert minidl.eye(2, 3, device=device).tolist() == [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
 
 
-def test_like_another() -> None:
-    x = minidl.zeros(2, 3, dtype=minidl.float64)
+def test_like_another(device: str) -> None:
+    x = minidl.zeros(2, 3, dtype=minidl.float64, device=device)
     for name in ("zeros_like", "ones_like", "empty_like", "rand_like", "randn_like"):
         y = getattr(minidl, name)(x)
         assert y.shape == (2, 3) and y.dtype == np.float64 and y.device == x.device
@@ -40,21 +45,30 @@ def test_like_another() -> None:
     assert minidl.ones_like(x, requires_grad=True).requires_grad
 
 
-def test_ranges() -> None:
-    assert minidl.arange(4).tolist() == [0, 1, 2, 3] and minidl.arange(4).dtype == np.int64
-    assert minidl.arange(1, 6, 2).tolist() == [1, 3, 5] and minidl.arange(3, 0, -1).tolist() == [
+def test_ranges(device: str) -> None:
+    assert (
+        minidl.arange(4, device=device).tolist() == [0, 1, 2, 3]
+        and minidl.arange(4, device=device).dtype == np.int64
+    )
+    assert minidl.arange(1, 6, 2, device=device).tolist() == [1, 3, 5] and minidl.arange(
+        3, 0, -1, device=device
+    ).tolist() == [
         3,
         2,
         1,
     ]
-    assert minidl.arange(0, 1, 0.25).dtype == np.float32 and minidl.arange(3.0).dtype == np.float32
     assert (
-        minidl.arange(3, dtype=minidl.float64).dtype == np.float64 and minidl.arange(0).numel() == 0
+        minidl.arange(0, 1, 0.25, device=device).dtype == np.float32
+        and minidl.arange(3.0, device=device).dtype == np.float32
     )
-    assert minidl.linspace(0, 1, 5).tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
-    assert minidl.linspace(3, 4, 1).tolist() == [3.0]
+    assert (
+        minidl.arange(3, dtype=minidl.float64, device=device).dtype == np.float64
+        and minidl.arange(0, device=device).numel() == 0
+    )
+    assert minidl.linspace(0, 1, 5, device=device).tolist() == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert minidl.linspace(3, 4, 1, device=device).tolist() == [3.0]
     with pytest.raises(ArgumentError, match="step"):
-        minidl.arange(0, 5, 0)
+        minidl.arange(0, 5, 0, device=device)
 
 
 def test_ranges_are_pytorchs() -> None:
@@ -65,13 +79,17 @@ def test_ranges_are_pytorchs() -> None:
         np.testing.assert_allclose(ours.numpy(), theirs.numpy(), rtol=1e-6, atol=1e-7)
 
 
-def test_random_shapes() -> None:
+def test_random_shapes(device: str) -> None:
     assert (
-        minidl.randint(5, (2, 3)).shape == (2, 3) and minidl.randint(2, 5, (4,)).dtype == np.int64
+        minidl.randint(5, (2, 3), device=device).shape == (2, 3)
+        and minidl.randint(2, 5, (4,), device=device).dtype == np.int64
     )
-    assert minidl.randint(0, 2, (3,), dtype=minidl.uint8).dtype == np.uint8
-    assert minidl.normal(0.0, 1.0, (2, 2)).shape == (2, 2)
-    assert minidl.normal(minidl.zeros(3), 1.0).shape == (3,)
-    assert minidl.randperm(0).numel() == 0 and minidl.randperm(3).dtype == np.int64
-    p = minidl.tensor([0.0, 1.0], requires_grad=True)
+    assert minidl.randint(0, 2, (3,), dtype=minidl.uint8, device=device).dtype == np.uint8
+    assert minidl.normal(0.0, 1.0, (2, 2), device=device).shape == (2, 2)
+    assert minidl.normal(minidl.zeros(3, device=device), 1.0, device=device).shape == (3,)
+    assert (
+        minidl.randperm(0, device=device).numel() == 0
+        and minidl.randperm(3, device=device).dtype == np.int64
+    )
+    p = minidl.tensor([0.0, 1.0], requires_grad=True, device=device)
     assert minidl.bernoulli(p.detach()).tolist() == [0.0, 1.0]

@@ -69,24 +69,24 @@ def test_gradient_of_writing(number: int, device: str) -> None:
     assert minidl.gradcheck(write, (x, value))
 
 
-def test_integers_beside_lists_are_pytorchs() -> None:
+def test_integers_beside_lists_are_pytorchs(device: str) -> None:
     """NumPy moves the axis of the list to the front; PyTorch leaves it where it stands."""
     a = helpers.values((2, 3, 4), 0)
-    x = helpers.leaf(a)
+    x = helpers.leaf(a, device=device)
     assert x[0, :, [1, 2]].shape == (3, 2) != a[0, :, [1, 2]].shape
     np.testing.assert_array_equal(helpers.host(x[0, :, [1, 2]]), a[0][:, [1, 2]])
     assert minidl.gradcheck(lambda x: x[0, :, [1, 2, 2]] * 1, x)
-    y = minidl.zeros(2, 3, 4)
-    y[0, :, [1, 2]] = minidl.arange(6).reshape(3, 2).float()
+    y = minidl.zeros(2, 3, 4, device=device)
+    y[0, :, [1, 2]] = minidl.arange(6, device=device).reshape(3, 2).float()
     assert y[0, 2].tolist() == [0.0, 4.0, 5.0, 0.0]
 
 
 @given(st.data())
-def test_any_basic_index(data: st.DataObject) -> None:
+def test_any_basic_index(device: str, data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(max_dims=4, max_side=4))
     index = data.draw(hnp.basic_indices(shape, allow_newaxis=True))
     a = helpers.values(shape, 0)
-    x = helpers.leaf(a)
+    x = helpers.leaf(a, device=device)
     y = x[index]
     np.testing.assert_array_equal(helpers.host(y), a[index])
     y.sum().backward()
@@ -96,22 +96,22 @@ def test_any_basic_index(data: st.DataObject) -> None:
 
 
 @given(st.data())
-def test_any_array_of_positions(data: st.DataObject) -> None:
+def test_any_array_of_positions(device: str, data: st.DataObject) -> None:
     shape = data.draw(hnp.array_shapes(max_dims=3, max_side=4))
     index = data.draw(hnp.integer_array_indices(shape))
     a = helpers.values(shape, 0)
-    x = helpers.leaf(a)
-    y = x[tuple(minidl.tensor(part) for part in index)]
+    x = helpers.leaf(a, device=device)
+    y = x[tuple(minidl.tensor(part, device=device) for part in index)]
     np.testing.assert_array_equal(helpers.host(y), a[index])
     grad = helpers.values(y.shape, 1)
-    y.backward(minidl.tensor(grad))
+    y.backward(minidl.tensor(grad, device=device))
     expected = np.zeros(shape)
     np.add.at(expected, index, grad)
     helpers.assert_close(x.grad, expected, 64)
 
 
-def test_single_elements_are_views() -> None:
-    x = minidl.zeros(2, 2)
+def test_single_elements_are_views(device: str) -> None:
+    x = minidl.zeros(2, 2, device=device)
     x[0, 1].fill_(3)
     x[1][0].add_(4)
     assert x.tolist() == [[0.0, 3.0], [4.0, 0.0]]
@@ -121,22 +121,30 @@ def test_single_elements_are_views() -> None:
     assert x.tolist() == [[1.0, 0.0], [0.0, 0.0]]
 
 
-def test_view_on_the_tape_is_not_changed_silently() -> None:
-    x = minidl.ones(3, requires_grad=True)
+def test_view_on_the_tape_is_not_changed_silently(device: str) -> None:
+    x = minidl.ones(3, requires_grad=True, device=device)
     y = x * 1
     with pytest.raises(AutogradError, match="view"):
         y[0].fill_(2)
     y[0] += 5
-    w = minidl.tensor(2.0, requires_grad=True)
+    w = minidl.tensor(2.0, requires_grad=True, device=device)
     y[1:] *= w
     y.sum().backward()
     assert y.tolist() == [6.0, 2.0, 2.0]
     assert x.grad.tolist() == [1.0, 2.0, 2.0] and w.grad.item() == 2.0
 
 
-def test_bad_indices() -> None:
-    x = minidl.ones(2, 3)
-    for bad in (2, (0, 3), (0, 0, 0), [5], minidl.tensor([0.5]), minidl.tensor([True] * 3), "a"):
+def test_bad_indices(device: str) -> None:
+    x = minidl.ones(2, 3, device=device)
+    for bad in (
+        2,
+        (0, 3),
+        (0, 0, 0),
+        [5],
+        minidl.tensor([0.5], device=device),
+        minidl.tensor([True] * 3, device=device),
+        "a",
+    ):
         with pytest.raises(IndexError):
             x[bad]
         with pytest.raises(IndexError):
@@ -144,7 +152,7 @@ def test_bad_indices() -> None:
     with pytest.raises(ArgumentError, match=r"shape \(2, 3\)"):
         x[7]
     with pytest.raises(ShapeError, match=r"\(2,\) does not fit"):
-        x[0] = minidl.ones(2)
+        x[0] = minidl.ones(2, device=device)
 
 
 def test_gather_and_scatter(device: str) -> None:
@@ -181,34 +189,37 @@ def test_gather_and_scatter(device: str) -> None:
     hnp.arrays(np.int64, hnp.array_shapes(max_dims=3, max_side=5), elements=st.integers(-3, 3)),
     st.data(),
 )
-def test_sorting_is_stable(a: np.ndarray, data: st.DataObject) -> None:
+def test_sorting_is_stable(device: str, a: np.ndarray, data: st.DataObject) -> None:
     axis = data.draw(st.integers(-a.ndim, a.ndim - 1))
-    x = minidl.from_numpy(a)
+    x = helpers.leaf(a, device, requires_grad=False)
     values, where = x.sort(axis)
-    np.testing.assert_array_equal(where.numpy(), a.argsort(axis, kind="stable"))
-    np.testing.assert_array_equal(values.numpy(), np.sort(a, axis))
+    np.testing.assert_array_equal(helpers.host(where), a.argsort(axis, kind="stable"))
+    np.testing.assert_array_equal(helpers.host(values), np.sort(a, axis))
     down, places = x.sort(axis, descending=True)
-    np.testing.assert_array_equal(places.numpy(), (-a).argsort(axis, kind="stable"))
+    np.testing.assert_array_equal(helpers.host(places), (-a).argsort(axis, kind="stable"))
     k = data.draw(st.integers(0, a.shape[axis]))
     best = x.topk(k, axis)
-    np.testing.assert_array_equal(best.values.numpy(), down.narrow(axis, 0, k).numpy())
-    np.testing.assert_array_equal(best.indices.numpy(), places.narrow(axis, 0, k).numpy())
+    largest = helpers.host(down.narrow(axis, 0, k))
+    np.testing.assert_array_equal(helpers.host(best.values), largest)
+    np.testing.assert_array_equal(
+        helpers.host(best.indices), helpers.host(places.narrow(axis, 0, k))
+    )
     least = x.topk(k, axis, largest=False)
-    np.testing.assert_array_equal(least[0].numpy(), values.narrow(axis, 0, k).numpy())
+    np.testing.assert_array_equal(helpers.host(least[0]), helpers.host(values.narrow(axis, 0, k)))
 
 
-def test_gradient_of_sorting() -> None:
-    x = helpers.leaf(helpers.distinct((3, 4), 0))
+def test_gradient_of_sorting(device: str) -> None:
+    x = helpers.leaf(helpers.distinct((3, 4), 0), device=device)
     assert minidl.gradcheck(lambda x: x.sort(0)[0], x)
     assert minidl.gradcheck(lambda x: x.topk(2, 1)[0], x)
     with pytest.raises(ArgumentError, match="k=5"):
         x.topk(5)
 
 
-def test_counting_and_finding() -> None:
-    x = minidl.tensor([3, 0, 3, 1])
+def test_counting_and_finding(device: str) -> None:
+    x = minidl.tensor([3, 0, 3, 1], device=device)
     assert x.bincount().tolist() == [1, 1, 0, 2] and x.bincount(minlength=6).numel() == 6
-    weights = minidl.tensor([0.5, 1.0, 0.25, 2.0])
+    weights = minidl.tensor([0.5, 1.0, 0.25, 2.0], device=device)
     assert x.bincount(weights).tolist() == [1.0, 2.0, 0.0, 0.75]
     assert x.unique().tolist() == [0, 1, 3]
     assert [t.tolist() for t in x.unique(return_inverse=True, return_counts=True)] == [
@@ -216,14 +227,100 @@ def test_counting_and_finding() -> None:
     ]  # fmt: skip
     assert x.nonzero().tolist() == [[0], [2], [3]]
     assert [t.tolist() for t in x.reshape(2, 2).nonzero(as_tuple=True)] == [[0, 1, 1], [0, 0, 1]]
-    assert minidl.isin(x, minidl.tensor([0, 1])).tolist() == [False, True, False, True]
-    assert minidl.tensor(3).nonzero().shape == (1, 0)
-    assert x.take_along_dim(minidl.tensor([0, 3])).tolist() == [3, 1]
-    assert minidl.trace(minidl.eye(3)).item() == 3.0
+    assert minidl.isin(x, minidl.tensor([0, 1], device=device)).tolist() == [
+        False,
+        True,
+        False,
+        True,
+    ]
+    assert minidl.tensor(3, device=device).nonzero().shape == (1, 0)
+    assert x.take_along_dim(minidl.tensor([0, 3], device=device)).tolist() == [3, 1]
+    assert minidl.trace(minidl.eye(3, device=device)).item() == 3.0
 
 
-def test_one_hot() -> None:
-    x = minidl.tensor([[0, 2], [1, 1]])
+@pytest.mark.parametrize("length", [1, 2, 3, 17, 64, 1000])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int64", "bool"])
+def test_sorting_anything(length: int, dtype: str, device: str) -> None:
+    rng = np.random.default_rng(length)
+    a = rng.integers(-9, 9, (3, length)).astype(dtype)
+    if a.dtype.kind == "f":
+        special = [np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, -1e300]
+        with np.errstate(over="ignore"):
+            odd = rng.choice(special, a.shape).astype(dtype)
+        a = np.where(rng.random(a.shape) < 0.4, odd, a)
+    x = helpers.leaf(a, device, requires_grad=False)
+    for axis in (1, 0):
+        order = a.argsort(axis, kind="stable")
+        np.testing.assert_array_equal(helpers.host(x.argsort(axis)), order)
+        values = helpers.host(x.sort(axis)[0])
+        assert values.dtype == dtype
+        np.testing.assert_array_equal(values, np.take_along_axis(a, order, axis))
+        reversed_ = np.flip(a.shape[axis] - 1 - np.flip(a, axis).argsort(axis, kind="stable"), axis)
+        np.testing.assert_array_equal(helpers.host(x.argsort(axis, descending=True)), reversed_)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int32", "uint8"])
+def test_writes_to_one_place_keep_their_order(dtype: str, device: str) -> None:
+    """What was written last stays; sums have the bits of adding one after the other."""
+    rng = np.random.default_rng(0)
+    where = rng.integers(0, 5, 400)
+    values = (rng.standard_normal((400, 3)) * 9).astype(dtype)
+    expected = np.zeros((5, 3), dtype)
+    expected[where] = values
+    x = minidl.zeros(5, 3, dtype=dtype, device=device)
+    x[minidl.tensor(where, device=device)] = minidl.tensor(values, device=device)
+    np.testing.assert_array_equal(helpers.host(x), expected)
+    expected = np.zeros((5, 3), dtype)
+    np.add.at(expected, where, values)
+    x = minidl.zeros(5, 3, dtype=dtype, device=device)
+    rows, source = minidl.tensor(where, device=device), minidl.tensor(values, device=device)
+    close = 1e-2 if dtype == "float16" else 0  # it adds up in float32 on a GPU
+    np.testing.assert_allclose(helpers.host(x.index_add(0, rows, source)), expected, close, 1)
+    if dtype == "float32":
+        np.testing.assert_array_equal(helpers.host(x.index_add(0, rows, source)), expected)
+        table = minidl.zeros(5, 3, device=device, requires_grad=True)
+        table[rows].backward(source)
+        np.testing.assert_array_equal(helpers.host(table.grad), expected)
+
+
+def test_unique_and_isin_are_numpys(device: str) -> None:
+    rng = np.random.default_rng(0)
+    for a in (rng.integers(0, 3, (6, 2)), rng.choice([0.5, -0.0, 0.0, np.nan], (5, 3)),
+              np.zeros((0, 2)), rng.integers(0, 2, (4, 3)).astype(bool)):  # fmt: skip
+        x = helpers.leaf(a, device, requires_grad=False)
+        for dim in (None, 0, 1) if a.dtype.kind != "f" else (None,):
+            ours = x.unique(return_inverse=True, return_counts=True, dim=dim)
+            theirs = np.unique(a, return_inverse=True, return_counts=True, axis=dim)
+            for mine, other in zip(ours, theirs, strict=True):
+                np.testing.assert_array_equal(helpers.host(mine), other)
+            np.testing.assert_array_equal(helpers.host(x.unique(dim=dim)), theirs[0])
+        for tested in (a[:1].copy(), a[:0].copy(), np.array([[1, 2]])):
+            other = helpers.leaf(tested, device, requires_grad=False)
+            np.testing.assert_array_equal(helpers.host(minidl.isin(x, other)), np.isin(a, tested))
+
+
+def test_positions_of_the_host(device: str) -> None:
+    x = minidl.arange(12, device=device).reshape(3, 4)
+    assert x[[2, 0]][:, 0].tolist() == [8, 0] and x[np.array([1])].tolist() == [[4, 5, 6, 7]]
+    assert x[np.arange(3) > 1].shape == (1, 4) and x[range(2), [3, 3]].tolist() == [3, 7]
+    x[[0, 1], 0] = np.array([50, 60])
+    assert x[:, 0].tolist() == [50, 60, 8] and x[0].device == minidl.device(device)
+    with pytest.raises(IndexError, match=r"out of bounds for axis 0 with size 3"):
+        x[[1, 3]]
+
+
+def test_reading_and_writing_do_not_wait(gpu: str, simulator: Any) -> None:
+    """But for positions that are on the GPU, which are looked at."""
+    x = minidl.ones(4, 5, device=gpu, requires_grad=True)
+    with simulator.count() as used:
+        y = x[1:, ::2] + x[-1, :3]
+        z = x.flip(0)
+        (y.sum() + z.diagonal().sum() + x.tril().max(1)[0].sum()).backward()
+    assert used.syncs == used.d2h == used.h2d == 0
+
+
+def test_one_hot(device: str) -> None:
+    x = minidl.tensor([[0, 2], [1, 1]], device=device)
     assert one_hot(x).tolist() == [[[1, 0, 0], [0, 0, 1]], [[0, 1, 0], [0, 1, 0]]]
     assert one_hot(x, 5).shape == (2, 2, 5) and one_hot(x).dtype == np.int64
     for bad, count in ((x, 2), (x - 1, -1)):

@@ -48,14 +48,15 @@ def test_layouts(first: str, second: str, device: str) -> None:
     helpers.assert_close(leaves[1].grad, np.array(a).T @ helpers.values((6, 5), 2), 6)
 
 
-def test_integers() -> None:
+def test_integers(device: str) -> None:
     a = np.arange(6).reshape(2, 3)
-    assert (minidl.from_numpy(a) @ minidl.from_numpy(a.T)).tolist() == (a @ a.T).tolist()
+    x = minidl.tensor(a, device=device)
+    assert (x @ x.T).tolist() == (a @ a.T).tolist()
 
 
-def test_relatives() -> None:
+def test_relatives(device: str) -> None:
     a, b, c = (helpers.values(s, i) for i, s in enumerate([(2, 3), (3, 4), (2, 4)]))
-    x, y, z = map(helpers.leaf, (a, b, c))
+    x, y, z = (helpers.leaf(array, device) for array in (a, b, c))
     helpers.assert_close(minidl.mm(x, y), a @ b, 3)
     helpers.assert_close(minidl.addmm(z, x, y, beta=2, alpha=0.5), 2 * c + 0.5 * (a @ b), 4)
     helpers.assert_close(minidl.mv(x, y[:, 0]), a @ b[:, 0], 3)
@@ -63,7 +64,7 @@ def test_relatives() -> None:
     helpers.assert_close(minidl.outer(x[0], y[0]), np.outer(a[0], b[0]))
     helpers.assert_close(minidl.bmm(x[None], y[None]), (a @ b)[None], 3)
     helpers.assert_close(minidl.baddbmm(z[None], x[None], y[None]), (c + a @ b)[None], 4)
-    nan = minidl.full((2, 4), np.nan, dtype=minidl.float64)
+    nan = minidl.full((2, 4), np.nan, dtype=minidl.float64, device=device)
     helpers.assert_close(minidl.addmm(nan, x, y, beta=0), a @ b, 3)
 
 
@@ -92,16 +93,16 @@ def test_einsum(equation: str, shapes: Any, device: str) -> None:
     [("ij,jk->ik", [(2, 3)]), ("ij->ik", [(2, 3)]), ("ijk->i", [(2, 3)]), ("ij->ii", [(2, 2)]),
      ("ij,jk->ik", [(2, 3), (4, 5)])],
 )  # fmt: skip
-def test_einsum_errors(equation: str, shapes: Any) -> None:
+def test_einsum_errors(equation: str, shapes: Any, device: str) -> None:
     with pytest.raises((ArgumentError, ShapeError), match="einsum"):
-        minidl.einsum(equation, *(minidl.ones(shape) for shape in shapes))
+        minidl.einsum(equation, *(minidl.ones(shape, device=device) for shape in shapes))
 
 
-def test_errors() -> None:
-    x = minidl.ones(2, 3)
+def test_errors(device: str) -> None:
+    x = minidl.ones(2, 3, device=device)
     for error, match, call in [
         (ShapeError, r"\(2, 3\) and \(2, 3\)", lambda: x @ x),
-        (ShapeError, "axis", lambda: x @ minidl.tensor(1.0)),
+        (ShapeError, "axis", lambda: x @ minidl.tensor(1.0, device=device)),
         (DTypeError, "float32 and float64", lambda: x @ x.T.double()),
         (ShapeError, "mm", lambda: minidl.mm(x, x[0])),
         (ShapeError, "bmm", lambda: minidl.bmm(x, x)),

@@ -88,10 +88,10 @@ def test_over_one_axis(name: str, layout: str, device: str) -> None:
     ),
     st.data(),
 )  # fmt: skip
-def test_axes_are_numpys(x: np.ndarray, data: st.DataObject) -> None:
+def test_axes_are_numpys(device: str, x: np.ndarray, data: st.DataObject) -> None:
     axes = data.draw(hnp.valid_tuple_axes(x.ndim, min_size=1))
     keep = data.draw(st.booleans())
-    leaf = helpers.leaf(x)
+    leaf = helpers.leaf(x, device=device)
     helpers.assert_close(leaf.sum(axes, keep), x.sum(axis=axes, keepdims=keep), x.size, 100)
     helpers.assert_close(leaf.mean(axes, keep), x.mean(axis=axes, keepdims=keep), x.size, 100)
     np.testing.assert_array_equal(
@@ -101,16 +101,16 @@ def test_axes_are_numpys(x: np.ndarray, data: st.DataObject) -> None:
     assert leaf.all(axes, keep).tolist() == x.all(axis=axes, keepdims=keep).tolist()
     axis = axes[0]
     values, where = leaf.max(axis)
-    np.testing.assert_array_equal(where.numpy(), x.argmax(axis=axis))
+    np.testing.assert_array_equal(helpers.host(where), x.argmax(axis=axis))
     assert not where.requires_grad and where.dtype == np.int64
     values.sum().backward()
     assert leaf.grad.sum().item() == values.numel()
     assert leaf.argmin(axis, True).tolist() == np.expand_dims(x.argmin(axis=axis), axis).tolist()
 
 
-def test_all_axes_by_default() -> None:
+def test_all_axes_by_default(device: str) -> None:
     a = helpers.values((3, 4), 0)
-    x = minidl.from_numpy(a)
+    x = helpers.leaf(a, device, requires_grad=False)
     for result in (x.sum(), x.mean(), x.max(), x.min(), x.prod(), x.var(), x.norm(), x.median()):
         assert result.shape == ()
     helpers.assert_close(x.sum(), a.sum(), 12)
@@ -118,8 +118,8 @@ def test_all_axes_by_default() -> None:
     assert x.argmax(keepdim=True).shape == (1, 1)
 
 
-def test_tensors_without_axes() -> None:
-    x = minidl.tensor(-3.0, requires_grad=True)
+def test_tensors_without_axes(device: str) -> None:
+    x = minidl.tensor(-3.0, requires_grad=True, device=device)
     for result in (x.sum(), x.mean(), x.max(), x.amin(), x.prod(), x.norm(), x.cumsum(0), x.sum(0),
                    x.max(0)[0], x.logsumexp(0), x.sum(-1), x.mean(0, True), x.sort()[0],
                    x.flatten().sum()):  # fmt: skip
@@ -127,19 +127,19 @@ def test_tensors_without_axes() -> None:
     assert x.argmax().item() == 0 and x.max(0)[1].item() == 0
 
 
-def test_first_of_equal_extremes() -> None:
-    x = minidl.tensor([[2.0, 5.0, 5.0], [1.0, 1.0, 0.0]], requires_grad=True)
+def test_first_of_equal_extremes(device: str) -> None:
+    x = minidl.tensor([[2.0, 5.0, 5.0], [1.0, 1.0, 0.0]], requires_grad=True, device=device)
     assert x.max(1)[1].tolist() == [1, 0] and x.argmax(1).tolist() == [1, 0]
     x.max(1)[0].sum().backward()
     assert x.grad.tolist() == [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
     x.grad = None
     x.amax(1).sum().backward()
     assert x.grad.tolist() == [[0.0, 0.5, 0.5], [0.5, 0.5, 0.0]]
-    assert np.isnan(minidl.tensor([1.0, np.nan]).max().item())
+    assert np.isnan(minidl.tensor([1.0, np.nan], device=device).max().item())
 
 
-def test_empty_axes() -> None:
-    x = minidl.zeros(0, 3)
+def test_empty_axes(device: str) -> None:
+    x = minidl.zeros(0, 3, device=device)
     assert x.sum(0).tolist() == [0.0] * 3 and x.sum().item() == 0.0 and x.sum(1).shape == (0,)
     assert np.isnan(x.mean().item()) and x.prod().item() == 1.0 and x.amax(1).shape == (0,)
     assert x.logsumexp(0).tolist() == [-np.inf] * 3 and x.all().item() and not x.any().item()
@@ -148,8 +148,8 @@ def test_empty_axes() -> None:
             call()
 
 
-def test_variance_of_one_element() -> None:
-    x = minidl.tensor([3.0], requires_grad=True)
+def test_variance_of_one_element(device: str) -> None:
+    x = minidl.tensor([3.0], requires_grad=True, device=device)
     y = x.var()
     assert np.isnan(y.item())
     y.backward()
@@ -157,30 +157,30 @@ def test_variance_of_one_element() -> None:
     assert x.var(unbiased=False).item() == 0.0 == x.var(correction=0).item()
 
 
-def test_norm_and_std_have_a_gradient_at_zero() -> None:
+def test_norm_and_std_have_a_gradient_at_zero(device: str) -> None:
     for function in (minidl.norm, minidl.std):
-        x = minidl.zeros(3, requires_grad=True)
+        x = minidl.zeros(3, requires_grad=True, device=device)
         function(x).backward()
         assert x.grad.tolist() == [0.0, 0.0, 0.0]
 
 
-def test_dtypes() -> None:
-    x = minidl.tensor([[True, False], [True, True]])
+def test_dtypes(device: str) -> None:
+    x = minidl.tensor([[True, False], [True, True]], device=device)
     assert x.sum().item() == 3 and x.sum().dtype == np.int64 and x.sum(0).tolist() == [2, 1]
-    small = minidl.full((300,), 100, dtype=minidl.uint8)
+    small = minidl.full((300,), 100, dtype=minidl.uint8, device=device)
     assert small.sum().item() == 30_000 and small.cumsum(0)[-1].item() == 30_000
     assert x.sum(dtype=minidl.float32).dtype == np.float32
     assert small.mean(dtype=minidl.float64).item() == 100.0
     with pytest.raises(DTypeError, match="mean"):
         small.mean()
-    half = minidl.ones(5000, dtype=minidl.float16)
+    half = minidl.ones(5000, dtype=minidl.float16, device=device)
     assert half.sum().dtype == np.float16 and half.mean().item() == 1.0
 
 
-def test_products_and_running_sums() -> None:
+def test_products_and_running_sums(device: str) -> None:
     a = helpers.values((3, 4), 0)
     a[1, 2] = 0.0
-    x = helpers.leaf(a)
+    x = helpers.leaf(a, device=device)
     assert minidl.gradcheck(lambda x: x.prod(1), x) and minidl.gradcheck(lambda x: x.prod(), x)
     for name in ("cumsum", "cumprod"):
         for axis in (0, 1, -1):
@@ -188,36 +188,43 @@ def test_products_and_running_sums() -> None:
             assert minidl.gradcheck(lambda x, n=name, d=axis: getattr(x, n)(d), x)
 
 
-def test_median_is_the_lower_one() -> None:
-    x = minidl.tensor([[3.0, 1.0, 2.0, 9.0], [5.0, 5.0, 0.0, 7.0]], requires_grad=True)
+def test_median_is_the_lower_one(device: str) -> None:
+    x = minidl.tensor(
+        [[3.0, 1.0, 2.0, 9.0], [5.0, 5.0, 0.0, 7.0]], requires_grad=True, device=device
+    )
     values, where = x.median(1)
     assert values.tolist() == [2.0, 5.0] and where.tolist() == [2, 0]
     values.sum().backward()
     assert x.grad.tolist() == [[0.0, 0.0, 1.0, 0.0], [1.0, 0.0, 0.0, 0.0]]
 
 
-def test_logsumexp_of_large_numbers() -> None:
-    x = minidl.tensor([1000.0, 1000.0], dtype=minidl.float64, requires_grad=True)
+def test_logsumexp_of_large_numbers(device: str) -> None:
+    x = minidl.tensor([1000.0, 1000.0], dtype=minidl.float64, requires_grad=True, device=device)
     y = x.logsumexp(0)
     assert y.item() == pytest.approx(1000 + math.log(2))
     y.backward()
     assert x.grad.tolist() == pytest.approx([0.5, 0.5])
-    assert minidl.tensor([-np.inf, -np.inf]).logsumexp(0).item() == -np.inf
-    assert minidl.tensor([np.inf, 0.0]).logsumexp(0).item() == np.inf
+    assert minidl.tensor([-np.inf, -np.inf], device=device).logsumexp(0).item() == -np.inf
+    assert minidl.tensor([np.inf, 0.0], device=device).logsumexp(0).item() == np.inf
 
 
-def test_comparing_tensors() -> None:
-    x = minidl.tensor([1.0, 2.0])
-    assert x.equal(x.clone()) and not x.equal(x + 1) and not x.equal(minidl.ones(2, 2))
+def test_comparing_tensors(device: str) -> None:
+    x = minidl.tensor([1.0, 2.0], device=device)
+    assert (
+        x.equal(x.clone()) and not x.equal(x + 1) and not x.equal(minidl.ones(2, 2, device=device))
+    )
     assert x.allclose(x + 1e-7) and not x.allclose(x + 1e-3)
-    assert x.isclose(minidl.tensor([1.0, 3.0])).tolist() == [True, False]
-    assert minidl.count_nonzero(minidl.tensor([[0, 2], [3, 4]]), 1).tolist() == [1, 2]
-    variance, mean = minidl.var_mean(minidl.tensor([1.0, 3.0]), correction=0)
+    assert x.isclose(minidl.tensor([1.0, 3.0], device=device)).tolist() == [True, False]
+    assert minidl.count_nonzero(minidl.tensor([[0, 2], [3, 4]], device=device), 1).tolist() == [
+        1,
+        2,
+    ]
+    variance, mean = minidl.var_mean(minidl.tensor([1.0, 3.0], device=device), correction=0)
     assert variance.item() == 1.0 and mean.item() == 2.0
 
 
-def test_errors() -> None:
-    x = minidl.ones(2, 3)
+def test_errors(device: str) -> None:
+    x = minidl.ones(2, 3, device=device)
     for dim in (2, -3, (0, 5)):
         with pytest.raises(ArgumentError, match="dim .* out of range"):
             x.sum(dim)

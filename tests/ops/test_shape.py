@@ -94,29 +94,29 @@ VIEWS = ["view", "flatten", "permute", "transpose", "T", "movedim", "unsqueeze",
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_memory(name: str) -> None:
-    x = minidl.from_numpy(helpers.values((3, 4, 2, 5), 0))
+def test_memory(name: str, device: str) -> None:
+    x = helpers.leaf(helpers.values((3, 4, 2, 5), 0), device, requires_grad=False)
     result = CASES[name][0](x)
     if name in VIEWS:
-        assert np.shares_memory(result.array, x.array)
+        assert helpers.shares_memory(result.array, x.array)
         before = x.version[0]
         result.zero_()
         assert x.version[0] > before and (x == 0).any()
     elif name in ("cat", "stack", "repeat", "flip", "roll", "tril", "clone", "repeat_interleave"):
-        assert not np.shares_memory(result.array, x.array)
+        assert not helpers.shares_memory(result.array, x.array)
 
 
 @given(
     hnp.arrays(np.float64, hnp.array_shapes(max_dims=4, max_side=4), elements=st.floats(-9, 9)),
     st.data(),
 )
-def test_permutations(a: np.ndarray, data: st.DataObject) -> None:
+def test_permutations(device: str, a: np.ndarray, data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(a.ndim)))
-    x = helpers.leaf(a)
+    x = helpers.leaf(a, device=device)
     y = x.permute(order)
     np.testing.assert_array_equal(helpers.host(y), a.transpose(order))
     grad = np.arange(float(a.size)).reshape(y.shape)
-    y.backward(minidl.tensor(grad))
+    y.backward(minidl.tensor(grad, device=device))
     np.testing.assert_array_equal(helpers.host(x.grad), grad.transpose(np.argsort(order)))
     axis = data.draw(st.integers(-a.ndim, a.ndim - 1))
     np.testing.assert_array_equal(helpers.host(x.flip(axis)), np.flip(a, axis))
@@ -125,31 +125,36 @@ def test_permutations(a: np.ndarray, data: st.DataObject) -> None:
     assert minidl.equal(minidl.cat(pieces, axis), x) and len(pieces) == -(-a.shape[axis] // size)
 
 
-def test_empty_tensors() -> None:
-    x = minidl.zeros(0, 3)
+def test_empty_tensors(device: str) -> None:
+    x = minidl.zeros(0, 3, device=device)
     assert x.reshape(3, 0).shape == (3, 0) and x.flatten().shape == (0,)
-    assert x.flatten(1).shape == (0, 3) and minidl.cat([x, minidl.ones(2, 3)]).shape == (2, 3)
+    assert x.flatten(1).shape == (0, 3) and minidl.cat(
+        [x, minidl.ones(2, 3, device=device)]
+    ).shape == (2, 3)
     assert x.split(2)[0].shape == (0, 3) and x.repeat(2, 2).shape == (0, 6)
-    assert minidl.zeros(0, 3, 2, 2).flatten(1).shape == (0, 12)
+    assert minidl.zeros(0, 3, 2, 2, device=device).flatten(1).shape == (0, 12)
 
 
-def test_cat_takes_pytorchs_odd_cases() -> None:
-    x = minidl.ones(2, 3)
-    assert minidl.cat([minidl.tensor([]), x]).shape == (2, 3)
+def test_cat_takes_pytorchs_odd_cases(device: str) -> None:
+    x = minidl.ones(2, 3, device=device)
+    assert minidl.cat([minidl.tensor([], device=device), x]).shape == (2, 3)
     assert minidl.cat((x, x.long())).dtype == np.float32  # not NumPy's float64
-    assert minidl.cat([minidl.arange(2), minidl.tensor([True])]).dtype == np.int64
+    assert (
+        minidl.cat([minidl.arange(2, device=device), minidl.tensor([True], device=device)]).dtype
+        == np.int64
+    )
     assert minidl.cat([x], dim=-1).shape == (2, 3)
 
 
-def test_errors() -> None:
-    x = minidl.ones(2, 3)
+def test_errors(device: str) -> None:
+    x = minidl.ones(2, 3, device=device)
     for error, match, call in [
         (ShapeError, r"6 elements of shape \(2, 3\).*\(4, -1\)", lambda: x.reshape(4, -1)),
         (ShapeError, "expand", lambda: x.expand(4, 3)),
-        (ShapeError, r"cat: shapes", lambda: minidl.cat([x, minidl.ones(2, 2)])),
-        (ShapeError, r"cat: shapes", lambda: minidl.cat([x, minidl.ones(3)])),
+        (ShapeError, r"cat: shapes", lambda: minidl.cat([x, minidl.ones(2, 2, device=device)])),
+        (ShapeError, r"cat: shapes", lambda: minidl.cat([x, minidl.ones(3, device=device)])),
         (ShapeError, "stack", lambda: minidl.stack([x, x.T])),
-        (ShapeError, "t: expected at most 2", lambda: minidl.ones(1, 2, 3).t()),
+        (ShapeError, "t: expected at most 2", lambda: minidl.ones(1, 2, 3, device=device).t()),
         (ArgumentError, "cat", lambda: minidl.cat([])),
         (ArgumentError, "stack", lambda: minidl.stack([])),
         (ArgumentError, "permute", lambda: x.permute(0, 0)),

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import helpers
 import numpy as np
 import pytest
 
 import minidl
+from minidl import cuda_memory
 from minidl.errors import ArgumentError, CheckpointError, DTypeError, ShapeError
 from minidl.optim import SGD, Adam, AdamW, Optimizer, param_groups
 from minidl.optim import optimizer as module
 
 MAKERS = {
     "sgd": lambda params: SGD(params, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True),
+    "damped": lambda params: SGD(
+        params, lr=0.1, momentum=0.9, dampening=0.3, weight_decay=0.01, maximize=True
+    ),
     "paper": lambda p: SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01, rate_in_velocity=True),
     "adam": lambda params: Adam(params, lr=0.1, weight_decay=0.01, amsgrad=True),
     "adamw": lambda params: AdamW(params, lr=0.1),
@@ -346,3 +351,104 @@ def test_repr_lists_the_groups() -> None:
     assert text.startswith("SGD (\nParameter Group 0\n    dampening: 0\n")
     assert "\n    lr: 0.125\n" in text
     assert text.endswith(")")
+
+
+# --- The kernels ----------------------------------------------------------------------------------
+
+
+def both_ways(
+    make: Any, shapes: list[tuple[int, ...]], gpu: str, dtype: Any = np.float32, layout: str = "C"
+) -> tuple[list[Any], list[Any]]:
+    """Return parameters after three steps, on the CPU and on the GPU."""
+    results = []
+    for device in ("cpu", gpu):
+        params = [
+            minidl.nn.Parameter(
+                helpers.leaf(in_layout(np.asarray(values(shape, 1), dtype), layout), device)
+            )
+            for shape in shapes
+        ]
+        optimizer = make(params)
+        for seed in (2, 3, 4):
+            for param in params:
+                gradient = np.asarray(values(tuple(param.shape), seed), dtype)
+                param.grad = minidl.tensor(gradient, device=device)
+            optimizer.step()
+        results.append([param.detach().cpu().numpy() for param in params])
+    return results[0], results[1]
+
+
+@makers
+@pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
+def test_gpu_has_the_cpus_bits(make: Any, dtype: Any, gpu: str) -> None:
+    chunk = cuda_memory.CHUNK
+    shapes = [(), (0,), (1,), (7, 6, 5), (chunk - 1,), (chunk,), (2, chunk + 1)]
+    for ours, theirs in zip(*both_ways(make, shapes, gpu, dtype), strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+
+
+@makers
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gpu_any_layout_has_the_cpus_bits(make: Any, layout: str, gpu: str) -> None:
+    for ours, theirs in zip(*both_ways(make, [(7, 6, 5), (9, 4)], gpu, layout=layout), strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+
+
+@makers
+def test_gpu_more_parameters_than_a_table_holds(make: Any, gpu: str) -> None:
+    shapes = [(1 + k % 5, 3) for k in range(150)]
+    for ours, theirs in zip(*both_ways(make, shapes, gpu), strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_gpu_steps_in_one_launch_without_copies(name: str, gpu: str, simulator: Any) -> None:
+    params = [parameter(np.asarray(values(shape, 1)), gpu) for shape in [(30, 700), (96,), ()] * 5]
+    optimizer = MAKERS[name](params)
+    for _ in range(2):  # the first one makes the state
+        for param in params:
+            param.grad = minidl.ones(param.shape, device=gpu)
+        with simulator.count() as used:
+            optimizer.step()
+    assert dict(used.kernels) == {"adam" if "adam" in name else "sgd": 1}
+    assert (used.launches, used.syncs, used.h2d, used.d2h, used.d2d) == (1, 0, 0, 0, 0)
+
+
+def test_gpu_parameters_of_two_dtypes_and_one_without_a_kernel(gpu: str) -> None:
+    results = []
+    for device in ("cpu", gpu):
+        dtypes = (np.float32, np.float64, np.float16)
+        params = [parameter(values((5,), 1).astype(dtype), device) for dtype in dtypes]
+        for param in params:
+            param.grad = minidl.ones(5, dtype=param.dtype, device=device)
+        SGD(params, lr=0.5, momentum=0.5, weight_decay=0.25).step()
+        results.append([param.detach().cpu().numpy() for param in params])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+
+
+def test_gpu_infinities_and_nan_as_on_the_cpu(gpu: str) -> None:
+    start = np.array([1, np.inf, np.nan, 1, 1, 0], np.float32)
+    gradient = np.array([np.inf, 1, 1, np.nan, -np.inf, 0], np.float32)
+    for make in MAKERS.values():
+        results = []
+        for device in ("cpu", gpu):
+            param = parameter(start.copy(), device)
+            optimizer = make([param])
+            for _ in range(2):
+                param.grad = minidl.tensor(gradient, device=device)
+                optimizer.step()
+            results.append(param.detach().cpu().numpy())
+        np.testing.assert_array_equal(results[1], results[0])
+
+
+def test_a_rule_of_ones_own_does_not_get_an_inherited_kernel(device: str) -> None:
+    class Doubled(SGD):
+        @staticmethod
+        def _update(xp: Any, param: Any, grad: Any, state: Any, numbers: Any, scratch: Any) -> None:
+            param -= 2 * grad
+
+    w = parameter(np.ones(3, np.float32), device)
+    w.grad = minidl.ones(3, device=device)
+    Doubled([w], lr=0.5).step()
+    assert w.tolist() == [-1.0] * 3

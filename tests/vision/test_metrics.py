@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -22,12 +24,14 @@ def by_loop(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 @given(seed=st.integers(0, 2**32), rows=st.integers(1, 9), classes=st.integers(1, 7))
-def test_against_a_loop_with_many_ties(seed: int, rows: int, classes: int) -> None:
+def test_against_a_loop_with_many_ties(device: str, seed: int, rows: int, classes: int) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 3, (rows, classes)).astype(np.float32)
     labels = rng.integers(0, classes, rows)
     topk = tuple(range(1, classes + 1))
-    results = accuracy(minidl.tensor(scores), minidl.tensor(labels), topk)
+    results = accuracy(
+        minidl.tensor(scores, device=device), minidl.tensor(labels, device=device), topk
+    )
     expected = [by_loop(scores, labels, k) for k in topk]
     # One product of float32 numbers up to 100.
     np.testing.assert_allclose(
@@ -61,17 +65,38 @@ def test_a_network_that_says_nothing_is_not_right_by_chance() -> None:
     assert (top1.item(), top5.item()) == (10.0, 50.0)
 
 
-def test_nan_and_targets_outside_the_classes_are_wrong() -> None:
+def test_nan_and_targets_outside_the_classes_are_wrong(device: str) -> None:
     scores = np.array([[np.nan, 1.0], [0.0, np.nan], [0.0, 1.0], [0.0, 1.0]], np.float32)
     labels = np.array([1, 1, -100, 2])
-    results = accuracy(minidl.tensor(scores), minidl.tensor(labels), topk=(1, 2))
+    results = accuracy(
+        minidl.tensor(scores, device=device), minidl.tensor(labels, device=device), topk=(1, 2)
+    )
     assert [r.item() for r in results] == [0.0, 0.0]
 
 
-def test_mixed_labels_count_their_highest() -> None:
-    scores = minidl.tensor([[0.1, 0.9], [0.8, 0.2]])
-    mixed = minidl.tensor([[0.3, 0.7], [0.4, 0.6]])
+def test_mixed_labels_count_their_highest(device: str) -> None:
+    scores = minidl.tensor([[0.1, 0.9], [0.8, 0.2]], device=device)
+    mixed = minidl.tensor([[0.3, 0.7], [0.4, 0.6]], device=device)
     assert accuracy(scores, mixed)[0].item() == 50.0
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float64", "int64"])
+def test_scores_and_labels_of_any_type_and_order_of_memory(device: str, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    scores = rng.integers(-9, 9, (1000, 70)).astype(dtype)  # classes to rows of the memory
+    labels = rng.integers(0, 1000, 70).astype(np.int32)
+    found = accuracy(minidl.tensor(scores, device=device).T, minidl.tensor(labels, device=device),
+                     (1, 100, 1000))  # fmt: skip
+    for k, result in zip((1, 100, 1000), found, strict=True):
+        assert result.item() == pytest.approx(by_loop(scores.T, labels, k), rel=1e-6)
+
+
+def test_accuracy_is_two_launches_and_no_wait(simulator: ModuleType, gpu: str) -> None:
+    scores, labels = minidl.zeros(40, 30, device=gpu), minidl.arange(40).to(gpu)
+    with simulator.count() as used:
+        accuracy(scores, labels, (1,))
+    assert dict(used.kernels) == {"ranks": 1, "percent": 1}
+    assert used.h2d == used.d2h == used.d2d == used.syncs == 0
 
 
 def test_wrong_shapes_and_k() -> None:
@@ -100,6 +125,17 @@ def test_running_means_are_weighted_and_go_on_from_a_checkpoint(device: str) -> 
         second.update(minidl.tensor(value, device=device), weight=weight)
     second.read()
     assert second.values() == whole.values()
+
+
+def test_many_steps_between_two_readings(device: str) -> None:
+    means = RunningMeans()
+    for step in range(300):
+        means.update(minidl.tensor(step, dtype="float64", device=device), minidl.tensor(
+            0.1 * step, device=device))  # fmt: skip
+    assert means.read() == [[step, float(np.float32(0.1 * step))] for step in range(300)]
+    assert means.weight == 300 and means.values()[0] == 149.5
+    means.update(*minidl.tensor([7.0, 8.0], device=device))
+    assert means.read() == [[7.0, 8.0]] and means.weight == 301
 
 
 def test_evaluate_weighs_batches_by_their_size(device: str) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import minidl
+from minidl.data import DataLoader, Dataset, DeviceBatches
 from minidl.errors import ArgumentError
 from minidl.vision import transforms
-from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_training
+from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_finish, alexnet_training
 
 
 def picture(width: int = 300, height: int = 260) -> Image.Image:
@@ -53,6 +56,44 @@ def test_training_crops_differ_and_jitter_shifts_whole_channels() -> None:
     assert np.ptp(noisy[2]) < 1e-3 and abs(noisy[2, 0, 0] - (7 - 103.94)) > 1e-4
 
 
+class Noise(Dataset):
+    """Pictures of other sizes each, and their numbers as labels."""
+
+    def __init__(self, transform: Any) -> None:
+        self.transform = transform
+
+    def __getitem__(self, index: int) -> Any:
+        shape = (70 + 5 * index, 64 + 9 * (index % 3), 3)
+        pixels = np.random.default_rng(index).integers(0, 256, shape, np.uint8)
+        return self.transform(Image.fromarray(pixels)), index
+
+    def __len__(self) -> int:
+        return 7
+
+
+@pytest.mark.parametrize("scale", ["pixels", "normalized"])
+@pytest.mark.parametrize("kind", ["training", "jitter", "evaluation", "ten crops"])
+def test_raw_pictures_become_the_same_numbers(device: str, scale: str, kind: str) -> None:
+    def transform(raw: bool) -> Any:
+        if kind in ("training", "jitter"):
+            return alexnet_training(48, scale, jitter=kind == "jitter", raw=raw)
+        return alexnet_evaluation(48, scale, ten_crop=kind == "ten crops", raw=raw)
+
+    plain = DataLoader(Noise(transform(False)), 3, shuffle=True)
+    raw = DataLoader(Noise(transform(True)), 3, shuffle=True, num_workers=2, pin_memory=True)
+    finished = DeviceBatches(raw, device, alexnet_finish(scale))
+    for epoch in range(2):
+        plain.set_epoch(epoch)
+        raw.set_epoch(epoch)
+        for (expected, numbers), (found, labels) in zip(plain, finished, strict=True):
+            assert found.device == labels.device == minidl.device(device)
+            assert labels.tolist() == numbers.tolist()
+            np.testing.assert_array_equal(found.cpu().numpy(), expected.numpy())
+
+
 def test_an_unknown_scale_is_named() -> None:
+    for preset in (alexnet_training, alexnet_evaluation):
+        with pytest.raises(ArgumentError, match="input_scale"):
+            preset(224, "bytes")
     with pytest.raises(ArgumentError, match="input_scale"):
-        alexnet_training(224, "bytes")
+        alexnet_finish("bytes")

@@ -49,6 +49,7 @@ from .geometry import (
     Resize,
     TenCrop,
 )
+from .raw import RawPicture, RawToInput, ToRaw
 
 __all__ = [
     "CenterCrop",
@@ -66,9 +67,12 @@ __all__ = [
     "RandomHorizontalFlip",
     "RandomResizedCrop",
     "RandomVerticalFlip",
+    "RawPicture",
+    "RawToInput",
     "Resize",
     "SubtractMean",
     "TenCrop",
     "ToPixels",
+    "ToRaw",
     "ToTensor",
 ]

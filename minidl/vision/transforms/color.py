@@ -238,12 +238,15 @@ class PCAJitter:
         weights = self.eigenvalues if mode == "paper01" else np.sqrt(self.eigenvalues)
         self._mixing = self.eigenvectors * (weights * std * self.white)  # (channel, component)
 
+    def draw(self) -> Array:
+        """Draw the shift of a picture's three channels."""
+        return self._mixing @ sample_stream().standard_normal(3)
+
     def __call__(self, image: Tensor) -> Tensor:
         require_float_tensor(image, "PCAJitter")
         if image.shape[-3] != 3:
             raise ShapeError(f"PCAJitter: expected 3 channels, got shape {tuple(image.shape)}")
-        shift = self._mixing @ sample_stream().standard_normal(3)
-        pixels = image.array + _beside(shift.reshape(3, 1, 1), image.array, "PCAJitter")
+        pixels = image.array + _beside(self.draw().reshape(3, 1, 1), image.array, "PCAJitter")
         if self.mode == "original":
             pixels /= pixels.dtype.type(1.1)
         return Tensor(pixels)

@@ -18,7 +18,7 @@ from ._image import is_pil, require_pil
 __all__ = ["PILToTensor", "ToPixels", "ToTensor"]
 
 
-def _planes(picture: Any, who: str) -> Array:
+def image_planes(picture: Any, who: str) -> Array:
     """The pixels as (C, H, W), in the memory of a picture that NumPy made of them."""
     if is_pil(picture):
         pixels = np.asarray(picture)
@@ -68,7 +68,7 @@ class ToTensor:
     """
 
     def __call__(self, picture: Any) -> Tensor:
-        planes = _planes(picture, "ToTensor")
+        planes = image_planes(picture, "ToTensor")
         if planes.dtype == np.uint8:
             return Tensor(np.divide(planes, np.float32(255), dtype=np.float32))
         if is_pil(picture):
@@ -107,7 +107,7 @@ class ToPixels:
     """
 
     def __call__(self, picture: Any) -> Tensor:
-        planes = _planes(picture, "ToPixels")
+        planes = image_planes(picture, "ToPixels")
         pixels = planes.astype(np.float32)
         if planes.dtype == np.bool_:
             pixels *= np.float32(255)
@@ -136,7 +136,7 @@ class PILToTensor:
     def __call__(self, picture: Any) -> Tensor:
         require_pil(picture, "PILToTensor")
         # A copy: Pillow may lend its own memory, read-only.
-        return Tensor(_planes(picture, "PILToTensor").copy(order="K"))
+        return Tensor(image_planes(picture, "PILToTensor").copy(order="K"))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

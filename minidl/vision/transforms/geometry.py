@@ -333,7 +333,7 @@ class RandomHorizontalFlip:
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = _probability(p, type(self).__name__)
+        self.p = probability(p, type(self).__name__)
 
     def __call__(self, image: Any) -> Any:
         size_of(image, "RandomHorizontalFlip")
@@ -360,7 +360,7 @@ class RandomVerticalFlip:
     """
 
     def __init__(self, p: float = 0.5) -> None:
-        self.p = _probability(p, type(self).__name__)
+        self.p = probability(p, type(self).__name__)
 
     def __call__(self, image: Any) -> Any:
         size_of(image, "RandomVerticalFlip")
@@ -370,7 +370,8 @@ class RandomVerticalFlip:
         return f"{type(self).__name__}(p={self.p})"
 
 
-def _probability(p: float, who: str) -> float:
+def probability(p: float, who: str) -> float:
+    """Return an argument that must lie between 0 and 1."""
     if not 0 <= p <= 1:
         raise ArgumentError(f"{who}: p must be between 0 and 1, got {p}")
     return p

@@ -5,20 +5,24 @@ takes a random crop and mirrors every second picture (the paper, section 4.1), e
 central crop or all ten. The numbers end on the scale that the net's initial values expect: pixels
 from 0 to 255 without their mean, or numbers from 0 to 1 without their mean and divided by their
 deviation.
+
+With ``raw=True`` a picture stays bytes, which :func:`alexnet_finish` makes the same numbers of, a
+batch at a time and on the network's device.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from ...data import default_collate
 from ...errors import ArgumentError
-from ...ops import stack
 from .color import Normalize, PCAJitter, SubtractMean
 from .compose import Compose, Lambda
 from .convert import ToPixels, ToTensor
 from .geometry import CenterCrop, RandomCrop, RandomHorizontalFlip, Resize, TenCrop
+from .raw import RawToInput, ToRaw
 
-__all__ = ["alexnet_evaluation", "alexnet_training"]
+__all__ = ["alexnet_evaluation", "alexnet_finish", "alexnet_training"]
 
 #: ImageNet's channel means and deviations, R, G, B: of pixels (Caffe), and from 0 to 1 (PyTorch).
 PIXEL_MEAN = (123.68, 116.78, 103.94)
@@ -38,7 +42,9 @@ def _resize(size: int) -> Resize:
     return Resize(round(size / 7) * 8)
 
 
-def alexnet_training(size: int, input_scale: str, jitter: bool = False) -> Compose:
+def alexnet_training(
+    size: int, input_scale: str, jitter: bool = False, raw: bool = False
+) -> Compose:
     """Return a random crop, mirrored or not, as a tensor.
 
     Parameters
@@ -49,6 +55,8 @@ def alexnet_training(size: int, input_scale: str, jitter: bool = False) -> Compo
         ``model.input_scale``.
     jitter : bool
         Add the paper's PCA colour noise. Default False.
+    raw : bool
+        Return a :class:`RawPicture` instead, for :func:`alexnet_finish`. Default False.
 
     Raises
     ------
@@ -56,12 +64,16 @@ def alexnet_training(size: int, input_scale: str, jitter: bool = False) -> Compo
         There is no such scale.
     """
     to_tensor, center, white = _numbers(input_scale)
-    noise = [PCAJitter(white=white)] if jitter else []
-    crop: list[Any] = [_resize(size), RandomCrop(size), RandomHorizontalFlip()]
-    return Compose([*crop, to_tensor, *noise, center])
+    noise = PCAJitter(white=white) if jitter else None
+    crop: list[Any] = [_resize(size), RandomCrop(size)]
+    if raw:
+        return Compose([*crop, ToRaw(flip=0.5, jitter=noise)])
+    return Compose([*crop, RandomHorizontalFlip(), to_tensor, *([noise] if noise else []), center])
 
 
-def alexnet_evaluation(size: int, input_scale: str, ten_crop: bool = False) -> Compose:
+def alexnet_evaluation(
+    size: int, input_scale: str, ten_crop: bool = False, raw: bool = False
+) -> Compose:
     """Return the central crop as a tensor (C, H, W), or ten crops as (10, C, H, W).
 
     Parameters
@@ -72,6 +84,8 @@ def alexnet_evaluation(size: int, input_scale: str, ten_crop: bool = False) -> C
         ``model.input_scale``.
     ten_crop : bool
         Corners and centre, and their mirror images. Default False.
+    raw : bool
+        Return a :class:`RawPicture` instead, for :func:`alexnet_finish`. Default False.
 
     Raises
     ------
@@ -79,8 +93,25 @@ def alexnet_evaluation(size: int, input_scale: str, ten_crop: bool = False) -> C
         There is no such scale.
     """
     to_tensor, center, _ = _numbers(input_scale)
-    view = Compose([to_tensor, center])
+    view = Compose([ToRaw()] if raw else [to_tensor, center])
     if ten_crop:
-        views = Lambda(lambda crops: stack([view(crop) for crop in crops]))
+        views = Lambda(lambda crops: default_collate([view(crop) for crop in crops]))
         return Compose([_resize(size), TenCrop(size), views])
     return Compose([_resize(size), CenterCrop(size), view])
+
+
+def alexnet_finish(input_scale: str) -> RawToInput:
+    """Return what makes the net's input of a batch of raw pictures, on their device.
+
+    Parameters
+    ----------
+    input_scale : {"pixels", "normalized"}
+        ``model.input_scale``.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such scale.
+    """
+    _numbers(input_scale)  # raises
+    return RawToInput(PIXEL_MEAN) if input_scale == "pixels" else RawToInput(MEAN, DEVIATION, 255)

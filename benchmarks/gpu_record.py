@@ -1,0 +1,295 @@
+"""What a step asks of the GPU: every launch and product, with its layer, its sizes and its bytes.
+
+:class:`Recorder` looks over the shoulder of ``minidl.cuda``: at ``Source.launch`` for a kernel's
+name and arrays, at ``RawModule`` for what is really started, and at cuBLAS' ``gemmEx``. With
+``execute=False`` nothing of this is done, only written down; then a step at batch 128 takes seconds
+under the simulator, which would work on it for hours. That is honest because no decision of a step
+depends on a number that the GPU computed (it would have to wait for it); a test compares the
+records with what the simulator counts in a step that is really done.
+
+**Bytes.** A kernel reads each array of a ``const`` parameter once and writes each of the others
+once; what it reads twice is assumed to be in a cache. A product reads its factors and writes its
+result; where it adds to the result, it reads that as well. Nothing is assumed to stay in a cache
+from one launch to the next.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parent.parent
+
+#: The part of an array that a kernel touches, where it is not all of it, by kernel and parameter,
+#: from the arguments by name. (Convolution makes the columns of some images at a time.)
+PARTS: dict[tuple[str, str], Callable[[dict[str, Any]], float]] = {
+    ("im2col", "x"): lambda a: a["windows"] / (a["images"] * a["out_h"] * a["out_w"]),
+    ("col2im", "dx"): lambda a: a["count"] / a["images"],
+}
+
+
+def simulate() -> Any:
+    """Return the simulator, installed: call it before anything imports CuPy."""
+    for path in (str(ROOT), str(ROOT / "tests")):
+        if path not in sys.path:
+            sys.path.insert(0, path)
+    import cupy_on_cpu
+
+    if not cupy_on_cpu.is_installed():
+        cupy_on_cpu.install()
+    return cupy_on_cpu
+
+
+@dataclass(frozen=True)
+class Product:
+    """A call of gemmEx, in the order of rows: (m, k) times (k, n)."""
+
+    m: int
+    n: int
+    k: int
+    compute: str
+    adds: bool
+
+    @property
+    def flop(self) -> int:
+        """Operations, two for each multiply-add."""
+        return 2 * self.m * self.n * self.k
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel or product. `read` and `written` are bytes; None: a kernel of CuPy's own."""
+
+    layer: str
+    phase: str
+    kernel: str
+    read: int | None
+    written: int | None
+    product: Product | None = None
+
+    @property
+    def bytes(self) -> int:
+        """All bytes moved; 0 where they are not known."""
+        return (self.read or 0) + (self.written or 0)
+
+
+@dataclass
+class Recorder:
+    """Records while :meth:`recording` lasts.
+
+    Parameters
+    ----------
+    execute : bool
+        Whether what is recorded is done as well.
+    count : callable, optional
+        Returns the simulator's counts of launches by kernel, to find those that CuPy makes itself.
+    on_switch : callable, optional
+        Called with layer and phase whenever they change: for the times of a real card.
+    """
+
+    execute: bool = True
+    count: Callable[[], Counter[str]] | None = None
+    on_switch: Callable[[str, str], None] | None = None
+    launches: list[Launch] = field(default_factory=list)
+    #: Module, shape of its input and of its output, by layer.
+    layers: dict[str, tuple[Any, tuple[int, ...], tuple[int, ...]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.layer, self.phase = "", ""
+        self._pending: tuple[int, int] | None = None
+        self._seen: Counter[str] = Counter()
+        self._ours: set[str] = set()
+
+    # --- Where we are -----------------------------------------------------------------------------
+
+    def switch(self, layer: str, phase: str) -> None:
+        """Say which layer works from now on."""
+        if (layer, phase) == (self.layer, self.phase):
+            return
+        self._settle()
+        self.layer, self.phase = layer, phase
+        if self.on_switch is not None:
+            self.on_switch(layer, phase)
+
+    def _settle(self) -> None:
+        """Note the kernels that CuPy started by itself since the last time."""
+        if self.count is None:
+            return
+        now = self.count()
+        for name, times in (now - self._seen).items():
+            if name not in self._ours:
+                own = Launch(self.layer, self.phase, f"CuPy's {name}", None, None)
+                self.launches += [own] * times
+        self._seen = now
+
+    # --- The switches -----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def recording(self, model: Any) -> Iterator[Recorder]:
+        """Record what `model` does in this block."""
+        from minidl import autograd, cuda, cuda_memory
+
+        xp = cuda.cupy()
+        from cupy_backends.cuda.libs import cublas
+
+        self.launches.clear()
+        self._seen = self.count() if self.count is not None else Counter()
+        raw_module, launch = xp.RawModule, cuda.Source.launch
+        many, gemm, node = cuda_memory.ManySource.launch, cublas.gemmEx, autograd.Node
+        modules = [(source, source._modules) for source in cuda.sources]
+        recorder = self
+
+        def noted_launch(source: Any, name: str, dtype: Any, threads: int, *args: Any, **more: Any):
+            if recorder._pending is None:
+                recorder._pending = traffic(source.code, name, args)
+                recorder._ours.add(name)
+            launch(source, name, dtype, threads, *args, **more)
+            recorder._pending = None
+
+        def noted_many(source: Any, name: str, dtype: Any, rows: Any, *args: Any) -> None:
+            read = written = 0
+            for arrays, _ in rows:
+                for kind, array in zip(source.arrays, arrays, strict=True):
+                    if array is not None:
+                        read += array.nbytes
+                        written += array.nbytes if kind != "grad" else 0
+            recorder._pending = read, written
+            recorder._ours.add(name)
+            many(source, name, dtype, rows, *args)
+            recorder._pending = None
+
+        def started(name: str) -> None:
+            # Where one call starts several kernels, the first gets the bytes.
+            read, written = recorder._pending or (0, 0)
+            recorder._pending = 0, 0
+            place = recorder.layer, recorder.phase
+            recorder.launches.append(Launch(*place, name, read, written))
+
+        class NotedModule:
+            def __init__(self, **how: Any) -> None:
+                self.module = raw_module(**how) if recorder.execute else None
+
+            def get_function(self, name: str) -> Any:
+                function = None if self.module is None else self.module.get_function(name)
+
+                def run(*args: Any, **more: Any) -> None:
+                    started(name)
+                    if function is not None:
+                        function(*args, **more)
+
+                return run
+
+        def noted_gemm(handle: int, *args: Any) -> None:
+            recorder.launches.append(recorder._product(*args))
+            if recorder.execute:
+                gemm(handle, *args)
+
+        class NotedNode(node):  # type: ignore[misc, valid-type]
+            def __init__(self, *args: Any) -> None:
+                super().__init__(*args)
+                self.layer = recorder.layer
+
+        for source, _ in modules:
+            source._modules = {}
+        xp.RawModule, cuda.Source.launch = NotedModule, noted_launch  # type: ignore[method-assign]
+        cuda_memory.ManySource.launch = noted_many  # type: ignore[method-assign]
+        cublas.gemmEx, autograd.Node = noted_gemm, NotedNode  # type: ignore[misc]
+        with contextlib.ExitStack() as stack:
+            self._follow(stack, model, autograd.Function)
+            try:
+                yield self
+                self.switch("", "")
+            finally:
+                xp.RawModule, cuda.Source.launch = raw_module, launch  # type: ignore[method-assign]
+                cuda_memory.ManySource.launch = many  # type: ignore[method-assign]
+                cublas.gemmEx, autograd.Node = gemm, node  # type: ignore[misc]
+                for source, own in modules:
+                    source._modules = own
+
+    def _product(self, *args: Any) -> Launch:
+        n, m, k, size = args[2], args[3], args[4], 8 if args[7] == 1 else 4
+        beta = np.ctypeslib.as_array(_pointer(args[12], size), (1,))[0]
+        compute = {68: "FP32", 77: "TF32", 70: "FP64"}.get(int(args[16]), str(args[16]))
+        product = Product(m, n, k, compute, bool(beta))
+        result = size * m * n
+        read = size * (m * k + k * n) + result * product.adds
+        return Launch(self.layer, self.phase, "gemmEx", read, result, product)
+
+    def _follow(self, stack: contextlib.ExitStack, model: Any, function: Any) -> None:
+        """Switch at the beginning of every layer's forward and of every operation's backward."""
+        for path, module in model.named_modules():
+            if list(module.children()):
+                continue
+            name = path.rpartition(".")[2] or type(module).__name__
+
+            def before(module: Any, inputs: Any, name: str = name) -> None:
+                self.switch(name, "forward")
+
+            def after(module: Any, inputs: Any, output: Any, name: str = name) -> None:
+                self.layers[name] = module, tuple(inputs[0].shape), tuple(output.shape)
+
+            stack.callback(module.register_forward_pre_hook(before).remove)
+            stack.callback(module.register_forward_hook(after).remove)
+        waiting = [function]
+        while waiting:
+            kind = waiting.pop()
+            waiting += kind.__subclasses__()
+            own = kind.__dict__.get("backward")
+            if not isinstance(own, staticmethod):
+                continue
+
+            def backward(ctx: Any, *grads: Any, own: Any = own.__func__) -> Any:
+                self.switch(getattr(ctx, "layer", ""), "backward")
+                return own(ctx, *grads)
+
+            kind.backward = staticmethod(backward)
+            stack.callback(setattr, kind, "backward", own)
+
+
+def _pointer(address: int, size: int) -> Any:
+    import ctypes
+
+    return ctypes.cast(address, ctypes.POINTER(ctypes.c_double if size == 8 else ctypes.c_float))
+
+
+def parameters(code: str, kernel: str) -> list[tuple[str, bool]]:
+    """Return a kernel's parameters: their names, and whether they are const.
+
+    Examples
+    --------
+    >>> parameters('extern "C" __global__ void f(const T* x, T* y, int n) {}', "f")
+    [('x', True), ('y', False), ('n', False)]
+    """
+    found = re.search(
+        rf"__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?{kernel}\s*\(([^)]*)\)", code
+    )
+    if found is None:
+        return []  # written by a macro
+    text = re.sub(r"//[^\n]*|/\*.*?\*/", "", found[1], flags=re.DOTALL)
+    words = [re.findall(r"\w+", parameter) for parameter in text.split(",")]
+    return [(word[-1], "const" in word) for word in words if word]
+
+
+def traffic(code: str, kernel: str, args: tuple[Any, ...]) -> tuple[int, int]:
+    """Return how many bytes a kernel reads and writes."""
+    named = parameters(code, kernel)
+    # A macro may stand for the last parameters, or for the whole kernel.
+    named += [(str(number), True) for number in range(len(named), len(args))]
+    values = dict(zip((name for name, _ in named), args, strict=False))
+    read = written = 0
+    for name, is_const in named:
+        value = values.get(name)
+        if np.isscalar(value) or not hasattr(value, "nbytes"):
+            continue
+        part = PARTS.get((kernel, name))
+        size = round(value.nbytes * (1.0 if part is None else part(values)))
+        read, written = (read + size, written) if is_const else (read, written + size)
+    return read, written

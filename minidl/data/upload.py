@@ -1,0 +1,184 @@
+"""Batches on a device: :class:`DeviceBatches`, which sends the next one up during a step.
+
+**Pinned memory.** All tensors of a batch are packed into one block of memory that the GPU reads by
+itself: one copy a step, for which the host does not wait. A :class:`~minidl.data.DataLoader` with
+``pin_memory=True`` packs in its workers.
+
+**Two streams.** The copy of batch k + 1 is queued before step k, on a stream of its own::
+
+    computing    | step k - 1 |    step k    |  step k + 1  |
+    copying                   | batch k + 1 |
+                              ^             ^
+            its memory may have been        step k + 1 waits for the copy
+            one of step k - 1's
+
+The host waits only before a block of pinned memory is given up, which the loader's workers may then
+fill again: until the copy of two batches before is over. So it is never more than a few steps ahead
+of the GPU, and never lets it idle.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import cuda
+from ..device import CPU, Device
+from ..tensor import Tensor
+from .collate import is_namedtuple, memory_order
+
+__all__ = ["DeviceBatches", "pin"]
+
+#: Blocks of pinned memory whose copies may be under way. The third upload waits for the first.
+IN_FLIGHT = 2
+
+_ALIGNMENT = 256  # bytes: what GPUs want between arrays, and enough for any dtype
+
+
+def pin(batch: Any) -> Any:
+    """Copy the tensors of a batch into one block of pinned memory.
+
+    Parameters
+    ----------
+    batch : object
+        Tensors in dictionaries, named tuples, tuples and lists. Those on a GPU, and whatever else
+        there is, are kept as they are.
+
+    Returns
+    -------
+    object
+        The same structure; the tensors keep their order of axes in memory.
+    """
+    return _pack(batch)[1]
+
+
+def _pack(batch: Any) -> tuple[np.ndarray, Any]:
+    """The block, and the batch in it."""
+    starts, size = [], 0
+
+    def measure(tensor: Tensor) -> None:
+        nonlocal size
+        starts.append(size)
+        if isinstance(tensor.array, np.ndarray):
+            size += -(-tensor.array.nbytes // _ALIGNMENT) * _ALIGNMENT
+
+    _map_tensors(measure, batch)
+    block, places = cuda.pinned(size), iter(starts)
+
+    def copy(tensor: Tensor) -> Tensor:
+        array, start = tensor.array, next(places)
+        if not isinstance(array, np.ndarray):
+            return tensor
+        axes = memory_order(array)
+        memory = block[start : start + array.nbytes].view(array.dtype)
+        place = memory.reshape([array.shape[axis] for axis in axes]).transpose(np.argsort(axes))
+        place[...] = array
+        return Tensor(place)
+
+    return block, _map_tensors(copy, batch)
+
+
+def _map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
+    """Return the structure with ``function(tensor)`` in the place of every tensor, in order."""
+    if isinstance(value, Tensor):
+        return function(value)
+    if isinstance(value, Mapping):
+        return {key: _map_tensors(function, item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        items = [_map_tensors(function, item) for item in value]
+        return type(value)(*items) if is_namedtuple(value) else type(value)(items)
+    return value
+
+
+class DeviceBatches:
+    """Passes batches on as tensors of a device; to a GPU they travel while it computes.
+
+    Parameters
+    ----------
+    batches : iterable
+        Such as a :class:`~minidl.data.DataLoader`, best with ``pin_memory=True``. Tensors in
+        dictionaries, named tuples, tuples and lists; the rest of a batch is passed on as it is.
+    device : str or Device
+        On the CPU the batches are passed on one by one, without looking ahead.
+    finish : callable, optional
+        Called with each batch once it is on the device; what it returns is passed on. Pictures
+        travel as bytes and become numbers here: see
+        :class:`~minidl.vision.transforms.RawToInput`.
+
+    Notes
+    -----
+    From a GPU's batches one more is taken from `batches` than was asked for. The tensors are the
+    caller's, to keep as long as wanted. Batches that are on the GPU already stay there.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.data import DataLoader, DeviceBatches
+    >>> loader = DataLoader([minidl.tensor([1, 2]), minidl.tensor([3, 4])], batch_size=2)
+    >>> [batch.tolist() for batch in DeviceBatches(loader, "cpu", lambda batch: 10 * batch)]
+    [[[10, 20], [30, 40]]]
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        device: str | Device,
+        finish: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.batches, self.device, self.finish = batches, Device(device), finish
+
+    def __len__(self) -> int:
+        return len(self.batches)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = iter(self.batches) if self.device == CPU else self._uploaded()
+        return batches if self.finish is None else map(self.finish, batches)
+
+    def _uploaded(self) -> Iterator[Any]:
+        """Yield each batch on the GPU when the next one has been sent up."""
+        on_the_way: deque[cuda.Upload] = deque()
+        ahead: tuple[cuda.Upload, Any] | None = None
+        try:
+            for batch in self.batches:
+                sent = _send(batch, self.device.index or 0)
+                del batch  # its block is kept alive by on_the_way alone
+                on_the_way.append(sent[0])
+                while len(on_the_way) > IN_FLIGHT:
+                    on_the_way.popleft().wait()
+                if ahead is not None:
+                    yield _receive(*ahead)
+                ahead = sent
+            if ahead is not None:
+                yield _receive(*ahead)
+        finally:  # also if the caller has had enough: both ends' memory may now be used again
+            for upload in on_the_way:
+                upload.wait()
+
+
+def _send(batch: Any, index: int) -> tuple[cuda.Upload, Any]:
+    """Let a batch go up: return the copy under way, and the batch made of its bytes to come."""
+    blocks: list[np.ndarray | None] = []
+
+    def look(tensor: Tensor) -> None:
+        if isinstance(tensor.array, np.ndarray):
+            blocks.append(cuda.pinned_block(tensor.array))
+
+    _map_tensors(look, batch)
+    block = blocks[0] if blocks else None
+    if block is None or any(other is not block for other in blocks):
+        block, batch = _pack(batch)
+    upload = cuda.Upload(block, index)
+
+    def twin(tensor: Tensor) -> Tensor:
+        on_host = isinstance(tensor.array, np.ndarray)
+        return Tensor(upload.twin(tensor.array)) if on_host else tensor
+
+    return upload, _map_tensors(twin, batch)
+
+
+def _receive(upload: cuda.Upload, batch: Any) -> Any:
+    upload.receive()
+    return batch

@@ -1,0 +1,560 @@
+"""Shards: pictures of one size in a few large files, quick to read; and how these are written.
+
+To train from a million small files means to open, decode and resize each of them in every epoch.
+``examples/prepare_imagenet.py`` does that once and leaves a folder of
+
+- ``train-00000.raw``, ``train-00001.raw``, ...: some thousand pictures each, one behind the other,
+  height x width x 3 bytes a picture; or ``train-00000.jpeg``, ...: JPEG files one behind the other;
+- ``train-00000.json``: for each picture of that shard its label, the path of the file that it was
+  made of, the CRC-32 of its bytes and, of JPEG, where it ends;
+- ``train-00000.sums``: the sums of its pixels (:meth:`minidl.vision.statistics.PixelSums.to_bytes`)
+- the same for ``val-...``, without sums;
+- ``statistics.safetensors``: :class:`minidl.vision.statistics.PixelStatistics` of ``train``;
+- ``shards.json``, the manifest: how all this was made, the classes, and of every shard how many
+  pictures it holds, which were left out, and each file's length and SHA-256.
+
+A file appears under its name when it is whole and on the disk, and in the manifest after that. So
+whoever writes can be killed at any moment, and the next run goes on after the last shard that the
+manifest knows. Nothing that is read is executed: JSON and bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import mmap
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...checkpoint import write_atomically
+from ...data.dataset import Dataset
+from ...errors import CheckpointError, DataError
+from ..statistics import PixelStatistics
+from .folder import Targets
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+__all__ = [
+    "MANIFEST",
+    "STATISTICS",
+    "Shards",
+    "file_of",
+    "is_there",
+    "read_file",
+    "read_manifest",
+    "verify",
+    "write_file",
+    "write_manifest",
+    "write_shard",
+]
+
+MANIFEST = "shards.json"
+STATISTICS = "statistics.safetensors"
+_KIND, _VERSION = "minidl shards", 1
+_BLOCK = 1 << 22  # bytes that are read at a time
+
+
+# ----------------------------------------------------------------------------------------- manifest
+def read_manifest(root: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what ``shards.json`` of a folder says.
+
+    Parameters
+    ----------
+    root : str or path
+        The folder.
+
+    Returns
+    -------
+    dict
+        ``settings`` (a dict: how the pictures were made, among it ``format`` and ``size``),
+        ``classes`` (their names), ``complete`` (whether the preparation has ended), ``statistics``
+        (None, or the file's ``bytes`` and ``sha256``) and ``splits``: of each a dict with
+        ``sources`` and ``sources_sha256`` (number and names of the files it is made of) and
+        ``shards``, a list of None (not made yet) or dict with ``pictures`` (how many), ``skipped``
+        (``path`` and ``reason`` of those left out) and ``files``: by suffix, their ``bytes`` and
+        ``sha256``.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is another program's or damaged.
+    """
+    path = Path(root) / MANIFEST
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(
+            f"no shards in {os.fspath(root)!r}: expected {MANIFEST} there, as "
+            "examples/prepare_imagenet.py writes it"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} can't be read: {error}") from error
+    if not isinstance(found, dict) or found.pop("kind", None) != _KIND:
+        raise DataError(f"{path} is no manifest of shards: expected JSON of the kind {_KIND!r}")
+    version, digest = found.pop("version", None), found.pop("sha256", None)
+    if version != _VERSION:
+        raise DataError(f"{path} has version {version!r}; this minidl reads version {_VERSION}")
+    if digest != _digest(found):
+        raise DataError(f"{path} is damaged: its content does not match its checksum")
+    return found
+
+
+def write_manifest(root: str | os.PathLike[str], manifest: dict[str, Any]) -> None:
+    """Replace ``shards.json`` in one instant.
+
+    Parameters
+    ----------
+    root : str or path
+        The folder.
+    manifest : dict
+        As :func:`read_manifest` returns it.
+
+    Raises
+    ------
+    OSError
+        The file can't be written; the old one is untouched.
+    """
+    whole = {"kind": _KIND, "version": _VERSION, "sha256": _digest(manifest), **manifest}
+    write_atomically(Path(root) / MANIFEST, [(json.dumps(whole, indent=1) + "\n").encode()])
+
+
+def _digest(manifest: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
+
+
+def file_of(root: str | os.PathLike[str], split: str, number: int, suffix: str) -> Path:
+    """Return the path of one of a shard's files, such as ``train-00000.raw``."""
+    return Path(root) / f"{split}-{number:05d}.{suffix}"
+
+
+# ------------------------------------------------------------------------------- writing a shard
+def write_file(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> dict[str, Any]:
+    """Write a file that appears under its name when it is whole and on the disk.
+
+    Parameters
+    ----------
+    path : str or path
+        Replaced if it exists.
+    chunks : iterable of bytes
+        The content. If it raises, nothing is left behind.
+
+    Returns
+    -------
+    dict
+        The ``bytes`` (how many) and the ``sha256`` of the content, for the manifest.
+
+    Raises
+    ------
+    OSError
+        The file can't be written.
+    """
+    digest, length = hashlib.sha256(), 0
+
+    def counted() -> Iterator[bytes]:
+        nonlocal length
+        for chunk in chunks:
+            digest.update(chunk)
+            length += len(chunk)
+            yield chunk
+
+    write_atomically(path, counted())
+    return {"bytes": length, "sha256": digest.hexdigest()}
+
+
+def write_shard(
+    root: str | os.PathLike[str],
+    split: str,
+    number: int,
+    suffix: str,
+    pictures: Iterable[tuple[bytes, int, str]],
+) -> dict[str, Any]:
+    """Write the pictures of one shard and what is known of them.
+
+    Parameters
+    ----------
+    root : str or path
+        The folder.
+    split : str
+        Such as "train".
+    number : int
+        The shard's.
+    suffix : {"raw", "jpeg"}
+        What the bytes of a picture are.
+    pictures : iterable of (bytes, int, str)
+        Each picture's bytes, label, and path of its source. If it raises, no file is left.
+
+    Returns
+    -------
+    dict
+        ``pictures`` (how many) and ``files``, for the manifest, which is not written here.
+
+    Raises
+    ------
+    OSError
+        A file can't be written.
+    """
+    index: dict[str, list[Any]] = {"labels": [], "sources": [], "crc32": [], "ends": []}
+    end = 0
+
+    def noted() -> Iterator[bytes]:
+        nonlocal end
+        for data, label, source in pictures:
+            end += len(data)
+            for key, value in zip(index, (label, source, zlib.crc32(data), end), strict=True):
+                index[key].append(value)
+            yield data
+
+    files = {suffix: write_file(file_of(root, split, number, suffix), noted())}
+    text = json.dumps(index, separators=(",", ":")) + "\n"
+    files["json"] = write_file(file_of(root, split, number, "json"), [text.encode()])
+    return {"pictures": len(index["labels"]), "files": files}
+
+
+# ------------------------------------------------------------------------------- checking files
+def is_there(path: Path, expected: dict[str, Any]) -> bool:
+    """Whether a file exists and has the length that the manifest says; its content isn't read."""
+    try:
+        return path.stat().st_size == expected["bytes"]
+    except FileNotFoundError:
+        return False
+
+
+def read_file(path: Path, expected: dict[str, Any]) -> bytes:
+    """Read a file whole and check it.
+
+    Raises
+    ------
+    DataError
+        When it is missing or not what the manifest says.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} can't be read: {error.strerror}") from error
+    if hashlib.sha256(data).hexdigest() != expected["sha256"]:
+        raise DataError(f"{path} is damaged: its SHA-256 is not the one in {MANIFEST}. {_REPAIR}")
+    return data
+
+
+_REPAIR = "Delete it and run examples/prepare_imagenet.py again: it makes anew what is missing"
+
+
+def verify(root: str | os.PathLike[str]) -> Iterator[tuple[Path, str | None]]:
+    """Read every file and compare it with the manifest.
+
+    Parameters
+    ----------
+    root : str or path
+        The folder.
+
+    Yields
+    ------
+    path : Path
+        Of each file that the manifest lists, when it has been read.
+    problem : str or None
+        What is wrong with it.
+
+    Raises
+    ------
+    DataError
+        If there is no manifest, or it is another program's or damaged.
+    """
+    manifest = read_manifest(root)
+    files = [
+        (file_of(root, split, number, suffix), expected)
+        for split, part in manifest["splits"].items()
+        for number, shard in enumerate(part["shards"])
+        if shard is not None
+        for suffix, expected in shard["files"].items()
+    ]
+    if manifest["statistics"] is not None:
+        files.append((Path(root) / STATISTICS, manifest["statistics"]))
+    for path, expected in files:
+        yield path, _problem(path, expected)
+
+
+def _problem(path: Path, expected: dict[str, Any]) -> str | None:
+    digest = hashlib.sha256()
+    try:
+        length = path.stat().st_size
+        if length != expected["bytes"]:
+            return f"it has {length:,} bytes, expected {expected['bytes']:,}"
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except OSError as error:
+        return f"it can't be read: {error.strerror}"
+    return None if digest.hexdigest() == expected["sha256"] else "it has another content"
+
+
+# ------------------------------------------------------------------------------------- the data set
+class _Maps:
+    """Files of pictures, mapped into memory when they are first asked for.
+
+    The shallow copies of a data set that a loader's threads get share it (a map holds a file
+    descriptor, of which a process may have some hundred); a pickle that goes to another process
+    takes no maps along.
+    """
+
+    def __init__(self, paths: list[Path], lengths: list[int]) -> None:
+        self._paths = paths
+        self._lengths = lengths
+        self._maps: dict[int, tuple[mmap.mmap, np.ndarray]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_maps": {}}
+
+    def path(self, number: int) -> Path:
+        return self._paths[number]
+
+    def _map(self, number: int) -> tuple[mmap.mmap, np.ndarray]:
+        """Return a file's map, and its bytes as an array. Two threads may both make one."""
+        found = self._maps.get(number)
+        if found is None:
+            self.check(number)
+            try:
+                with self._paths[number].open("rb") as file:
+                    pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            except (OSError, ValueError) as error:
+                raise DataError(f"{self._paths[number]} can't be read: {error}") from error
+            found = self._maps[number] = pages, np.frombuffer(pages, dtype=np.uint8)
+        return found
+
+    def read(self, number: int, start: int, end: int) -> np.ndarray:
+        """Return bytes of a file; a view, read-only."""
+        return self._map(number)[1][start:end]
+
+    def announce(self, number: int, start: int, end: int) -> None:
+        """Tell the system what will be read, so that it fetches it in one go and in advance."""
+        if hasattr(mmap, "MADV_WILLNEED"):
+            start -= start % mmap.PAGESIZE
+            self._map(number)[0].madvise(mmap.MADV_WILLNEED, start, end - start)
+
+    def check(self, number: int) -> None:
+        """Raise unless the file exists in its full length."""
+        path, expected = self._paths[number], self._lengths[number]
+        try:
+            length = path.stat().st_size
+        except OSError as error:
+            raise DataError(f"{path} can't be read: {error.strerror}. {_REPAIR}") from error
+        if length != expected:
+            raise DataError(f"{path} has {length:,} bytes, expected {expected:,}. {_REPAIR}")
+
+
+class Shards(Dataset):
+    """Pictures that ``examples/prepare_imagenet.py`` has prepared.
+
+    Parameters
+    ----------
+    root : str or path
+        The folder with ``shards.json``.
+    split : str, default "train"
+        Which pictures: "train" or "val".
+    transform : callable, optional
+        Applied to the PIL picture.
+    target_transform : callable, optional
+        Applied to the label.
+
+    Attributes
+    ----------
+    classes : list of str
+        The classes' names, by label.
+    class_to_idx : dict of str to int
+        The label of each class.
+    targets : sequence of int
+        The labels.
+    size : int
+        Height and width of every picture.
+
+    Raises
+    ------
+    DataError
+        If there are no shards, the preparation has not ended, or a file is missing, cut off or not
+        the one that was written; and, when a picture is asked for, if its bytes have changed.
+
+    Notes
+    -----
+    To open it reads the lists of labels; pixels stay on the disk until they are asked for, through
+    maps of the files that all threads share. Each picture's checksum is compared when it is read
+    for the first time. The order is that of the sorted paths: let the sampler shuffle. A file
+    must not be cut off while it is open: the system would end the program.
+
+    Examples
+    --------
+    >>> train = Shards("imagenet-256")  # doctest: +SKIP
+    >>> train[0]  # doctest: +SKIP
+    (<PIL.Image.Image image mode=RGB size=256x256>, 0)
+    >>> pixels, labels = train.get_batch([5, 0, 1281166])  # doctest: +SKIP
+    >>> pixels.shape, labels.tolist()  # doctest: +SKIP
+    ((3, 256, 256, 3), [0, 0, 999])
+    """
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        split: str = "train",
+        transform: Callable[[Any], Any] | None = None,
+        target_transform: Callable[[Any], Any] | None = None,
+    ) -> None:
+        self.root = os.fspath(root)
+        self.split = split
+        self.transform = transform
+        self.target_transform = target_transform
+        manifest = read_manifest(root)
+        if not manifest["complete"]:
+            raise DataError(
+                f"the shards in {self.root!r} are not complete: run examples/prepare_imagenet.py "
+                "with the same arguments again, it goes on where it stopped"
+            )
+        if split not in manifest["splits"]:
+            known = ", ".join(manifest["splits"])
+            raise DataError(f"{self.root!r} holds no shards of {split!r}; it has {known}")
+        self.size: int = manifest["settings"]["size"]
+        self.classes: list[str] = manifest["classes"]
+        self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
+        self._statistics: dict[str, Any] = manifest["statistics"]
+        self._suffix: str = manifest["settings"]["format"]
+
+        shards = manifest["splits"][split]["shards"]
+        self._index_files = [shard["files"]["json"] for shard in shards]
+        self._maps = _Maps(
+            [file_of(root, split, number, self._suffix) for number in range(len(shards))],
+            [shard["files"][self._suffix]["bytes"] for shard in shards],
+        )
+        columns: dict[str, list[np.ndarray]] = {"labels": [], "crc32": [], "ends": []}
+        for number in range(len(shards)):
+            self._maps.check(number)
+            index = self._read_index(number)  # whose million paths are not kept
+            for key, column in columns.items():
+                column.append(np.array(index[key], dtype=np.int64))
+        # Shard k holds the pictures from _starts[k] up to _starts[k + 1].
+        self._starts = np.cumsum([0, *map(len, columns["labels"])])
+        self._labels, self._checksums, self._ends = map(np.concatenate, columns.values())
+        self.targets: Sequence[int] = Targets(self._labels)
+        self._checked = np.zeros(len(self._labels), dtype=bool)
+
+    def _read_index(self, number: int) -> dict[str, list[Any]]:
+        path = file_of(self.root, self.split, number, "json")
+        found: dict[str, list[Any]] = json.loads(read_file(path, self._index_files[number]))
+        return found
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        """Return the picture (PIL, RGB) and the label, each through its transform."""
+        from PIL import Image
+
+        position = self._position(index)
+        picture: Any
+        if self._suffix == "raw":
+            shape = (self.size, self.size, 3)
+            picture = Image.fromarray(self._stored(position).reshape(shape))
+        else:
+            picture = self._decoded(position)
+        if self.transform is not None:
+            picture = self.transform(picture)
+        label: Any = int(self._labels[position])
+        return picture, label if self.target_transform is None else self.target_transform(label)
+
+    def get_batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return many pictures at once, for transforms that work on a batch.
+
+        Parameters
+        ----------
+        indices : sequence of N ints
+            Which pictures.
+
+        Returns
+        -------
+        pixels : ndarray of uint8, shape (N, H, W, 3)
+            A copy, which may be changed. Neither transform is applied.
+        labels : ndarray of int64, shape (N,)
+            The labels.
+
+        Raises
+        ------
+        IndexError
+            If there is no such picture.
+        DataError
+            If the bytes of a picture are not those that were written.
+        """
+        positions = [self._position(index) for index in indices]
+        for position in positions:
+            self._maps.announce(*self._place(position))
+        pixels = np.empty((len(positions), self.size, self.size, 3), dtype=np.uint8)
+        for row, position in zip(pixels, positions, strict=True):
+            if self._suffix == "raw":
+                row.reshape(-1)[:] = self._stored(position)
+            else:
+                row[...] = np.asarray(self._decoded(position))
+        return pixels, self._labels[positions]
+
+    def source(self, index: int) -> str:
+        """Return the path of the file that a picture was made of, below the prepared folder."""
+        position = self._position(index)
+        number = self._shard(position)
+        found: str = self._read_index(number)["sources"][position - self._starts[number]]
+        return found
+
+    def statistics(self) -> PixelStatistics:
+        """Return the mean image, the means, the deviations and the PCA of the training pictures.
+
+        Raises
+        ------
+        DataError
+            If the file is missing or damaged.
+        """
+        path = Path(self.root) / STATISTICS
+        try:
+            return PixelStatistics.load(path)
+        except CheckpointError as error:
+            raise DataError(f"{error}. {_REPAIR}") from error
+
+    def _position(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is outside of {len(self)} pictures")
+        return int(index) % len(self)
+
+    def _shard(self, position: int) -> int:
+        return int(np.searchsorted(self._starts, position, side="right")) - 1
+
+    def _place(self, position: int) -> tuple[int, int, int]:
+        """Return where a picture lies: the shard, its first byte there, and the one behind it."""
+        number = self._shard(position)
+        start = int(self._ends[position - 1]) if position > self._starts[number] else 0
+        return number, start, int(self._ends[position])
+
+    def _stored(self, position: int) -> np.ndarray:
+        """Return the bytes of a picture, a view into the file, checked if never read before."""
+        number, start, end = self._place(position)
+        data = self._maps.read(number, start, end)
+        if not self._checked[position]:
+            if zlib.crc32(data.data) != self._checksums[position]:
+                raise DataError(
+                    f"{self._maps.path(number)} is damaged: the picture made of "
+                    f"{self.source(position)!r} does not match its checksum. {_REPAIR}"
+                )
+            self._checked[position] = True
+        return data
+
+    def _decoded(self, position: int) -> Image.Image:
+        """Return a picture that is stored as JPEG."""
+        from PIL import Image
+
+        with Image.open(io.BytesIO(self._stored(position).data), formats=["JPEG"]) as picture:
+            picture.load()
+            return picture
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(root={self.root!r}, split={self.split!r}, {len(self)} pictures,"
+            f" {len(self.classes)} classes)"
+        )

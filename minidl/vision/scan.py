@@ -1,0 +1,361 @@
+"""Look through a folder of pictures before training with it, and name every suspicious file.
+
+A damaged picture stops a training run when it is met, which may be after hours. :func:`scan`
+decodes all pictures of a folder once, in threads, with the loader that training uses; so what it
+finds no fault with will load. Mistakes in the arrangement (pictures outside of the class folders,
+empty class folders) are named as well.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import hashlib
+import io
+import os
+import stat
+import sys
+import unicodedata
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import DataError
+from .datasets.folder import FORMATS, has_image_extension, pil_loader, shown
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+ERRORS = {
+    "empty": "has no bytes",
+    "damaged": "can't be decoded",
+    "truncated": "ends too early",
+    "not-a-picture": "holds something else than a picture",
+    "bomb": "claims more pixels than any photograph has",
+    "unreadable": "can't be read",
+    "not-a-file": "is a pipe, socket or device",
+    "broken-link": "is a link that leads nowhere",
+    "link-loop": "is a link that leads back to where it lies",
+    "outside-class": "lies beside the class folders, where ImageFolder does not look",
+    "empty-class": "is a class folder without pictures",
+    "twin-class": "is named like another class folder, but for case, spaces or accents",
+}
+NOTES = {
+    "wrong-extension": "is named as another format; it is decoded by its content",
+    "skipped": "is a picture, but has no picture's extension, so ImageFolder skips it",
+    "cmyk": "is in CMYK, becomes RGB",
+    "16-bit": "has 16 bits a channel, becomes 8",
+    "name-not-utf8": "has a name that is not UTF-8",
+    "duplicate": "has the very same bytes as another one",
+}
+_FORMAT_OF = {
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".ppm": "PPM", ".pgm": "PPM", ".bmp": "BMP",
+    ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
+}  # fmt: skip
+_BEGINNINGS = {
+    b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP", b"II*\0": "TIFF",
+    b"MM\0*": "TIFF", b"RIFF": "WEBP",
+}  # fmt: skip
+_SPLITS = ("train", "val", "test")
+_LARGEST = 1 << 30  # bytes of a file that is read to be decoded
+_WAITING = 16  # files a thread that are handed out before the first of them is back
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something suspicious about one file or folder.
+
+    Attributes
+    ----------
+    path : str
+        Where.
+    kind : str
+        What: a key of ``ERRORS`` or of ``NOTES``.
+    detail : str
+        What exactly, if there is more to say.
+    """
+
+    path: str
+    kind: str
+    detail: str = ""
+
+    @property
+    def is_error(self) -> bool:
+        """Whether training would fail or go wrong; else it is a note of something harmless."""
+        return self.kind in ERRORS
+
+    def __str__(self) -> str:
+        said = ERRORS.get(self.kind) or NOTES[self.kind]
+        level = "error" if self.is_error else "note "
+        return f"{level} {self.kind}: {shown(self.path)} {said}" + (
+            f" ({self.detail})" if self.detail else ""
+        )
+
+
+# --------------------------------------------------------------------------------------- one file
+def _check_file(path: str) -> tuple[list[Finding], bytes]:
+    """Check one file; return what was found and, for a sound picture, a digest of its bytes."""
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if not has_image_extension(path):
+                return _check_other(path, file.read(16)), b""
+            content = file.read(_LARGEST) if size <= _LARGEST else b""
+    except OSError as error:
+        return [Finding(path, "unreadable", error.strerror or str(error))], b""
+    if size > _LARGEST:
+        return [Finding(path, "damaged", f"{size} bytes, more than any picture has")], b""
+    if not content:
+        return [Finding(path, "empty")], b""
+    try:
+        pil_loader(io.BytesIO(content))
+    except DataError as error:
+        return [_explain(path, content, error.__cause__)], b""
+    return _notes(path, content), hashlib.blake2b(content, digest_size=16).digest()
+
+
+def _format_by_beginning(content: bytes) -> str | None:
+    return next((name for start, name in _BEGINNINGS.items() if content.startswith(start)), None)
+
+
+def _check_other(path: str, beginning: bytes) -> list[Finding]:
+    found = _format_by_beginning(beginning)
+    # Two or four letters may begin any file; the long signatures are no coincidence.
+    return [Finding(path, "skipped", found)] if found in ("JPEG", "PNG") else []
+
+
+def _explain(path: str, content: bytes, cause: BaseException | None) -> Finding:
+    """Put a name to the error that the loader met."""
+    from PIL import Image, UnidentifiedImageError
+
+    text = str(cause)
+    if isinstance(cause, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
+        return Finding(path, "bomb", text)
+    if isinstance(cause, UnidentifiedImageError):
+        if _format_by_beginning(content) is None:
+            return Finding(path, "not-a-picture", f"it begins with {content[:12]!r}")
+        return Finding(path, "damaged", "its header can't be read")
+    if "truncated" in text.lower() or "unexpected end" in text.lower():
+        return Finding(path, "truncated", text)
+    return Finding(path, "damaged", f"{type(cause).__name__}: {text}")
+
+
+def _notes(path: str, content: bytes) -> list[Finding]:
+    """Name what is odd but harmless about a picture that can be decoded."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+        found = "JPEG" if picture.format == "MPO" else picture.format  # several JPEGs in one file
+        mode = picture.mode
+    notes = []
+    if found != _FORMAT_OF[os.path.splitext(path)[1].lower()]:
+        notes.append(Finding(path, "wrong-extension", f"it is a {found}"))
+    if mode == "CMYK":
+        notes.append(Finding(path, "cmyk"))
+    if mode.startswith("I") or (found == "PNG" and content[24] == 16):
+        notes.append(Finding(path, "16-bit"))
+    return notes
+
+
+# --------------------------------------------------------------------------------------- the tree
+def _walk(
+    folder: str, above: frozenset[tuple[int, int]], skip: Sequence[str] = ()
+) -> Iterator[Finding | str]:
+    """Yield the paths of all files below a folder, and findings about what is no file.
+
+    ``above`` are the folders that this one lies in, ``skip`` those directly in it to leave out.
+    """
+    try:
+        status = os.stat(folder)
+        place = (status.st_dev, status.st_ino)
+        if place in above:
+            yield Finding(folder, "link-loop")
+            return
+        with os.scandir(folder) as entries:
+            ordered = sorted(
+                (entry for entry in entries if entry.path not in skip), key=lambda e: e.name
+            )
+    except OSError as error:
+        yield Finding(folder, "unreadable", error.strerror or str(error))
+        return
+    for entry in ordered:
+        if not _is_utf8(entry.name):
+            yield Finding(entry.path, "name-not-utf8")
+        try:
+            kind = stat.S_IFMT(entry.stat().st_mode)
+        except OSError as error:
+            loop = error.errno == errno.ELOOP
+            yield Finding(entry.path, "link-loop" if loop else "broken-link")
+            continue
+        if kind == stat.S_IFDIR:
+            yield from _walk(entry.path, above | {place})
+        elif kind == stat.S_IFREG:
+            yield entry.path
+        else:
+            yield Finding(entry.path, "not-a-file")
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _split_folders(root: str) -> list[str]:
+    """Return the folders that hold class folders: the root, or its train, val and test."""
+    splits = [os.path.join(root, split) for split in _SPLITS]
+    return [split for split in splits if os.path.isdir(split)] or [root]
+
+
+def _walk_classes(root: str) -> Iterator[Finding | str]:
+    """Walk through a folder of class folders; name mistakes in its arrangement."""
+    children: dict[str, str] = {}  # names without case, spaces and forms of accents
+    folders = _folders_in(root)
+    empty = {os.path.join(root, name) for name in folders}
+    for name in folders:
+        plain = unicodedata.normalize("NFC", name).casefold().strip()
+        if plain in children:
+            yield Finding(os.path.join(root, name), "twin-class", shown(children[plain]))
+        children[plain] = name
+    for item in _walk(root, frozenset()):
+        yield item
+        if isinstance(item, str) and has_image_extension(item):
+            first = os.path.relpath(item, root).split(os.sep)[0]
+            empty.discard(os.path.join(root, first))
+            # Without any class folder it is just a folder of pictures, and no mistake.
+            if os.path.dirname(item) == root and folders:
+                yield Finding(item, "outside-class")
+    for path in sorted(empty):
+        yield Finding(path, "empty-class")
+
+
+def _folders_in(folder: str) -> list[str]:
+    try:
+        return sorted(e for e in os.listdir(folder) if os.path.isdir(os.path.join(folder, e)))
+    except OSError:
+        return []  # _walk names it
+
+
+def _walk_all(root: str) -> Iterator[Finding | str]:
+    splits = _split_folders(root)
+    for split in splits:
+        yield from _walk_classes(split)
+    if splits != [root]:
+        for item in _walk(root, frozenset(), splits):
+            yield item
+            if isinstance(item, str) and has_image_extension(item):
+                yield Finding(item, "outside-class")
+
+
+def scan(folder: str | os.PathLike[str], threads: int | None = None) -> Iterator[Finding]:
+    """Find every suspicious file of a folder of pictures.
+
+    Parameters
+    ----------
+    folder : str or path
+        Holds class folders, or ``train``, ``val`` and ``test`` with class folders.
+    threads : int, optional
+        How many pictures are decoded at once. Default: one a processor.
+
+    Yields
+    ------
+    Finding
+        Errors and notes, by path.
+
+    Raises
+    ------
+    DataError
+        If there is no such folder.
+
+    Notes
+    -----
+    Damage inside a JPEG's compressed data mostly decodes to a wrong picture without an error, so it
+    isn't found. Finding duplicates takes 250 bytes of memory a picture.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> root = pathlib.Path(tempfile.mkdtemp())
+    >>> (root / "cat").mkdir()
+    >>> _ = (root / "cat" / "0.jpg").write_bytes(b"")
+    >>> [finding.kind for finding in scan(root)]
+    ['empty']
+    """
+    root = os.fspath(folder)
+    if not os.path.isdir(root):
+        raise DataError(f"no folder of pictures at {shown(root)}")
+    return _scan(root, threads or os.cpu_count() or 1)
+
+
+def _scan(root: str, threads: int) -> Iterator[Finding]:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from tqdm import tqdm
+
+    first: dict[bytes, str] = {}
+    waiting: deque[Finding | tuple[str, Future[tuple[list[Finding], bytes]]]] = deque()
+
+    def findings() -> Iterator[Finding]:
+        """Take what is first in the queue; its files come back in the order of their paths."""
+        item = waiting.popleft()
+        if isinstance(item, Finding):
+            yield item
+            return
+        path, future = item
+        found, digest = future.result()
+        bar.update()
+        yield from found
+        if digest and first.setdefault(digest, path) != path:
+            yield Finding(path, "duplicate", shown(first[digest]))
+
+    with ThreadPoolExecutor(threads) as pool, tqdm(unit=" files", disable=None) as bar:
+        try:
+            for item in _walk_all(root):
+                if isinstance(item, str):
+                    waiting.append((item, pool.submit(_check_file, item)))
+                else:
+                    waiting.append(item)
+                if len(waiting) >= _WAITING * threads:
+                    yield from findings()
+            while waiting:
+                yield from findings()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+# --------------------------------------------------------------------------------- the command line
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``python -m minidl scan`` to a parser."""
+    parser.add_argument("folder", help="holds class folders, or train, val and test with them")
+    parser.add_argument(
+        "--threads", type=int, default=None, help="pictures decoded at once (one a processor)"
+    )
+    parser.add_argument("--errors-only", action="store_true", help="leave out the notes")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print all findings; return 0, or 1 if there are errors, or 2 if there is no such folder."""
+    from tqdm import tqdm
+
+    errors = notes = 0
+    try:
+        for finding in scan(args.folder, args.threads):
+            errors += finding.is_error
+            notes += not finding.is_error
+            if finding.is_error or not args.errors_only:
+                tqdm.write(str(finding))  # above the bar
+    except DataError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{shown(args.folder)}: {errors} errors, {notes} notes")
+    return 1 if errors else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Scan the folder that the command line names."""
+    parser = argparse.ArgumentParser(description="Name every suspicious file among pictures.")
+    add_arguments(parser)
+    return run(parser.parse_args(argv))

@@ -1,0 +1,238 @@
+"""Statistics of training pictures: mean image, channels' means and deviations, PCA of RGB.
+
+What :class:`~minidl.vision.transforms.SubtractMean`, ``Normalize`` and ``PCAJitter`` want to know
+of the pictures that a network is trained on. Pixels are whole numbers from 0 to 255, and so are
+their sums and the sums of their products: :class:`PixelSums` adds 64-bit integers, without any
+rounding, so that the pictures may come in any order and in any number of parts (threads,
+files, runs that were interrupted) and the statistics are the same to the last bit.
+
+With n pixels x, vectors (R, G, B), the covariance is
+
+    Σ x xᵀ / n  -  (Σ x / n) (Σ x / n)ᵀ  =  (n · Σ x xᵀ  -  Σ x · (Σ x)ᵀ) / n²
+
+whose left form loses digits when the mean is large against the deviation. The right form's
+numerator is computed in whole numbers, and rounded once, in the division.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from ..checkpoint import load, save
+from ..errors import DataError, DTypeError, ShapeError
+
+__all__ = ["PixelStatistics", "PixelSums"]
+
+# Pairs of channels; with them the sums of products stand in this order.
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+_HEAD = 3 + len(_PAIRS)  # numbers before the pixels' sums in PixelSums.to_bytes
+
+
+@dataclass(frozen=True, eq=False)
+class PixelStatistics:
+    """What is known of a set of pictures; float64, channels in the order R, G, B.
+
+    Attributes
+    ----------
+    pictures : int
+        How many there are.
+    mean_image : ndarray, shape (3, H, W)
+        The mean of each pixel, **0 to 255**: for ``SubtractMean`` after ``ToPixels``.
+    mean, std : ndarray, shape (3,)
+        The mean and the standard deviation of each channel over all pixels, **0 to 1**: for
+        ``Normalize`` after ``ToTensor``. (``SubtractMean(255 * mean)`` after ``ToPixels``.)
+    covariance : ndarray, shape (3, 3)
+        Of the channels over all pixels, 0 to 1; divided by the number of pixels.
+    eigenvalues : ndarray, shape (3,)
+        Of the covariance, the largest first: for ``PCAJitter`` in both modes.
+    eigenvectors : ndarray, shape (3, 3)
+        Column i belongs to eigenvalue i; its entry of the largest magnitude is positive.
+
+    Examples
+    --------
+    >>> from minidl.vision import transforms
+    >>> sums = PixelSums(height=2, width=2)
+    >>> sums.add(np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
+    >>> found = sums.statistics()
+    >>> center = transforms.SubtractMean(found.mean_image)
+    >>> jitter = transforms.PCAJitter(
+    ...     "original", found.eigenvalues.tolist(), found.eigenvectors.tolist()
+    ... )
+    """
+
+    pictures: int
+    mean_image: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+    covariance: np.ndarray
+    eigenvalues: np.ndarray
+    eigenvectors: np.ndarray
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all of it to a safetensors file, in one instant; see :func:`minidl.save`.
+
+        Raises
+        ------
+        CheckpointError
+            The file can't be written.
+        """
+        save(asdict(self), path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> PixelStatistics:
+        """Read what :meth:`save` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            The file is missing or damaged.
+        DataError
+            It holds something else.
+        """
+        found = load(path)
+        names = [field.name for field in fields(cls)]
+        if not isinstance(found, dict) or list(found) != names:
+            raise DataError(f"{os.fspath(path)} holds no statistics of pixels: {', '.join(names)}")
+        return cls(**found)
+
+
+class PixelSums:
+    """Adds up pictures of one size, exactly, for :class:`PixelStatistics`.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the pictures.
+
+    Attributes
+    ----------
+    pictures : int
+        How many were added.
+
+    Notes
+    -----
+    64 bits hold the sums of 2·10⁹ pictures of 256 x 256.
+
+    Examples
+    --------
+    >>> sums = PixelSums(height=1, width=2)
+    >>> sums.add(np.array([[[0, 51, 255], [255, 51, 255]]], np.uint8))
+    >>> sums.statistics().mean.tolist(), sums.statistics().std.tolist()
+    ([0.5, 0.2, 1.0], [0.5, 0.0, 0.0])
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.pictures = 0
+        self._pixels = np.zeros((height, width, 3), dtype=np.int64)  # Σ over the pictures
+        self._products = np.zeros(len(_PAIRS), dtype=np.int64)  # Σ over the pixels as well
+
+    def add(self, pictures: np.ndarray) -> None:
+        """Add one picture or several.
+
+        Parameters
+        ----------
+        pictures : ndarray of uint8, shape (H, W, 3) or (N, H, W, 3)
+            R, G, B.
+
+        Raises
+        ------
+        DTypeError, ShapeError
+            When they are not that.
+        """
+        if pictures.dtype != np.uint8:
+            raise DTypeError(f"PixelSums: pictures must be uint8, got {pictures.dtype}")
+        if pictures.ndim not in (3, 4) or pictures.shape[-3:] != self._pixels.shape:
+            height, width, _ = self._pixels.shape
+            raise ShapeError(
+                f"PixelSums: pictures must have the shape ({height}, {width}, 3) or (N, {height}, "
+                f"{width}, 3), got {pictures.shape}"
+            )
+        for picture in pictures if pictures.ndim == 4 else pictures[None]:
+            self._pixels += picture
+            # No product of a matrix: that would round in float32, and wake BLAS's threads.
+            planes = np.ascontiguousarray(picture.reshape(-1, 3).T).astype(np.uint16)
+            for pair, (i, j) in enumerate(_PAIRS):
+                # 255² fits into 16 bits.
+                self._products[pair] += np.sum(planes[i] * planes[j], dtype=np.int64)
+            self.pictures += 1
+
+    def merge(self, other: PixelSums) -> None:
+        """Add what another one has added up.
+
+        Raises
+        ------
+        ShapeError
+            When its pictures have another size.
+        """
+        if other._pixels.shape != self._pixels.shape:
+            raise ShapeError(
+                f"PixelSums: sums of pictures of shape {other._pixels.shape} can't be added to "
+                f"those of shape {self._pixels.shape}"
+            )
+        self.pictures += other.pictures
+        self._pixels += other._pixels
+        self._products += other._products
+
+    def statistics(self) -> PixelStatistics:
+        """Return the statistics of what was added so far.
+
+        Raises
+        ------
+        DataError
+            When nothing was.
+        """
+        if self.pictures == 0:
+            raise DataError("there are no statistics of no pictures")
+        height, width, _ = self._pixels.shape
+        count = self.pictures * height * width
+        # Python's integers from here on: they have no size, and their quotients are rounded once.
+        sums: list[int] = self._pixels.sum(axis=(0, 1)).tolist()
+        covariance = np.empty((3, 3))
+        for (i, j), product in zip(_PAIRS, self._products.tolist(), strict=True):
+            value = (count * product - sums[i] * sums[j]) / (255 * count) ** 2
+            covariance[i, j] = covariance[j, i] = value
+        eigenvalues, eigenvectors = np.linalg.eigh(covariance)  # in ascending order
+        eigenvalues, eigenvectors = eigenvalues[::-1], eigenvectors[:, ::-1]
+        largest = np.abs(eigenvectors).argmax(axis=0)
+        eigenvectors = eigenvectors * np.sign(eigenvectors[largest, np.arange(3)])
+        return PixelStatistics(
+            pictures=self.pictures,
+            mean_image=np.ascontiguousarray(self._pixels.transpose(2, 0, 1)) / self.pictures,
+            mean=np.array([total / (255 * count) for total in sums]),
+            std=np.sqrt(np.diagonal(covariance)),
+            covariance=covariance,
+            eigenvalues=np.maximum(eigenvalues, 0),  # rounding may put a zero below zero
+            eigenvectors=eigenvectors,
+        )
+
+    def to_bytes(self) -> bytes:
+        """Return the sums as bytes: little-endian integers of 64 bits.
+
+        They are ``pictures, height, width``, the sums of the products RR, RG, RB, GG, GB, BB, and
+        the sums of the pixels in the order (H, W, 3).
+        """
+        head = [self.pictures, *self._pixels.shape[:2], *self._products.tolist()]
+        return np.concatenate([head, self._pixels.ravel()]).astype("<i8").tobytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> PixelSums:
+        """Return the sums that :meth:`to_bytes` gave.
+
+        Raises
+        ------
+        DataError
+            When the bytes are something else.
+        """
+        numbers = np.frombuffer(data[: len(data) // 8 * 8], dtype="<i8")
+        head: list[Any] = numbers[:_HEAD].tolist()
+        if len(head) < _HEAD or len(data) != 8 * (_HEAD + 3 * head[1] * head[2]):
+            raise DataError(f"{len(data)} bytes are no sums of pixels")
+        sums = cls(head[1], head[2])
+        sums.pictures = head[0]
+        sums._products += numbers[3:_HEAD]
+        sums._pixels += numbers[_HEAD:].reshape(sums._pixels.shape)
+        return sums

@@ -1,0 +1,291 @@
+"""Pictures as bytes that become numbers as a whole batch: ToRaw, RawPicture, RawToInput.
+
+Bytes take a quarter of the memory of floats, above all on their way to a GPU. So the last steps of
+a picture, which touch all of its numbers, can be put off: :class:`ToRaw` ends the transforms of one
+picture with its bytes and with what was decided about it (by the same draws as
+:class:`RandomHorizontalFlip` and :class:`PCAJitter` would make), and :class:`RawToInput` does to a
+batch, in one pass,
+
+    out[n, c, y, x] = (pixels[n, c, top_n + y, column] / white + shift[n, c] - mean[c]) / std[c]
+
+with ``column = left_n + x``, or ``left_n + w - 1 - x`` where the crop is mirrored. A mean *picture*
+is taken at the same place as the pixels. What lies outside of the picture becomes 0. The operations
+and their order are those of ToTensor (white = 255) or ToPixels (1), PCAJitter, and Normalize or
+SubtractMean, and so are the bits of the results, on either device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ... import cpu, cuda
+from ...data import sample_stream
+from ...device import Array, Device, copy_to, device_of
+from ...errors import ArgumentError, DTypeError, ShapeError
+from ...tensor import Tensor
+from ._image import pair
+from .color import PCAJitter
+from .convert import image_planes
+from .geometry import probability
+
+__all__ = ["RawPicture", "RawToInput", "ToRaw"]
+
+
+class RawPicture(NamedTuple):
+    """The bytes of a picture and what was decided about it; or those of a batch.
+
+    Attributes
+    ----------
+    pixels : Tensor of uint8, shape (..., C, H, W)
+    place : Tensor of int32, shape (..., 3)
+        Top and left of the crop, and whether it is mirrored.
+    shift : Tensor of float32, shape (..., C)
+        What each channel is shifted by.
+    """
+
+    pixels: Tensor
+    place: Tensor
+    shift: Tensor
+
+
+class ToRaw:
+    """Makes a :class:`RawPicture` of a picture: the last transform before the loader's batch.
+
+    Called with a PIL image, or with an array of uint8 of shape (H, W) or (H, W, C).
+
+    Parameters
+    ----------
+    flip : float, optional
+        The probability of mirroring left and right, as by :class:`RandomHorizontalFlip`. Default:
+        never, and nothing is drawn.
+    jitter : PCAJitter, optional
+        Draws the shift of the colours; of mode ``"paper01"``.
+
+    Raises
+    ------
+    ArgumentError
+        From the constructor: the probability is none, or the jitter of another mode.
+    DTypeError
+        When the pixels are not 8-bit numbers.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minidl.vision.transforms import ToRaw
+    >>> raw = ToRaw(flip=1)(np.array([[[1, 2, 3]]], np.uint8))
+    >>> raw.pixels.tolist(), raw.place.tolist(), raw.shift.tolist()
+    ([[[1]], [[2]], [[3]]], [0, 0, 1], [0.0, 0.0, 0.0])
+    """
+
+    def __init__(self, flip: float | None = None, jitter: PCAJitter | None = None) -> None:
+        if jitter is not None and jitter.mode != "paper01":
+            raise ArgumentError(f"ToRaw: jitter must be of mode 'paper01', got {jitter.mode!r}")
+        self.flip = None if flip is None else probability(flip, "ToRaw")
+        self.jitter = jitter
+
+    def __call__(self, picture: Any) -> RawPicture:
+        pixels = image_planes(picture, "ToRaw")
+        if pixels.dtype != np.uint8:
+            raise DTypeError(f"ToRaw: expected a picture of 8-bit numbers, got {pixels.dtype}")
+        place, shift = np.zeros(3, np.int32), np.zeros(len(pixels), np.float32)
+        if self.flip is not None:
+            place[2] = sample_stream().random() < self.flip
+        if self.jitter is not None:
+            shift[:] = self.jitter.draw()
+        return RawPicture(Tensor(pixels), Tensor(place), Tensor(shift))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(flip={self.flip}, jitter={self.jitter})"
+
+
+def _forward_numpy(
+    pixels: Array, place: Array, shift: Array, mean: Array, std: Array, white: float, h: int, w: int
+) -> Array:
+    n, height, width, channels = pixels.shape
+    out = cpu.empty((n, h, w, channels), np.dtype(np.float32))
+    # Written out for a row of the crop: NumPy then works along W·C numbers at a time, not along C.
+    mean_row, std_row = (
+        np.tile(mean, (1, w, 1)) if mean.ndim == 1 else None,
+        np.tile(std, (1, w, 1)),
+    )
+    divides = bool((std != 1).any())
+
+    def picture(number: int) -> None:
+        top, left, mirrored = place[number].tolist()
+        rows = slice(max(top, 0), max(min(top + h, height), 0))
+        columns = slice(max(left, 0), max(min(left + w, width), 0))
+        source = pixels[number, rows, columns]
+        offset = columns.start - left
+        if mirrored:
+            source = source.take(np.arange(source.shape[1] - 1, -1, -1), axis=1)
+            offset = left + w - columns.stop
+        if source.shape[:2] != (h, w):
+            out[number] = 0
+        above, (height_here, width_here) = rows.start - top, source.shape[:2]
+        target = out[number, above : above + height_here, offset : offset + width_here]
+        np.divide(source, np.float32(white), out=target, dtype=np.float32)
+        if shift[number].any():
+            target += np.tile(shift[number], (1, width_here, 1))
+        if mean_row is not None:
+            target -= mean_row[:, :width_here]
+        else:
+            target -= mean[rows, columns][:, ::-1] if mirrored else mean[rows, columns]
+        if divides:
+            target /= std_row[:, :width_here]
+
+    def lane(pictures: slice) -> None:
+        for number in range(pictures.start, pictures.stop):
+            picture(number)
+
+    cpu.parallel(lane, cpu.split(n))
+    return out.transpose(0, 3, 1, 2)
+
+
+_CUDA = cuda.Source(r"""
+// A block makes one row of one crop, a thread every blockDim-th pixel of it: it reads the pixel's
+// channels, which are neighbours, and writes one number to each channel's plane of (C, N, h, w).
+extern "C" __global__ void raw_to_input(
+    const unsigned char* pixels, const int* place, const float* shift, const T* mean, const T* std,
+    T* out, T white, bool mean_is_picture, int images, int channels, int height, int width, int h,
+    int w) {
+  const int n = blockIdx.x / h, y = blockIdx.x % h;
+  const int left = place[3 * n + 1], row = place[3 * n] + y;
+  const bool mirrored = place[3 * n + 2];
+  for (int x = threadIdx.x; x < w; x += blockDim.x) {
+    const int column = left + (mirrored ? w - 1 - x : x);
+    const bool inside = row >= 0 && row < height && column >= 0 && column < width;
+    const long long pixel = (long long)row * width + column;
+    const unsigned char* from = pixels + ((long long)n * height * width + pixel) * channels;
+    const T* centre = mean + (mean_is_picture ? pixel * channels : 0);
+    T* to = out + ((long long)n * h + y) * w + x;
+    for (int c = 0; c < channels; ++c)
+      to[(long long)c * images * h * w] =
+          inside ? (from[c] / white + shift[(long long)n * channels + c] - centre[c]) / std[c] : 0;
+  }
+}
+""")
+
+
+def _forward_cuda(
+    pixels: Array, place: Array, shift: Array, mean: Array, std: Array, white: float, h: int, w: int
+) -> Array:
+    xp, (n, height, width, channels) = cuda.cupy(), pixels.shape
+    out = cuda.empty_image(n, channels, h, w, np.float32)
+    _CUDA.launch(
+        "raw_to_input", np.float32, out.size, xp.ascontiguousarray(pixels), place, shift, mean, std,
+        cuda.channel_major(out), white, mean.ndim > 1, n, channels, height, width, h, w,
+        grid=n * h, block=min(-(-w // 32) * 32, 256),
+    )  # fmt: skip
+    return out
+
+
+class RawToInput:
+    """Makes a network's input of a batch of raw pictures: see the formula at the file's top.
+
+    Called with the :class:`RawPicture` of a batch, or with a loader's whole batch, whose first part
+    that is; the others (the labels) are kept.
+
+    Parameters
+    ----------
+    mean : sequence of C floats, or array of shape (C, H, W)
+        One number a channel, or the mean picture, which is cropped and mirrored with the pixels.
+    std : float or sequence of C floats
+        Default 1.
+    white : float
+        What the bytes are divided by: 1 for values from 0 to 255 (default), 255 for 0 to 1.
+    size : int or (height, width), optional
+        Of the crops. Default: of the pictures.
+
+    Returns
+    -------
+    Tensor of float32, shape (..., C, h, w)
+        On the device of the pixels; in a list with the batch's other parts.
+
+    Raises
+    ------
+    ArgumentError, DTypeError
+        A standard deviation or `white` is zero; the pixels are not of uint8.
+    ShapeError
+        The mean or the deviations don't fit the pictures, or the batch's parts each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minidl.data import default_collate
+    >>> from minidl.vision.transforms import RawToInput, ToRaw
+    >>> batch = default_collate([ToRaw(flip=1)(np.array([[10, 20]], np.uint8))] * 3)
+    >>> RawToInput(mean=[5.0])(batch)[0]
+    tensor([[[15.,  5.]]])
+    """
+
+    def __init__(
+        self,
+        mean: Any,
+        std: float | Sequence[float] = 1.0,
+        white: float = 1.0,
+        size: int | Sequence[int] | None = None,
+    ) -> None:
+        values = np.asarray(mean, np.float32)
+        if values.ndim not in (1, 3):
+            raise ShapeError(
+                "RawToInput: mean must be one number a channel or a picture of shape (C, H, W), "
+                f"got shape {values.shape}"
+            )
+        self.mean = np.ascontiguousarray(values.transpose(1, 2, 0)) if values.ndim == 3 else values
+        channels = self.mean.shape[-1]
+        self.std = np.asarray(std, np.float32)
+        if self.std.shape not in ((), (1,), (channels,)):
+            raise ShapeError(f"RawToInput: expected {channels} std, got shape {self.std.shape}")
+        self.std = np.broadcast_to(self.std, (channels,)).copy()
+        if not self.std.all() or white == 0:
+            raise ArgumentError(f"RawToInput: std and white must not be 0, got {std} and {white}")
+        self.white = float(white)
+        self.size = None if size is None else pair(size, "RawToInput")
+        self._constants: dict[Device, tuple[Array, Array]] = {}
+
+    def __call__(self, batch: Any) -> Any:
+        if not isinstance(batch, RawPicture):
+            pictures, *others = batch
+            return [self(pictures), *others]
+        *lead, channels, height, width = batch.pixels.shape
+        if tuple(batch.place.shape) != (*lead, 3) or tuple(batch.shift.shape) != (*lead, channels):
+            raise ShapeError(
+                f"RawToInput: pixels of shape {tuple(batch.pixels.shape)} need places of shape "
+                f"{(*lead, 3)} and shifts of shape {(*lead, channels)}, got "
+                f"{tuple(batch.place.shape)} and {tuple(batch.shift.shape)}"
+            )
+        if self.mean.shape[-1] != channels or self.mean.shape[:-1] not in ((), (height, width)):
+            raise ShapeError(
+                f"RawToInput: a mean of shape {self.mean.shape} (channels last) does not fit "
+                f"pictures of {channels} channels, {height}x{width}"
+            )
+        if batch.pixels.dtype != np.uint8:
+            raise DTypeError(f"RawToInput: expected pixels of uint8, got {batch.pixels.dtype}")
+        pixels = batch.pixels.array.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
+        place = batch.place.array.reshape(-1, 3).astype(np.int32, copy=False)
+        shift = batch.shift.array.reshape(-1, channels).astype(np.float32, copy=False)
+        mean, std = self._on(device_of(pixels))
+        h, w = self.size or (height, width)
+        forward = _forward_numpy if isinstance(pixels, np.ndarray) else _forward_cuda
+        try:
+            out = forward(pixels, place, shift, mean, std, self.white, h, w)
+        except (MemoryError, RuntimeError) as error:
+            cuda.explain_out_of_memory(error, "RawToInput", pixels.shape)
+            raise
+        return Tensor(out.reshape(*lead, channels, h, w))
+
+    def _on(self, device: Device) -> tuple[Array, Array]:
+        """Mean and deviations on a device; they go there once."""
+        if device not in self._constants:
+            self._constants[device] = copy_to(self.mean, device), copy_to(self.std, device)
+        return self._constants[device]
+
+    def __repr__(self) -> str:
+        mean = self.mean.tolist() if self.mean.ndim == 1 else f"picture of {self.mean.shape}"
+        return (
+            f"{type(self).__name__}(mean={mean}, std={self.std.tolist()}, white={self.white}, "
+            f"size={self.size})"
+        )

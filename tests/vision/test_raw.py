@@ -1,0 +1,166 @@
+"""Raw pictures: bytes and decisions, and the numbers that a batch of them becomes."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import minidl
+from minidl.data import DeviceBatches
+from minidl.errors import ArgumentError, DTypeError, ShapeError
+from minidl.vision.transforms import PCAJitter, RawPicture, RawToInput, ToRaw
+
+
+def by_loop(raw: RawPicture, mean: np.ndarray, std: float, white: float, size: tuple[int, int]):  # type: ignore[no-untyped-def]
+    """The formula, one number at a time; in float32 as there."""
+    pixels, place, shift = (part.cpu().numpy() for part in raw)
+    (n, channels, height, width), (h, w) = pixels.shape, size
+    out = np.zeros((n, channels, h, w), np.float32)
+    f = np.float32
+    for i, c, y, x in np.ndindex(*out.shape):
+        top, left, mirrored = place[i]
+        row, column = top + y, left + (w - 1 - x if mirrored else x)
+        if 0 <= row < height and 0 <= column < width:
+            centre = mean[c] if mean.ndim == 1 else mean[c, row, column]
+            out[i, c, y, x] = (f(pixels[i, c, row, column]) / f(white) + shift[i, c] - centre) / f(
+                std
+            )
+    return out
+
+
+def random_batch(
+    rng: np.random.Generator, n: int, channels: int, height: int, width: int, reach: int = 3
+) -> RawPicture:
+    """Crops that may lie partly, or wholly, outside of the pictures."""
+    pixels = rng.integers(0, 256, (n, height, width, channels), np.uint8)
+    place = rng.integers(-reach, reach + 1, (n, 3)).astype(np.int32)
+    place[:, 2] = rng.integers(0, 2, n)
+    shift = rng.standard_normal((n, channels)).astype(np.float32)
+    shift[::2] = 0
+    parts = pixels.transpose(0, 3, 1, 2), place, shift
+    return RawPicture(*map(minidl.from_numpy, parts))
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    shape=st.tuples(st.integers(0, 4), st.integers(1, 4), st.integers(1, 6), st.integers(1, 6)),
+    size=st.tuples(st.integers(1, 7), st.integers(1, 7)),
+    picture=st.booleans(),
+    scales=st.sampled_from([(1.0, 1.0), (63.0, 1.0), (0.25, 255.0)]),
+)
+@settings(max_examples=60)
+def test_against_a_loop(
+    device: str,
+    seed: int,
+    shape: tuple[int, int, int, int],
+    size: tuple[int, int],
+    picture: bool,
+    scales: tuple[float, float],
+) -> None:
+    rng = np.random.default_rng(seed)
+    raw = random_batch(rng, *shape)
+    mean = rng.uniform(0, 255, shape[1:] if picture else shape[1]).astype(np.float32)
+    std, white = scales
+    there = RawPicture(*(part.to(device) for part in raw))
+    found = RawToInput(mean, std, white, size)(there)
+    assert found.device == minidl.device(device) and found.dtype == np.float32
+    expected = by_loop(raw, mean, std, white, size)
+    np.testing.assert_array_equal(found.cpu().numpy(), expected)  # to the last bit
+
+
+def test_a_mean_picture_is_cropped_and_mirrored_with_the_pixels(device: str) -> None:
+    rng = np.random.default_rng(0)
+    raw, mean = random_batch(rng, 8, 2, 6, 7), rng.uniform(0, 255, (2, 6, 7)).astype(np.float32)
+    found = RawToInput(mean, 63.0, size=(4, 5))(RawPicture(*(part.to(device) for part in raw)))
+    np.testing.assert_array_equal(found.cpu().numpy(), by_loop(raw, mean, 63.0, 1.0, (4, 5)))
+
+
+def test_rows_longer_than_a_block_and_a_deviation_for_each_channel(device: str) -> None:
+    rng = np.random.default_rng(0)
+    raw = random_batch(rng, 2, 3, 5, 300, reach=1)
+    mean, std = rng.uniform(0, 1, 3).astype(np.float32), np.array([0.5, 2.0, 3.0], np.float32)
+    found = RawToInput(mean, std, 255)(RawPicture(*(part.to(device) for part in raw)))
+    for channel in range(3):
+        one = RawPicture(raw.pixels[:, channel : channel + 1], raw.place, raw.shift[:, [channel]])
+        expected = by_loop(one, mean[[channel]], float(std[channel]), 255, (5, 300))
+        np.testing.assert_array_equal(found.cpu().numpy()[:, [channel]], expected)
+
+
+def test_views_and_other_orders_of_memory(device: str) -> None:
+    """(N, V, C, H, W), such as ten crops; and pictures that are not channels-last."""
+    raw = random_batch(np.random.default_rng(0), 6, 3, 4, 5)
+    convert = RawToInput([1.0, 2.0, 3.0])
+    expected = convert(raw).numpy().reshape(2, 3, 3, 4, 5)
+    views = RawPicture(
+        minidl.from_numpy(np.ascontiguousarray(raw.pixels.numpy())).reshape(2, 3, 3, 4, 5),
+        raw.place.reshape(2, 3, 3),
+        raw.shift.reshape(2, 3, 3),
+    )
+    found = convert(RawPicture(*(part.to(device) for part in views)))
+    np.testing.assert_array_equal(found.cpu().numpy(), expected)
+    pictures, labels = convert([raw, minidl.arange(6)])  # a loader's batch
+    np.testing.assert_array_equal(pictures.numpy(), expected.reshape(6, 3, 4, 5))
+    assert labels.tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_layout_is_the_layers_own(gpu: str) -> None:
+    raw = random_batch(np.random.default_rng(0), 4, 3, 5, 6)
+    found = RawToInput([0.0] * 3, size=4)(RawPicture(*(part.to(gpu) for part in raw)))
+    assert tuple(found.shape) == (4, 3, 4, 4)
+    assert found.array.transpose(1, 0, 2, 3).flags.c_contiguous
+
+
+def test_one_launch(simulator: ModuleType, gpu: str) -> None:
+    (raw,) = DeviceBatches([random_batch(np.random.default_rng(0), 4, 3, 5, 6)], gpu)
+    convert = RawToInput(np.zeros((3, 5, 6), np.float32), size=4)
+    convert(raw)  # the mean goes up once
+    with simulator.count() as used:
+        convert(raw)
+    assert dict(used.kernels) == {"raw_to_input": 1}
+    assert used.h2d == used.d2h == used.d2d == used.syncs == 0
+
+
+def test_to_raw_draws_what_the_other_transforms_draw() -> None:
+    """A crop, a flip and a jitter see the same numbers of the stream: see the presets' test."""
+    picture = Image.new("RGB", (4, 3), (1, 2, 3))
+    jitter = PCAJitter(white=255)
+    minidl.manual_seed(5)
+    flips, shifts = [], []
+    for _ in range(20):
+        raw = ToRaw(flip=0.5, jitter=jitter)(picture)
+        flips.append(raw.place.tolist()[2])
+        shifts.append(tuple(raw.shift.tolist()))
+    assert {0, 1} == set(flips) and len(set(shifts)) == 20
+    still = ToRaw()(picture)
+    assert still.place.tolist() == [0, 0, 0] and still.shift.tolist() == [0, 0, 0]
+    assert tuple(still.pixels.shape) == (3, 3, 4) and still.pixels[:, 0, 0].tolist() == [1, 2, 3]
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="jitter"):
+        ToRaw(jitter=PCAJitter("original"))
+    with pytest.raises(ArgumentError, match="between 0 and 1"):
+        ToRaw(flip=2)
+    with pytest.raises(DTypeError, match="8-bit"):
+        ToRaw()(np.zeros((2, 2), np.float32))
+    with pytest.raises(ShapeError, match="mean"):
+        RawToInput(np.zeros((3, 3)))
+    with pytest.raises(ShapeError, match="std"):
+        RawToInput([1.0, 2.0, 3.0], [1.0, 2.0])
+    for std, white in ((0.0, 1.0), (1.0, 0.0)):
+        with pytest.raises(ArgumentError, match="not be 0"):
+            RawToInput([1.0], std, white)
+    raw = random_batch(np.random.default_rng(0), 2, 3, 4, 5)
+    with pytest.raises(ShapeError, match="does not fit"):
+        RawToInput([1.0])(raw)
+    with pytest.raises(ShapeError, match="does not fit"):
+        RawToInput(np.zeros((3, 4, 4)))(raw)
+    with pytest.raises(ShapeError, match="places"):
+        RawToInput([0.0] * 3)(raw._replace(place=raw.place[:1]))
+    with pytest.raises(DTypeError, match="uint8"):
+        RawToInput([0.0] * 3)(raw._replace(pixels=raw.pixels.float()))

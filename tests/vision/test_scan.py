@@ -1,0 +1,205 @@
+"""The search for suspicious files among pictures."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from minidl.errors import DataError
+from minidl.vision import scan as module
+from minidl.vision.scan import Finding, main, scan
+
+RNG = np.random.default_rng(0)
+
+
+def save(path: Path, mode: str = "RGB", form: str | None = None, side: int = 24) -> Path:
+    """A picture that no other has the bytes of."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = RNG.integers(0, 256, (side, side, 3), dtype=np.uint8)
+    Image.fromarray(pixels).convert(mode).save(path, form)
+    return path
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A sound folder of pictures."""
+    for name in ("cat/0.jpg", "cat/1.JPEG", "dog/0.png", "dog/deep/1.bmp", "dog/2.webp"):
+        save(tmp_path / "root" / name)
+    (tmp_path / "root" / "README.txt").write_text("BM is how a bitmap begins")
+    (tmp_path / "root" / "cat" / "notes.txt").write_text("about cats")
+    return tmp_path / "root"
+
+
+def found(root: Path) -> list[tuple[str, str]]:
+    return [(os.path.relpath(finding.path, root), finding.kind) for finding in scan(root, 2)]
+
+
+def test_a_sound_folder(root: Path) -> None:
+    assert found(root) == []
+
+
+def test_files_that_do_not_load(root: Path) -> None:
+    (root / "cat" / "empty.jpg").touch()
+    (root / "cat" / "page.jpg").write_text("<html>404</html>")
+    noise = save(root / "cat" / "short.jpg", side=64)
+    noise.write_bytes(noise.read_bytes()[:2000])
+    (root / "cat" / "stub.jpg").write_bytes(noise.read_bytes()[:100])
+    (root / "cat" / "garbled.jpg").write_bytes(b"\xff\xd8\xff" * 9)
+    short = save(root / "cat" / "short.png", side=64)
+    short.write_bytes(short.read_bytes()[:2000])
+    huge = save(root / "cat" / "huge.bmp")
+    content = bytearray(huge.read_bytes())
+    content[18:26] = struct.pack("<LL", 60000, 60000)
+    huge.write_bytes(content)
+    assert found(root) == [
+        ("cat/empty.jpg", "empty"),
+        ("cat/garbled.jpg", "damaged"),
+        ("cat/huge.bmp", "bomb"),
+        ("cat/page.jpg", "not-a-picture"),
+        ("cat/short.jpg", "truncated"),
+        ("cat/short.png", "truncated"),
+        ("cat/stub.jpg", "truncated"),
+    ]
+    assert all(finding.is_error for finding in scan(root))
+
+
+def test_what_is_no_file(root: Path, tmp_path: Path) -> None:
+    os.mkfifo(root / "cat" / "pipe.jpg")
+    (root / "cat" / "to-itself.jpg").symlink_to(root / "cat" / "to-itself.jpg")
+    (root / "cat" / "nowhere.jpg").symlink_to(tmp_path / "nowhere")
+    (root / "cat" / "up").symlink_to(root / "cat", target_is_directory=True)
+    save(tmp_path / "elsewhere" / "9.jpg")
+    (root / "cat" / "linked").symlink_to(tmp_path / "elsewhere")  # is no mistake
+    assert found(root) == [
+        ("cat/nowhere.jpg", "broken-link"),
+        ("cat/pipe.jpg", "not-a-file"),
+        ("cat/to-itself.jpg", "link-loop"),
+        ("cat/up", "link-loop"),
+    ]
+
+
+def test_unreadable(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_scandir, real_open = os.scandir, open
+
+    def scandir(path: str) -> object:
+        if os.path.basename(path) == "deep":
+            raise PermissionError(13, "Permission denied")
+        return real_scandir(path)
+
+    def opened(path: object, *arguments: object) -> object:
+        if str(path).endswith("1.JPEG"):
+            raise PermissionError(13, "Permission denied")
+        return real_open(path, *arguments)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    monkeypatch.setattr(module, "open", opened, raising=False)
+    assert found(root) == [("cat/1.JPEG", "unreadable"), ("dog/deep", "unreadable")]
+
+
+def test_notes(root: Path) -> None:
+    save(root / "cat" / "cmyk.jpg", "CMYK")
+    os.rename(save(root / "cat" / "x.png"), root / "cat" / "lying.jpg")
+    values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
+    Image.fromarray(values).save(root / "cat" / "grey.png")
+    os.rename(save(root / "cat" / "x.jpg"), root / "cat" / "nameless")
+    os.rename(save(root / "cat" / "x.jpg"), os.fsencode(root) + b"/cat/\xe9.jpg")
+    (root / "dog" / "again.jpg").write_bytes((root / "cat" / "0.jpg").read_bytes())
+    assert found(root) == [
+        ("cat/cmyk.jpg", "cmyk"),
+        ("cat/grey.png", "16-bit"),
+        ("cat/lying.jpg", "wrong-extension"),
+        ("cat/nameless", "skipped"),
+        ("cat/\udce9.jpg", "name-not-utf8"),
+        ("dog/again.jpg", "duplicate"),
+    ]
+    findings = list(scan(root))
+    assert not any(finding.is_error for finding in findings)
+    assert str(findings[2]).endswith("it is decoded by its content (it is a PNG)")
+    assert str(findings[-1]).endswith("(" + str(root / "cat" / "0.jpg") + ")")
+    "\n".join(map(str, findings)).encode()  # can be printed, whatever the names
+
+
+def test_16_bits_in_colour(root: Path) -> None:
+    path = save(root / "cat" / "x.png")
+    content = bytearray(path.read_bytes())
+    content[24] = 16  # bits, in the header, whose checksum follows
+    content[29:33] = struct.pack(">L", zlib.crc32(content[12:29]))
+    assert [f.kind for f in module._notes(str(path), bytes(content))] == ["16-bit"]
+
+
+def test_mistakes_in_the_arrangement(root: Path) -> None:
+    save(root / "loose.jpg")
+    (root / "bare").mkdir()
+    (root / "words" / "deep").mkdir(parents=True)
+    (root / "words" / "a.txt").touch()
+    save(root / "Cat " / "0.jpg")
+    assert found(root) == [
+        ("cat", "twin-class"),
+        ("loose.jpg", "outside-class"),
+        ("bare", "empty-class"),
+        ("words", "empty-class"),
+    ]
+
+
+def test_splits_are_folders_of_class_folders(root: Path, tmp_path: Path) -> None:
+    base = tmp_path / "both"
+    base.mkdir()
+    os.rename(root, base / "train")
+    save(base / "val" / "cat" / "0.jpg")
+    assert found(base) == []
+    (base / "val" / "dog").mkdir()
+    save(base / "val" / "loose.jpg")
+    save(base / "extra" / "loose.jpg")
+    assert found(base) == [
+        ("val/loose.jpg", "outside-class"),
+        ("val/dog", "empty-class"),
+        ("extra/loose.jpg", "outside-class"),
+    ]
+
+
+def test_a_folder_without_class_folders_is_just_pictures(tmp_path: Path) -> None:
+    save(tmp_path / "0.jpg")
+    assert found(tmp_path) == []
+
+
+def test_any_number_of_threads_finds_the_same(root: Path) -> None:
+    for index in range(40):
+        save(root / "cat" / f"many{index:02d}.jpg", side=8 + index)
+        (root / "dog" / f"many{index:02d}.jpg").write_bytes(b"\xff\xd8\xff" * (index % 3))
+    assert list(scan(root, 1)) == list(scan(root, 8))
+
+
+def test_missing_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="nowhere"):
+        scan(tmp_path / "nowhere")
+
+
+def test_command(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save(root / "cat" / "cmyk.jpg", "CMYK")
+    assert main([str(root)]) == 0
+    out = capsys.readouterr().out
+    assert "note  cmyk" in out and out.endswith("0 errors, 1 notes\n")
+    (root / "cat" / "empty.jpg").touch()
+    assert main([str(root), "--threads", "1", "--errors-only"]) == 1
+    out = capsys.readouterr().out
+    assert f"error empty: {root}/cat/empty.jpg has no bytes\n" in out and "cmyk:" not in out
+    assert main([str(root / "nowhere")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_a_finding_is_an_error_or_a_note() -> None:
+    assert not set(module.ERRORS) & set(module.NOTES)
+    assert Finding("x", "empty").is_error and not Finding("x", "cmyk").is_error
+
+
+def test_real_photographs() -> None:
+    data = os.environ.get("MINIDL_DATA")
+    if not data or not (Path(data) / "imagenet-sample").is_dir():
+        pytest.skip("MINIDL_DATA names no folder with imagenet-sample/")
+    assert [str(f) for f in scan(Path(data) / "imagenet-sample") if f.is_error] == []
