@@ -270,8 +270,8 @@ def parse() -> dict[str, Any]:
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument_group("data").add_argument
-    add("--data", metavar="DIR", help="holds train/<class>/<picture>.jpg and val/..., or <class>/"
-        "<picture>.jpg, of which a tenth is held out (default: Shapes)")  # fmt: skip
+    add("--data", metavar="DIR", help="holds train/<class>/*.jpg and val/..., or <class>/*.jpg (a "
+        "tenth is held out), or what prepare_imagenet.py made (default: Shapes)")  # fmt: skip
     add("--synthetic", action="store_true", help="noise instead of pictures: to measure speed")
     add("--workers", type=int, metavar="N", help="threads that prepare pictures (default: 2)")
     add("--limit-batches", type=positive, metavar="N", help="end epochs after N (default: all)")

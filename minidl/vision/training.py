@@ -17,14 +17,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..data import Subset
 from ..errors import ArgumentError, CheckpointError, DataError
 from ..random import stream
-from .datasets import ImageFolder
+from .datasets import ImageFolder, Shards
+from .datasets.shards import MANIFEST, read_manifest
 
 __all__ = [
     "Interrupted",
@@ -83,20 +84,24 @@ def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list
     return np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()
 
 
-def open_folder(root: str | os.PathLike[str]) -> tuple[ImageFolder | Subset, ImageFolder | Subset]:
+Pictures: TypeAlias = ImageFolder | Shards | Subset
+
+
+def open_folder(root: str | os.PathLike[str]) -> tuple[Pictures, Pictures]:
     """Open a folder of one's own pictures, to train with and to validate with.
 
     Parameters
     ----------
     root : str or path
         Holds either ``train/<class>/<picture>.jpg`` and ``val/<class>/<picture>.jpg``, or only
-        ``train``, or ``<class>/<picture>.jpg`` itself. Without ``val``, a tenth of the pictures is
-        held out (see :func:`hold_out`).
+        ``train``, or ``<class>/<picture>.jpg`` itself, or the shards that
+        ``examples/prepare_imagenet.py`` makes of such a folder. Without ``val``, a tenth of the
+        pictures is held out (see :func:`hold_out`).
 
     Returns
     -------
-    train, val : ImageFolder, or Subset of an ImageFolder
-        With pictures as items. Each has an ImageFolder of its own, so that both can be given
+    train, val : ImageFolder or Shards, or Subset of one
+        With pictures as items. Each has a data set of its own, so that both can be given
         transforms.
 
     Raises
@@ -111,8 +116,15 @@ def open_folder(root: str | os.PathLike[str]) -> tuple[ImageFolder | Subset, Ima
             f"no folder of pictures at {folder}: expected train/<class>/<picture>.jpg and val/... "
             f"in it, or <class>/<picture>.jpg, found {'a file' if folder.exists() else 'nothing'}"
         )
-    whole = not (folder / "train").is_dir()
-    train = ImageFolder(folder if whole else folder / "train")
+    train: ImageFolder | Shards
+    if (folder / MANIFEST).exists():
+        train = Shards(folder)
+        if "val" in read_manifest(folder)["splits"]:
+            return train, Shards(folder, "val")  # one list of classes serves both
+        whole = True
+    else:
+        whole = not (folder / "train").is_dir()
+        train = ImageFolder(folder if whole else folder / "train")
     if whole or not (folder / "val").is_dir():
         kept, held_out = hold_out(train.targets)
         if not held_out:

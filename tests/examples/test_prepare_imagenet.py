@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # for the longer form
 
 from programs import ROOT, command, environment
 
+from minidl.vision import training
 from minidl.vision.datasets import ImageFolder
 from minidl.vision.datasets.shards import MANIFEST, STATISTICS, Shards, read_manifest
 from minidl.vision.statistics import PixelSums
@@ -157,6 +158,13 @@ def test_jpeg(tmp_path: Path, whole: Path, prepare: Prepare) -> None:
 def test_any_number_of_workers(tmp_path: Path, whole: Path, prepare: Prepare, workers: int) -> None:
     prepare(tmp_path / "out", "--workers", workers)
     assert content(tmp_path / "out") == content(whole)
+
+
+def test_training_reads_the_shards(whole: Path) -> None:
+    train, val = training.open_folder(whole)
+    assert isinstance(train, Shards) and isinstance(val, Shards)
+    assert (train.split, val.split) == ("train", "val")
+    assert train[0][0].size == (train.size, train.size)
 
 
 def test_without_val(tmp_path: Path, data: Path, prepare: Prepare) -> None:
