@@ -12,15 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 import minidl
 import minidl.nn.functional as F
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("expecttest")  # PyTorch's test suite needs it
+_profile = settings.get_current_profile_name()
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch.testing._internal.common_methods_invocations import op_db
+settings.load_profile(_profile)  # PyTorch's test suite sets one of its own
 
 #: PyTorch's operators that minidl has, under the same name in the same place.
 FUNCTIONS = [
