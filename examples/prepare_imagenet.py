@@ -20,7 +20,6 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from itertools import islice
@@ -32,6 +31,7 @@ import PIL
 from PIL import Image
 from tqdm import tqdm
 
+from minidl.checkpoint import locked
 from minidl.errors import ArgumentError, CheckpointError, DataError
 from minidl.vision.datasets import ImageFolder
 from minidl.vision.datasets.shards import (
@@ -156,7 +156,8 @@ class Program:
         """Make all shards that are missing, then the statistics."""
         self.folders = open_folders(self.options.data)
         self.out.mkdir(parents=True, exist_ok=True)
-        with locked(self.out):
+        busy = ArgumentError(f"--out: another run is writing to {self.out}")
+        with locked(self.out, busy):
             self.begin()
             todo = [
                 (split, number)
@@ -368,25 +369,6 @@ def names_sha256(folder: ImageFolder) -> str:
     for path, label in folder.samples:
         digest.update(os.fsencode(path[len(folder.root) :]) + b"\0%d\0" % label)
     return digest.hexdigest()
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep a second run out of the folder, where the system can; the lock ends with the process."""
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ArgumentError(f"--out: another run is writing to {folder}") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def gigabytes(count: float) -> str:

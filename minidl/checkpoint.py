@@ -20,8 +20,8 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -143,6 +143,33 @@ def load(path: str | os.PathLike[str], map_location: str | Device | None = None)
     except Exception as error:  # damage makes safetensors, zipfile and NumPy raise a dozen kinds
         reason = getattr(error, "strerror", None) or str(error) or repr(error)
         raise CheckpointError(f"{os.fspath(path)!r} can't be loaded: {reason}") from error
+
+
+@contextmanager
+def locked(folder: str | os.PathLike[str], busy: Exception) -> Iterator[None]:
+    """Keep other processes out of a folder, where the system can; the lock ends with the process.
+
+    Parameters
+    ----------
+    folder : path
+        Exists.
+    busy : Exception
+        Raised if another process has the lock.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not on Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise busy from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:

@@ -34,6 +34,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...checkpoint import locked
 from ...errors import ArgumentError, DataError
 from .folder import ImageFolder, pil_loader, read_index, shown, write_index
 
@@ -793,7 +794,8 @@ class ImageNet(ImageFolder):
         incomplete = folder.with_name(f"{split}.incomplete")
         try:
             _make_folder(incomplete)
-            with _locked(incomplete):
+            busy = DataError(f"another process is extracting to {shown(incomplete)}")
+            with locked(incomplete, busy):
                 for wnid in pictures.wnids:
                     _make_folder(incomplete / wnid)
                 pictures._write_missing(incomplete)
@@ -853,19 +855,3 @@ def _make_folder(path: Path) -> None:
         path.mkdir()
     if not stat.S_ISDIR(os.lstat(path).st_mode):
         raise DataError(f"{shown(path)} is a link or a file, expected a folder or nothing there")
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from extracting to the same folder meanwhile."""
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DataError(f"another process is extracting to {shown(folder)}") from None
-        yield
-    finally:
-        os.close(handle)

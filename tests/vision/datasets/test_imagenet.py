@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from minidl.checkpoint import locked
 from minidl.errors import ArgumentError, DataError
 from minidl.vision.datasets import ImageNet, imagenet
 
@@ -598,7 +599,7 @@ def test_two_extractions_at_once(tmp_path: Path) -> None:
     root = write_archives(tmp_path / "a")
     (root / "train.incomplete").mkdir()
     with (
-        imagenet._locked(root / "train.incomplete"),
+        locked(root / "train.incomplete", DataError("busy")),
         pytest.raises(DataError, match="another process"),
     ):
         ImageNet.extract(root, class_list=write_class_list(tmp_path))
