@@ -224,20 +224,46 @@ class Recorder:
         return Launch(self.layer, self.phase, "gemmEx", read, result, product)
 
     def _follow(self, stack: contextlib.ExitStack, model: Any, function: Any) -> None:
-        """Switch at the beginning of every layer's forward and of every operation's backward."""
-        for path, module in model.named_modules():
-            if list(module.children()):
-                continue
-            name = path.rpartition(".")[2] or type(module).__name__
+        """Switch at the beginning of every layer's forward and of every operation's backward.
 
-            def before(module: Any, inputs: Any, name: str = name) -> None:
-                self.switch(name, "forward")
+        Not by hooks, with which a Sequential would take no two layers in one pass. A pass of two
+        counts for that which is not ReLU.
+        """
+        from minidl import nn
+        from minidl.nn import module as modules
 
-            def after(module: Any, inputs: Any, output: Any, name: str = name) -> None:
-                self.layers[name] = module, tuple(inputs[0].shape), tuple(output.shape)
+        names = {
+            id(module): path.rpartition(".")[2] or type(module).__name__
+            for path, module in model.named_modules()
+            if not list(module.children())
+        }
+        call = modules.Module.__call__
 
-            stack.callback(module.register_forward_pre_hook(before).remove)
-            stack.callback(module.register_forward_hook(after).remove)
+        def noted(module: Any, work: Callable[[], Any], input: Any) -> Any:
+            name = names.get(id(module))
+            if name is None:
+                return work()
+            shape = tuple(input.shape)
+            self.switch(name, "forward")
+            output = work()
+            self.layers[name] = module, shape, tuple(output.shape)
+            return output
+
+        def noted_call(module: Any, *args: Any, **more: Any) -> Any:
+            return noted(module, lambda: call(module, *args, **more), args[0] if args else None)
+
+        def noted_both(both: Callable[..., Any]) -> Callable[..., Any]:
+            def run(first: Any, second: Any, input: Any) -> Any:
+                main = second if isinstance(first, nn.ReLU) else first
+                return noted(main, lambda: both(first, second, input), input)
+
+            return run
+
+        passes = dict(modules._ONE_PASS)
+        modules.Module.__call__ = noted_call  # type: ignore[method-assign]
+        modules._ONE_PASS.update({kinds: noted_both(both) for kinds, both in passes.items()})
+        stack.callback(setattr, modules.Module, "__call__", call)
+        stack.callback(modules._ONE_PASS.update, passes)
         waiting = [function]
         while waiting:
             kind = waiting.pop()

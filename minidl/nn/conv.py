@@ -26,6 +26,8 @@ batch 128 it would take 2.3 GB for AlexNet's five layers): every lane writes the
 images at a time into a buffer that stays in its core's cache. Where not even one image's windows
 fit (conv2's input gradient: 9 MB), the rows of the kernel take turns and their products are added.
 
+A ReLU that follows costs nothing while Y is in the cache: see ``relu`` of the Function.
+
 Groups come from AlexNet's two GPUs: conv2, conv4 and conv5 see only the maps of their own GPU.
 
 Source: Krizhevsky, Sutskever and Hinton (2012), section 3.5; for the rounded-up output of
@@ -45,8 +47,9 @@ from ..device import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor
 from . import init, winograd
+from .activation import ReLU, rectify, relu_, relu_gradient
 from .im2col import Band, Geometry, IntOrPair, Pair, check_images, col2im, pair, plan
-from .module import Module, Parameter
+from .module import Module, Parameter, in_one_pass
 from .padding import pad
 
 #: How many numbers of columns a lane writes at a time (5 MB of float32).
@@ -137,11 +140,11 @@ def _as_matrices(weight: Array, bias: Array | None, groups: int) -> Array:
 
 
 def _forward_numpy(
-    x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int
+    x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int, relu: bool
 ) -> Array:
-    """Return Y = X·W + b."""
+    """Return Y = X·W + b, or max(Y, 0)."""
     if winograd.suits(geometry, len(x), weight.shape[1], weight.shape[0] // groups, groups):
-        return winograd.forward(x, weight, bias, geometry, groups)
+        return winograd.forward(x, weight, bias, geometry, groups, relu)
     matrices = _as_matrices(weight, bias, groups)
     (depth, kh, kw), per_group = weight.shape[1:], weight.shape[0] // groups
     parts = _kernel_parts(geometry, depth)
@@ -167,6 +170,8 @@ def _forward_numpy(
                         more = cpu.scratch("part", own.shape, x.dtype)
                         np.matmul(columns, rows_of_part, out=more)
                         own += more
+            if relu:
+                rectify(out, out)
 
     # A few images are cut further, so that every thread has some of them. (Then a lane has one.)
     bands = geometry.bands(min(cpu.LANES // max(n, 1), oh * ow // _LEAST_WINDOWS))
@@ -237,7 +242,7 @@ def _input_gradient_numpy(
         turned = weight.reshape(groups, o // groups, depth, kh, kw)[..., ::-1, ::-1]
         turned = turned.transpose(0, 2, 1, 3, 4).reshape(groups * depth, o // groups, kh, kw)
         back = Geometry(geometry.kernel, (1, 1), geometry.dilation, before, size)
-        return _forward_numpy(grad, turned, None, back, groups)
+        return _forward_numpy(grad, turned, None, back, groups, relu=False)
 
     n, per_group = grad.shape[0], o // groups
     dx = cpu.empty_image(n, groups * depth, *size, grad.dtype)
@@ -477,7 +482,7 @@ def _backward_cuda(
 
 
 class Conv2dFunction(Function):
-    """Convolution; saves the input and the weights."""
+    """Convolution, and ReLU if asked for; saves the input, the weights and what ReLU let pass."""
 
     @staticmethod
     def forward(
@@ -487,17 +492,24 @@ class Conv2dFunction(Function):
         bias: Array | None,
         geometry: Geometry,
         groups: int,
+        relu: bool,
     ) -> Array:
-        ctx.save_for_backward(x, weight)
         ctx.geometry, ctx.groups = geometry, groups
         if isinstance(x, np.ndarray):
-            return _forward_numpy(x, weight, bias, geometry, groups)
-        return _forward_cuda(x, weight, bias, geometry, groups)
+            y = _forward_numpy(x, weight, bias, geometry, groups, relu)
+        else:
+            y = _forward_cuda(x, weight, bias, geometry, groups)
+            if relu:
+                relu_(y)
+        ctx.save_for_backward(x, weight, y if relu else None)
+        return y
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
-        x, weight = ctx.saved_tensors
+        x, weight, y = ctx.saved_tensors
         geometry, groups = ctx.geometry, ctx.groups
+        if y is not None:
+            grad = relu_gradient(y, grad, ctx.may_overwrite[0])
         need_x, need_weight, need_bias, *_ = ctx.needs_input_grad
         dx = dweight = dbias = None
         if isinstance(x, np.ndarray):
@@ -508,7 +520,7 @@ class Conv2dFunction(Function):
         else:
             want = need_x, need_weight or need_bias
             dx, dweight, dbias = _backward_cuda(x, weight, grad, geometry, groups, *want)
-        return dx, dweight, dbias if need_bias else None, None, None
+        return dx, dweight, dbias if need_bias else None, None, None, None
 
 
 def _check_named_padding(name: str, padding: str, stride: Pair) -> None:
@@ -596,11 +608,25 @@ def conv2d(
     >>> minidl.nn.functional.conv2d(x, w, stride=4, ceil_mode=True).shape
     Size([1, 96, 55, 55])
     """
+    return _conv2d(input, weight, bias, stride, padding, dilation, groups, ceil_mode, relu=False)
+
+
+def _conv2d(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: IntOrPair,
+    padding: IntOrPair | str,
+    dilation: IntOrPair,
+    groups: int,
+    ceil_mode: bool,
+    relu: bool,
+) -> Tensor:
+    """Check everything and convolve, with ReLU if asked for."""
     if input.ndim == 3:
-        batch = conv2d(
-            input.unsqueeze(0), weight, bias, stride, padding, dilation, groups,
-            ceil_mode=ceil_mode,
-        )  # fmt: skip
+        batch = _conv2d(
+            input.unsqueeze(0), weight, bias, stride, padding, dilation, groups, ceil_mode, relu
+        )
         return batch.squeeze(0)
     check_images("conv2d", input.array)
     if weight.ndim != 4:
@@ -626,7 +652,7 @@ def conv2d(
         pair("conv2d: dilation", dilation),
         ceil_mode,
     )
-    return Conv2dFunction.apply(input, weight, bias, geometry, groups)
+    return Conv2dFunction.apply(input, weight, bias, geometry, groups, relu)
 
 
 class Conv2d(Module):
@@ -726,12 +752,15 @@ class Conv2d(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the convolution of `input`."""
+        return self._convolve(input, relu=False)
+
+    def _convolve(self, input: Tensor, relu: bool) -> Tensor:
         padding: Any = self.padding
         if self.padding_mode != "zeros":
             vertical, horizontal = padding
             sides = (horizontal, horizontal, vertical, vertical)
             input, padding = pad(input, sides, mode=self.padding_mode), 0
-        return conv2d(
+        return _conv2d(
             input,
             self.weight,
             self.bias,
@@ -739,7 +768,8 @@ class Conv2d(Module):
             padding,
             self.dilation,
             self.groups,
-            ceil_mode=self.ceil_mode,
+            self.ceil_mode,
+            relu,
         )
 
     def extra_repr(self) -> str:
@@ -761,3 +791,8 @@ class Conv2d(Module):
         if self.ceil_mode:
             text += ", ceil_mode=True"
         return text
+
+
+@in_one_pass(Conv2d, ReLU)
+def _convolve_and_rectify(conv: Conv2d, relu: ReLU, input: Tensor) -> Tensor:
+    return conv._convolve(input, relu=True)

@@ -9,9 +9,8 @@ Three products of the same size. AlexNet's fc6 is 4096 x 9216: the weights, 151 
 largest thing that is read, so the work is cut along the weights: every lane reads its own rows of W
 once for the whole batch.
 
-On a GPU y starts as N copies of b, to which the product is added: that is one small launch, and a
-pass less over y than adding b afterwards. (A column of ones in x would want b as a column of W: a
-copy of W.)
+A ReLU that follows is done in the same pass that adds b, and its gradient in the pass that adds up
+db: see ``relu`` of the Function.
 """
 
 from __future__ import annotations
@@ -27,17 +26,19 @@ from ..device import Array, array_module
 from ..errors import DTypeError, ShapeError
 from ..tensor import Tensor
 from . import init
-from .activation import has_kernels
-from .module import Module, Parameter
+from .activation import ReLU, has_kernels, rectify, relu_gradient
+from .module import Module, Parameter, in_one_pass
 
 
-def _forward_numpy(x: Array, weight: Array, bias: Array | None) -> Array:
+def _forward_numpy(x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
     y = cpu.empty((x.shape[0], weight.shape[0]), x.dtype)
 
     def lane(rows: slice) -> None:
         np.matmul(x, weight[rows].T, out=y[:, rows])
         if bias is not None:
             y[:, rows] += bias[rows]
+        if relu:
+            rectify(y[:, rows], y[:, rows])
 
     cpu.parallel(lane, _pieces(weight.shape[0], x.shape[0] * weight.size))
     return y
@@ -68,40 +69,72 @@ def _pieces(length: int, multiplications: int) -> list[slice]:
 
 
 _CUDA = cuda.Source(r"""
-// Every row of y becomes b; one thread a number.
-extern "C" __global__ void spread(const T* bias, T* y, long long size, int columns)
+// y += b, with b = 0 if there is none, and then max(y, 0) if asked for; one thread a number.
+extern "C" __global__ void add_bias(
+    const T* bias, T* y, long long size, int columns, bool has_bias, bool relu)
 {
-    FOR_EACH(i, size) y[i] = bias[i % columns];
+    FOR_EACH(i, size) {
+        const T sum = y[i] + (has_bias ? bias[i % columns] : T(0));
+        y[i] = relu && sum < 0 ? T(0) : sum;  // NaN stays
+    }
 }
 
-// sums[c] = Σ_r x[r, c]. A block does 32 columns: its 8 warps add up every 8th row, neighbouring
-// threads neighbouring columns, and then the warps' sums are added in order.
-extern "C" __global__ void sum_rows(const T* x, T* sums, int rows, int columns)
+// What a warp does of sums[c] = Σ_r x[r, c]: a block does 32 columns, its 8 warps add up every 8th
+// row, neighbouring threads neighbouring columns, and then the warps' sums are added in order.
+__device__ void write_sum(T sum, T* sums, int columns)
 {
     __shared__ T partial[8][32];
     const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
     const int column = blockIdx.x * 32 + lane;
-    T sum = 0;
-    if (column < columns) {
-        #pragma unroll 4
-        for (int row = warp; row < rows; row += 8) sum += x[(long long)row * columns + column];
-    }
     partial[warp][lane] = sum;
     __syncthreads();
     if (warp > 0 || column >= columns) return;
     for (int other = 1; other < 8; other++) sum += partial[other][lane];
     sums[column] = sum;
 }
+
+extern "C" __global__ void sum_rows(const T* x, T* sums, int rows, int columns)
+{
+    const int column = blockIdx.x * 32 + threadIdx.x % 32;
+    T sum = 0;
+    if (column < columns) {
+        #pragma unroll 4
+        for (int row = threadIdx.x / 32; row < rows; row += 8)
+            sum += x[(long long)row * columns + column];
+    }
+    write_sum(sum, sums, columns);
+}
+
+// The same of dy = grad where y > 0 and 0 elsewhere: the gradients of ReLU and b in one pass. dy
+// may be the memory of grad.
+extern "C" __global__ void sum_rectified_rows(
+    const T* y, const T* grad, T* dy, T* sums, int rows, int columns)
+{
+    const int column = blockIdx.x * 32 + threadIdx.x % 32;
+    T sum = 0;
+    if (column < columns) {
+        #pragma unroll 4
+        for (int row = threadIdx.x / 32; row < rows; row += 8) {
+            const long long i = (long long)row * columns + column;
+            const T passed = y[i] > 0 ? grad[i] : T(0);
+            dy[i] = passed;
+            sum += passed;
+        }
+    }
+    write_sum(sum, sums, columns);
+}
 """)
 
 
-def _forward_cuda(x: Array, weight: Array, bias: Array | None) -> Array:
-    xp = cuda.cupy()
-    y = xp.empty((x.shape[0], weight.shape[0]), x.dtype)
-    if bias is not None:
-        bias = xp.ascontiguousarray(bias)
-        _CUDA.launch("spread", x.dtype, y.size, bias, y, np.int64(y.size), y.shape[1])
-    return cuda.matmul(_matrix_cuda(x), _matrix_cuda(weight).T, y, accumulate=bias is not None)
+def _forward_cuda(x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
+    y = cuda.matmul(_matrix_cuda(x), _matrix_cuda(weight).T)
+    if bias is not None or relu:
+        added = y if bias is None else cuda.cupy().ascontiguousarray(bias)
+        _CUDA.launch(
+            "add_bias", y.dtype, y.size, added, y, np.int64(y.size), y.shape[1],
+            bias is not None, relu,
+        )  # fmt: skip
+    return y
 
 
 def _input_gradient_cuda(grad: Array, weight: Array) -> Array:
@@ -123,6 +156,20 @@ def _bias_gradient_cuda(grad: Array) -> Array:
     return sums
 
 
+def _relu_and_bias_gradient_cuda(y: Array, grad: Array, overwrite: bool) -> tuple[Array, Array]:
+    """Return dy, in the memory of `grad` if `overwrite`, and db."""
+    xp = cuda.cupy()
+    rows, columns = y.shape
+    source = xp.ascontiguousarray(grad)
+    dy = source if overwrite or source is not grad else xp.empty_like(y)
+    sums = xp.empty(columns, y.dtype)
+    _CUDA.launch(
+        "sum_rectified_rows", y.dtype, columns, xp.ascontiguousarray(y), source, dy, sums, rows,
+        columns, grid=-(-columns // 32),
+    )  # fmt: skip
+    return dy, sums
+
+
 def _matrix_cuda(x: Array) -> Array:
     """Return a matrix that cuBLAS can read: itself if its rows or columns are runs of memory."""
     flags = x.flags
@@ -135,28 +182,36 @@ def _rows(x: Array) -> Array:
 
 
 class LinearFunction(Function):
-    """``x·Wᵀ + b`` for an input with any number of axes in front of the last."""
+    """``x·Wᵀ + b`` of an input (..., in), and ReLU if asked for."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, weight: Array, bias: Array | None) -> Array:
-        ctx.save_for_backward(x, weight)
+    def forward(ctx: Node, x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
         rows = _rows(x)
         if isinstance(x, np.ndarray):
-            y = _forward_numpy(rows, weight, bias)
+            y = _forward_numpy(rows, weight, bias, relu)
         elif has_kernels(x):
-            y = _forward_cuda(rows, weight, bias)
+            y = _forward_cuda(rows, weight, bias, relu)
         else:  # integers, float16
-            y = array_module(x).matmul(rows, weight.T)
+            xp = array_module(x)
+            y = xp.matmul(rows, weight.T)
             if bias is not None:
                 y += bias
-        return y.reshape(*x.shape[:-1], weight.shape[0])
+            if relu:
+                xp.maximum(y, y.dtype.type(0), out=y)
+        y = y.reshape(*x.shape[:-1], weight.shape[0])
+        ctx.save_for_backward(x, weight, y if relu else None)
+        return y
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
-        x, weight = ctx.saved_tensors
-        need_x, need_weight, need_bias = ctx.needs_input_grad
+        x, weight, y = ctx.saved_tensors
+        need_x, need_weight, need_bias, _ = ctx.needs_input_grad
         rows, dy = _rows(x), _rows(grad)
         dx = dweight = dbias = None
+        if y is not None and has_kernels(y) and need_bias:
+            dy, dbias = _relu_and_bias_gradient_cuda(_rows(y), dy, ctx.may_overwrite[0])
+        elif y is not None:
+            dy = relu_gradient(_rows(y), dy, ctx.may_overwrite[0])
         if isinstance(x, np.ndarray):
             if need_x:
                 dx = _input_gradient_numpy(dy, weight).reshape(x.shape)
@@ -168,7 +223,7 @@ class LinearFunction(Function):
                 dx = _input_gradient_cuda(dy, weight).reshape(x.shape)
             if need_weight:
                 dweight = _weight_gradient_cuda(dy, rows)
-            if need_bias:
+            if need_bias and dbias is None:
                 dbias = _bias_gradient_cuda(dy)
         else:
             xp = array_module(x)
@@ -178,7 +233,7 @@ class LinearFunction(Function):
                 dweight = xp.matmul(dy.T, rows)
             if need_bias:
                 dbias = dy.sum(axis=0)
-        return dx, dweight, dbias
+        return dx, dweight, dbias, None
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -201,6 +256,11 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     DTypeError
         `input` and `weight` have different dtypes.
     """
+    return _linear(input, weight, bias, relu=False)
+
+
+def _linear(input: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
+    """Check everything and multiply, with ReLU if asked for."""
     if weight.ndim != 2:
         raise ShapeError(
             f"linear: expected weight of shape (out_features, in_features), got "
@@ -217,7 +277,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         )
     if input.dtype != weight.dtype:
         raise DTypeError(f"linear: input is {input.dtype}, weight is {weight.dtype}")
-    return LinearFunction.apply(input, weight, bias)
+    return LinearFunction.apply(input, weight, bias, relu)
 
 
 class Linear(Module):
@@ -279,3 +339,8 @@ class Linear(Module):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
         )
+
+
+@in_one_pass(Linear, ReLU)
+def _multiply_and_rectify(layer: Linear, relu: ReLU, input: Tensor) -> Tensor:
+    return _linear(input, layer.weight, layer.bias, relu=True)

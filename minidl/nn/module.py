@@ -26,7 +26,7 @@ import itertools
 import operator
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Self, overload
+from typing import Any, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 
@@ -876,8 +876,42 @@ class _NumberedModules(Module):
         self._rename(modules)
 
 
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+#: What :func:`in_one_pass` has registered.
+_ONE_PASS: dict[tuple[type[Module], type[Module]], Callable[[Any, Any, Any], Any]] = {}
+
+
+def in_one_pass(first: type[Module], second: type[Module]) -> Callable[[Callback], Callback]:
+    """Register a function with which a :class:`Sequential` does two neighbouring layers at once.
+
+    An activation is cheap to compute and dear to fetch from memory: a layer that does its
+    neighbour's work as well, while the numbers are at hand, saves passes over them.
+
+    Parameters
+    ----------
+    first, second : type
+        The layers' classes; a subclass may do something else and is called as ever.
+
+    Returns
+    -------
+    callable
+        A decorator for ``both(first, second, input)``, which returns ``second(first(input))``, with
+        the same gradients, bit for bit. ReLU's input may be overwritten, whatever its ``inplace``.
+    """
+
+    def register(both: Callback) -> Callback:
+        _ONE_PASS[first, second] = both
+        return both
+
+    return register
+
+
 class Sequential(_NumberedModules):
     """Modules called one after the other, each with the output of the one before.
+
+    Some neighbours are one pass over the data, a convolution and its ReLU for instance (see
+    :func:`in_one_pass`), unless one of them has a hook, which wants to see what is between them.
 
     Parameters
     ----------
@@ -908,8 +942,21 @@ class Sequential(_NumberedModules):
                 self.add_module(str(position), module)
 
     def forward(self, input: Any) -> Any:
-        for module in self._modules.values():
-            input = module(input)  # type: ignore[misc]  # a Sequential holds no None
+        modules: list[Any] = list(self._modules.values())
+        place = 0
+        while place < len(modules):
+            module = modules[place]
+            both = _both(modules, place)
+            if both is None:
+                input = module(input)
+                place += 1
+                continue
+            try:
+                input = both(module, modules[place + 1], input)
+            except cuda.OutOfMemoryError as error:
+                error.leaves(module, (input,))
+                raise
+            place += 2
         return input
 
     def __getitem__(self, index: int | slice) -> Any:
@@ -927,6 +974,19 @@ class Sequential(_NumberedModules):
         """Put a module before position ``index``; all are renumbered. Returns the container."""
         self._insert(index, module)
         return self
+
+
+def _both(modules: list[Any], place: int) -> Callable[[Any, Any, Any], Any] | None:
+    """Return the function for the modules at `place` and after it, if they are one pass."""
+    kinds = tuple(map(type, modules[place : place + 3]))
+    both = _ONE_PASS.get(kinds[:2])  # type: ignore[arg-type]
+    if both is None or kinds[1:] in _ONE_PASS:  # what follows ReLU saves a pass back as well
+        return None
+    for module in modules[place : place + 2]:
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            return None
+    # Only what a module made may be overwritten unasked, and the caller's array only if asked.
+    return both if place or not hasattr(modules[0], "inplace") else None
 
 
 class ModuleList(_NumberedModules):

@@ -19,7 +19,8 @@ is kept for it; s is cheaper to compute again than to read back from memory.
 The paper prints α = 1e-4 without saying that its program divides by the size. So the published
 runs are ``LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2)``, and the printed formula, taken
 literally, is ``alpha=5e-4``. ``groups`` keeps the windows inside each tower, as in the original
-program.
+program. A ReLU in front costs nothing while its numbers are at hand, neither here nor on the way
+back: with ``relu`` x stands for max(x, 0), and dx is 0 where x is not positive.
 
 **Batch normalisation**, for every channel, over the n numbers of all images and positions:
 
@@ -46,7 +47,8 @@ from ..autograd import Function, Node
 from ..device import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, int64
-from .module import Module, Parameter
+from .activation import ReLU, rectify
+from .module import Module, Parameter, in_one_pass
 
 # --- Local response normalisation: what both windows share ----------------------------------------
 
@@ -157,6 +159,7 @@ def _across_numpy(
     beta: float,
     k: float,
     groups: int,
+    relu: bool,
 ) -> Array:
     """Return y, or dx if `grad` is given (in its memory if `overwrite`)."""
     if grad is not None and overwrite and np.moveaxis(grad, 1, -1).flags.c_contiguous:
@@ -170,12 +173,17 @@ def _across_numpy(
 
     def block(start: int) -> None:
         rows = slice(start, start + step)
+        own, result = x_rows[rows], out_rows[rows]
+        if relu:
+            positive = cpu.scratch("positive", own.shape, own.dtype)
+            rectify(own, positive)
+            own = positive
         if grad_rows is None:
-            _normalize_numpy(x_rows[rows], out_rows[rows], window_sum, alpha, beta, k)
-        else:
-            _normalize_backward_numpy(
-                x_rows[rows], grad_rows[rows], out_rows[rows], window_sum, alpha, beta, k
-            )
+            _normalize_numpy(own, result, window_sum, alpha, beta, k)
+            return
+        _normalize_backward_numpy(own, grad_rows[rows], result, window_sum, alpha, beta, k)
+        if relu:
+            cpu.keep_where(own > 0, result, result)
 
     cpu.parallel(block, range(0, len(x_rows), step))
     return out
@@ -194,8 +202,15 @@ __device__ T negative_power(T s, T r, T beta)
 // Every thread takes one position and one group, and goes along the channels. Neighbours read and
 // write neighbouring numbers, and what a window shares with the one before is still in the cache.
 
+// max(x, 0) if ReLU comes first; NaN stays.
+__device__ inline T rectified(T x, bool relu)
+{
+    return relu && x < 0 ? T(0) : x;
+}
+
 extern "C" __global__ void across_forward(
-    const T* x, T* y, int groups, int depth, long long positions, int size, T alpha, T beta, T k)
+    const T* x, T* y, int groups, int depth, long long positions, int size, T alpha, T beta, T k,
+    bool relu)
 {
     FOR_EACH(thread, groups * positions) {
         const long long group = thread / positions;
@@ -204,12 +219,12 @@ extern "C" __global__ void across_forward(
             const int end = min(i + (size - 1) / 2 + 1, depth);
             T sum = 0;
             for (int j = max(i - size / 2, 0); j < end; j++) {
-                const T value = x[first + j * positions];
+                const T value = rectified(x[first + j * positions], relu);
                 sum += value * value;
             }
             const T s = k + alpha * sum;
             const long long own = first + i * positions;
-            y[own] = x[own] * negative_power(s, rsqrt(s), beta);
+            y[own] = rectified(x[own], relu) * negative_power(s, rsqrt(s), beta);
         }
     }
 }
@@ -221,7 +236,7 @@ extern "C" __global__ void across_forward(
 template <int SIZE>
 __device__ void across_backward_of(
     const T* x, const T* dy, T* dx, int groups, int depth, long long positions,
-    T alpha, T beta, T k)
+    T alpha, T beta, T k, bool relu)
 {
     const int before = SIZE / 2, after = (SIZE - 1) / 2;
     FOR_EACH(thread, groups * positions) {
@@ -238,7 +253,8 @@ __device__ void across_backward_of(
             }
             #pragma unroll
             for (int w = 1; w <= before; w++) directs[w - 1] = directs[w];
-            values[SIZE - 1] = i + after < depth ? x[first + (i + after) * positions] : T(0);
+            values[SIZE - 1] = i + after < depth
+                ? rectified(x[first + (i + after) * positions], relu) : T(0);
             T direct = 0, cross = 0;
             if (i >= 0 && i < depth) {
                 T sum = 0;
@@ -254,8 +270,8 @@ __device__ void across_backward_of(
                 T sum = 0;
                 #pragma unroll
                 for (int w = 0; w < SIZE; w++) sum += crosses[w];
-                dx[first + (i - before) * positions]
-                    = directs[0] - 2 * alpha * beta * values[0] * sum;
+                const T own = directs[0] - 2 * alpha * beta * values[0] * sum;
+                dx[first + (i - before) * positions] = relu && !(values[0] > 0) ? T(0) : own;
             }
         }
     }
@@ -263,16 +279,16 @@ __device__ void across_backward_of(
 
 extern "C" __global__ void across_backward_5(  // the paper's size
     const T* x, const T* dy, T* dx, int groups, int depth, long long positions,
-    T alpha, T beta, T k)
+    T alpha, T beta, T k, bool relu)
 {
-    across_backward_of<5>(x, dy, dx, groups, depth, positions, alpha, beta, k);
+    across_backward_of<5>(x, dy, dx, groups, depth, positions, alpha, beta, k, relu);
 }
 
 // The same for any size: `crosses`, of the shape of x, takes the place of the registers, and dx
 // holds g·s^(-β) until it is its turn. A thread reads nothing that another one has written.
 extern "C" __global__ void across_backward(
     const T* x, const T* dy, T* dx, T* crosses, int groups, int depth, long long positions,
-    int size, T alpha, T beta, T k)
+    int size, T alpha, T beta, T k, bool relu)
 {
     const int before = size / 2, after = (size - 1) / 2;
     FOR_EACH(thread, groups * positions) {
@@ -283,13 +299,13 @@ extern "C" __global__ void across_backward(
                 const int end = min(i + after + 1, depth);
                 T sum = 0;
                 for (int j = max(i - before, 0); j < end; j++) {
-                    const T value = x[first + j * positions];
+                    const T value = rectified(x[first + j * positions], relu);
                     sum += value * value;
                 }
                 const T s = k + alpha * sum, r = rsqrt(s);
                 const long long own = first + i * positions;
                 const T direct = dy[own] * negative_power(s, r, beta);
-                crosses[own] = direct * x[own] * (r * r);
+                crosses[own] = direct * rectified(x[own], relu) * (r * r);
                 dx[own] = direct;
             }
             const int j = i - before;
@@ -299,7 +315,9 @@ extern "C" __global__ void across_backward(
             for (int other = max(j - after, 0); other < end; other++)
                 sum += crosses[first + other * positions];
             const long long own = first + j * positions;
-            dx[own] -= 2 * alpha * beta * x[own] * sum;
+            const T value = rectified(x[own], relu);
+            const T direct = dx[own] - 2 * alpha * beta * value * sum;
+            dx[own] = relu && !(value > 0) ? T(0) : direct;
         }
     }
 }
@@ -326,13 +344,14 @@ def _across_cuda(
     beta: float,
     k: float,
     groups: int,
+    relu: bool,
 ) -> Array:
     """Return y, or dx if `grad` is given (in its memory if `overwrite`)."""
     xp, maps = cuda.cupy(), _widened(x)
     depth = x.shape[1] // groups
     positions = x.size // max(x.shape[1], 1)
     layout, threads = (groups, depth, np.int64(positions)), groups * positions
-    constants = float(alpha), float(beta), float(k)
+    constants = float(alpha), float(beta), float(k), relu
     if grad is None:
         out = xp.empty(maps.shape, maps.dtype)
         _ACROSS_CUDA.launch(
@@ -485,21 +504,21 @@ def _within_cuda(
 
 
 class LocalResponseNormFunction(Function):
-    """Normalisation across maps; saves its input."""
+    """Normalisation across maps, of ReLU's output if asked for; saves its input."""
 
     @staticmethod
     def forward(
-        ctx: Node, x: Array, size: int, alpha: float, beta: float, k: float, groups: int
+        ctx: Node, x: Array, size: int, alpha: float, beta: float, k: float, groups: int, relu: bool
     ) -> Array:
         ctx.save_for_backward(x)
-        ctx.arguments = (size, alpha / size, beta, k, groups)
+        ctx.arguments = (size, alpha / size, beta, k, groups, relu)
         return _across(x, None, False, *ctx.arguments)
 
     @staticmethod
     def backward(ctx: Node, grad: Array) -> Any:
         (x,) = ctx.saved_tensors
         dx = _across(x, grad, ctx.may_overwrite[0], *ctx.arguments)
-        return dx, None, None, None, None, None
+        return dx, None, None, None, None, None, None
 
 
 def _across(
@@ -511,9 +530,10 @@ def _across(
     beta: float,
     k: float,
     groups: int,
+    relu: bool,
 ) -> Array:
     twin = _across_numpy if isinstance(x, np.ndarray) else _across_cuda
-    return twin(x, grad, overwrite, size, alpha, beta, k, groups)
+    return twin(x, grad, overwrite, size, alpha, beta, k, groups, relu)
 
 
 class SpatialResponseNormFunction(Function):
@@ -577,6 +597,13 @@ def local_response_norm(
     >>> minidl.nn.functional.local_response_norm(x, 3, alpha=3.0, beta=1.0, k=0.0).flatten()
     tensor([0.0500, 0.0333, 0.0500])
     """
+    return _local_response_norm(input, size, alpha, beta, k, groups, relu=False)
+
+
+def _local_response_norm(
+    input: Tensor, size: int, alpha: float, beta: float, k: float, groups: int, relu: bool
+) -> Tensor:
+    """Check everything and normalise, with ReLU first if asked for."""
     _check_size("local_response_norm", size)
     _check_floats("local_response_norm", input)
     if input.ndim < 2:
@@ -588,7 +615,7 @@ def local_response_norm(
             f"local_response_norm: {input.array.shape[1]} channels are not divisible by "
             f"groups={groups}"
         )
-    return LocalResponseNormFunction.apply(input, size, alpha, beta, k, groups)
+    return LocalResponseNormFunction.apply(input, size, alpha, beta, k, groups, relu)
 
 
 def spatial_response_norm(
@@ -1157,6 +1184,13 @@ class LocalResponseNorm(Module):
         """Return the arguments, for ``repr``."""
         text = f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
         return text + (f", groups={self.groups}" if self.groups != 1 else "")
+
+
+@in_one_pass(ReLU, LocalResponseNorm)
+def _rectify_and_normalize(relu: ReLU, norm: LocalResponseNorm, input: Tensor) -> Tensor:
+    return _local_response_norm(
+        input, norm.size, norm.alpha, norm.beta, norm.k, norm.groups, relu=True
+    )
 
 
 class SpatialResponseNorm(Module):

@@ -39,8 +39,9 @@ from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor
+from .activation import ReLU, relu
 from .im2col import Geometry, IntOrPair, Pair, check_images, pad_images, pair, plan
-from .module import Module
+from .module import Module, in_one_pass
 
 
 def _pool_geometry(
@@ -1009,3 +1010,11 @@ class AdaptiveAvgPool2d(Module):
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
         return f"output_size={self.output_size}"
+
+
+@in_one_pass(ReLU, MaxPool2d)
+def _pool_and_rectify(relu_: ReLU, pool: MaxPool2d, input: Tensor) -> Any:
+    """The largest of what ReLU lets pass is what it lets pass of the largest: fewer numbers."""
+    if pool.return_indices:
+        return pool(relu_(input))
+    return relu(pool(input), inplace=True)

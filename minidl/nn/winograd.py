@@ -51,6 +51,7 @@ import numpy as np
 
 from .. import cpu
 from ..device import Array
+from .activation import rectify
 from .im2col import Band, Geometry, Pair
 
 #: For a kernel's size: the outputs of a tile along an axis, and the points but infinity.
@@ -243,13 +244,16 @@ def _transform_kernels(weight: Array, groups: int, *, turned: bool) -> Array:
     return kernels.reshape(t, t, *kernels.shape[1:])
 
 
-def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int) -> Array:
+def forward(
+    x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int, relu: bool
+) -> Array:
     """Return the convolution of x (N, C, H, W) with weights (O, C/G, k, k) and its bias.
 
-    The geometry must be one that :func:`suits`.
+    With `relu` max(y, 0) of it. The geometry must be one that :func:`suits`.
     """
     in_blocks = _kernel_in_blocks(weight, _Tiling(geometry))
-    return _convolve(x, _transform_kernels(in_blocks, groups, turned=False), bias, geometry)
+    kernels = _transform_kernels(in_blocks, groups, turned=False)
+    return _convolve(x, kernels, bias, geometry, relu)
 
 
 def input_gradient(
@@ -258,10 +262,13 @@ def input_gradient(
     """Return dX for stride 1: the convolution of dY with the kernels turned, channels exchanged."""
     top, left = (k - 1 - p for k, p in zip(geometry.kernel, geometry.before, strict=True))
     back = geometry._replace(before=(top, left), out=size)
-    return _convolve(grad, _transform_kernels(weight, groups, turned=True), None, back)
+    kernels = _transform_kernels(weight, groups, turned=True)
+    return _convolve(grad, kernels, None, back, relu=False)
 
 
-def _convolve(x: Array, kernels: Array, bias: Array | None, geometry: Geometry) -> Array:
+def _convolve(
+    x: Array, kernels: Array, bias: Array | None, geometry: Geometry, relu: bool
+) -> Array:
     """Return the convolution with transformed kernels (t, t, G, c, o): lanes over the images."""
     t, _, groups, depth, per_group = kernels.shape
     channels, out_channels = groups * depth, groups * per_group
@@ -298,6 +305,8 @@ def _convolve(x: Array, kernels: Array, bias: Array | None, geometry: Geometry) 
             np.add(inside, bias, out=y)
         elif not exact:
             y[...] = inside
+        if relu:
+            rectify(y, y)
 
     def lane(piece: tuple[slice, Band]) -> None:
         images, (rows, first, band) = piece

@@ -60,7 +60,9 @@ def test_the_papers_step_keeps_the_aims_that_can_be_counted(gpu: str) -> None:
     flop = sum(launch.product.flop for launch in step.launches if launch.product)
     # 529 GFLOP, and the rows of the bias and of the padding to four.
     assert 529e9 < flop < 1.005 * 529e9
-    assert len(gpu_model.layers_table(step, gpu_model.floor(step)).splitlines()) > 40
+    lines = gpu_model.layers_table(step, gpu_model.floor(step)).splitlines()
+    # a head, twice the loss and the layers but relu and flatten, flatten's copy, update, sum
+    assert len(lines) == 2 + 2 * (1 + 15) + 1 + 1 + 1
 
 
 def test_products_are_recorded_with_cublas_sizes(gpu: str) -> None:
@@ -80,7 +82,7 @@ def test_products_are_recorded_with_cublas_sizes(gpu: str) -> None:
     assert (first.layer, first.phase) == ("0", "forward")
     result = 4 * 4 * 7
     assert first.written == result
-    assert first.read == 4 * (4 * 5 + 5 * 7) + result * products[0].adds
+    assert first.read == 4 * (4 * 5 + 5 * 7)
     backward = Counter(x.layer for x in recorder.launches if x.product and x.phase == "backward")
     assert backward == {"0": 1, "2": 2}
 
@@ -89,7 +91,12 @@ def test_recording_leaves_no_trace(gpu: str) -> None:
     import gpu_record
 
     model = nn.Linear(3, 2).to(gpu)
-    before = (cuda.Source.launch, minidl.autograd.Node, cuda.cupy().RawModule)
+    def state() -> tuple[Any, ...]:
+        passes = dict(minidl.nn.module._ONE_PASS)
+        call = nn.Module.__call__
+        return cuda.Source.launch, minidl.autograd.Node, cuda.cupy().RawModule, call, passes
+
+    before = state()
     backwards = [
         kind.__dict__.get("backward") for kind in minidl.autograd.Function.__subclasses__()
     ]
@@ -99,8 +106,7 @@ def test_recording_leaves_no_trace(gpu: str) -> None:
     ):
         model(minidl.zeros(1, 3, device=gpu))
         raise ZeroDivisionError
-    assert before == (cuda.Source.launch, minidl.autograd.Node, cuda.cupy().RawModule)
-    assert not model._forward_hooks and not model._forward_pre_hooks
+    assert before == state()
     assert backwards == [
         kind.__dict__.get("backward") for kind in minidl.autograd.Function.__subclasses__()
     ]

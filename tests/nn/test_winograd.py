@@ -55,7 +55,7 @@ def test_against_loops(data: Any) -> None:
     geometry = plan("test", (size[0], size[1]), (kernel, kernel), strides, (1, 1), padding)
     options = {"stride": strides, "padding": padding, "groups": groups}
 
-    y = winograd.forward(x, weight, bias, geometry, groups)
+    y = winograd.forward(x, weight, bias, geometry, groups, relu=False)
     np.testing.assert_allclose(y, reference.conv2d(x, weight, bias, **options), atol=1e-11)
     grad = layout(helpers.values(y.shape, 4))
     dx, dweight = reference.conv2d_backward(grad, x, weight, **options)[:2]
@@ -95,7 +95,7 @@ def test_the_error_in_float32(name: str) -> None:
     for images, kernels, dy in ((x, weight, grad), arrays):
         results.append(
             [
-                winograd.forward(images, kernels, None, geometry, 1),
+                winograd.forward(images, kernels, None, geometry, 1, relu=False),
                 winograd.input_gradient(dy, kernels, x.shape[2:], geometry, 1),
                 winograd.weight_gradient(images, dy, kernels.shape, geometry, 1),
             ]
@@ -118,7 +118,7 @@ def test_convolutions_of_that_kind_go_this_way(name: str, monkeypatch: pytest.Mo
     def all_three() -> list[helpers.Array]:
         dx = conv._input_gradient_numpy(grad, weight, x.shape[2:], geometry, 1)
         both = conv._weight_gradient_numpy(x, grad, weight.shape, geometry, 1)
-        return [conv._forward_numpy(x, weight, bias, geometry, 1), dx, *both]
+        return [conv._forward_numpy(x, weight, bias, geometry, 1, relu=False), dx, *both]
 
     tiles = all_three()
     monkeypatch.setattr(winograd, "suits", lambda *_: False)
@@ -132,7 +132,7 @@ def test_lanes_of_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     grad = helpers.values((20, 2, *geometry.out), 4)
 
     def both() -> list[helpers.Array]:
-        y = winograd.forward(x, weight, None, geometry, 1)
+        y = winograd.forward(x, weight, None, geometry, 1, relu=False)
         return [y, winograd.weight_gradient(x, grad, weight.shape, geometry, 1)]
 
     whole = both()
@@ -169,7 +169,7 @@ def test_threads_do_not_change_a_bit() -> None:
     before = minidl.get_num_threads()
     for threads in (1, 2, 5):
         minidl.set_num_threads(threads)
-        y = winograd.forward(*arrays, None, geometry, 1)
+        y = winograd.forward(*arrays, None, geometry, 1, relu=False)
         results.append(
             [
                 y,
