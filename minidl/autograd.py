@@ -142,21 +142,23 @@ class Node:
         take the result.
     """
 
+    # Of every node until it is set: what a node does not need takes no time to make.
+    sequence = 0
+    edges: tuple[Any, ...] | None = None
+    shapes: tuple[Any, ...] = ()
+    retained: dict[int, Any] | None = None
+    may_overwrite: tuple[bool, ...] = ()
+    _saved: tuple[Any, ...] | None = ()
+    _without_grad: tuple[Any, ...] = ()
+    _dirty: tuple[Any, ...] = ()
+    _materialize = True
+
     def __init__(self, function: type[Function], needs_input_grad: tuple[bool, ...]) -> None:
         self.function = function
         self.needs_input_grad = needs_input_grad
-        self.sequence = 0
-        self.edges: tuple[Any, ...] | None = None
-        self.shapes: tuple[Any, ...] = ()
         self.outputs: list[tuple[Any, Any, Any]] = []  # shape, dtype and device of each output
-        self.retained: dict[int, Any] | None = None
-        self._saved: tuple[Any, ...] | None = ()
         # version counter, its value at the forward, number in _saved, what it was, name
         self._guards: list[tuple[list[int], int, int, str, str | None]] = []
-        self._without_grad: tuple[Any, ...] = ()
-        self._dirty: tuple[Any, ...] = ()
-        self._materialize = True
-        self.may_overwrite: tuple[bool, ...] = ()
 
     if TYPE_CHECKING:  # a forward may leave on its ctx whatever its backward needs
 

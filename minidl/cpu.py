@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -117,8 +117,8 @@ class _SingleThreadedBlas:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.depth = 0
-        self.shared: list[Any] | None = None  # libraries; None: not looked up yet
-        self.per_thread: list[Any] = []
+        self.shared: list[_Blas] | None = None  # None: not looked up yet
+        self.per_thread: list[_Blas] = []
         self.before: list[int] = []
 
     def __enter__(self) -> None:
@@ -144,35 +144,49 @@ class _SingleThreadedBlas:
         from threadpoolctl import ThreadpoolController
 
         found = ThreadpoolController().select(user_api="blas").lib_controllers
-        self.per_thread = [b for b in found if getattr(b, "threading_layer", "") == "openmp"]
-        self.shared = [library for library in found if library not in self.per_thread]
+        alone = [getattr(library, "threading_layer", "") == "openmp" for library in found]
+        blas = [_Blas(library) for library in found]
+        self.per_thread = [one for one, own in zip(blas, alone, strict=True) if own]
+        self.shared = [one for one, own in zip(blas, alone, strict=True) if not own]
 
     def after_fork(self) -> None:
         self.lock = threading.Lock()
         self.depth = 0
 
 
-def _limit(libraries: Sequence[Any]) -> list[int]:
+class _Blas:
+    """Reads and sets the number of threads of one BLAS library.
+
+    For OpenBLAS by its own functions: threadpoolctl (seen in 3.8.0) listens to the first thread
+    that sets a limit and silently ignores the others, where here any thread may be the first or the
+    last; and a small network switches often enough to feel the difference, 5 µs to 1.
+    """
+
+    def __init__(self, library: Any) -> None:
+        self.get: Callable[[], int] = library.get_num_threads
+        self.set: Callable[[int], Any] = library.set_num_threads
+        if library.internal_api == "openblas" and library.threading_layer != "openmp":
+            for prefix, suffix in product(("", "scipy_"), ("", "64_", "_64")):
+                name = f"{prefix}openblas_{{}}_num_threads{suffix}"
+                if hasattr(library.dynlib, name.format("set")):
+                    self.get = getattr(library.dynlib, name.format("get"))
+                    self.set = getattr(library.dynlib, name.format("set"))
+
+
+def _limit(libraries: Sequence[_Blas]) -> list[int]:
     """Set every library to one thread and return how many it had."""
-    before = [library.num_threads for library in libraries]
+    before = [library.get() for library in libraries]
     _restore(libraries, [1] * len(libraries), before)
     return before
 
 
 def _restore(
-    libraries: Sequence[Any], counts: Sequence[int], present: Sequence[int] | None = None
+    libraries: Sequence[_Blas], counts: Sequence[int], present: Sequence[int] | None = None
 ) -> None:
     """Set every library to its count, unless it has (or had) it anyway."""
     for library, count, other in zip(libraries, counts, present or [1] * len(counts), strict=True):
         if count != other:
-            # threadpoolctl (seen in 3.8.0) listens to the first thread that sets a limit and
-            # silently ignores the others; here any thread may be the first or the last.
-            forget = getattr(library, "clear_controlling_thread", None)
-            if forget is not None:
-                forget(force=True)
-            library.set_num_threads(count)
-            if forget is not None:
-                forget(force=True)
+            library.set(count)
 
 
 single_threaded_blas = _SingleThreadedBlas()
@@ -315,8 +329,13 @@ class _Pool:
                 if not blocks:
                     del self.free[size]
 
+    def after_fork(self) -> None:
+        self.lock = threading.RLock()  # another thread of the parent's may hold it for ever
+
 
 _pool = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.after_fork)
 
 
 class _Lease:

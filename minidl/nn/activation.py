@@ -193,15 +193,17 @@ def rectify(x: Array, y: Array) -> None:
 
     With a row of zeros: NumPy takes three times as long with a scalar.
     """
+    if not (x.flags.c_contiguous and y.flags.c_contiguous):
+        np.maximum(x, np.zeros(x.shape[-1:], x.dtype), out=y)
+        return
+    x, y = x.reshape(-1), y.reshape(-1)
     zeros = np.zeros(min(x.size, 4096), x.dtype)
-    whole = x.size - x.size % max(zeros.size, 1)
-    if whole and x.flags.c_contiguous and y.flags.c_contiguous:
-        x, y = x.reshape(-1), y.reshape(-1)
-        rows = (whole // zeros.size, zeros.size)
-        np.maximum(x[:whole].reshape(rows), zeros, out=y[:whole].reshape(rows))
-        np.maximum(x[whole:], zeros[: x.size - whole], out=y[whole:])
-    else:
-        np.maximum(x, x.dtype.type(0), out=y)
+    if zeros.size == x.size:
+        np.maximum(x, zeros, out=y)
+        return
+    rows, whole = (-1, zeros.size), x.size - x.size % zeros.size
+    np.maximum(x[:whole].reshape(rows), zeros, out=y[:whole].reshape(rows))
+    np.maximum(x[whole:], zeros[: x.size - whole], out=y[whole:])
 
 
 def _relu_forward_numpy(x: Array, inplace: bool) -> Array:

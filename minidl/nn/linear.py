@@ -34,11 +34,16 @@ def _forward_numpy(x: Array, weight: Array, bias: Array | None, relu: bool) -> A
     y = cpu.empty((x.shape[0], weight.shape[0]), x.dtype)
 
     def lane(rows: slice) -> None:
-        np.matmul(x, weight[rows].T, out=y[:, rows])
-        if bias is not None:
-            y[:, rows] += bias[rows]
+        own = y[:, rows]
+        # W·xᵀ: OpenBLAS takes up to 40 % longer for x·Wᵀ (AVX-512, two images and more).
+        turned = cpu.scratch("turned", (own.shape[1], own.shape[0]), x.dtype)
+        np.matmul(weight[rows], x.T, out=turned)
+        if bias is None:
+            own[...] = turned.T
+        else:
+            np.add(turned.T, bias[rows], out=own)
         if relu:
-            rectify(y[:, rows], y[:, rows])
+            rectify(own, own)
 
     cpu.parallel(lane, _pieces(weight.shape[0], x.shape[0] * weight.size))
     return y

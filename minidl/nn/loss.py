@@ -63,15 +63,15 @@ def _per_sample(grad: Array, divisor: Any, reduction: str, shape: tuple[int, ...
 
 def _rows(x: Array) -> Array:
     """Return (N, C, d1, ...) as (N·d1·..., C), or (C,) as (1, C)."""
-    if x.ndim == 1:
-        return x[None]
+    if x.ndim <= 2:
+        return x if x.ndim == 2 else x[None]
     return array_module(x).moveaxis(x, 1, -1).reshape(-1, x.shape[1])
 
 
 def _unrows(rows: Array, shape: tuple[int, ...]) -> Array:
     """Undo :func:`_rows`."""
-    if len(shape) == 1:
-        return rows[0]
+    if len(shape) <= 2:
+        return rows if len(shape) == 2 else rows[0]
     xp = array_module(rows)
     return xp.moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
 
@@ -607,6 +607,9 @@ def _check_class_indices(name: str, input: Tensor, target: Tensor, ignore_index:
     if not isinstance(target.array, np.ndarray):
         return  # looking at a GPU's numbers would wait for it
     classes = input.shape[1 if input.ndim > 1 else 0]
+    # Seen as unsigned, numbers below 0 are large: one pass where all is well, and nothing ignored.
+    if target.array.view(f"u{target.dtype.itemsize}").max(initial=0) < classes:
+        return
     valid = target.array[target.array != ignore_index]
     if valid.size and (valid.min() < 0 or valid.max() >= classes):
         raise ArgumentError(
