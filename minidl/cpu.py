@@ -291,7 +291,7 @@ class _Pool:
     """
 
     SPARE = 1 << 28
-    FIT = 1.6
+    FIT = 3.0
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # an array may be dropped in the middle of anything
