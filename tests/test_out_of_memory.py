@@ -123,6 +123,21 @@ def test_moving_an_array_there(gpu: str, limited: Any) -> None:
         minidl.zeros(64, 64).to(gpu)
 
 
+def test_making_an_array_there(gpu: str, limited: Any) -> None:
+    limited(1 << 10)
+    with pytest.raises(cuda.OutOfMemoryError, match=r"making an array \(zeros\) asked for 16 KiB"):
+        minidl.zeros(64, 64, device=gpu)
+
+
+def test_the_optimizers_momentum(gpu: str, limited: Any) -> None:
+    layer = nn.Linear(64, 64).to(gpu)
+    layer(minidl.zeros(2, 64, device=gpu)).sum().backward()
+    optimizer = minidl.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
+    limited(1 << 10)
+    with pytest.raises(cuda.OutOfMemoryError, match=r"SGD\.step asked for 16 KiB"):
+        optimizer.step()
+
+
 def test_numpys_own_error_stays_what_it_is() -> None:
     x = minidl.from_numpy(np.zeros((1, 1), np.float32)).expand(1 << 24, 1)
     y = minidl.from_numpy(np.zeros((1, 1), np.float32)).expand(1, 1 << 24)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import cuda
 from ..device import CPU, Array, Device, active, copy_to, device_of, module_for
 from ..errors import ArgumentError
 from ..random import Generator, default_generator
@@ -26,7 +27,11 @@ def _made(device: Any, name: str, *args: Any, **kwargs: Any) -> Array:
     """Return what NumPy's or CuPy's function of that name makes, on `device`."""
     where = _place(device)
     with active(where):
-        array: Array = getattr(module_for(where), name)(*args, **kwargs)
+        try:
+            array: Array = getattr(module_for(where), name)(*args, **kwargs)
+        except (MemoryError, RuntimeError) as error:
+            cuda.explain_out_of_memory(error, f"making an array ({name})")
+            raise
     return array
 
 

@@ -233,6 +233,14 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        try:
+            self._update_all()
+        except (MemoryError, RuntimeError) as error:
+            cuda.explain_out_of_memory(error, f"{type(self).__name__}.step")
+            raise
+        return loss
+
+    def _update_all(self) -> None:
         on_cpu: list[Update] = []
         on_gpu: list[Update] = []
         for group in self.param_groups:
@@ -255,7 +263,6 @@ class Optimizer:
             self._update_cpu(on_cpu)
         if on_gpu:
             self._update_cuda(on_gpu)
-        return loss
 
     # --- What an optimizer implements -------------------------------------------------------------
 
