@@ -10,42 +10,34 @@ Read it from ``Run.train_epoch`` on, which is the training loop.
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import shlex
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 import minidl
-from minidl.data import DataLoader, DeviceBatches
+from minidl.checkpoints import Checkpoints
 from minidl.errors import ArgumentError, CheckpointError, DataError, DeviceError
 from minidl.nn.functional import cross_entropy
-from minidl.optim import SGD, param_groups
-from minidl.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from minidl.vision import figures
+from minidl.optim import SGD
+from minidl.optim.lr_scheduler import LambdaLR
+from minidl.vision import figures, report, training
+from minidl.vision.batches import PictureBatches
 from minidl.vision.datasets import FakeData, Shapes
+from minidl.vision.datasets.opening import open_folder
 from minidl.vision.metrics import RunningMeans, accuracy, evaluate
 from minidl.vision.models import AlexNet, alexnet
-from minidl.vision.training import (
-    Interrupted,
-    Interruption,
-    RunLog,
-    Waiting,
-    find_checkpoint,
-    latest_run,
-    new_run,
-    open_folder,
-)
-from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_finish, alexnet_training
+from minidl.vision.schedules import SCHEDULES, has_color_noise, make_scheduler, parameter_groups
+from minidl.vision.statistics import PixelStatistics
+from minidl.vision.training import Interrupted, Interruption, RunLog, latest_run, new_run
+from minidl.vision.watch import FiniteCheck, FlatLoss, NotFiniteError
 
 
 @dataclass(frozen=True)
@@ -72,112 +64,93 @@ RECIPES = {
     "pictures": Recipe(**{**asdict(SMALL), "epochs": 30}),  # fewer pictures
     "shapes": Recipe(**{**asdict(SMALL), "epochs": 3}),  # without --data: minutes on a CPU
 }
-
-# The schedules, as factors of the rate after a share of the run; "plateau" is in Run.
-SCHEDULES: dict[str, Callable[[float], float]] = {
-    "constant": lambda done: 1.0,
-    "step": lambda done: 0.1 ** int(3 * done),
-    "cosine": lambda done: (1 + math.cos(math.pi * min(done, 1.0))) / 2,
-    # The run behind the paper's figures: a tenth from epochs 23, 51 and 78 of 93 on.
-    "paper": lambda done: 0.1 ** sum(done >= epoch / 93 for epoch in (23, 51, 78)),
-}
-LOG_EVERY = 20  # steps: so long at most, and to no checkpoint, a GPU goes on after a broken loss
-SAVE_EVERY = 15 * 60  # seconds
+LOG_EVERY = 20  # steps: so long at most, and to no checkpoint, a GPU goes on after a broken number
+BROKEN = 3  # the exit status after a number that was NaN or infinite
 
 
-def open_data(data: str | None, synthetic: bool) -> tuple[Any, Any, list[str]]:
+def open_data(settings: dict[str, Any]) -> tuple[Any, Any, list[str]]:
     """Return the pictures to train with, those to validate with, and the names of the classes."""
-    if synthetic:
+    if settings["synthetic"]:
         fake = partial(FakeData, image_size=(3, 256, 256), num_classes=1000)
         return fake(12_800), fake(1_280, random_offset=12_800), fake(0).classes
-    if data is None:
+    if settings["data"] is None:
         shapes = Shapes(split="train")
         return shapes, Shapes(split="val"), shapes.classes
-    train, val = open_folder(data)
-    folder: Any = getattr(train, "dataset", train)  # of a Subset
-    return train, val, folder.classes
+    train, val = open_folder(settings["data"], settings["on_bad_image"])
+    return train, val, train.classes
 
 
 class Run:
     """A network in training: all that a checkpoint holds, and the loop."""
 
-    def __init__(
-        self, model: AlexNet, train_loader: DataLoader, val_batches: DeviceBatches, options: Any
-    ) -> None:
-        self.model, self.options, self.output = model, options, Path(options.output)
-        self.train_loader, self.val_batches = train_loader, val_batches
-        self.device = next(model.parameters()).device
-        self.steps_per_epoch = min(len(train_loader), options.limit_batches or sys.maxsize)
-        groups = param_groups(model, options.lr, options.weight_decay, bias_lr_multiplier=2)
+    def __init__(self, model: AlexNet, pictures: PictureBatches, options: Any) -> None:
+        self.model, self.pictures, self.options = model, pictures, options
+        conv1 = next(iter(model.named_rows().values()))
+        groups = parameter_groups(model, conv1, options.lr, options.weight_decay)
         self.optimizer = SGD(groups, momentum=options.momentum, rate_in_velocity=True)
-        self.scheduler = self.make_scheduler()
+        self.scheduler = make_scheduler(
+            self.optimizer, options.schedule, options.epochs, len(pictures), options.warmup,
+            options.lr_drop_at,
+        )  # fmt: skip
         self.means = RunningMeans()  # loss and top-1 of the present epoch
+        self.finite, self.flat = FiniteCheck(model), FlatLoss(len(options.classes))
         self.epoch = self.batch = self.step = 0  # that are finished
         self.history: list[dict[str, float]] = []
-        self.saved = time.monotonic()
+        self.checkpoints, self.saved = Checkpoints(options.output), time.monotonic()
+        self.leniency = training.Leniency()
 
-    def make_scheduler(self) -> Any:
-        """Return the schedule, which steps after each batch ("plateau": after each epoch)."""
-        options, steps = self.options, self.options.epochs * self.steps_per_epoch
-        if options.schedule == "plateau":  # the paper's rule, which its authors applied by hand
-            return ReduceLROnPlateau(self.optimizer, factor=0.1, patience=3)
-        factor, rise = SCHEDULES[options.schedule], options.warmup + 1
-        return LambdaLR(
-            self.optimizer, lambda step: min(1.0, (step + 1) / rise) * factor(step / steps)
-        )
-
-    def train(self) -> int:
+    def train(self, interruption: Interruption) -> int:
         """Train until the last epoch is over or a signal comes; return the exit status."""
-        log = RunLog(self.output, after_step=self.step or None)
-        with log, Interruption() as interruption:
-            while self.epoch < self.options.epochs:
-                try:
+        interruption.waits = True  # for the end of a step
+        with RunLog(self.options.output, after_step=self.step or None) as log:
+            try:
+                while self.epoch < self.options.epochs:
                     speed = self.train_epoch(log, interruption)
-                    unseen = islice(self.val_batches, self.options.limit_batches)
-                    scores = evaluate(self.model, interruption.watch(unseen))
-                except Interrupted:
-                    self.save()
-                    command = shlex.join(["python", sys.argv[0], "--resume", str(self.output)])
-                    print(f"saved after step {self.step}; to go on: {command}", file=sys.stderr)
-                    return 130
-                self.finish_epoch(scores, speed, log)
-        best = max(self.history, key=lambda line: line["top1"])
-        print(
-            "final: top-1 {top1:.2f} %, top-5 {top5:.2f} %".format(**self.history[-1]),
-            "(best: top-1 {top1:.2f} % after epoch {epoch})".format(**best),
-            f"\nwritten to {self.output}:", *sorted(path.name for path in self.output.iterdir()),
-        )  # fmt: skip
+                    scores = evaluate(self.model, interruption.watch(self.pictures.evaluation()))
+                    self.finish_epoch(scores, speed, log)
+                self.report(interruption)
+            except (Interrupted, DataError):  # between two steps, both
+                done = f"saved after step {self.step}" if self.save() else "stopped, NOT saved"
+                command = shlex.join(["python", sys.argv[0], "--resume", self.options.output])
+                print(f"\n{done}; to go on: {command}", file=sys.stderr)
+                if not interruption.requested:
+                    raise
+                return interruption.status
         return 0
 
     def train_epoch(self, log: RunLog, interruption: Interruption) -> float:
         """Train for an epoch, or what is left of one, and return the images a second."""
         options, optimizer, means = self.options, self.optimizer, self.means
-        self.train_loader.set_epoch(self.epoch)
-        rest = islice(self.train_loader.iterate(self.batch), self.steps_per_epoch - self.batch)
-        batches = Waiting(DeviceBatches(rest, self.device, self.val_batches.finish))
+        noise = has_color_noise(options.schedule, self.epoch / options.epochs)
+        batches = training.Waiting(
+            self.pictures.training(self.epoch, self.batch, options.color_jitter and noise)
+        )
         images_before, speed = means.weight, 0.0
-        read_every = 1 if self.device.type == "cpu" else LOG_EVERY  # to read waits for the GPU
+        on_cpu = self.pictures.device.type == "cpu"
+        read_every = 1 if on_cpu else LOG_EVERY  # to read waits for the GPU
         self.model.train()
         with tqdm(
             desc=f"epoch {self.epoch + 1}/{options.epochs}", unit="batch", initial=self.batch,
-            total=self.steps_per_epoch, mininterval=0.5 if sys.stderr.isatty() else 30,
+            total=len(self.pictures), mininterval=0.5 if sys.stderr.isatty() else 30,
         ) as bar:  # fmt: skip
             for images, labels in batches:
+                optimizer.zero_grad()
                 logits = self.model(images)
                 loss = cross_entropy(logits, labels)
-                optimizer.zero_grad()
+                if on_cpu:
+                    self.finite.loss(loss, images, self.step + 1)
                 loss.backward()
                 optimizer.step()
-                if options.schedule != "plateau":
+                if isinstance(self.scheduler, LambdaLR):
                     self.scheduler.step()
                 means.update(loss, *accuracy(logits, labels), weight=len(labels))
                 self.batch += 1
                 self.step += 1
 
                 bar.update()
-                last = self.batch == self.steps_per_epoch or interruption.requested
+                last = self.batch == len(self.pictures) or interruption.requested
                 if self.step % read_every == 0 or last:
-                    losses = self.read_losses()
+                    losses = self.read_losses(images)
                     speed = (means.weight - images_before) / batches.elapsed
                     bar.set_postfix_str(
                         f"loss {means.values()[0]:.3f}, {speed:.1f} images/s, "
@@ -187,16 +160,18 @@ class Run:
                         numbers = {"images_per_second": speed, "data_share": batches.share}
                         log.write("step", self.step, loss=losses[-1], lr=self.rate(), **numbers)
                 interruption.check()
-                if time.monotonic() - self.saved > SAVE_EVERY:
+                if time.monotonic() - self.saved >= 60 * options.save_minutes:
                     self.save()
         return speed
 
-    def read_losses(self) -> list[float]:
-        """Fetch the losses since the last time; end the program if one of them is no number."""
+    def read_losses(self, images: minidl.Tensor) -> list[float]:
+        """Fetch the losses since the last time, and see that every number is still finite."""
         losses = [row[0] for row in self.means.read()]
-        for number, loss in enumerate(losses, start=self.step - len(losses) + 1):
-            if not math.isfinite(loss):
-                raise SystemExit(f"the loss became {loss} in step {number}: try a smaller --lr")
+        for step, loss in enumerate(losses, start=self.step - len(losses) + 1):
+            self.finite.loss(loss, images, step)
+        self.finite.parameters(self.step)
+        if self.flat.update(losses):
+            print(f"\nhint: {self.flat.hint}", file=sys.stderr)
         return losses
 
     def finish_epoch(self, scores: dict[str, float], speed: float, log: RunLog) -> None:
@@ -209,18 +184,33 @@ class Run:
         self.history.append(line)
         log.write("epoch", self.step, **line, lr=self.rate(), images_per_second=speed)
         print(
-            f"epoch {self.epoch}/{self.options.epochs}: loss {loss:.3f}, validation loss "
-            f"{scores['loss']:.3f}, top-1 {scores['top1']:.2f} %, top-5 {scores['top5']:.2f} %, "
-            f"{speed:.1f} images/s",
+            f"epoch {self.epoch}/{self.options.epochs}: loss {loss:.3f}, "
+            f"validation {describe(scores)}, {speed:.1f} images/s",
             flush=True,
         )
-        if self.options.schedule == "plateau":
+        if not isinstance(self.scheduler, LambdaLR):
             self.scheduler.step(100 - scores["top1"])
-        if is_best:
-            weights = {"model": self.model.state_dict(), "options": vars(self.options), **line}
-            minidl.save(weights, self.output / "best.safetensors")
-        self.save()
-        figures.save_all(self.model, log.path, self.output)
+        self.save(best=is_best)
+        with self.leniency.writing("the figures"):
+            figures.save_all(self.model, log.path, self.options.output)
+
+    def report(self, interruption: Interruption) -> None:
+        """Say what came of the run, and write it to report.md and report.json."""
+        last, bad, output = self.history[-1], self.pictures.bad, self.options.output
+        final = {"single crop": {"loss": last["val_loss"], **last}}
+        if self.options.ten_crop:
+            batches = interruption.watch(self.pictures.evaluation(ten_crop=True))
+            final["ten crops"] = evaluate(self.model, batches)
+        settings = {**vars(self.options), "bad_pictures": len(bad.found)}
+        with self.leniency.writing("the report"):
+            report.write(output, settings=settings, history=self.history, final=final)
+        best = max(self.history, key=lambda line: line["top1"])
+        for crops, scores in final.items():
+            print(f"final, {crops}: {describe(scores)}")
+        print("best: top-1 {top1:.2f} % after epoch {epoch}".format(**best))
+        if bad.found:
+            print(f"{len(bad.found)} pictures could not be read: {bad.path}")
+        print(f"written to {output}:", *sorted(os.listdir(output)))
 
     def rate(self) -> float:
         """The learning rate of weights."""
@@ -229,31 +219,61 @@ class Run:
     def parts(self) -> dict[str, Any]:
         """What has a state of its own, by its name in a checkpoint."""
         return {"model": self.model, "optimizer": self.optimizer, "scheduler": self.scheduler,
-                "means": self.means}  # fmt: skip
+                "means": self.means, "flat": self.flat, "pictures": self.pictures}  # fmt: skip
 
-    def save(self) -> None:
+    def save(self, best: bool = False) -> bool:
         """Write all that is needed to go on from here as if nothing had happened."""
-        self.read_losses()  # ends the program rather than save broken weights
+        self.finite.parameters(self.step)  # ends the program rather than save broken weights
         state = {name: part.state_dict() for name, part in self.parts().items()}
         state |= {"rng": minidl.get_rng_state(), "options": vars(self.options)}
         state |= {"progress": [self.epoch, self.batch, self.step], "history": self.history}
-        minidl.save(state, self.output / "last.safetensors")
+        state["versions"] = training.versions()
         self.saved = time.monotonic()
+        return self.checkpoints.save(state, best)
 
     def load(self, state: dict[str, Any]) -> None:
         """Go back to where ``save`` was called."""
-        for name, part in self.parts().items():
-            part.load_state_dict(state[name])
-        minidl.set_rng_state(state["rng"])
         (self.epoch, self.batch, self.step), self.history = state["progress"], state["history"]
+        parts, before, now = self.parts(), state["options"], vars(self.options)
+        new_rates = any(before[key] != now[key] for key in ("epochs", "lr_drop_at"))
+        if new_rates and isinstance(self.scheduler, LambdaLR):
+            del parts["scheduler"]
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+        if "scheduler" not in parts:
+            self.scheduler.step(self.step)
+        minidl.set_rng_state(state["rng"])
+        if state["versions"] != (present := training.versions()):
+            print(f"warning: the run began with {state['versions']}, not with {present}: the last "
+                  "digits will differ", file=sys.stderr)  # fmt: skip
+
+
+def describe(scores: dict[str, float]) -> str:
+    """Scores of ``evaluate`` in words."""
+    return "loss {loss:.3f}, top-1 {top1:.2f} %, top-5 {top5:.2f} %".format(**scores)
 
 
 # --- The command line -----------------------------------------------------------------------------
 
-DEFAULTS: dict[str, Any] = {"data": None, "synthetic": False, "workers": 2, "seed": 0}
-DEFAULTS |= {"device": "auto", "tf32": False, "num_threads": None, "limit_batches": None}
+DEFAULTS: dict[str, Any] = {"data": None, "synthetic": False, "workers": 2, "seed": 0,
+    "device": "auto", "tf32": False, "num_threads": None, "limit_batches": None,
+    "on_bad_image": "error", "bad_image_budget": None, "lr_drop_at": None, "save_minutes": 15.0,
+    "ten_crop": False}  # fmt: skip
 # What may differ when a run is resumed; with any other difference it would be another run.
-MAY_CHANGE = {"data", "workers", "device", "num_threads", "epochs", "output"}
+MAY_CHANGE = {"data", "workers", "device", "num_threads", "epochs", "output", "lr_drop_at",
+    "on_bad_image", "bad_image_budget", "save_minutes", "ten_crop"}  # fmt: skip
+
+EPILOG = """\
+Exit status: 0 after the last epoch; 1 after an error of the program; 2 if an option, the data or a
+checkpoint is wrong; 3 if a number became NaN or infinite, before it is saved (on a GPU when losses
+are read, every 20 steps); 130 after Ctrl-C (SIGINT), 143 after SIGTERM: the step ends and is saved.
+A second signal leaves at once.
+
+To divide the rate by 10 by hand, stop the run in epoch 23, say, and --resume --lr-drop-at 23.
+
+Recipes: shapes without --data, pictures for fewer than 100,000, imagenet else and --synthetic:
+
+  """
 
 
 def parse() -> dict[str, Any]:
@@ -264,17 +284,21 @@ def parse() -> dict[str, Any]:
         table += [f"{key:14}" + "".join(f"{recipe[key]!s:>10}" for recipe in recipes.values())]
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="shapes is the recipe without --data, pictures that for fewer than 100,000\n"
-        "pictures, imagenet that for more and for --synthetic:\n\n  " + "\n  ".join(table),
+        epilog=EPILOG + "\n  ".join(table),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
     add = parser.add_argument_group("data").add_argument
     add("--data", metavar="DIR", help="holds train/<class>/*.jpg and val/..., or <class>/*.jpg (a "
-        "tenth is held out), or what prepare_imagenet.py made (default: Shapes)")  # fmt: skip
+        "tenth is held out), or ImageNet's archives, or what prepare_imagenet.py made (default: "
+        "Shapes)")  # fmt: skip
     add("--synthetic", action="store_true", help="noise instead of pictures: to measure speed")
-    add("--workers", type=int, metavar="N", help="threads that prepare pictures (default: 2)")
+    add("--workers", type=int, metavar="N", help="processes that prepare pictures (default: 2)")
     add("--limit-batches", type=positive, metavar="N", help="end epochs after N (default: all)")
+    add("--on-bad-image", choices=["error", "skip"], help="a picture that can't be read ends the "
+        "run (default), or another takes its place and bad-images.txt names it")  # fmt: skip
+    add("--bad-image-budget", type=int, metavar="N", help="skip so many at most (default: a "
+        "thousandth of the pictures, but 10 or more)")  # fmt: skip
     add = parser.add_argument_group("network (default: the recipe's)").add_argument
     add("--variant", help="paper, original, single-tower, caffe, caffenet, torchvision, slim, "
         "half, six-conv or cifar")  # fmt: skip
@@ -285,9 +309,12 @@ def parse() -> dict[str, Any]:
     add("--epochs", type=positive, metavar="N")
     add("--batch-size", type=positive, metavar="N")
     add("--lr", type=float, metavar="RATE", help="rate of weights; biases have twice as much")
-    add("--schedule", choices=[*SCHEDULES, "plateau"], help="step: a tenth after each third; "
-        "paper: a tenth at 25, 55 and 84%% of the run; plateau: a tenth when top-1 does not rise "
-        "for 4 epochs")  # fmt: skip
+    add("--schedule", choices=SCHEDULES, help="step: a tenth after each third; paper: a tenth at "
+        "25, 55 and 84%% of the run; original: as paper, with conv1 frozen in two steps and the "
+        "colour noise ended at 73%%, as in the published run; plateau: a tenth when top-1 does not "
+        "rise for 4 epochs")  # fmt: skip
+    add("--lr-drop-at", type=float, nargs="+", metavar="EPOCH", help="instead of a schedule: a "
+        "tenth when so many epochs are done, and again; may be given with --resume")  # fmt: skip
     add("--weight-decay", type=float, metavar="FACTOR", help="of weights; biases have none")
     add("--seed", type=int, metavar="N", help="decides everything random (default: 0)")
     add = parser.add_argument_group("run").add_argument
@@ -295,10 +322,13 @@ def parse() -> dict[str, Any]:
     add("--tf32", action=argparse.BooleanOptionalAction, help="faster, less exact on a GPU")
     add("--num-threads", type=positive, metavar="N", help="to compute with (default: all cores)")
     add("--output", metavar="DIR", help="(default: runs/alexnet, then runs/alexnet-2, ...)")
+    add("--save-minutes", type=float, metavar="M", help="save so often, and after each epoch: "
+        "last.safetensors, previous.safetensors, best.safetensors (default: 15)")  # fmt: skip
     add("--resume", nargs="?", const=None, metavar="PATH", help="go on from a checkpoint or an "
         "output folder (default: --output, or else the latest run)")  # fmt: skip
     add("--evaluate", action="store_true", help="only evaluate the checkpoint or run of --resume")
-    add("--ten-crop", action="store_true", help="with --evaluate: average over ten crops")
+    add("--ten-crop", action=argparse.BooleanOptionalAction, help="average over ten crops: with "
+        "--evaluate, or once at the end of the training")  # fmt: skip
     return vars(parser.parse_args())
 
 
@@ -309,26 +339,20 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def run(given: dict[str, Any]) -> int:
+def run(given: dict[str, Any], interruption: Interruption) -> int:
     """Do what the command line asks for; return the exit status."""
-    evaluating, ten_crop = given.pop("evaluate", False), given.pop("ten_crop", False)
+    evaluating = given.pop("evaluate", False)
     if "data" in given:
         given["data"] = os.path.abspath(given["data"])
     state: Any = None
     if evaluating or "resume" in given:
         wanted = given.pop("resume", None) or given.get("output") or latest_run("runs", "alexnet*")
-        path = find_checkpoint(wanted, prefer="best" if evaluating else "last")
-        state = minidl.load(path, map_location="cpu")
-        if not isinstance(state, dict) or not {"options", "model"} <= set(state):
+        path, state = Checkpoints.load(wanted, "best" if evaluating else "last", "cpu")
+        if not isinstance(state, dict) or not {"options", "versions"} <= set(state):
             raise CheckpointError(f"{path} was not written by this program")
-        if not evaluating and "optimizer" not in state:
-            raise CheckpointError(f"{path} holds weights alone: resume from last.safetensors")
-        saved = {**DEFAULTS, **state["options"]}
-        settings = {**saved, "output": str(path.parent), **given}
-        for key in set(given) - MAY_CHANGE:
-            if settings[key] != saved[key] and not evaluating:
-                flag, old = key.replace("_", "-"), saved[key]
-                raise ArgumentError(f"--{flag}: the run in {path} has {old}, and must keep it")
+        saved = {**state["options"], "output": str(path.parent)}
+        may_change = set(given) if evaluating else MAY_CHANGE
+        settings = training.resumed_settings(saved, given, may_change)
     else:
         settings = {**DEFAULTS, **given, "output": new_run(given.get("output"), "runs/alexnet")}
     if settings["num_threads"]:
@@ -337,53 +361,62 @@ def run(given: dict[str, Any]) -> int:
     device = minidl.device(best if settings["device"] == "auto" else settings["device"])
     minidl.cuda.allow_tf32(settings["tf32"])
 
-    pictures, unseen, classes = open_data(settings["data"], settings["synthetic"])
+    train, val, classes = open_data(settings)
+    statistics: PixelStatistics | None = getattr(train, "statistics", None)
     if state is None:
         small = "pictures" if settings["data"] else "shapes"
-        name = "imagenet" if settings["synthetic"] or len(pictures) >= 100_000 else small
+        name = "imagenet" if settings["synthetic"] or len(train) >= 100_000 else small
         settings = {**asdict(RECIPES[name]), **settings, "classes": classes}
     elif settings["classes"] != classes:
         raise DataError(f"{path} was trained on other classes than --data {settings['data']} has")
+    elif evaluating:
+        known = state["pictures"]["statistics"]
+        statistics = known and PixelStatistics(**known)
     options = argparse.Namespace(**settings)
     minidl.manual_seed(options.seed)
     model = alexnet(options.variant, len(classes), options.dropout, options.init).to(device)
-    size, scale = model.input_size[-1], model.input_scale
-    in_training = alexnet_training(size, scale, options.color_jitter, raw=True)
-    in_evaluation = alexnet_evaluation(size, scale, ten_crop, raw=True)
-    for dataset, transform in ((pictures, in_training), (unseen, in_evaluation)):
-        getattr(dataset, "dataset", dataset).transform = transform  # of a Subset's whole
-    load = partial(DataLoader, batch_size=options.batch_size, num_workers=options.workers,
-                   pin_memory=device.type == "gpu")  # fmt: skip
-    val_batches = DeviceBatches(load(unseen), device, alexnet_finish(scale))  # bytes to numbers
+    pictures = PictureBatches(
+        model, train, val, statistics, options.batch_size, options.workers, options.limit_batches,
+        options.output, options.bad_image_budget,
+    )  # fmt: skip
     if evaluating:
         model.load_state_dict(state["model"])
-        scores = evaluate(model, islice(tqdm(val_batches, "evaluating"), options.limit_batches))
-        print("{} ({}): top-1 {top1:.2f} %, top-5 {top5:.2f} %".format(
-            path, "ten crops" if ten_crop else "one crop", **scores))  # fmt: skip
+        crops = "ten crops" if options.ten_crop else "one crop"
+        scores = evaluate(model, tqdm(pictures.evaluation(options.ten_crop), "evaluating"))
+        print(f"{path} ({crops}): {describe(scores)}")
         return 0
-    trainer = Run(model, load(pictures, shuffle=True), val_batches, options)
+    try:
+        os.makedirs(options.output, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"--output {options.output} can't be made: {error.strerror}") from error
+    trainer = Run(model, pictures, options)
     if state is not None:
         trainer.load(state)
     print(
-        f"AlexNet on {device}: {len(pictures):,} pictures of {len(classes):,} classes to train "
-        f"with, {len(unseen):,} to validate with\n"
+        f"AlexNet on {device}: {len(train):,} pictures of {len(classes):,} classes to train "
+        f"with, {len(val):,} to validate with\n"
         + ", ".join(f"{key} {settings[key]}" for key in asdict(Recipe()))
         + f", seed {options.seed}\noutput in {options.output}",
         flush=True,
     )
-    return trainer.train()
+    return trainer.train(interruption)
 
 
 def main() -> int:
     """Run the program; return its exit status."""
     warnings.simplefilter("ignore", RuntimeWarning)  # overflow: the loss tells, and is checked
-    try:
-        return run(parse())
-    except (ArgumentError, CheckpointError, DataError, DeviceError) as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:  # the second one, or before the training began
-        return 130
+    with Interruption(waits=False) as interruption:
+        try:
+            return run(parse(), interruption)
+        except (ArgumentError, CheckpointError, DataError, DeviceError) as error:
+            print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+            return 2
+        except NotFiniteError as error:
+            print(f"{error}; nothing of it was saved: try a smaller --lr, or go on from the "
+                  "checkpoint before with --resume and --lr-drop-at", file=sys.stderr)  # fmt: skip
+            return BROKEN
+        except KeyboardInterrupt:  # the second signal, or before the training began
+            return interruption.status
 
 
 if __name__ == "__main__":

@@ -36,9 +36,10 @@ from minidl.nn.functional import cross_entropy
 from minidl.optim.lr_scheduler import CosineAnnealingLR
 from minidl.vision import figures
 from minidl.vision.datasets import CIFAR10
+from minidl.vision.datasets.opening import hold_out
 from minidl.vision.metrics import RunningMeans, evaluate
 from minidl.vision.models import AlexNet, CudaConvnet, alexnet, cuda_convnet
-from minidl.vision.training import RunLog, Waiting, hold_out, new_run
+from minidl.vision.training import RunLog, Waiting, new_run
 from minidl.vision.transforms import RawPicture, RawToInput
 
 
@@ -185,8 +186,8 @@ def train(args: argparse.Namespace) -> None:
         for epoch in range(1, recipe.epochs + 1):
             means, batches = RunningMeans(), Waiting(seen)
             for images, targets in tqdm(batches, f"epoch {epoch}", len(seen), leave=False):
-                loss = cross_entropy(model(images), targets)
                 optimizer.zero_grad()
+                loss = cross_entropy(model(images), targets)
                 loss.backward()
                 optimizer.step()
                 schedule.step()

@@ -1,8 +1,10 @@
 """Prepare a folder of pictures for training: every picture decoded and resized, once and for all.
 
-    python examples/prepare_imagenet.py --data DIR --out OUT    (DIR/train/<class>/<picture>.jpg)
+    python examples/prepare_imagenet.py --data DIR --out OUT
     python examples/prepare_imagenet.py --out OUT --verify      (read all of OUT and compare it)
 
+DIR holds train/<class>/<picture>.jpg, and val/... if you have it; or ImageNet's archives, as they
+were downloaded: ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, ILSVRC2012_devkit_t12.tar.gz.
 OUT gets shards that minidl.vision.datasets.Shards reads, and the mean image, the channels' means
 and deviations and the PCA of the training pictures. For ImageNet that is 260 GB of raw pixels.
 Started again with the same arguments, the program goes on where it stopped, whatever stopped it;
@@ -34,6 +36,8 @@ from tqdm import tqdm
 from minidl.checkpoint import locked
 from minidl.errors import ArgumentError, CheckpointError, DataError
 from minidl.vision.datasets import ImageFolder
+from minidl.vision.datasets.imagenet import ARCHIVES
+from minidl.vision.datasets.opening import open_splits
 from minidl.vision.datasets.shards import (
     MANIFEST,
     STATISTICS,
@@ -86,20 +90,21 @@ class Preparation:
             else Compose([Resize(size), CenterCrop(size)])  # the paper's
         )
 
-    def prepare(self, folder: ImageFolder, part: range, in_sums: bool) -> Chunk:
-        """Prepare a part of a folder's pictures; add up their pixels if so asked."""
+    def prepare(self, split: str, folder: ImageFolder, part: range) -> Chunk:
+        """Prepare a part of a split's pictures; add up the pixels of training pictures."""
         size = self.settings["size"]
-        chunk = Chunk(sources=len(part), sums=PixelSums(size, size) if in_sums else None)
+        chunk = Chunk(sources=len(part), sums=PixelSums(size, size) if in_sums(split) else None)
         for index in part:
-            path, _ = folder.samples[index]
-            source = os.path.basename(folder.root) + path[len(folder.root) :]  # "train/..."
+            source = os.path.join(split, folder.samples.name(index))  # "train/..."
             try:
-                picture, label = folder[index]
+                picture, label = folder.load(index)
             except DataError as error:
                 if not self.skip:
                     raise
                 reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
-                chunk.skipped.append({"path": source, "reason": reason.replace(path, source)})
+                path, _ = folder.samples[index]
+                reason = reason.replace(path, source).replace(folder.root + os.sep, "")
+                chunk.skipped.append({"path": source, "reason": reason})
                 continue
             data, pixels = self.encode(self.resize(picture))
             chunk.pictures.append((data, label, source))
@@ -194,7 +199,7 @@ class Program:
         }
         wanted = {
             "settings": settings,
-            "classes": self.folders["train"].classes,
+            "classes": self.folders["train"].names,
             "complete": False,
             "statistics": None,
             "splits": splits,
@@ -262,7 +267,7 @@ class Program:
         options = self.options
         preparation = Preparation(self.manifest["settings"], options.on_bad_image == "skip")
         jobs = (
-            (preparation.prepare, self.folders[split], part[start : start + CHUNK], in_sums(split))
+            (preparation.prepare, split, self.folders[split], part[start : start + CHUNK])
             for split, number in todo
             for part in [self.part_of(split, number)]
             for start in range(0, len(part), CHUNK)
@@ -338,23 +343,16 @@ class Program:
 
 
 def open_folders(data: str) -> dict[str, ImageFolder]:
-    """Return the folders of pictures by the names of their splits."""
-    if not (Path(data) / "train").is_dir():
+    """Return the pictures by the names of their splits."""
+    splits = open_splits(data)
+    if "train" not in splits:
         raise DataError(
-            f"--data: expected {data}/train/<class>/<picture>.jpg, found no such folder"
+            f"--data: expected {data}/train/<class>/<picture>.jpg or {data}/"
+            f"{ARCHIVES['train'][0]}, found neither"
         )
-    folders = {
-        split: ImageFolder(Path(data) / split)
-        for split in ("train", "val")
-        if (Path(data) / split).is_dir()
-    }
-    if "val" in folders and folders["val"].classes != folders["train"].classes:
-        odd = sorted(set(folders["val"].classes) ^ set(folders["train"].classes))
-        more = f" and {len(odd) - 5} more" if len(odd) > 5 else ""
-        raise DataError(
-            f"{data}: expected the same classes in train/ and val/, found in only one of them: "
-            f"{', '.join(odd[:5])}{more}"
-        )
+    folders = {name: split for name, split in splits.items() if isinstance(split, ImageFolder)}
+    if len(folders) < len(splits):
+        raise DataError(f"--data: {data} holds shards already, expected the pictures themselves")
     return folders
 
 
@@ -366,8 +364,8 @@ def in_sums(split: str) -> bool:
 def names_sha256(folder: ImageFolder) -> str:
     """Return a hash of the names and the labels of all pictures of a folder."""
     digest = hashlib.sha256()
-    for path, label in folder.samples:
-        digest.update(os.fsencode(path[len(folder.root) :]) + b"\0%d\0" % label)
+    for index, label in enumerate(folder.targets):
+        digest.update(os.fsencode(os.sep + folder.samples.name(index)) + b"\0%d\0" % label)
     return digest.hexdigest()
 
 
@@ -396,7 +394,7 @@ def check(out: str) -> int:
 def report(program: Program) -> None:
     """Say what there is now."""
     train = Shards(program.out)
-    found = train.statistics()
+    found = train.statistics
     for split, part in program.manifest["splits"].items():
         count = sum(shard["pictures"] for shard in part["shards"])
         print(f"{split}: {count:,} pictures in {len(part['shards'])} shards")
@@ -431,7 +429,8 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--data", metavar="DIR", help="holds train/<class>/<picture>.jpg and perhaps val/...")
+    add("--data", metavar="DIR", help="holds train/<class>/<picture>.jpg and perhaps val/..., or "
+        "ImageNet's archives")  # fmt: skip
     add("--out", metavar="DIR", required=True, help="a new folder, or one to go on with")
     add("--format", choices=["raw", "jpeg"], default="raw", help="raw: pixels, the fastest to "
         "read; jpeg: a seventh of their size (default: raw)")  # fmt: skip

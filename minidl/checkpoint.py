@@ -14,36 +14,25 @@ a damaged file is an error and never a wrong number.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import math
 import os
-import secrets
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from .device import Array, Device, copy_to
 from .errors import ArgumentError, CheckpointError, DeviceError
+from .files import locked, write_atomically
+from .formats import CODES, PICKLE_HELP, read_npz, read_safetensors, write_safetensors
 from .tensor import Tensor
 
-_DTYPES = {"BOOL": np.dtype("?")} | {
-    f"{code[0].upper()}{8 * int(code[1])}": np.dtype(f"<{code}")  # such as "F32": "<f4"
-    for code in ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
-}
-_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+__all__ = ["encode", "load", "locked", "save", "write_atomically"]
 
 _VERSION = 1
 _MAX_DEPTH = 100
-
-_TORCH_HELP = (
-    "it is a pickle (PyTorch's .pth), which can run code when it is read; where PyTorch is "
-    "installed, convert it once: safetensors.torch.save_file(torch.load('model.pth', "
-    "weights_only=True), 'model.safetensors')"
-)
 
 
 def save(obj: Any, path: str | os.PathLike[str]) -> None:
@@ -56,15 +45,16 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
         str, bytes and None; such as ``{"model": model.state_dict(), "epoch": 3}``. Keys of
         dicts: whatever of these can be one.
     path : str or path-like
-        Replaced in one instant when everything is on the disk. If saving fails, the file that was
-        there is there still.
+        Replaced in one instant when everything is on the disk. If writing fails, the file that was
+        there is there still, and nothing else.
 
     Raises
     ------
     ArgumentError
         Something in `obj` can't be saved; the message says where it is.
     CheckpointError
-        The file can't be written.
+        The file can't be written. If only the last step failed, the syncing of its folder, the new
+        file is there, and the message says so.
 
     Notes
     -----
@@ -82,14 +72,8 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     {'weight': tensor([1., 2.]), 'epoch': 3}
     >>> folder.cleanup()
     """
-    encoder = _Encoder()
-    root = encoder.encode(obj, ())
-    digests = {name: _digest(array) for name, array in encoder.arrays.items()}
-    structure = json.dumps({"version": _VERSION, "root": root, "tensors": digests})
-    metadata = {"minidl": structure, "minidl.sha256": _sha256(structure)}
-    chunks = _to_safetensors(encoder.arrays, metadata)
     try:
-        write_atomically(path, chunks)
+        write_atomically(path, encode(obj))
     except OSError as error:
         reason = error.strerror or error
         raise CheckpointError(f"{os.fspath(path)!r} can't be written: {reason}") from error
@@ -134,82 +118,50 @@ def load(path: str | os.PathLike[str], map_location: str | Device | None = None)
             start = file.read(9)
             file.seek(0)
             if start[8:] == b"{":  # 8 bytes with the length of the header, and the header
-                return _decode_file(*_from_safetensors(file.read()), device)
+                return _decode_file(*read_safetensors(file), device)
             if start[:2] == b"PK":
-                return _load_npz(file)
+                return read_npz(file)
         if start[:1] == b"\x80":
-            raise CheckpointError(_TORCH_HELP)
+            raise CheckpointError(PICKLE_HELP)
         raise CheckpointError("it is cut off or not a checkpoint")
     except Exception as error:  # damage makes safetensors, zipfile and NumPy raise a dozen kinds
-        reason = getattr(error, "strerror", None) or str(error) or repr(error)
-        raise CheckpointError(f"{os.fspath(path)!r} can't be loaded: {reason}") from error
+        raise CheckpointError(f"{os.fspath(path)!r} can't be loaded: {_reason(error)}") from error
 
 
-@contextmanager
-def locked(folder: str | os.PathLike[str], busy: Exception) -> Iterator[None]:
-    """Keep other processes out of a folder, where the system can; the lock ends with the process.
+def encode(obj: Any) -> list[bytes | memoryview]:
+    """Return the content of the file that :func:`save` writes, in pieces.
 
     Parameters
     ----------
-    folder : path
-        Exists.
-    busy : Exception
-        Raised if another process has the lock.
-    """
-    try:
-        import fcntl
-    except ImportError:  # not on Windows
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise busy from None
-        yield
-    finally:
-        os.close(descriptor)
+    obj : object
+        See :func:`save`.
 
-
-def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
-    """Replace a file so that at any moment there is the old one or the new one, whole.
-
-    Parameters
-    ----------
-    path : str or path-like
-        A link is followed, not replaced.
-    chunks : iterable of bytes
-        The new content.
+    Returns
+    -------
+    list of bytes and memoryview
+        Copies: what was saved may change before they are written.
 
     Raises
     ------
-    OSError
-        The file can't be written; the old one is untouched.
+    ArgumentError
+        Something in `obj` can't be saved; the message says where it is.
     """
-    target = os.path.realpath(path)
-    folder = os.path.dirname(target)
-    temporary = os.path.join(folder, f".minidl-{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.writelines(chunks)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
-    if os.name == "nt":  # there folders can't be opened
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)  # the renaming itself
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
-            raise
-    finally:
-        os.close(descriptor)
+    encoder = _Encoder()
+    root = encoder.encode(obj, ())
+    digests = {name: _digest(array) for name, array in encoder.arrays.items()}
+    structure = json.dumps({"version": _VERSION, "root": root, "tensors": digests})
+    metadata = {"minidl": structure, "minidl.sha256": _sha256(structure)}
+    return write_safetensors(encoder.arrays, metadata)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, CheckpointError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, MemoryError):
+        return "there is not enough memory"
+    return f"it is damaged ({type(error).__name__}: {error})"
 
 
 # --- From objects to JSON and arrays, and back ----------------------------------------------------
@@ -269,7 +221,7 @@ class _Encoder:
         if array.size and identity in self._known:
             return self._known[identity][0]
         dtype = np.dtype(array.dtype).newbyteorder("<")
-        if dtype not in _CODES:
+        if dtype not in CODES:
             raise ArgumentError(
                 f"save: {_spot(where)} has the dtype {array.dtype}, which can't be saved; expected "
                 "bool, an integer, float16, float32 or float64"
@@ -355,66 +307,6 @@ def _sha256(text: str) -> str:
 
 def _digest(array: np.ndarray) -> str:
     """Return the SHA-256 of an array's dtype, shape and bytes, in hexadecimal."""
-    digest = hashlib.sha256(f"{_CODES[array.dtype]} {list(array.shape)} ".encode())
+    digest = hashlib.sha256(f"{CODES[array.dtype]} {list(array.shape)} ".encode())
     digest.update(array.reshape(-1).data)
     return digest.hexdigest()
-
-
-# --- Files ----------------------------------------------------------------------------------------
-
-
-def _header(data: bytes) -> tuple[dict[str, Any], int]:
-    """Return the header of a valid safetensors file, and where the tensors begin."""
-    end = 8 + int.from_bytes(data[:8], "little")
-    return json.loads(data[8:end]), end
-
-
-def _to_safetensors(
-    arrays: dict[str, np.ndarray], metadata: dict[str, str]
-) -> list[bytes | memoryview]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import save as serialize
-
-    try:
-        data = serialize(arrays, metadata)
-    except SafetensorError as error:  # the header is too large
-        raise ArgumentError(f"save: {error}; put long lists of numbers into arrays") from error
-    # safetensors writes metadata in random order. The same object shall give the same file.
-    header, start = _header(data)
-    header["__metadata__"] = metadata
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return [len(text).to_bytes(8, "little"), text, memoryview(data)[start:]]
-
-
-def _from_safetensors(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return a file's arrays, in memory of their own, and its metadata."""
-    from safetensors import deserialize
-
-    entries = deserialize(data)  # checks all of the header before it copies anything
-    metadata = _header(data)[0].get("__metadata__") or {}
-    del data
-    arrays = {}
-    for name, entry in entries:
-        code = entry["dtype"]
-        if code != "BF16" and code not in _DTYPES:
-            raise CheckpointError(f"tensor {name!r} has the dtype {code}, which is not supported")
-        array = np.frombuffer(entry.pop("data"), _DTYPES.get(code, "<u2")).reshape(entry["shape"])
-        if code == "BOOL" and array.view(np.uint8).max(initial=0) > 1:
-            raise CheckpointError(f"it is damaged: tensor {name!r} is bool and not 0 or 1")
-        if code == "BF16":  # the upper half of a float32
-            array = array.astype("<u4")
-            array <<= 16
-            array = array.view("<f4")
-        arrays[name] = array
-    return arrays, metadata
-
-
-def _load_npz(file: BinaryIO) -> dict[str, np.ndarray]:
-    with np.load(file, allow_pickle=False) as archive:
-        if any(name.endswith("data.pkl") for name in archive.files):
-            raise CheckpointError(_TORCH_HELP)
-        arrays = {name: archive[name] for name in archive.files}
-    if not all(isinstance(array, np.ndarray) for array in arrays.values()):
-        raise CheckpointError("it is a zip file, and neither a checkpoint nor an .npz file")
-    return arrays

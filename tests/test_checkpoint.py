@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import os
@@ -9,7 +10,7 @@ import pickle
 import stat
 import tracemalloc
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -312,14 +313,14 @@ def test_pickles_are_refused_and_not_run(path: Path, tmp_path: Path) -> None:
 
     for protocol in range(2, 6):
         path.write_bytes(pickle.dumps(Bomb(), protocol))
-        with pytest.raises(CheckpointError, match="pickle"):
+        with pytest.raises(CheckpointError, match="it is a pickle"):
             minidl.load(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickle.dumps(Bomb()))
-    with pytest.raises(CheckpointError, match="pickle"):
+    with pytest.raises(CheckpointError, match="it is a pickle"):
         minidl.load(path)
     np.savez(tmp_path / "objects.npz", a=np.array([Bomb()], object))
-    with pytest.raises(CheckpointError, match="allow_pickle"):
+    with pytest.raises(CheckpointError, match="Python objects"):
         minidl.load(tmp_path / "objects.npz")
     assert not (tmp_path / "exploded").exists()
 
@@ -400,6 +401,11 @@ HOSTILE: dict[str, tuple[Any, bytes]] = {
     "dtype unsupported": ({"x": {**ENTRY, "dtype": "F8_E4M3", "shape": [8]}}, bytes(8)),
     "dtype is a list": ({"x": {**ENTRY, "dtype": ["F32"]}}, bytes(8)),
     "shape too large": ({"x": {**ENTRY, "shape": [3]}}, bytes(8)),
+    "shape too small": ({"x": {**ENTRY, "shape": [1]}}, bytes(8)),
+    "offsets of bools": (
+        {"x": {**ENTRY, "dtype": "U8", "shape": [1], "data_offsets": [False, True]}},
+        b"1",
+    ),
     "shape negative": ({"x": {**ENTRY, "shape": [-1, -2]}}, bytes(8)),
     "shape of bools": ({"x": {**ENTRY, "shape": [True, 2]}}, bytes(8)),
     "shape of floats": ({"x": {**ENTRY, "shape": [2.0]}}, bytes(8)),
@@ -431,21 +437,25 @@ def test_hostile_headers(name: str, path: Path) -> None:
 @pytest.mark.parametrize("length", [9, 99_000_000, 2**40, 2**63, 2**64 - 9, 2**64 - 1])
 def test_a_header_that_claims_to_be_huge(length: int, path: Path) -> None:
     path.write_bytes(length.to_bytes(8, "little") + b"{}")
-    with pytest.raises(CheckpointError, match=path.name) as raised:
+    with pytest.raises(CheckpointError, match=path.name):
         minidl.load(path)
-    assert type(raised.value.__cause__).__name__ == "SafetensorError"
 
 
-def test_loading_takes_at_most_the_files_size_twice(path: Path) -> None:
-    minidl.save([minidl.ones(1_000_000) for _ in range(4)], path)
-    minidl.load(path)  # imports what it needs
+def peak(function: Callable[..., Any], *args: Any) -> int:
+    """Call a function and return how much memory it had at a time, in bytes."""
+    function(*args)  # imports what it needs
     tracemalloc.start()
     try:
-        minidl.load(path)
-        peak = tracemalloc.get_traced_memory()[1]
+        function(*args)
+        return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert peak < 2 * path.stat().st_size + 100_000
+
+
+def test_saving_and_loading_take_the_files_size_twice(path: Path) -> None:
+    tensors = [minidl.ones(1_000_000) for _ in range(4)]
+    assert peak(minidl.save, tensors, path) < 2 * 16_000_000 + 200_000
+    assert peak(minidl.load, path) < 2 * 16_000_000 + 200_000
 
 
 @pytest.mark.parametrize(
@@ -557,15 +567,19 @@ def test_a_disk_that_fills_up_leaves_the_old_file(path: Path) -> None:
 
 def test_the_order_is_write_sync_rename_sync(path: Path, monkeypatch: Any) -> None:
     calls = []
+    synced: list[int] = []
     fsync, replace = os.fsync, os.replace
 
     def spy_fsync(descriptor: int) -> None:
-        calls.append("folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "file")
+        found = os.fstat(descriptor)
+        calls.append("folder" if stat.S_ISDIR(found.st_mode) else "file")
+        synced.append(found.st_size)
         fsync(descriptor)
 
     def spy_replace(source: str, target: str) -> None:
         assert os.path.dirname(source) == os.path.dirname(target)
         assert identical(minidl.load(source), EXAMPLE)  # all of it is there
+        assert synced == [os.path.getsize(source)]  # and was when it was synced
         calls.append("replace")
         replace(source, target)
 
@@ -577,8 +591,9 @@ def test_the_order_is_write_sync_rename_sync(path: Path, monkeypatch: Any) -> No
 
 def test_the_same_object_gives_the_same_bytes(path: Path) -> None:
     found = set()
-    for _ in range(20):  # the library alone gives one of two orders, at random
-        minidl.save(EXAMPLE, path)
+    # The library alone gives one of two orders, at random.
+    for obj in [EXAMPLE, copy.deepcopy(EXAMPLE)] * 10:
+        minidl.save(obj, path)
         found.add(path.read_bytes())
     assert len(found) == 1
 
@@ -587,18 +602,6 @@ def test_tensors_are_aligned_in_the_file(path: Path) -> None:
     for length in range(1, 9):  # of a name, and with it of the header
         minidl.save({"x" * length: np.arange(3.0)}, path)
         assert (path.stat().st_size - 3 * 8) % 8 == 0
-
-
-def test_a_structure_too_large_for_the_format(path: Path, monkeypatch: Any) -> None:
-    safetensors = pytest.importorskip("safetensors")
-
-    def refuse(*args: Any) -> None:
-        raise safetensors.SafetensorError("header too large")
-
-    monkeypatch.setattr("safetensors.numpy.save", refuse)
-    with pytest.raises(ArgumentError, match=r"header too large.*arrays"):
-        minidl.save(EXAMPLE, path)
-    assert not os.listdir(path.parent)
 
 
 def test_write_atomically(path: Path) -> None:

@@ -8,6 +8,7 @@ from .loader import (
     default_convert,
     get_worker_info,
 )
+from .notes import note
 from .sampler import (
     BatchSampler,
     RandomSampler,
@@ -36,6 +37,7 @@ __all__ = [
     "default_collate",
     "default_convert",
     "get_worker_info",
+    "note",
     "random_split",
     "sample_stream",
 ]

@@ -8,11 +8,10 @@ batches, workers, randomness) is the work of the samplers and of
 from __future__ import annotations
 
 import bisect
-import copy
 import math
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
-from typing import Any, TypeVar
+from typing import Any
 
 from ..errors import ArgumentError, ShapeError
 from ..random import Generator
@@ -21,17 +20,15 @@ from .stream import order_stream
 
 __all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset", "random_split"]
 
-_D = TypeVar("_D", bound="Dataset")
-
 
 class Dataset:
     """Base of the data sets: override ``__getitem__`` and ``__len__``.
 
     Notes
     -----
-    :class:`~minidl.data.DataLoader` gives every worker a shallow copy (:func:`copy.copy`) of the
-    data set: arrays and lists are shared, attributes that ``__getitem__`` or ``worker_init_fn``
-    sets (an opened file, say) belong to that worker alone. Random choices inside
+    :class:`~minidl.data.DataLoader`'s workers are processes: each has the data set as it was when
+    the iteration began, and what ``__getitem__`` or ``worker_init_fn`` assigns (an opened file,
+    say) belongs to that worker alone. Random choices inside
     ``__getitem__`` should come from :func:`minidl.data.sample_stream`, which depends on the seed,
     the epoch and the sample's place in it, and never on the worker.
 
@@ -122,9 +119,6 @@ class Subset(Dataset):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __copy__(self) -> Subset:
-        return _copy_with_parts(self, dataset=_copy_part(self.dataset))
-
 
 class ConcatDataset(Dataset):
     """Data sets one after the other.
@@ -170,21 +164,6 @@ class ConcatDataset(Dataset):
 
     def __len__(self) -> int:
         return self.cumulative_sizes[-1]
-
-    def __copy__(self) -> ConcatDataset:
-        return _copy_with_parts(self, datasets=[_copy_part(part) for part in self.datasets])
-
-
-def _copy_part(dataset: Any) -> Any:
-    """A worker's copy of a data set; lists, arrays and other plain containers are shared."""
-    return copy.copy(dataset) if isinstance(dataset, Dataset) else dataset
-
-
-def _copy_with_parts(original: _D, **parts: Any) -> _D:
-    """A shallow copy whose inner data sets are shallow copies as well."""
-    clone = object.__new__(type(original))
-    clone.__dict__.update(original.__dict__, **parts)
-    return clone
 
 
 def random_split(

@@ -1,87 +1,40 @@
-"""DataLoader: batches of a data set, in order, prepared ahead of time by worker threads.
+"""DataLoader: batches of a data set, in order, prepared ahead of time by worker processes.
 
-**Who decides what.** The consumer's thread asks the batch sampler for the next list of indices
-and numbers its samples; a worker fetches them and collates; the consumer receives the batches in
-the sampler's order. Batch ``k`` is the work of worker ``k mod num_workers``. Each sample's random
-choices come from a stream of (seed, epoch, place in the epoch): see :mod:`minidl.data.stream`.
-
-**Why threads.** Decoding, resizing, NumPy's copies and casts all release Python's lock, so threads
-decode on all cores, while processes must copy every finished batch through a pipe. Measured on 2
-cores with 500 JPEGs of 300×300 (resize, crop, flip, float32; batches of 50), pictures a second:
-no worker 843, threads 823 (one) and 1488 (two), processes 343 and 653.
+**Who decides what.** The consumer asks the batch sampler for the next list of indices and numbers
+its samples; a worker fetches them and collates; the consumer receives the batches in the sampler's
+order. Batch ``k`` is the work of worker ``k mod num_workers``. Each sample's random choices come
+from a stream of (seed, epoch, place in the epoch): see :mod:`minidl.data.stream`. How the workers
+live is in :mod:`minidl.data.workers`, how a batch comes over in :mod:`minidl.data.transport`.
 """
 
 from __future__ import annotations
 
-import contextvars
-import copy
-import threading
-import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from queue import Empty, SimpleQueue
 from typing import Any
 
 from .. import cuda, random
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError
 from ..random import Generator
 from .collate import default_collate, default_convert
-from .dataset import Dataset
+from .notes import add_notes, collect_notes
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
-from .stream import OrderScope, SampleScope, use_order, use_sample
-from .upload import pin
-
-__all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
-
-# How long a dropped iterator waits for a worker that is still busy with a sample.
-_JOIN_SECONDS = 10.0
-
-
-@dataclass
-class WorkerInfo:
-    """What :func:`get_worker_info` tells a worker about itself.
-
-    Attributes
-    ----------
-    id : int
-        The worker's number, 0 to ``num_workers - 1``.
-    num_workers : int
-        How many there are.
-    seed : int
-        A number below 2**63 that depends on the loader's seed, the epoch in which the worker
-        started, and ``id``.
-    dataset : Dataset
-        The worker's own shallow copy of the data set.
-    """
-
-    id: int
-    num_workers: int
-    seed: int
-    dataset: Any
-
-
-_worker_info: contextvars.ContextVar[WorkerInfo | None] = contextvars.ContextVar(
-    "worker_info", default=None
+from .stream import OrderScope, use_order
+from .transport import allocate
+from .upload import pin, pinned_parts
+from .workers import (
+    SILENCE,
+    Failure,
+    Job,
+    Order,
+    Source,
+    WorkerInfo,
+    Workers,
+    get_worker_info,
+    start_context,
 )
 
-
-def get_worker_info() -> WorkerInfo | None:
-    """Which worker of a :class:`DataLoader` is running this code.
-
-    Returns
-    -------
-    WorkerInfo or None
-        ``None`` outside a worker (and so always with ``num_workers=0``).
-
-    Examples
-    --------
-    >>> from minidl.data import get_worker_info
-    >>> get_worker_info() is None
-    True
-    """
-    return _worker_info.get()
+__all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
 
 
 class DataLoader:
@@ -101,7 +54,7 @@ class DataLoader:
     batch_sampler : iterable, optional
         Lists of indices; excludes ``batch_size``, ``shuffle``, ``sampler`` and ``drop_last``.
     num_workers : int, default 0
-        Threads that prepare batches ahead of time; with 0 the caller's own thread prepares
+        Processes that prepare batches ahead of time; with 0 the caller's own thread prepares
         them when asked. The batches are the same bytes for any number.
     collate_fn : callable, optional
         From a list of samples to a batch. Default :func:`default_collate`.
@@ -112,9 +65,13 @@ class DataLoader:
     drop_last : bool, default False
         Leave out the last batch when it is smaller.
     timeout : float, default 0
-        Seconds to wait for a batch of a worker before giving up; 0 waits for ever.
+        Seconds that a worker may take for one sample (or for ``collate_fn``) before it counts as
+        hung. 0 means 8 seconds; PyTorch's 0 waits for ever, and its limit is on a whole batch.
     worker_init_fn : callable, optional
         Called with the worker's number in each worker before its first sample. See Notes.
+    multiprocessing_context : str or context, optional
+        How workers are started: ``"fork"``, ``"spawn"``, ``"forkserver"``, or a context of
+        ``multiprocessing``. Default: by fork where the system can do that, else by spawn.
     generator : minidl.Generator, optional
         Lends its seed to the order and the augmentation; it is not advanced. Default: the
         library's own generator, which :func:`minidl.manual_seed` seeds.
@@ -127,16 +84,21 @@ class DataLoader:
     ----------
     epoch : int
         The number that the next iteration will have. Set it with :meth:`set_epoch`.
+    notes : dict of str to list of str
+        What the data set has remarked by :func:`minidl.data.note` on the samples of the batches
+        that have come out so far, by kind; each remark once, in their order.
 
     Raises
     ------
     ArgumentError
-        From the constructor, for arguments that exclude each other or are out of range.
+        From the constructor, for arguments that exclude each other or are out of range; from
+        ``iter()``, when workers are spawned and something that they need can't be pickled.
     DataError
-        From the iterator: a worker exceeded ``timeout``, or samples do not make a batch.
-        An exception that the data set, a transform or ``collate_fn`` raises comes out of the
-        iterator as itself, whether or not a worker raised it, with a note that names the
-        sample's index.
+        From the iterator: a worker has died or hung (the message names it and the index that it
+        was at), or samples do not make a batch. An exception that the data set, a transform or
+        ``collate_fn`` raises comes out of the iterator as itself, whether or not a worker raised
+        it, with a note that names the sample's index; one that can't be pickled becomes a
+        DataError with the traceback in a note.
 
     Notes
     -----
@@ -146,13 +108,20 @@ class DataLoader:
     interrupted after ``k`` batches of epoch ``e``: ``set_epoch(e)``, then
     ``iterate(start_batch=k)``.
 
-    **Workers are threads of this process.** Each has a shallow copy of the data set (and of those
-    inside :class:`Subset` and :class:`ConcatDataset`): what ``__getitem__`` or
-    ``worker_init_fn`` assigns to ``get_worker_info().dataset`` belongs to that worker; what the
-    attributes refer to is shared, and so are global variables. ``random`` and
-    ``numpy.random`` have one state for all threads, so draw from
-    :func:`minidl.data.sample_stream` instead. The samplers and the loop run in the caller's
-    thread. Workers end when the iterator is exhausted or dropped.
+    **Workers are processes.** By fork they inherit the data set as it is at the start of the
+    iteration, without a copy; by spawn it is pickled. What ``__getitem__`` or ``worker_init_fn``
+    assigns afterwards, to ``get_worker_info().dataset`` or anywhere else, belongs to that
+    worker; :func:`minidl.data.note` sends remarks back. The samplers and the loop run in the
+    caller's process. A worker computes with one thread and never uses a GPU; its batches are
+    copied once into memory that it shares with the caller, and once out of it.
+
+    ``random``, ``numpy.random`` and minidl's own generator are seeded with ``WorkerInfo.seed`` in
+    every worker, but what they give depends on the number of workers: draw from
+    :func:`minidl.data.sample_stream` instead.
+
+    Workers end when the iterator is exhausted or dropped (with ``persistent_workers``, when the
+    loader is), and when this process ends, even by SIGKILL. When one dies or hangs, the others
+    are ended as well, and the next iteration starts new ones.
 
     Examples
     --------
@@ -179,6 +148,7 @@ class DataLoader:
         drop_last: bool = False,
         timeout: float = 0,
         worker_init_fn: Callable[[int], Any] | None = None,
+        multiprocessing_context: Any = None,
         generator: Generator | None = None,
         prefetch_factor: int | None = 2,
         persistent_workers: bool = False,
@@ -198,6 +168,10 @@ class DataLoader:
             )
         if persistent_workers and num_workers == 0:
             raise ArgumentError("DataLoader: persistent_workers=True needs num_workers > 0")
+        if multiprocessing_context is not None:
+            if num_workers == 0:
+                raise ArgumentError("DataLoader: multiprocessing_context needs num_workers > 0")
+            start_context(multiprocessing_context)
         if sampler is not None and shuffle:
             raise ArgumentError("DataLoader: sampler and shuffle=True exclude each other")
         if batch_sampler is not None:
@@ -226,11 +200,13 @@ class DataLoader:
         self.drop_last = drop_last
         self.timeout = timeout
         self.worker_init_fn = worker_init_fn
+        self.multiprocessing_context = multiprocessing_context
         self.generator = generator
         self.prefetch_factor = 2 if prefetch_factor is None else prefetch_factor
         self.persistent_workers = persistent_workers
         self.epoch = 0
-        self._workers: _Workers | None = None
+        self.notes: dict[str, list[str]] = {}
+        self._workers: Workers | None = None
 
     def __len__(self) -> int:
         """The number of batches in an epoch (of samples, with ``batch_size=None``)."""
@@ -297,21 +273,31 @@ class DataLoader:
         generator = random.default_generator if self.generator is None else self.generator
         seed = generator.initial_seed()
         jobs = self._plan(seed, epoch, start_batch)
+        source = Source(
+            self.dataset, self.collate_fn, self.batch_sampler is None, self.worker_init_fn
+        )
+        pinned = self.pin_memory and cuda.is_available()
         if self.num_workers == 0:
-            return _Inline(self.dataset, jobs)
+            return _Inline(source, jobs, pinned, self.notes)
         workers = self._workers
-        if workers is None:
-            workers = _Workers(self, seed, epoch)
+        if workers is None or workers.lost is not None:
+            workers = Workers(
+                self.num_workers,
+                source,
+                start_context(self.multiprocessing_context),
+                self.prefetch_factor,
+                self.timeout or SILENCE,
+                seed,
+                epoch,
+                pinned_parts if pinned else allocate,
+            )
             if self.persistent_workers:
                 self._workers = workers
-                weakref.finalize(self, workers.stop)
         return _Prefetch(self, jobs, workers)
 
-    def _plan(self, seed: int, epoch: int, start_batch: int) -> Iterator[_Job]:
+    def _plan(self, seed: int, epoch: int, start_batch: int) -> Iterator[Job]:
         """The epoch's jobs in order; runs in the consumer's thread, as the samplers must."""
-        alone, collate = self.batch_sampler is None, self.collate_fn
-        if self.pin_memory and cuda.is_available():
-            collate = partial(_collate_and_pin, collate)
+        alone = self.batch_sampler is None
         scope = OrderScope(seed, epoch)
         place = number = 0
         # Samplers may draw at iter() or as late as at any next(): both see the epoch's scope.
@@ -325,7 +311,7 @@ class DataLoader:
                     break
             keys = [drawn] if alone else list(drawn)
             if number >= start_batch:
-                yield _Job(keys, seed, epoch, place, collate, alone)
+                yield Job(keys, seed, epoch, place)
             place += len(keys)
             number += 1
         if number < start_batch:
@@ -335,140 +321,40 @@ class DataLoader:
             )
 
 
-def _collate_and_pin(collate: Callable[[Any], Any], samples: Any) -> Any:
-    return pin(collate(samples))
-
-
-@dataclass
-class _Job:
-    """One batch to make."""
-
-    keys: list[Any]
-    seed: int
-    epoch: int
-    first_place: int
-    collate: Callable[[Any], Any]
-    alone: bool
-
-    def run(self, dataset: Any, cancelled: threading.Event | None = None) -> Any:
-        """Fetch the samples and make the batch; nothing when it is cancelled in between."""
-        samples = []
-        for place, key in enumerate(self.keys, start=self.first_place):
-            if cancelled is not None and cancelled.is_set():
-                return None
-            try:
-                with use_sample(SampleScope(self.seed, self.epoch, place)):
-                    samples.append(dataset[key])
-            except StopIteration as error:
-                # It would end the caller's loop as if the epoch were over.
-                raise DataError(f"the data set raised StopIteration for index {key!r}") from error
-            except Exception as error:
-                error.add_note(f"(raised for index {key!r} of the data set, epoch {self.epoch})")
-                raise
-        return self.collate(samples[0] if self.alone else samples)
-
-
 class _Inline:
     """The iterator without workers."""
 
-    def __init__(self, dataset: Any, jobs: Iterator[_Job]) -> None:
-        self._dataset, self._jobs = dataset, jobs
+    def __init__(
+        self, source: Source, jobs: Iterator[Job], pinned: bool, notes: dict[str, list[str]]
+    ) -> None:
+        self._source, self._jobs, self._pinned, self._notes = source, jobs, pinned, notes
 
     def __iter__(self) -> _Inline:
         return self
 
     def __next__(self) -> Any:
-        return next(self._jobs).run(self._dataset)
-
-
-@dataclass
-class _Failure:
-    """An exception on its way to the consumer."""
-
-    error: BaseException
-
-
-@dataclass
-class _Order:
-    """A job for a worker, with the place for its result."""
-
-    job: _Job
-    cancelled: threading.Event
-    result: SimpleQueue[Any]
-
-
-class _Workers:
-    """Threads with one queue of orders each. They hold no reference to a loader or iterator."""
-
-    def __init__(self, loader: DataLoader, seed: int, epoch: int) -> None:
-        self.queues: list[SimpleQueue[_Order | None]] = []
-        self.threads = []
-        for number in range(loader.num_workers):
-            dataset = loader.dataset
-            if isinstance(dataset, Dataset):
-                dataset = copy.copy(dataset)
-            own_seed = int(random.stream(seed, "worker", epoch, number).integers(2**63))
-            info = WorkerInfo(number, loader.num_workers, own_seed, dataset)
-            queue: SimpleQueue[_Order | None] = SimpleQueue()
-            thread = threading.Thread(
-                target=_work,
-                args=(info, loader.worker_init_fn, queue),
-                name=f"minidl-loader-{number}",
-                daemon=True,
-            )
-            thread.start()
-            self.queues.append(queue)
-            self.threads.append(thread)
-
-    def stop(self) -> None:
-        """End the threads; a second call does nothing."""
-        for queue in self.queues:
-            queue.put(None)
-        for thread in self.threads:
-            # The garbage collector may drop an iterator in one of its own workers.
-            if thread is not threading.current_thread():
-                thread.join(_JOIN_SECONDS)
-
-
-def _work(
-    info: WorkerInfo, init: Callable[[int], Any] | None, queue: SimpleQueue[_Order | None]
-) -> None:
-    """A worker's life. Whatever goes wrong goes to the consumer, who would wait for ever."""
-    _worker_info.set(info)
-    started = init is None
-    while (order := queue.get()) is not None:
-        try:
-            if init is not None and not started:
-                _start(init, info.id)
-                started = True
-            order.result.put(order.job.run(info.dataset, order.cancelled))
-        except BaseException as error:
-            order.result.put(_Failure(error))
-        # Nothing of a finished batch stays alive while the worker waits for the next order.
-        del order
-
-
-def _start(init: Callable[[int], Any], number: int) -> None:
-    try:
-        init(number)
-    except Exception as error:
-        error.add_note(f"(raised by worker_init_fn in worker {number})")
-        raise
+        job = next(self._jobs)
+        with collect_notes() as notes:
+            try:
+                batch = self._source.batch(job)
+            finally:
+                add_notes(notes, self._notes)
+        return pin(batch) if self._pinned else batch
 
 
 class _Prefetch:
     """The iterator with workers: a window of orders, whose results are taken in order."""
 
-    def __init__(self, loader: DataLoader, jobs: Iterator[_Job], workers: _Workers) -> None:
-        self._jobs = jobs
-        self._queues = workers.queues
-        self._timeout = loader.timeout or None
-        self._cancelled = threading.Event()
-        self._waiting: deque[SimpleQueue[Any]] = deque()
+    def __init__(self, loader: DataLoader, jobs: Iterator[Job], workers: Workers) -> None:
+        from multiprocessing.util import Finalize
+
+        self._jobs, self._workers, self._notes = jobs, workers, loader.notes
+        self._count, self._persistent = loader.num_workers, loader.persistent_workers
+        self._waiting: deque[Order | Failure] = deque()
         self._ordered = 0
         self._open = True
-        stop_workers = None if loader.persistent_workers else workers.stop
-        self._close = weakref.finalize(self, _close, self._cancelled, stop_workers)
+        # Workers that nobody else has end with the iterator; others need not finish its orders.
+        Finalize(self, _cancel, (self._waiting,))
         for _ in range(loader.num_workers * loader.prefetch_factor):
             self._order_next()
 
@@ -477,17 +363,18 @@ class _Prefetch:
 
     def __next__(self) -> Any:
         if not self._waiting:
-            self._close()
+            if not self._persistent:
+                self._workers.stop()
             raise StopIteration
-        try:
-            result = self._waiting[0].get(timeout=self._timeout)
-        except Empty:
-            raise DataError(
-                f"DataLoader: no batch arrived within timeout={self._timeout} seconds"
-            ) from None
+        order = self._waiting[0]
+        if isinstance(order, Failure):
+            self._waiting.popleft()
+            raise order.error
+        notes, result = self._workers.result(order)
         self._waiting.popleft()
         self._order_next()
-        if isinstance(result, _Failure):
+        add_notes(notes, self._notes)
+        if isinstance(result, Failure):
             raise result.error
         return result
 
@@ -495,24 +382,20 @@ class _Prefetch:
         """Give the next job to the worker whose turn it is."""
         if not self._open:
             return
-        result: SimpleQueue[Any] = SimpleQueue()
         try:
             job = next(self._jobs)
         except StopIteration:
             self._open = False
-            return
         except Exception as error:  # a sampler's; its turn comes after the batches before it
             self._open = False
-            result.put(_Failure(error))
+            self._waiting.append(Failure(error))
         else:
-            queue = self._queues[self._ordered % len(self._queues)]
-            queue.put(_Order(job, self._cancelled, result))
+            self._waiting.append(self._workers.order(job, self._ordered % self._count))
             self._ordered += 1
-        self._waiting.append(result)
 
 
-def _close(cancelled: threading.Event, stop_workers: Callable[[], None] | None) -> None:
-    """What is left to do when an iterator is exhausted or dropped."""
-    cancelled.set()
-    if stop_workers is not None:
-        stop_workers()
+def _cancel(waiting: deque[Order | Failure]) -> None:
+    """What is left to do when an iterator is dropped."""
+    for order in waiting:
+        if isinstance(order, Order):
+            order.cancel()

@@ -1,7 +1,7 @@
 """Where the random decisions about data come from: the one holder of the current random stream.
 
 Every decision is a pure function of *(seed, purpose, epoch, place)*. While
-:class:`~minidl.data.DataLoader` fetches a sample, the thread that does it carries a *scope* that
+:class:`~minidl.data.DataLoader` fetches a sample, the code that does it runs in a *scope* that
 names seed, epoch and the sample's place in the epoch; a transform asks :func:`sample_stream` for
 the stream that belongs to it. No worker, thread or clock has a part in this, so a batch has the
 same bytes at any number of workers. Outside a loader the streams come from the library's default
@@ -23,7 +23,7 @@ import numpy as np
 from .. import random
 from ..random import Generator
 
-__all__ = ["order_stream", "sample_stream"]
+__all__ = ["order_stream", "sample_stream", "shared_stream"]
 
 
 class SampleScope:
@@ -95,7 +95,7 @@ def sample_stream() -> np.random.Generator:
     Notes
     -----
     Use it in ``__getitem__`` and in transforms instead of ``random`` or ``numpy.random``, whose
-    one global state is shared by all workers.
+    state depends on the number of workers.
 
     Examples
     --------
@@ -107,6 +107,30 @@ def sample_stream() -> np.random.Generator:
     """
     scope = _sample_scope.get()
     return random.default_generator.next_stream() if scope is None else scope.stream()
+
+
+def shared_stream(pictures: int, purpose: str) -> np.random.Generator:
+    """A random stream for a choice that neighbours in the epoch's order have in common.
+
+    Parameters
+    ----------
+    pictures : int
+        How many samples make the choice together: those at the places 0 to ``pictures - 1`` of
+        the epoch, then the next as many, and so on.
+    purpose : str
+        What is chosen, so that two choices are independent of each other.
+
+    Returns
+    -------
+    numpy.random.Generator
+        Inside a :class:`~minidl.data.DataLoader`, a new one for each call, which begins at the
+        same place for all of them: a function of the loader's seed, the epoch, the purpose and
+        ``place // pictures``. Elsewhere, as from :func:`sample_stream`.
+    """
+    scope = _sample_scope.get()
+    if scope is None:
+        return random.default_generator.next_stream()
+    return random.stream(scope.seed, "shared", purpose, scope.epoch, scope.place // pictures)
 
 
 def order_stream(generator: Generator | None = None) -> np.random.Generator:

@@ -2,7 +2,7 @@
 
 **Pinned memory.** All tensors of a batch are packed into one block of memory that the GPU reads by
 itself: one copy a step, for which the host does not wait. A :class:`~minidl.data.DataLoader` with
-``pin_memory=True`` packs in its workers.
+``pin_memory=True`` receives its workers' batches there.
 
 **Two streams.** The copy of batch k + 1 is queued before step k, on a stream of its own::
 
@@ -12,15 +12,16 @@ itself: one copy a step, for which the host does not wait. A :class:`~minidl.dat
             its memory may have been        step k + 1 waits for the copy
             one of step k - 1's
 
-The host waits only before a block of pinned memory is given up, which the loader's workers may then
-fill again: until the copy of two batches before is over. So it is never more than a few steps ahead
+The host waits only before a block of pinned memory is given up, which the loader may then fill
+again: until the copy of two batches before is over. So it is never more than a few steps ahead
 of the GPU, and never lets it idle.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,14 @@ def pin(batch: Any) -> Any:
         The same structure; the tensors keep their order of axes in memory.
     """
     return _pack(batch)[1]
+
+
+def pinned_parts(sizes: Sequence[int]) -> list[np.ndarray]:
+    """Return arrays of bytes of the given sizes in one block of pinned memory."""
+    padded = [-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes]
+    block = cuda.pinned(sum(padded))
+    starts = accumulate(padded, initial=0)
+    return [block[start : start + size] for start, size in zip(starts, sizes, strict=False)]
 
 
 def _pack(batch: Any) -> tuple[np.ndarray, Any]:

@@ -174,19 +174,33 @@ def _place_dtype(geometry: Geometry) -> np.dtype:
     return np.min_scalar_type(math.prod(geometry.kernel))
 
 
-def _find_places(span: _Span, holds: Callable[[Array], Array], places: Array) -> Array:
-    """Write for every window the number of its first entry for which `holds` is true.
+def _first_hits(span: _Span, holds: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:
+    """Return for every window the number of its first entry for which `holds` is true.
 
-    Returns where there was none. The number of an entry is how many before it were no hit, so that
-    adding up "still waiting", which is waiting > hit, counts it.
+    It is how many entries before it were no hit, so that adding up "still waiting", which is
+    waiting > hit, counts it.
     """
-    waiting = cpu.scratch("waiting", places.shape, np.dtype(np.bool_))
-    waiting.fill(True)
-    places.fill(0)
+    waiting = np.ones(shape, np.bool_)
+    places = np.zeros(shape, _place_dtype(span.geometry))
     for entry in _entries(span.geometry):
         np.greater(waiting, holds(span.entry(*entry)), out=waiting)
         np.add(places, waiting, out=places)
-    return waiting
+    return places
+
+
+def _larger(best: Array, other: Array, places: Array, place: Array | int) -> None:
+    """Where `other` is larger than `best`, put it there, and its `place` among the places.
+
+    A later place is a larger number: so the one to keep is the maximum, and no choice is needed.
+    """
+    larger = cpu.scratch("larger", best.shape, np.dtype(np.bool_))
+    np.greater(other, best, out=larger)
+    taken = cpu.scratch("taken", best.shape, places.dtype)
+    if places.dtype == np.uint8:
+        larger = larger.view(np.uint8)  # True is 1: nothing to convert
+    np.multiply(larger, place, out=taken, casting="unsafe")
+    np.maximum(places, taken, out=places)
+    np.maximum(best, other, out=best)
 
 
 def _max_forward_numpy(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Array]:
@@ -198,29 +212,39 @@ def _max_forward_numpy(x: Array, geometry: Geometry, want_places: bool) -> tuple
     x_images, y_images = x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1)
 
     def lane(images: slice) -> None:
-        span = _Span(x_images[images], geometry)
+        span, best = _Span(x_images[images], geometry), y_images[images]
         span.read(-math.inf)
         # separable: first along the rows of the image, then down its columns
-        shape = (images.stop - images.start, geometry.span[0], geometry.out[1], c)
+        shape = (len(best), geometry.span[0], geometry.out[1], c)
         across = cpu.scratch("across", shape, x.dtype)
         np.copyto(across, span.across(0))
-        for kw in range(1, kernel_w):
-            np.maximum(across, span.across(kw), out=across)
-        best = y_images[images]
-        np.copyto(best, across[:, geometry.positions(0, 0)[0]])
-        for kh in range(1, kernel_h):
-            np.maximum(best, across[:, geometry.positions(kh, 0)[0]], out=best)
         if not want_places:
+            for kw in range(1, kernel_w):
+                np.maximum(across, span.across(kw), out=across)
+            np.copyto(best, across[:, geometry.positions(0, 0)[0]])
+            for kh in range(1, kernel_h):
+                np.maximum(best, across[:, geometry.positions(kh, 0)[0]], out=best)
             return
-        span.fill_outside(math.nan)  # padding must not equal even a maximum of minus infinity
-        hit = cpu.scratch("hit", best.shape, np.dtype(np.bool_))
-        nowhere = _find_places(span, lambda entry: np.equal(entry, best, out=hit), places[images])
-        if nowhere.any():  # the maximum is NaN, which equals nothing
-            lost = nowhere.copy()
-            nan_places = np.empty_like(places[images])
-            span.fill_outside(-math.inf)
-            _find_places(span, np.isnan, nan_places)
-            places[images][lost] = nan_places[lost]
+        columns = cpu.scratch("columns of places", shape, places.dtype)
+        columns.fill(0)
+        for kw in range(1, kernel_w):
+            _larger(across, span.across(kw), columns, columns.dtype.type(kw))
+        rows = geometry.positions(0, 0)[0]
+        np.copyto(best, across[:, rows])
+        np.copyto(places[images], columns[:, rows])
+        for kh in range(1, kernel_h):
+            rows = geometry.positions(kh, 0)[0]
+            number = cpu.scratch("number", best.shape, places.dtype)
+            np.add(columns[:, rows], columns.dtype.type(kh * kernel_w), out=number)
+            _larger(best, across[:, rows], places[images], number)
+        # NaN is larger than nothing, and minus infinity not larger than padding.
+        if best.size and not best.min() > -math.inf:
+            lost = np.isnan(best)
+            places[images][lost] = _first_hits(span, np.isnan, best.shape)[lost]
+            lost = best == -math.inf
+            span.fill_outside(math.nan)
+            lowest = _first_hits(span, lambda entry: entry == -math.inf, best.shape)
+            places[images][lost] = lowest[lost]
 
     cpu.parallel(lane, _lanes(n, geometry, c))
     return y, places.transpose(0, 3, 1, 2)

@@ -9,14 +9,19 @@ import importlib
 from typing import Any
 
 __all__ = [
+    "batches",
     "datasets",
     "figures",
     "metrics",
     "models",
+    "report",
     "scan",
+    "schedules",
     "statistics",
+    "submission",
     "training",
     "transforms",
+    "watch",
 ]
 
 

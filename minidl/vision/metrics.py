@@ -15,10 +15,10 @@ from ..autograd import no_grad
 from ..device import Array, array_module
 from ..errors import ArgumentError, ShapeError
 from ..nn import Module
-from ..nn.functional import log_softmax, nll_loss
+from ..nn.functional import cross_entropy, log_softmax
 from ..tensor import Tensor
 
-__all__ = ["RunningMeans", "accuracy", "evaluate"]
+__all__ = ["RunningMeans", "accuracy", "class_scores", "evaluate"]
 
 
 #: Steps whose numbers share an array, which is read in one copy.
@@ -234,6 +234,44 @@ class RunningMeans:
         self._unread, self._rows = [], []
 
 
+def class_scores(model: Module, images: Tensor) -> Tensor:
+    """Return what a classifier says about pictures, over one view of each or several.
+
+    Parameters
+    ----------
+    model : Module
+        From images (N, C, H, W) to logits (N, classes).
+    images : Tensor, shape (N, C, H, W) or (N, V, C, H, W)
+        With a fifth axis: V views of each picture, such as the ten crops of
+        :class:`~minidl.vision.transforms.TenCrop`.
+
+    Returns
+    -------
+    Tensor, shape (N, classes)
+        One view: the logits. Several: the logarithms of the probabilities averaged over the views,
+        as in the paper. Softmax makes probabilities of either.
+
+    Notes
+    -----
+    The logits are left as they are because log-probabilities are rounded more coarsely: two classes
+    of different logits could come out equal, and be ranked by their index.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> views = minidl.tensor([[[9.0, 0.0], [0.0, 9.0]]]).reshape(1, 2, 2, 1, 1)
+    >>> scores = class_scores(minidl.nn.Flatten(), views)
+    >>> [round(score, 4) for score in minidl.exp(scores)[0].tolist()]
+    [0.5, 0.5]
+    """
+    if images.ndim != 5:
+        scores: Tensor = model(images)
+        return scores
+    n, views = images.shape[:2]
+    scores = log_softmax(model(images.flatten(0, 1)), 1)
+    return ops.logsumexp(scores.reshape(n, views, -1), 1) - float(np.log(views))
+
+
 @no_grad()
 def evaluate(
     model: Module, batches: Iterable[Sequence[Tensor]], topk: Sequence[int] = (1, 5)
@@ -245,16 +283,17 @@ def evaluate(
     model : Module
         From images (N, C, H, W) to logits (N, classes). It is set to evaluation mode meanwhile.
     batches : iterable of (images, labels)
-        Such as a DataLoader. Images of shape (N, V, C, H, W) are V views of each picture (such as
-        the ten crops of :class:`~minidl.vision.transforms.TenCrop`), whose probabilities are
-        averaged. Batches are moved to the model's device.
+        Such as a DataLoader. Images of shape (N, C, H, W), or (N, V, C, H, W) for several views of
+        each picture, whose probabilities are averaged: see :func:`class_scores`. Batches are moved
+        to the model's device.
     topk : sequence of int, default (1, 5)
         The values of k; one larger than the number of classes counts as that number.
 
     Returns
     -------
     dict of str to float
-        ``{"loss": ..., "top1": ..., "top5": ...}``: the mean cross-entropy, accuracies in percent.
+        ``{"loss": ..., "top1": ..., "top5": ...}``: the mean log-loss (of several views that of
+        their averaged probabilities), and accuracies in percent.
 
     Raises
     ------
@@ -277,10 +316,10 @@ def evaluate(
         for images, labels in batches:
             if device is not None:
                 images, labels = images.to(device), labels.to(device)
-            scores = _log_probabilities(model, images)
+            scores = class_scores(model, images)
             ks = [min(k, scores.shape[1]) for k in topk]
             means.update(
-                nll_loss(scores, labels), *accuracy(scores, labels, ks), weight=len(labels)
+                cross_entropy(scores, labels), *accuracy(scores, labels, ks), weight=len(labels)
             )
     finally:
         model.train(training)
@@ -288,12 +327,3 @@ def evaluate(
     if not means.weight:
         raise ArgumentError("evaluate: there are no batches")
     return dict(zip(["loss", *(f"top{k}" for k in topk)], means.values(), strict=True))
-
-
-def _log_probabilities(model: Module, images: Tensor) -> Tensor:
-    """The logarithms of the probabilities (N, classes), averaged over views where there are any."""
-    if images.ndim != 5:
-        return log_softmax(model(images), 1)
-    n, views = images.shape[:2]
-    scores = log_softmax(model(images.flatten(0, 1)), 1)
-    return ops.logsumexp(scores.reshape(n, views, -1), 1) - float(np.log(views))

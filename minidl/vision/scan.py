@@ -22,7 +22,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
-from .datasets.folder import FORMATS, has_image_extension, pil_loader, shown
+from .datasets.decoding import FORMATS, pil_loader, shown
+from .datasets.folder import has_image_extension
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -39,6 +40,7 @@ ERRORS = {
     "link-loop": "is a link that leads back to where it lies",
     "outside-class": "lies beside the class folders, where ImageFolder does not look",
     "empty-class": "is a class folder without pictures",
+    "no-pictures": "holds no pictures, neither itself nor in its folders",
     "twin-class": "is named like another class folder, but for case, spaces or accents",
 }
 NOTES = {
@@ -240,6 +242,16 @@ def _folders_in(folder: str) -> list[str]:
 
 
 def _walk_all(root: str) -> Iterator[Finding | str]:
+    """Walk through everything; say so if there is no picture at all."""
+    any_picture = False
+    for item in _walk_splits(root):
+        yield item
+        any_picture = any_picture or (isinstance(item, str) and has_image_extension(item))
+    if not any_picture:
+        yield Finding(root, "no-pictures")
+
+
+def _walk_splits(root: str) -> Iterator[Finding | str]:
     splits = _split_folders(root)
     for split in splits:
         yield from _walk_classes(split)

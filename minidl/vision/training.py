@@ -1,143 +1,46 @@
-"""What programs that train share, apart from their loops: data, interruptions, a log.
+"""What programs that train share, apart from their loops: interruptions, a log, folders of runs.
 
-None of it knows about networks. ``open_folder`` and ``hold_out`` find pictures to train and to
-validate with, ``Interruption`` turns Ctrl-C into a question that the loop asks after each step,
-``Waiting`` measures how long a loop waits for its data, and ``RunLog`` writes what happened to a
-file of JSON lines.
+None of it knows about networks. ``Interruption`` turns Ctrl-C into a question that the loop asks
+after each step, ``Waiting`` measures how long a loop waits for its data, ``RunLog`` writes what
+happened to a file of JSON lines, ``BadImages`` lists pictures that could not be read, and
+``Leniency`` lets a training go on when such a file can't be written.
 """
 
 from __future__ import annotations
 
-import copy
+import errno
 import json
 import os
+import platform
 import signal
+import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from ..data import Subset
+from ..checkpoint import write_atomically
 from ..errors import ArgumentError, CheckpointError, DataError
-from ..random import stream
-from .datasets import ImageFolder, Shards
-from .datasets.shards import MANIFEST, read_manifest
 
 __all__ = [
+    "BadImages",
     "Interrupted",
     "Interruption",
+    "Leniency",
     "RunLog",
     "Waiting",
-    "find_checkpoint",
-    "hold_out",
     "latest_run",
     "new_run",
-    "open_folder",
+    "resumed_settings",
+    "versions",
 ]
 
 _LOG = "log.jsonl"
-
-
-def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list[int], list[int]]:
-    """Split pictures into those to train with and those to validate with, each class alike.
-
-    Parameters
-    ----------
-    targets : sequence of N ints
-        The labels.
-    every : int, default 10
-        One picture of this many is held out; at least 2.
-
-    Returns
-    -------
-    train, held_out : list of int
-        Indices in ascending order; ``len(held_out) == N // every``.
-
-    Raises
-    ------
-    ArgumentError
-        When ``every`` is below 2.
-
-    Notes
-    -----
-    The pictures are put in order of their class, shuffled within it, and every ``every``-th is
-    taken: a class of n pictures gives n / every of them, rounded up or down. The split depends on
-    the labels alone, never on a run's seed.
-
-    Examples
-    --------
-    >>> train, held_out = hold_out([0, 1] * 10, every=5)
-    >>> len(train), [index % 2 for index in held_out]
-    (16, [0, 1, 0, 1])
-    """
-    if every < 2:
-        raise ArgumentError(f"hold_out: every must be at least 2, got {every}")
-    labels = np.asarray(targets)
-    shuffled = stream(0, "hold out").permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    held_out = np.zeros(len(labels), dtype=bool)
-    held_out[by_class[every - 1 :: every]] = True
-    return np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()
-
-
-Pictures: TypeAlias = ImageFolder | Shards | Subset
-
-
-def open_folder(root: str | os.PathLike[str]) -> tuple[Pictures, Pictures]:
-    """Open a folder of one's own pictures, to train with and to validate with.
-
-    Parameters
-    ----------
-    root : str or path
-        Holds either ``train/<class>/<picture>.jpg`` and ``val/<class>/<picture>.jpg``, or only
-        ``train``, or ``<class>/<picture>.jpg`` itself, or the shards that
-        ``examples/prepare_imagenet.py`` makes of such a folder. Without ``val``, a tenth of the
-        pictures is held out (see :func:`hold_out`).
-
-    Returns
-    -------
-    train, val : ImageFolder or Shards, or Subset of one
-        With pictures as items. Each has a data set of its own, so that both can be given
-        transforms.
-
-    Raises
-    ------
-    DataError
-        When there are no such folders, ``train`` and ``val`` have other classes, or there are too
-        few pictures to hold some out.
-    """
-    folder = Path(root)
-    if not folder.is_dir():
-        raise DataError(
-            f"no folder of pictures at {folder}: expected train/<class>/<picture>.jpg and val/... "
-            f"in it, or <class>/<picture>.jpg, found {'a file' if folder.exists() else 'nothing'}"
-        )
-    train: ImageFolder | Shards
-    if (folder / MANIFEST).exists():
-        train = Shards(folder)
-        if "val" in read_manifest(folder)["splits"]:
-            return train, Shards(folder, "val")  # one list of classes serves both
-        whole = True
-    else:
-        whole = not (folder / "train").is_dir()
-        train = ImageFolder(folder if whole else folder / "train")
-    if whole or not (folder / "val").is_dir():
-        kept, held_out = hold_out(train.targets)
-        if not held_out:
-            raise DataError(f"{folder} holds {len(train)} pictures, expected 10 or more")
-        return Subset(train, kept), Subset(copy.copy(train), held_out)
-    val = ImageFolder(folder / "val")
-    if val.classes != train.classes:
-        odd = sorted(set(val.classes) ^ set(train.classes))
-        raise DataError(
-            f"{folder}: expected the same classes in train/ and val/, found in only one of them: "
-            f"{', '.join(odd[:5])}{f' and {len(odd) - 5} more' if len(odd) > 5 else ''}"
-        )
-    return train, val
 
 
 class Interrupted(Exception):
@@ -148,13 +51,21 @@ class Interruption:
     """Lets a loop finish its step when the user presses Ctrl-C or the system asks it to end.
 
     To save from inside a signal's handler would catch the parameters half updated. So while the
-    ``with`` block runs, the first SIGINT or SIGTERM only sets ``requested``, and the loop asks for
-    it with ``check`` at the end of each step. A second signal raises KeyboardInterrupt at once.
+    ``with`` block runs, the first SIGINT or SIGTERM only sets ``number``, and the loop asks for it
+    with ``check`` at the end of each step. A second signal raises KeyboardInterrupt at once.
+
+    Parameters
+    ----------
+    waits : bool
+        False: nothing is at stake yet, the first signal raises KeyboardInterrupt as well.
+        Default True.
 
     Attributes
     ----------
-    requested : bool
-        Whether a signal has come.
+    waits : bool
+        May be changed when a loop begins or ends.
+    number : int
+        Of the signal that came; 0 when none did.
 
     Examples
     --------
@@ -163,9 +74,20 @@ class Interruption:
     ...         interruption.check()
     """
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(self, waits: bool = True) -> None:
+        self.waits = waits
+        self.number = 0
         self._before: dict[signal.Signals, Any] = {}
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has come."""
+        return self.number != 0
+
+    @property
+    def status(self) -> int:
+        """The exit status that shells expect: 130 after SIGINT, 143 after SIGTERM."""
+        return 128 + self.number
 
     def __enter__(self) -> Interruption:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -173,9 +95,9 @@ class Interruption:
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self.requested:
+        again, self.number = self.requested, number
+        if again or not self.waits:
             raise KeyboardInterrupt
-        self.requested = True
 
     def __exit__(
         self,
@@ -246,8 +168,45 @@ class Waiting:
         return self.seconds / max(self.elapsed, 1e-9)
 
 
+class Leniency:
+    """Lets a program go on when a file that it can do without can't be written.
+
+    Examples
+    --------
+    >>> leniency = Leniency()
+    >>> with leniency.writing("the figures"):
+    ...     pass
+    """
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    @contextmanager
+    def writing(self, what: str) -> Iterator[None]:
+        """Turn OSError and DataError inside the block into a warning, the first time only.
+
+        Parameters
+        ----------
+        what : str
+            The file, for the warning on stderr.
+        """
+        try:
+            yield
+        except (OSError, DataError) as error:
+            if what not in self._told:
+                self._told.add(what)
+                reason = getattr(error, "strerror", None) or error
+                print(
+                    f"\nwarning: {what} can't be written ({reason}); the training goes on",
+                    file=sys.stderr,
+                )
+
+
 class RunLog:
     """Writes a run's history to a file of JSON lines, and to TensorBoard where that is installed.
+
+    When the file can't be written (the disk is full), there is one warning, and lines are missing;
+    later ones are written again as soon as that is possible.
 
     Parameters
     ----------
@@ -272,15 +231,17 @@ class RunLog:
     """
 
     def __init__(self, folder: str | os.PathLike[str], after_step: int | None = None) -> None:
-        Path(folder).mkdir(parents=True, exist_ok=True)
         self.path = Path(folder) / _LOG
-        kept = []
-        if after_step is not None and self.path.exists():
-            kept = [entry for entry in self.read(self.path) if entry["step"] <= after_step]
-        self._file = self.path.open("w", encoding="utf-8")
-        for entry in kept:
-            self._put(entry)
-        self._board = _tensorboard(folder, after_step)
+        self._leniency = Leniency()
+        self._end = 0  # of the last whole line
+        self._board: Any = None
+        with self._leniency.writing(str(self.path)):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            if after_step is not None and self.path.exists():
+                self._end = _end_of_step(self.path, after_step)
+            with self.path.open("ab") as file:
+                file.truncate(self._end)
+            self._board = _tensorboard(folder, after_step)
 
     @staticmethod
     def read(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
@@ -292,17 +253,12 @@ class RunLog:
             When a line is not one of this class's.
         """
         entries = []
-        text = Path(path).read_text(encoding="utf-8")
-        for number, line in enumerate(text.splitlines(keepends=True), start=1):
-            try:
-                entry = json.loads(line)
-                if not isinstance(entry["step"], int):
-                    raise TypeError
-            except (ValueError, KeyError, TypeError):
-                if not line.endswith("\n"):
-                    break
-                raise DataError(f"{path}: line {number} is no entry of a training log") from None
-            entries.append(entry)
+        for number, line in enumerate(Path(path).read_bytes().splitlines(keepends=True), start=1):
+            entry = _entry(line)
+            if entry is None and line.endswith(b"\n"):
+                raise DataError(f"{path}: line {number} is no entry of a training log")
+            if entry is not None:
+                entries.append(entry)
         return entries
 
     def write(self, kind: str, step: int, **values: float | str) -> None:
@@ -317,21 +273,31 @@ class RunLog:
         **values : float or str
             Numbers become TensorBoard's scalars ``kind/name``.
         """
-        self._put({"kind": kind, "step": step, **values})
-        if self._board is not None:
-            for name, value in values.items():
-                if not isinstance(value, str):
-                    self._board.add_scalar(f"{kind}/{name}", value, step)
+        line = json.dumps({"kind": kind, "step": step, **values}).encode() + b"\n"
+        with self._leniency.writing(str(self.path)):
+            self._append(line)
+            if self._board is not None:
+                for name, value in values.items():
+                    if not isinstance(value, str):
+                        self._board.add_scalar(f"{kind}/{name}", value, step)
 
-    def _put(self, entry: dict[str, Any]) -> None:
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
+    def _append(self, line: bytes) -> None:
+        # Without a buffer, which would keep what the disk refused and put it somewhere later on.
+        with self.path.open("ab", buffering=0) as file:
+            try:
+                if file.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except BaseException:
+                with suppress(OSError):
+                    file.truncate(self._end)  # half a line
+                raise
+        self._end += len(line)
 
     def close(self) -> None:
         """Close the files."""
-        self._file.close()
         if self._board is not None:
-            self._board.close()
+            with self._leniency.writing("TensorBoard's file"):
+                self._board.close()
 
     def __enter__(self) -> RunLog:
         return self
@@ -345,6 +311,26 @@ class RunLog:
         self.close()
 
 
+def _entry(line: bytes) -> dict[str, Any] | None:
+    """Return what a line of a log says; None for anything else."""
+    try:
+        entry = json.loads(line)
+        return entry if line.endswith(b"\n") and isinstance(entry["step"], int) else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _end_of_step(path: Path, last: int) -> int:
+    """Return the length of a log up to a step; what stands behind a damaged line is left out."""
+    end = 0
+    for line in path.read_bytes().splitlines(keepends=True):
+        entry = _entry(line)
+        if entry is None or entry["step"] > last:
+            break
+        end += len(line)
+    return end
+
+
 def _tensorboard(folder: str | os.PathLike[str], after_step: int | None) -> Any:
     try:
         from tensorboardX import SummaryWriter
@@ -352,6 +338,80 @@ def _tensorboard(folder: str | os.PathLike[str], after_step: int | None) -> Any:
         return None
     purge = None if after_step is None else after_step + 1
     return SummaryWriter(os.fspath(folder), purge_step=purge)
+
+
+class BadImages:
+    """Lists the pictures that could not be read, and ends a run that meets too many of them.
+
+    Parameters
+    ----------
+    path : str or path
+        Of the list, one picture a line. What an earlier part of the run put there counts as well.
+    limit : int
+        How many there may be.
+
+    Attributes
+    ----------
+    found : list of str
+        The pictures so far, each with what was wrong.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> bad = BadImages(Path(tempfile.mkdtemp()) / "bad-images.txt", limit=10)
+    >>> bad.update(["a.jpg: cut off"])
+    >>> bad.path.read_text().splitlines()
+    ['a.jpg: cut off']
+    """
+
+    def __init__(self, path: str | os.PathLike[str], limit: int) -> None:
+        self.path, self.limit = Path(path), limit
+        text = self.path.read_text(encoding="utf-8") if self.path.exists() else ""
+        self.found = text.splitlines()
+        self._leniency = Leniency()
+
+    def update(self, notes: Sequence[str]) -> None:
+        """Take what a loader has noted so far.
+
+        Parameters
+        ----------
+        notes : sequence of str
+            Those that are known already are not counted again.
+
+        Raises
+        ------
+        DataError
+            When there are more than the limit.
+        """
+        if set(notes) <= set(self.found):
+            return
+        self.found = list(dict.fromkeys([*self.found, *notes]))
+        text = "".join(f"{line}\n" for line in self.found)
+        with self._leniency.writing(str(self.path)):
+            write_atomically(self.path, [text.encode("utf-8", "backslashreplace")])
+        if len(self.found) > self.limit:
+            raise DataError(
+                f"{len(self.found)} pictures can't be read, more than the {self.limit} allowed, "
+                f"such as {self.found[-1]}; see {self.path}"
+            )
+
+
+def versions() -> dict[str, str]:
+    """Return what the last bit of a result depends on: versions and the machine's kind.
+
+    Examples
+    --------
+    >>> list(versions())
+    ['minidl', 'numpy', 'python', 'platform']
+    """
+    from .. import __version__
+
+    return {
+        "minidl": __version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
 
 
 # ------------------------------------------------------------------------------- folders of runs
@@ -378,6 +438,37 @@ def new_run(given: str | None, default: str) -> str:
     return given
 
 
+def resumed_settings(
+    saved: Mapping[str, Any], given: Mapping[str, Any], may_change: Collection[str]
+) -> dict[str, Any]:
+    """Return the settings of a run that goes on.
+
+    Parameters
+    ----------
+    saved : mapping of str to object
+        Its settings so far.
+    given : mapping of str to object
+        Those that the user gives now.
+    may_change : collection of str
+        Of which they may differ.
+
+    Raises
+    ------
+    ArgumentError
+        When another one differs: it would be another run.
+
+    Examples
+    --------
+    >>> resumed_settings({"lr": 0.1, "workers": 2}, {"workers": 4}, {"workers"})
+    {'lr': 0.1, 'workers': 4}
+    """
+    for name in given.keys() - set(may_change):
+        if given[name] != saved.get(name):
+            option = f"--{name.replace('_', '-')}"
+            raise ArgumentError(f"{option}: the run has {saved.get(name)}, and must keep it")
+    return {**saved, **given}
+
+
 def latest_run(parent: str | os.PathLike[str], pattern: str) -> Path:
     """Return the folder, of those in ``parent`` whose names match, that was saved to last.
 
@@ -386,26 +477,10 @@ def latest_run(parent: str | os.PathLike[str], pattern: str) -> Path:
     CheckpointError
         When there is none.
     """
-    found = list(Path(parent).glob(f"{pattern}/last.safetensors"))
+    names = ("last.safetensors", "previous.safetensors")
+    found = [path for name in names for path in Path(parent).glob(f"{pattern}/{name}")]
     if not found:
         raise CheckpointError(
             f"there is no run to go on with: no {parent}/{pattern}/last.safetensors"
         )
     return max(found, key=lambda path: path.stat().st_mtime).parent
-
-
-def find_checkpoint(path: str | os.PathLike[str], prefer: str = "last") -> Path:
-    """Return a checkpoint's file.
-
-    Parameters
-    ----------
-    path : str or path
-        The file itself, or the folder of a run.
-    prefer : {"last", "best"}
-        Which of a folder's checkpoints; ``last.safetensors`` where there is no other.
-    """
-    path = Path(path)
-    if path.suffix == ".safetensors":
-        return path
-    wanted = path / f"{prefer}.safetensors"
-    return wanted if wanted.exists() else path / "last.safetensors"

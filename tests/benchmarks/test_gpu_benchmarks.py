@@ -91,6 +91,7 @@ def test_recording_leaves_no_trace(gpu: str) -> None:
     import gpu_record
 
     model = nn.Linear(3, 2).to(gpu)
+
     def state() -> tuple[Any, ...]:
         passes = dict(minidl.nn.module._ONE_PASS)
         call = nn.Module.__call__

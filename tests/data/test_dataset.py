@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 
 import minidl
-from minidl.data import ConcatDataset, Dataset, Subset, TensorDataset, random_split
+from minidl.data import ConcatDataset, Dataset, TensorDataset, random_split
 from minidl.errors import ArgumentError, ShapeError
 
 
@@ -52,16 +50,6 @@ def test_concat_finds_the_part() -> None:
             both[outside]
     with pytest.raises(ArgumentError):
         ConcatDataset([])
-
-
-def test_copies_reach_the_inner_data_sets_but_not_the_data() -> None:
-    inner, shared = Numbers(0, 3), [1, 2, 3]
-    whole = Subset(ConcatDataset([inner, shared]), [0, 3])
-    clone = copy.copy(whole)
-    clone.dataset.datasets[0].start = 100
-    assert (clone[0], whole[0], inner.start) == (100, 0, 0)
-    assert clone.dataset.datasets[1] is shared
-    assert clone.indices is whole.indices
 
 
 def test_split_by_numbers_and_by_fractions() -> None:

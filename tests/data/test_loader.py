@@ -1,10 +1,13 @@
-"""The loader: one result for any workers, exact resuming, errors, and no threads left behind."""
+"""The loader: one result for any workers, exact resuming, errors; see also test_workers.py."""
 
 from __future__ import annotations
 
 import gc
-import threading
+import multiprocessing
+import os
+import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +25,7 @@ from minidl.data import (
 )
 from minidl.errors import ArgumentError, DataError
 
-WORKERS = [0, 1, 2, 3]
+WORKERS = [0, 1, 2, 4, 8]
 
 
 class Noisy(Dataset):
@@ -44,17 +47,6 @@ def seen(batches: Any) -> list[list[list[float]]]:
     return [[part.tolist() for part in batch] for batch in batches]
 
 
-def loader_threads() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name.startswith("minidl-loader")]
-
-
-@pytest.fixture(autouse=True)
-def no_threads_left() -> Any:
-    yield
-    gc.collect()
-    assert loader_threads() == []
-
-
 @pytest.mark.parametrize("workers", WORKERS)
 def test_order_and_sizes(workers: int) -> None:
     loader = DataLoader(Noisy(7), batch_size=3, num_workers=workers)
@@ -65,15 +57,53 @@ def test_order_and_sizes(workers: int) -> None:
     assert len(dropped) == 2
 
 
+class Picture(Dataset):
+    """Sample i: a picture behind a (C, H, W) view, its augmentation, and its name."""
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        pixels = sample_stream().integers(0, 256, (5, 4, 3), np.uint8)
+        return {"pixels": pixels.transpose(2, 0, 1), "label": index, "name": f"{index}.jpg"}
+
+    def __len__(self) -> int:
+        return 23
+
+
+def exact(batch: Any) -> Any:
+    """All bytes of a batch and where they lie."""
+    pixels, labels = batch["pixels"].array, batch["label"].array
+    where = (pixels.shape, pixels.strides, pixels.dtype, labels.dtype, pixels.flags.writeable)
+    return where, pixels.tobytes(), labels.tobytes(), batch["name"]
+
+
 def test_batches_are_the_same_with_any_number_of_workers() -> None:
     def epochs(workers: int, **more: Any) -> list[Any]:
-        loader = DataLoader(Noisy(23), batch_size=4, shuffle=True, num_workers=workers, **more)
-        return [seen(loader) for _ in range(2)]
+        loader = DataLoader(Picture(), batch_size=4, shuffle=True, num_workers=workers, **more)
+        whole = [[exact(batch) for batch in loader] for _ in range(2)]
+        for _ in loader:  # epoch 2 is broken off
+            break
+        rest = [exact(batch) for batch in loader.iterate(start_batch=3)]
+        return [*whole, rest, [exact(batch) for batch in loader]]
 
     expected = epochs(0)
+    assert [len(epoch) for epoch in expected] == [6, 6, 3, 6]
+    assert len({repr(epoch) for epoch in expected}) == 4
     for workers in WORKERS[1:]:
         assert epochs(workers) == expected
         assert epochs(workers, prefetch_factor=1, persistent_workers=True) == expected
+
+
+def test_random_choices_of_collate_fn_belong_to_the_batch() -> None:
+    def mix(samples: list[Any]) -> tuple[list[float], list[float]]:
+        return [noise for _, noise in samples], sample_stream().random(2).tolist()
+
+    def epochs(workers: int) -> list[Any]:
+        loader = DataLoader(Noisy(10), 2, collate_fn=mix, num_workers=workers)
+        return [list(loader) for _ in range(2)]
+
+    expected = epochs(0)
+    assert epochs(1) == epochs(2) == expected
+    draws = [draw for epoch in expected for batch in epoch for part in batch for draw in part]
+    assert len(set(draws)) == len(draws) == 40
 
 
 def test_epochs_differ_in_order_and_augmentation() -> None:
@@ -236,7 +266,7 @@ def test_what_collate_raises_comes_out() -> None:
 
 
 def test_workers_know_themselves_and_have_their_own_copy() -> None:
-    class Own(Dataset):
+    class Offset(Dataset):
         offset = 0
 
         def __getitem__(self, index: int) -> tuple[int, int, int]:
@@ -252,7 +282,7 @@ def test_workers_know_themselves_and_have_their_own_copy() -> None:
         assert info is not None and info.id == number
         info.dataset.offset = 100 * (number + 1)
 
-    dataset = Own()
+    dataset = Offset()
     loader = DataLoader(dataset, batch_size=2, num_workers=2, worker_init_fn=begin)
     batches = seen(loader)
     assert [ids for ids, _, _ in batches] == [[0, 0], [1, 1], [0, 0], [1, 1]]
@@ -272,50 +302,69 @@ def test_an_exception_in_worker_init_fn_comes_out() -> None:
 
 
 def test_persistent_workers_stay_and_go_with_the_loader() -> None:
-    started: list[int] = []
-    loader = DataLoader(
-        range(6), num_workers=2, persistent_workers=True, worker_init_fn=started.append
-    )
+    loader = DataLoader(Own(), num_workers=2, persistent_workers=True)
+    seen_pids: set[int] = set()
     for _ in range(3):
-        assert [batch.item() for batch in loader] == list(range(6))
+        pids = [batch.item() for batch in loader]
+        assert pids[0] != pids[1] and pids[:2] * 3 == pids
+        seen_pids.update(pids)
     for batch in loader:  # and an epoch that is broken off
-        assert batch.item() == 0
+        assert batch.item() == pids[0]
         break
-    assert [batch.item() for batch in loader] == list(range(6))
-    assert sorted(started) == [0, 1]
-    assert len(loader_threads()) == 2
+    assert [batch.item() for batch in loader] == pids
+    assert len(seen_pids) == 2 and os.getpid() not in seen_pids
+    assert sorted(child.pid or 0 for child in multiprocessing.active_children()) == sorted(
+        seen_pids
+    )
     del loader
     gc.collect()
-    assert loader_threads() == []
+    assert multiprocessing.active_children() == []
+
+
+class Own(Dataset):
+    """Sample i: the process that fetches it."""
+
+    def __getitem__(self, index: int) -> int:
+        return os.getpid()
+
+    def __len__(self) -> int:
+        return 6
+
+
+def test_workers_end_with_the_epoch() -> None:
+    loader = DataLoader(Noisy(4), num_workers=2)
+    batches = iter(loader)
+    assert len(list(batches)) == 4 and multiprocessing.active_children() == []
 
 
 def test_breaking_off_stops_the_workers() -> None:
-    dataset = Noisy(1000)
-    for _ in DataLoader(dataset, batch_size=2, num_workers=2):
+    for _ in DataLoader(Noisy(1000), batch_size=2, num_workers=2):
         break
     gc.collect()
-    assert loader_threads() == []
+    assert multiprocessing.active_children() == []
 
 
-def test_a_dropped_iterators_worker_stops_after_the_sample_it_is_at() -> None:
-    fetched: list[int] = []
-    known = threading.Event()
-    released: list[threading.Event] = []
-
-    class Waiting(Noisy):
+@pytest.mark.parametrize("persistent", [False, True])
+def test_a_dropped_iterators_worker_stops_after_the_sample_it_is_at(
+    tmp_path: Path, persistent: bool
+) -> None:
+    class Slow(Noisy):
         def __getitem__(self, index: int) -> tuple[int, float]:
-            fetched.append(index)
-            if index == 1:
-                known.wait()
-                released[0].wait()
+            with open(tmp_path / "fetched", "a") as file:
+                file.write(f"{index}\n")
+            time.sleep(0.1 if index < 40 else 0)
             return super().__getitem__(index)
 
-    batches: Any = iter(DataLoader(Waiting(100), batch_size=10, num_workers=1))
-    released.append(batches._cancelled)
-    known.set()
-    del batches
-    # Where the worker was when the iterator went: before sample 0, or as far as sample 1.
-    assert fetched in ([], [0], [0, 1])
+    loader = DataLoader(
+        Slow(80), batch_size=40, num_workers=1, prefetch_factor=1, persistent_workers=persistent
+    )
+    del_me = iter(loader)
+    del del_me
+    gc.collect()
+    batches = loader.iterate(start_batch=1)
+    assert next(batches)[0].tolist() == list(range(40, 80))
+    first = [n for n in (tmp_path / "fetched").read_text().split() if int(n) < 40]
+    assert len(first) < 20  # of 40, in 4 seconds
 
 
 def test_prefetching_is_bounded() -> None:
@@ -339,22 +388,6 @@ def test_prefetching_is_bounded() -> None:
         assert sampler.asked == 6 + taken
 
 
-def test_a_worker_that_takes_too_long() -> None:
-    gate = threading.Event()
-
-    class Stuck(Noisy):
-        def __getitem__(self, index: int) -> tuple[int, float]:
-            gate.wait()
-            return super().__getitem__(index)
-
-    batches = iter(DataLoader(Stuck(2), num_workers=1, timeout=0.01))
-    try:
-        with pytest.raises(DataError, match=r"timeout=0\.01"):
-            next(batches)
-    finally:
-        gate.set()
-
-
 def test_two_iterators_of_one_loader_do_not_disturb_each_other() -> None:
     loader = DataLoader(Noisy(8), batch_size=2, num_workers=2, persistent_workers=True)
     together = list(zip(seen(loader), seen(loader), strict=True))
@@ -374,6 +407,8 @@ def test_two_iterators_of_one_loader_do_not_disturb_each_other() -> None:
         {"timeout": -1},
         {"num_workers": 1, "prefetch_factor": 0},
         {"persistent_workers": True},
+        {"multiprocessing_context": "fork"},
+        {"num_workers": 1, "multiprocessing_context": "thread"},
         {"shuffle": True, "sampler": [0]},
         {"batch_sampler": [[0]], "batch_size": 2},
         {"batch_sampler": [[0]], "shuffle": True},
@@ -397,3 +432,15 @@ def test_random_numbers_outside_a_loader_come_from_the_default_generator() -> No
     minidl.manual_seed(4)
     assert [sample_stream().random() for _ in range(2)] == first
     assert first[0] != first[1]
+
+
+def test_batches_of_workers_are_put_into_pinned_memory_at_once(
+    gpu: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from minidl.data import DeviceBatches, upload
+
+    monkeypatch.delattr(upload, "_pack")  # what would copy them once more
+    loader = DataLoader(Picture(), 4, num_workers=1, pin_memory=True)
+    for number, batch in enumerate(DeviceBatches(loader, gpu)):
+        assert batch["label"].tolist()[0] == 4 * number
+        assert batch["pixels"].shape[1:] == (3, 5, 4)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
+import json
 import os
 import runpy
 import shlex
@@ -19,8 +21,11 @@ from PIL import Image
 from programs import ROOT, assert_one_sentence, command, draw, environment, run
 
 import minidl
-from minidl.vision.metrics import RunningMeans
-from minidl.vision.training import RunLog
+from minidl.data import Dataset
+from minidl.vision.batches import PictureBatches
+from minidl.vision.models import alexnet
+from minidl.vision.training import Interruption, RunLog
+from minidl.vision.watch import NotFiniteError
 
 PROGRAM = "alexnet_imagenet.py"
 # The 32×32 network: 23 million parameters, a tenth of a second a step.
@@ -69,7 +74,7 @@ def interrupt(arguments: list[object], folder: Path, number: signal.Signals) -> 
         said += character
     process.send_signal(number)
     _, rest = process.communicate(timeout=120)
-    assert process.returncode == 130, rest
+    assert process.returncode == 128 + number, rest
     return rest.decode().splitlines()[-1]
 
 
@@ -95,10 +100,12 @@ def test_writes_log_checkpoints_and_figures(whole_run: Path) -> None:
     printed = (whole_run.parent / "stdout.txt").read_text()
     assert "22 pictures of 2 classes to train with, 2 to validate with" in printed
     assert "epoch 2/2: loss" in printed and "top-1" in printed and "images/s" in printed
-    assert "final: top-1" in printed and str(whole_run) in printed
+    assert "final, single crop: loss" in printed and "best: top-1" in printed
+    assert str(whole_run) in printed
     assert "waiting for data" in (whole_run.parent / "stderr.txt").read_text()
     names = {path.name for path in whole_run.iterdir()}
-    assert {"log.jsonl", "last.safetensors", "best.safetensors", "filters.png"} <= names
+    checkpoints = {f"{name}.safetensors" for name in ("last", "previous", "best")}
+    assert checkpoints | {"log.jsonl", "filters.png", "report.md", "report.json"} <= names
     for module, start in (("matplotlib", "curves.png"), ("tensorboardX", "events.out.tfevents")):
         written = any(name.startswith(start) for name in names)
         assert written == (importlib.util.find_spec(module) is not None)
@@ -116,11 +123,12 @@ def test_writes_log_checkpoints_and_figures(whole_run: Path) -> None:
 
 @pytest.mark.usefixtures("device")
 def test_evaluate_says_the_same_as_training_did(whole_run: Path) -> None:
-    best = minidl.load(whole_run / "best.safetensors")
+    best = minidl.load(whole_run / "best.safetensors")["history"][-1]
     result = run(whole_run.parent, PROGRAM, "--evaluate", "--resume", whole_run)
-    assert f"(one crop): top-1 {best['top1']:.2f} %, top-5 {best['top5']:.2f} %" in result.stdout
+    scores = "(one crop): loss {val_loss:.3f}, top-1 {top1:.2f} %, top-5 {top5:.2f} %"
+    assert scores.format(**best) in result.stdout
     result = run(whole_run.parent, PROGRAM, "--evaluate", "--ten-crop", "--resume", whole_run)
-    assert "(ten crops): top-1" in result.stdout
+    assert "(ten crops): loss" in result.stdout
 
 
 @pytest.mark.usefixtures("device")
@@ -186,21 +194,122 @@ def test_papers_network_at_its_own_size(output: Path) -> None:
 def test_loss_that_is_no_number_ends_the_run(pictures: Path, output: Path) -> None:
     result = run(
         output.parent, PROGRAM, "--data", pictures, *SMALL, "--lr", 1e30, "--schedule", "constant",
-        "--limit-batches", 3, "--output", output, status=1,
+        "--limit-batches", 3, "--output", output, status=3,
     )  # fmt: skip
     said = result.stderr.replace("\r", "\n").splitlines()[-1]
-    assert said.startswith("the loss became ") and "in step 2:" in said and "--lr" in said
+    assert "nan" in said and "step 2" in said and "features." in said and "--lr" in said
+    assert not list(output.glob("*.safetensors"))
 
 
-def test_broken_weights_are_not_saved(device: str, tmp_path: Path) -> None:
-    """A checkpoint may be due before the losses are."""
-    run: Any = object.__new__(runpy.run_path(str(ROOT / "examples" / PROGRAM))["Run"])
-    run.means, run.step, run.output = RunningMeans(), 7, tmp_path
-    for loss in (1.0, float("inf"), 1.0):
-        run.means.update(minidl.tensor(loss, device=device), minidl.tensor(50.0, device=device))
-    with pytest.raises(SystemExit, match="inf in step 6"):
-        run.save()
-    assert not list(tmp_path.iterdir())
+class Noise(Dataset):
+    """Twelve pictures."""
+
+    transform: Any = None
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        pixels = np.random.default_rng(index).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        return self.transform(Image.fromarray(pixels)), index % 2
+
+
+@pytest.fixture
+def trainer(device: str, output: Path) -> Any:
+    """A ``Run`` of the program, which saves in every step."""
+    program = runpy.run_path(str(ROOT / "examples" / PROGRAM))
+    settings = {**program["DEFAULTS"], **vars(program["Recipe"](epochs=1)), "classes": ["a", "b"]}
+    settings |= {"output": str(output), "save_minutes": 0}
+    minidl.manual_seed(0)
+    model = alexnet("cifar", 2).to(device)
+    batches = PictureBatches(model, Noise(), Noise(), batch_size=4, workers=0, folder=output)
+    return program["Run"](model, batches, argparse.Namespace(**settings))
+
+
+def test_broken_gradient_is_not_saved(trainer: Any, output: Path) -> None:
+    step = trainer.optimizer.step
+
+    def break_then_step() -> None:
+        if trainer.step == 1:
+            trainer.model.features[3].weight.grad.array[0, 0, 0, 0] = np.nan
+            trainer.options.save_minutes = 60  # it is found when the losses are read
+        step()
+
+    trainer.optimizer.step = break_then_step
+    message = r"^the gradient of features\.3\.weight has 1 nan in step 2$"
+    with pytest.raises(NotFiniteError, match=message):
+        trainer.train(Interruption())
+    assert minidl.load(output / "last.safetensors")["progress"] == [0, 1, 1]
+
+
+def test_broken_weights_are_not_saved(trainer: Any, output: Path) -> None:
+    """On a GPU a checkpoint may be due before the losses are read."""
+    trainer.model.features[0].bias.data[3] = np.inf
+    with pytest.raises(NotFiniteError, match=r"features\.0\.bias has 1 inf"):
+        trainer.save()
+    assert not list(output.glob("*.safetensors"))
+
+
+def test_a_loss_that_stays_gets_one_hint(trainer: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer.flat.update([np.log(2)] * 1999)
+    trainer.means.update(minidl.tensor(0.69))
+    trainer.step = 2000
+    trainer.read_losses(minidl.zeros(1))
+    trainer.read_losses(minidl.zeros(1))
+    assert capsys.readouterr().err.count("hint: after 2000 steps the loss is still") == 1
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole_run: Path, output: Path) -> None:
+    """Which is of the first epoch; the rate is dropped by hand in the second."""
+    output.mkdir()
+    shutil.copy(whole_run / "previous.safetensors", output)
+    (output / "last.safetensors").write_bytes((whole_run / "last.safetensors").read_bytes()[:999])
+    shutil.copy(whole_run / "log.jsonl", output)
+    result = run(output.parent, PROGRAM, "--resume", output, "--ten-crop", "--lr-drop-at", 1)
+    assert "last.safetensors" in result.stderr and "previous.safetensors" in result.stderr
+    assert "single crop: loss" in result.stdout and "ten crops: loss" in result.stdout
+    assert set(json.loads((output / "report.json").read_text())["results"]) == {
+        "single crop", "ten crops",
+    }  # fmt: skip
+    epochs = [line for line in RunLog.read(output / "log.jsonl") if line["kind"] == "epoch"]
+    assert [line["epoch"] for line in epochs] == [1, 2]
+    groups = minidl.load(output / "last.safetensors")["optimizer"]["param_groups"]
+    assert [group["lr"] for group in groups] == pytest.approx(
+        [rate * 13 / 31 for rate in (1e-3, 1e-3, 2e-3, 2e-3)]  # of the warm-up
+    )
+
+
+def test_bad_pictures_are_replaced_and_listed(pictures: Path, output: Path) -> None:
+    mixed = shutil.copytree(pictures, output.parent / "mixed")
+    (mixed / "cat" / "003.jpg").write_bytes(b"")
+    options = ("--data", mixed, *SMALL, "--epochs", 1, "--output", output)
+    run(output.parent, PROGRAM, *options, status=2)
+    result = run(output.parent, PROGRAM, "--on-bad-image", "skip", "--resume", output)
+    assert "1 pictures could not be read" in result.stdout
+    assert "003.jpg" in (output / "bad-images.txt").read_text()
+    assert json.loads((output / "report.json").read_text())["bad_pictures"] == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no limits of a file's size")
+def test_a_full_disk_does_not_stop_the_training(pictures: Path, output: Path) -> None:
+    import resource
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    result = subprocess.run(
+        command(PROGRAM, "--data", pictures, *SMALL, "--epochs", 1, "--output", output),
+        cwd=output.parent,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        preexec_fn=limit,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "no checkpoint was saved" in result.stderr
+    assert "epoch 1/1" in result.stdout
+    assert not list(output.glob(".minidl-*")) and not list(output.glob("*.safetensors"))
 
 
 def test_wrong_data(tmp_path: Path) -> None:

@@ -27,10 +27,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # for the longer form
 
+from archives import WNIDS, jpeg, meta_mat, write_archives
 from programs import ROOT, command, environment
 
-from minidl.vision import training
-from minidl.vision.datasets import ImageFolder
+from minidl.vision.datasets import ImageFolder, ImageNet
+from minidl.vision.datasets.opening import open_folder
 from minidl.vision.datasets.shards import MANIFEST, STATISTICS, Shards, read_manifest
 from minidl.vision.statistics import PixelSums
 from minidl.vision.transforms import CenterCrop, Compose, Resize
@@ -138,7 +139,7 @@ def test_statistics_are_those_of_the_pictures_as_read(
     pixels, _ = shards.get_batch(range(len(shards)))
     sums = PixelSums(SIZE, SIZE)
     sums.add(pixels)
-    expected, found = sums.statistics(), shards.statistics()
+    expected, found = sums.statistics(), shards.statistics
     for name, value in vars(expected).items():
         assert np.array_equal(getattr(found, name), value), name
     rows = pixels.reshape(-1, 3) / 255.0
@@ -161,10 +162,37 @@ def test_any_number_of_workers(tmp_path: Path, whole: Path, prepare: Prepare, wo
 
 
 def test_training_reads_the_shards(whole: Path) -> None:
-    train, val = training.open_folder(whole)
+    train, val = (part.dataset for part in open_folder(whole))
     assert isinstance(train, Shards) and isinstance(val, Shards)
     assert (train.split, val.split) == ("train", "val")
     assert train[0][0].size == (train.size, train.size)
+
+
+def test_archives_give_the_same_shards_as_the_folders_in_them(
+    tmp_path: Path, prepare: Prepare
+) -> None:
+    root = write_archives(tmp_path / "data", meta_mat())
+    archive = root / "ILSVRC2012_img_train.tar"
+    archive.write_bytes(archive.read_bytes().replace(jpeg(40), bytes(len(jpeg(40)))))
+    assert prepare(tmp_path / "packed", "--on-bad-image", "skip", data=root)[0] == 0
+    for split in ("train", "val"):
+        ImageNet.extract(root, split)
+    archive.unlink()
+    assert prepare(tmp_path / "unpacked", "--on-bad-image", "skip", data=root)[0] == 0
+    packed, unpacked = content(tmp_path / "packed"), content(tmp_path / "unpacked")
+    for one in (packed, unpacked):
+        assert str(root).encode() not in one.pop(MANIFEST)
+    assert packed == unpacked
+    train = Shards(tmp_path / "packed")
+    assert train.classes == WNIDS and train.source(0) == "train/n01440764/n01440764_10026.JPEG"
+    (bad,) = read_manifest(tmp_path / "packed")["splits"]["train"]["shards"][0]["skipped"]
+    assert bad["path"] == "train/n02089867/n02089867_40.JPEG"
+    assert bad["reason"].endswith("'ILSVRC2012_img_train.tar: n02089867/n02089867_40.JPEG'")
+
+
+def test_shards_are_no_pictures_to_prepare(tmp_path: Path, whole: Path, prepare: Prepare) -> None:
+    status, said = prepare(tmp_path / "out", data=whole)
+    assert status == 2 and "holds shards already" in said
 
 
 def test_without_val(tmp_path: Path, data: Path, prepare: Prepare) -> None:
@@ -311,7 +339,7 @@ def test_damaged_pictures_are_left_out(tmp_path: Path, damaged: Path, prepare: P
     assert skipped == ["train/cat/02.JPEG", "train/dög/03.png", "val/dög/00.JPEG"]
     assert str(damaged).encode() not in (tmp_path / "out" / MANIFEST).read_bytes()
     train, val = Shards(tmp_path / "out"), Shards(tmp_path / "out", "val")
-    assert len(train) == 21 and len(val) == 3 and train.statistics().pictures == 21
+    assert len(train) == 21 and len(val) == 3 and train.statistics.pictures == 21
     kept = [train.source(index) for index in range(21)]
     assert kept == sorted(set(kept) - set(skipped))
     again = tmp_path / "again"

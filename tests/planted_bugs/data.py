@@ -7,22 +7,22 @@ BUGS = [
     (
         "crop: the last offset is never drawn",
         "minidl/vision/transforms/geometry.py",
-        "        rng = sample_stream()\n        return int(rng.integers(height - h + 1))",
-        "        rng = sample_stream()\n        return int(rng.integers(height - h))",
+        'shared_stream(shared, "crop")\n        return int(rng.integers(height - h + 1))',
+        'shared_stream(shared, "crop")\n        return int(rng.integers(height - h))',
         ("tests/vision/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",),
     ),
     (
         "flip: never",
         "minidl/vision/transforms/geometry.py",
-        "return hflip(image) if sample_stream().random() < self.p",
-        "return hflip(image) if sample_stream().random() > 1",
+        "return bool(rng.random() < self.p)",
+        "return bool(rng.random() > 1)",
         ("tests/vision/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",),
     ),
     (
         "flip: always",
         "minidl/vision/transforms/geometry.py",
-        "return hflip(image) if sample_stream().random() < self.p",
-        "return hflip(image) if sample_stream().random() < 1",
+        "return bool(rng.random() < self.p)",
+        "return bool(rng.random() < 1)",
         ("tests/vision/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",),
     ),
     (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import minidl
 from minidl.errors import ArgumentError, ShapeError
-from minidl.vision.metrics import RunningMeans, accuracy, evaluate
+from minidl.vision.metrics import RunningMeans, accuracy, class_scores, evaluate
 
 
 def by_loop(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
@@ -164,6 +164,44 @@ def test_evaluate_averages_the_probabilities_of_views(device: str) -> None:
     found = evaluate(minidl.nn.Flatten(), [(images, labels)], topk=(1,))
     assert found["top1"] == 100
     assert found["loss"] == pytest.approx(-np.log((0.0002 + 0.9 + 0.9) / 3), rel=1e-5)
+
+
+def test_ten_crops_as_the_original_program_scores_them(device: str) -> None:
+    """Softmax of each view, the mean of the ten, its log-loss and its ranks; in float64."""
+    logits = np.random.default_rng(1).standard_normal((6, 10, 8)).astype(np.float32) * 3
+    labels = np.arange(6)
+    powers = np.exp(logits.astype(np.float64))
+    averaged = (powers / powers.sum(axis=2, keepdims=True)).mean(axis=1)  # (6, 8)
+    batches = [
+        (minidl.tensor(logits[part], device=device)[..., None, None],
+         minidl.tensor(labels[part], device=device))
+        for part in (slice(0, 4), slice(4, 6))
+    ]  # fmt: skip
+    found = evaluate(minidl.nn.Flatten(), batches)
+    assert found["loss"] == pytest.approx(-np.log(averaged[np.arange(6), labels]).mean(), rel=1e-6)
+    for k in (1, 5):
+        assert found[f"top{k}"] == pytest.approx(by_loop(averaged, labels, k), rel=1e-6)
+    scores = class_scores(minidl.nn.Flatten(), batches[0][0]).cpu().numpy()
+    np.testing.assert_allclose(np.exp(scores), averaged[:4], rtol=1e-5)
+
+
+def test_classes_of_nearly_the_same_logits_are_no_tie(device: str) -> None:
+    # In float32 both log-probabilities are -20, and the smaller index would come first.
+    logits = minidl.tensor([[0.0, 1e-9, 20.0]], device=device)
+    labels = minidl.tensor([1], device=device)
+    found = evaluate(minidl.nn.Identity(), [(logits, labels)], topk=(1, 2))
+    assert (found["top1"], found["top2"]) == (0.0, 100.0)
+    assert found["loss"] == pytest.approx(20.0, rel=1e-6)
+
+
+def test_ties_go_to_the_smaller_index_for_one_view_and_for_ten(device: str) -> None:
+    labels = minidl.tensor([0, 1, 2, 3, 4, 5], device=device)
+    for shape in ((6, 6), (6, 10, 6, 1, 1)):
+        scores = minidl.zeros(*shape, device=device)
+        model = minidl.nn.Flatten() if len(shape) == 5 else minidl.nn.Identity()
+        found = evaluate(model, [(scores, labels)])
+        assert found["top1"] == pytest.approx(100 / 6) and found["top5"] == pytest.approx(500 / 6)
+        assert found["loss"] == pytest.approx(np.log(6), rel=1e-6)
 
 
 def test_evaluate_leaves_the_mode_as_it_was() -> None:

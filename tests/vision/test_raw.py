@@ -13,7 +13,13 @@ from PIL import Image
 import minidl
 from minidl.data import DeviceBatches
 from minidl.errors import ArgumentError, DTypeError, ShapeError
-from minidl.vision.transforms import PCAJitter, RawPicture, RawToInput, ToRaw
+from minidl.vision.transforms import (
+    PCAJitter,
+    RandomHorizontalFlip,
+    RawPicture,
+    RawToInput,
+    ToRaw,
+)
 
 
 def by_loop(raw: RawPicture, mean: np.ndarray, std: float, white: float, size: tuple[int, int]):  # type: ignore[no-untyped-def]
@@ -21,12 +27,13 @@ def by_loop(raw: RawPicture, mean: np.ndarray, std: float, white: float, size: t
     pixels, place, shift = (part.cpu().numpy() for part in raw)
     (n, channels, height, width), (h, w) = pixels.shape, size
     out = np.zeros((n, channels, h, w), np.float32)
+    above, beside = (mean.shape[-2] - h) // 2 if mean.ndim > 1 else 0, (mean.shape[-1] - w) // 2
     f = np.float32
     for i, c, y, x in np.ndindex(*out.shape):
         top, left, mirrored = place[i]
         row, column = top + y, left + (w - 1 - x if mirrored else x)
         if 0 <= row < height and 0 <= column < width:
-            centre = mean[c] if mean.ndim == 1 else mean[c, row, column]
+            centre = mean[c] if mean.ndim == 1 else mean[c, above + y, beside + x]
             out[i, c, y, x] = (f(pixels[i, c, row, column]) / f(white) + shift[i, c] - centre) / f(
                 std
             )
@@ -64,7 +71,8 @@ def test_against_a_loop(
 ) -> None:
     rng = np.random.default_rng(seed)
     raw = random_batch(rng, *shape)
-    mean = rng.uniform(0, 255, shape[1:] if picture else shape[1]).astype(np.float32)
+    sides = [side + extra for side, extra in zip(size, rng.integers(0, 4, 2), strict=True)]
+    mean = rng.uniform(0, 255, (shape[1], *sides) if picture else shape[1]).astype(np.float32)
     std, white = scales
     there = RawPicture(*(part.to(device) for part in raw))
     found = RawToInput(mean, std, white, size)(there)
@@ -73,11 +81,16 @@ def test_against_a_loop(
     np.testing.assert_array_equal(found.cpu().numpy(), expected)  # to the last bit
 
 
-def test_a_mean_picture_is_cropped_and_mirrored_with_the_pixels(device: str) -> None:
+def test_every_crop_gets_the_central_part_of_a_mean_picture(device: str) -> None:
     rng = np.random.default_rng(0)
-    raw, mean = random_batch(rng, 8, 2, 6, 7), rng.uniform(0, 255, (2, 6, 7)).astype(np.float32)
-    found = RawToInput(mean, 63.0, size=(4, 5))(RawPicture(*(part.to(device) for part in raw)))
-    np.testing.assert_array_equal(found.cpu().numpy(), by_loop(raw, mean, 63.0, 1.0, (4, 5)))
+    mean = rng.uniform(0, 255, (2, 9, 8)).astype(np.float32)
+    cropping, whole = RawToInput(mean, 63.0, size=(4, 5)), RawToInput(mean, 63.0)
+    for size in ((6, 7), (9, 8)):  # of crops of another size it is another part
+        raw = random_batch(rng, 8, 2, *size)
+        there = RawPicture(*(part.to(device) for part in raw))
+        for convert, of_crop in ((cropping, (4, 5)), (whole, size)):
+            expected = by_loop(raw, mean, 63.0, 1.0, of_crop)
+            np.testing.assert_array_equal(convert(there).cpu().numpy(), expected)
 
 
 def test_rows_longer_than_a_block_and_a_deviation_for_each_channel(device: str) -> None:
@@ -128,11 +141,11 @@ def test_one_launch(simulator: ModuleType, gpu: str) -> None:
 def test_to_raw_draws_what_the_other_transforms_draw() -> None:
     """A crop, a flip and a jitter see the same numbers of the stream: see the presets' test."""
     picture = Image.new("RGB", (4, 3), (1, 2, 3))
-    jitter = PCAJitter(white=255)
+    jitter, flip = PCAJitter(white=255), RandomHorizontalFlip()
     minidl.manual_seed(5)
     flips, shifts = [], []
     for _ in range(20):
-        raw = ToRaw(flip=0.5, jitter=jitter)(picture)
+        raw = ToRaw(flip, jitter)(picture)
         flips.append(raw.place.tolist()[2])
         shifts.append(tuple(raw.shift.tolist()))
     assert {0, 1} == set(flips) and len(set(shifts)) == 20
@@ -144,8 +157,6 @@ def test_to_raw_draws_what_the_other_transforms_draw() -> None:
 def test_what_is_refused() -> None:
     with pytest.raises(ArgumentError, match="jitter"):
         ToRaw(jitter=PCAJitter("original"))
-    with pytest.raises(ArgumentError, match="between 0 and 1"):
-        ToRaw(flip=2)
     with pytest.raises(DTypeError, match="8-bit"):
         ToRaw()(np.zeros((2, 2), np.float32))
     with pytest.raises(ShapeError, match="mean"):

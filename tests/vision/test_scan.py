@@ -168,6 +168,14 @@ def test_a_folder_without_class_folders_is_just_pictures(tmp_path: Path) -> None
     assert found(tmp_path) == []
 
 
+def test_a_folder_without_any_picture(tmp_path: Path) -> None:
+    (tmp_path / "ILSVRC2012_img_train.tar").touch()  # another kind of folder than was meant
+    assert found(tmp_path) == [(".", "no-pictures")]
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "cat" / "empty.jpg").touch()
+    assert found(tmp_path) == [("cat/empty.jpg", "empty")]
+
+
 def test_any_number_of_threads_finds_the_same(root: Path) -> None:
     for index in range(40):
         save(root / "cat" / f"many{index:02d}.jpg", side=8 + index)

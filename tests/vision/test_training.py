@@ -1,78 +1,19 @@
-"""minidl.vision.training: held-out parts, interruptions, waiting, logs, folders of runs."""
+"""minidl.vision.training: interruptions, waiting, logs, bad pictures, folders of runs."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image
 
-from minidl.data import Subset
 from minidl.errors import ArgumentError, CheckpointError, DataError
 from minidl.vision import training
-from minidl.vision.training import Interrupted, Interruption, RunLog, Waiting
-
-
-@given(st.lists(st.integers(0, 4), max_size=80), st.integers(2, 12))
-def test_hold_out_takes_the_same_share_of_each_class(labels: list[int], every: int) -> None:
-    train, held_out = training.hold_out(labels, every)
-    assert sorted(train + held_out) == list(range(len(labels)))
-    assert train == sorted(train) and held_out == sorted(held_out)
-    assert len(held_out) == len(labels) // every
-    for label in set(labels):
-        share = labels.count(label) / every
-        assert abs([labels[index] for index in held_out].count(label) - share) < 1
-
-
-def test_hold_out_is_the_same_in_every_run() -> None:
-    first, second = (training.hold_out(np.arange(100) % 3) for _ in range(2))
-    assert first == second
-    with pytest.raises(ArgumentError, match="at least 2"):
-        training.hold_out([0, 1], every=1)
-
-
-def _draw(folder: Path, count: int) -> None:
-    folder.mkdir(parents=True)
-    for number in range(count):
-        Image.new("RGB", (4, 4)).save(folder / f"{number}.png")
-
-
-def test_open_folder_with_train_and_val(tmp_path: Path) -> None:
-    for part, count in (("train", 3), ("val", 1)):
-        for name in "ab":
-            _draw(tmp_path / part / name, count)
-    train, val = training.open_folder(tmp_path)
-    assert (len(train), len(val)) == (6, 2)
-    _draw(tmp_path / "val" / "zebra", 1)
-    with pytest.raises(DataError, match="same classes .* zebra"):
-        training.open_folder(tmp_path)
-
-
-@pytest.mark.parametrize("inside", [".", "train"])
-def test_open_folder_holds_a_tenth_out(tmp_path: Path, inside: str) -> None:
-    for name in "ab":
-        _draw(tmp_path / inside / name, 10)
-    train, val = training.open_folder(tmp_path)
-    assert isinstance(train, Subset) and isinstance(val, Subset)
-    assert (len(train), len(val)) == (18, 2)
-    assert {label for _, label in val} == {0, 1}
-    train.dataset.transform = lambda picture: None  # the other part keeps its own
-    assert train[0][0] is None and val[0][0] is not None
-
-
-def test_open_folder_says_what_it_expected(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="expected train/<class>.* found nothing"):
-        training.open_folder(tmp_path / "nothing")
-    _draw(tmp_path / "a", 3)
-    with pytest.raises(DataError, match="holds 3 pictures, expected 10"):
-        training.open_folder(tmp_path)
+from minidl.vision.training import BadImages, Interrupted, Interruption, Leniency, RunLog, Waiting
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -85,7 +26,15 @@ def test_interruption_waits_for_the_step(number: signal.Signals) -> None:
                 os.kill(os.getpid(), number)
             steps.append(step)
     assert steps == [0, 1] and interruption.requested
+    assert interruption.status == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_leaves_at_once_where_nothing_is_at_stake(number: signal.Signals) -> None:
+    with Interruption(waits=False) as interruption, pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), number)
+    assert interruption.status == 128 + number
 
 
 def test_second_signal_leaves_at_once() -> None:
@@ -132,6 +81,102 @@ def test_log_lines_are_json(tmp_path: Path) -> None:
         RunLog.read(log.path)
 
 
+def test_log_is_never_rewritten(tmp_path: Path) -> None:
+    """A run that is killed while it resumes must not lose its history."""
+    with RunLog(tmp_path) as log:
+        for step in (1, 2, 3):
+            log.write("step", step, loss=1.0)
+    before = os.stat(log.path).st_ino
+    log.path.write_bytes(log.path.read_bytes() + b"\0" * 50 + b"\n")  # of a loss of power
+    with RunLog(tmp_path, after_step=3) as log:
+        log.write("step", 4, loss=0.5)
+    assert [entry["step"] for entry in RunLog.read(log.path)] == [1, 2, 3, 4]
+    assert os.stat(log.path).st_ino == before
+
+
+class FullDisk:
+    """A file on a disk that takes ten bytes more."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self.file = file
+
+    def __enter__(self) -> FullDisk:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def write(self, line: bytes) -> int:
+        return self.file.write(line[:10])
+
+    def truncate(self, size: int) -> None:
+        self.file.truncate(size)
+
+
+def test_full_disk_leaves_gaps_and_no_half_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RunLog(tmp_path) as log:
+        log.write("step", 1, loss=1.0)
+        with monkeypatch.context() as patch:
+            real = Path.open
+            patch.setattr(Path, "open", lambda *args, **how: FullDisk(real(*args, **how)))
+            log.write("step", 2, loss=1.0)
+            log.write("step", 3, loss=1.0)
+        log.write("step", 4, loss=1.0)
+    assert [entry["step"] for entry in RunLog.read(log.path)] == [1, 4]
+    said = capsys.readouterr().err
+    assert said.count("warning") == 1
+    assert str(log.path) in said and "No space left on device" in said
+
+
+def test_log_without_a_folder_to_write_in(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    with RunLog(tmp_path / "file") as log:
+        log.write("step", 1, loss=1.0)
+    assert capsys.readouterr().err.count("warning") == 1
+
+
+def test_leniency_warns_once_for_each(capsys: pytest.CaptureFixture[str]) -> None:
+    leniency = Leniency()
+    for what in ("figures", "figures", "report"):
+        with leniency.writing(what):
+            raise OSError("no room")
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line] == [
+        f"warning: {what} can't be written (no room); the training goes on"
+        for what in ("figures", "report")
+    ]
+    with pytest.raises(ZeroDivisionError), leniency.writing("figures"):
+        raise ZeroDivisionError
+
+
+def test_bad_images_are_listed_and_limited(tmp_path: Path) -> None:
+    path = tmp_path / "bad-images.txt"
+    bad = BadImages(path, limit=2)
+    bad.update([])
+    assert not path.exists()
+    bad.update(["a: cut off"])
+    bad.update(["a: cut off"])
+    assert path.read_text() == "a: cut off\n"
+    resumed = BadImages(path, limit=2)
+    resumed.update(["b: empty", "a: cut off"])  # another loader
+    assert resumed.found == path.read_text().splitlines() == ["a: cut off", "b: empty"]
+    with pytest.raises(DataError, match="3 pictures .* more than the 2 allowed, such as c: empty"):
+        resumed.update(["b: empty", "c: empty"])
+    assert "c: empty" in path.read_text()
+
+
+def test_resumed_settings() -> None:
+    saved = {"lr": 0.1, "workers": 2, "drops": None}
+    found = training.resumed_settings(saved, {"lr": 0.1, "drops": [3]}, {"workers", "drops"})
+    assert found == {"lr": 0.1, "workers": 2, "drops": [3]}
+    with pytest.raises(ArgumentError, match=r"--batch-size: the run has 4, and must keep it"):
+        training.resumed_settings({"batch_size": 4}, {"batch_size": 5}, {"workers"})
+
+
 def test_new_run_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for expected in ("runs/x", "runs/x-2", "runs/x-3"):
@@ -142,17 +187,14 @@ def test_new_run_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         training.new_run("runs/x-2", "runs/x")
 
 
-def test_find_checkpoint(tmp_path: Path) -> None:
+def test_latest_run(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no run"):
         training.latest_run(tmp_path, "net*")
-    for age, name in enumerate(("net", "net-2", "other")):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "last.safetensors").touch()
-        os.utime(tmp_path / name / "last.safetensors", (age, age))
-    assert training.latest_run(tmp_path, "net*") == tmp_path / "net-2"
-    last, best = (tmp_path / "net" / f"{name}.safetensors" for name in ("last", "best"))
-    assert training.find_checkpoint(tmp_path / "net", "best") == last
-    best.touch()
-    assert training.find_checkpoint(tmp_path / "net", "best") == best
-    assert training.find_checkpoint(tmp_path / "net") == last
-    assert training.find_checkpoint(best) == best
+    names = ("net/last", "net-2/last", "net-3/previous", "other/last")
+    for age, name in enumerate(names):
+        path = tmp_path / f"{name}.safetensors"
+        path.parent.mkdir()
+        path.touch()
+        os.utime(path, (age, age))
+    assert training.latest_run(tmp_path, "net*") == tmp_path / "net-3"
+    assert training.latest_run(tmp_path, "net-2") == tmp_path / "net-2"

@@ -476,7 +476,7 @@ def test_representations_name_the_arguments() -> None:
     chain = transforms.Compose([transforms.Resize(256), transforms.RandomHorizontalFlip(0.25)])
     assert repr(chain) == (
         "Compose(\n    Resize(size=256, interpolation=bilinear, max_size=None)\n"
-        "    RandomHorizontalFlip(p=0.25)\n)"
+        "    RandomHorizontalFlip(p=0.25, shared=None)\n)"
     )
     for transform in (
         transforms.CenterCrop(3),

@@ -5,8 +5,9 @@ something else, under torchvision's names and attributes.
 """
 
 from .cifar import CIFAR10, CIFAR100
+from .decoding import pil_loader
 from .fake import FakeData
-from .folder import ImageFolder, pil_loader
+from .folder import ImageFolder
 from .imagenet import ImageNet
 from .mnist import MNIST
 from .shapes import Shapes

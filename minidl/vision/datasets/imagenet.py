@@ -4,21 +4,15 @@ Three archives are published: ``img_train.tar`` with one inner archive a class, 
 WordNet number (*WNID*); ``img_val.tar`` with 50,000 pictures side by side; and the development kit,
 which names the classes (``meta.mat``) and says which picture of the validation set shows what.
 
-Three numberings of the classes meet here. The kit has IDs from 1 in an order of its own. A WNID,
-``n01440764``, names folders and files. A label is the place of the WNID in the sorted list of all.
-So a validation picture's label is ID → WNID → place.
-
-Archives come from anywhere, so they are read by a small reader of their own (:func:`_tar_members`),
-which knows plain files and folders and refuses all else. The reader makes a list of every picture's
-place in the archive. From that list pictures are read where they are, or extracted under names that
-are put together here.
+Archives come from anywhere, so they are read by a strict reader (:mod:`.tar`), which makes a list
+of every picture's place. From that list pictures are read where they are, or extracted under names
+that are put together here. What the kit says is read by :mod:`.devkit`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib
 import io
 import json
 import os
@@ -26,116 +20,35 @@ import re
 import shutil
 import stat
 import time
-import zlib
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ...checkpoint import locked
 from ...errors import ArgumentError, DataError
-from .folder import ImageFolder, pil_loader, read_index, shown, write_index
+from .decoding import pil_loader, shown
+from .devkit import KIT_ARCHIVE, WNID, Classes, DevelopmentKit, read_class_list
+from .folder import ImageFolder
+from .index import read_index, write_index
+from .tar import Member, reader_of, tar_members
 
 ARCHIVES = {
     "train": ("ILSVRC2012_img_train.tar", "1d675b47d978889d74fa0da5fadfb00e"),
     "val": ("ILSVRC2012_img_val.tar", "29b22e2961454d5413ddabcf34fc5622"),
-    "devkit": ("ILSVRC2012_devkit_t12.tar.gz", "fa75699e90414af021442c21a62c3abf"),
+    "devkit": (KIT_ARCHIVE, "fa75699e90414af021442c21a62c3abf"),
 }
-_KIT = "ILSVRC2012_devkit_t12"
-_META = "data/meta.mat"
-_TRUTH = "data/ILSVRC2012_validation_ground_truth.txt"
 
-_WNID = re.compile(r"n\d{8}", re.ASCII)
 # Names in archives: an optional way of plain folder names, then exactly the official name.
 _WAY = rb"(?:\./)?(?:[A-Za-z0-9_-]+/)*"
 _INNER_TAR = re.compile(_WAY + rb"(n\d{8})\.tar")
 _TRAIN_PICTURE = re.compile(_WAY + rb"((n\d{8})_\d{1,9}\.JPEG)")
 _VAL_PICTURE = re.compile(_WAY + rb"(ILSVRC2012_val_(\d{8})\.JPEG)")
 
-_BLOCK = 512
-_MOST_HEADERS = 4_000_000  # three times as many as the largest official archive has
 _LARGEST_PICTURE = 256 << 20  # bytes; the largest of ImageNet has 15 MB
-_LARGEST_KIT = 64 << 20  # bytes, unpacked; it has 5 MB
 _READERS = 8  # threads that read an archive's headers: a disk serves several requests at once
-
-
-# ------------------------------------------------------------------------------------ tar archives
-class _Member(NamedTuple):
-    """A file inside of an archive."""
-
-    name: bytes
-    offset: int
-    size: int
-
-
-_HARMLESS_PAX = re.compile(
-    rb"mtime|atime|ctime|uid|gid|uname|gname|comment"
-    rb"|(?:SCHILY|LIBARCHIVE)\.(?:dev|ino|nlink|fflags|creationtime|(?:xattr|acl)\..*)"
-)
-
-
-def _tar_members(
-    read: Callable[[int, int], bytes], start: int, end: int, what: str
-) -> Iterator[_Member]:
-    """Yield the files of the archive between two places, and check that there is nothing else.
-
-    ``read(place, size)`` returns bytes; ``what`` calls the archive in messages. Members lie one
-    behind the other: none can overlap another or reach beyond ``end``. Headers that give the next
-    member another name or size (PAX, GNU) would allow to say one thing to a check and another to a
-    reader; no official archive has one.
-    """
-
-    def refuse(problem: str) -> DataError:
-        return DataError(f"{what}, at byte {place}: {problem}")
-
-    place = start
-    for _ in range(_MOST_HEADERS):
-        header = read(place, _BLOCK) if place + _BLOCK <= end else b""
-        if len(header) < _BLOCK:
-            raise refuse("the archive ends in the middle, expected a further member or the end")
-        if header == bytes(_BLOCK):
-            return
-        if _octal(header[148:156]) != sum(header) - sum(header[148:156]) + 8 * ord(" "):
-            raise refuse("not a member's header (its checksum is wrong): damaged or no tar archive")
-        kind = header[156:157]
-        size = _octal(header[124:136])
-        name = header[:100].rstrip(b"\0")
-        if header[257:263] == b"ustar\0" and header[345] != 0:
-            name = header[345:500].rstrip(b"\0") + b"/" + name
-        if size is None or place + _BLOCK + size > end:
-            raise refuse(f"{shown(name)} is larger than the rest of the archive, or truncated")
-        if kind in (b"x", b"g"):
-            _check_pax(read(place + _BLOCK, min(size, 1 << 16)), size, refuse)
-        elif kind in (b"0", b"\0"):
-            yield _Member(name, place + _BLOCK, size)
-        elif kind != b"5" or size:
-            raise refuse(f"{shown(name)} is of kind {kind!r}, expected plain files and folders")
-        place += _BLOCK + size + -size % _BLOCK
-    raise refuse(f"more than {_MOST_HEADERS} members, ImageNet has fewer")
-
-
-def _octal(field: bytes) -> int | None:
-    digits = field.strip(b" \0")
-    return int(digits, 8) if re.fullmatch(rb"[0-7]{1,12}", digits) else None
-
-
-def _check_pax(records: bytes, size: int, refuse: Callable[[str], DataError]) -> None:
-    """Refuse a PAX header unless all that it says is about times, owners and the like."""
-    place = 0
-    while place < size:
-        head = re.compile(rb"([1-9]\d{0,5}) ([^=\n\0]+)=").match(records, place)
-        length = int(head[1]) if head else 0
-        if not head or records[place + length - 1 : place + length] != b"\n":
-            raise refuse("a PAX header that can't be read")
-        if not _HARMLESS_PAX.fullmatch(head[2]):
-            raise refuse(f"a PAX header that sets {head[2]!r}, expected plain files and folders")
-        place += length
-
-
-def _reader(file: int) -> Callable[[int, int], bytes]:
-    return lambda place, size: os.pread(file, size, place)
 
 
 class _Archive:
@@ -158,10 +71,10 @@ class _Archive:
 
     def pictures(
         self, pattern: re.Pattern[bytes], start: int, end: int, what: str
-    ) -> dict[bytes, _Member]:
+    ) -> dict[bytes, Member]:
         """Return the pictures between two places by their own names, of which all must match."""
-        found: dict[bytes, _Member] = {}
-        for member in _tar_members(_reader(self.file), start, end, what):
+        found: dict[bytes, Member] = {}
+        for member in tar_members(reader_of(self.file), start, end, what):
             match = pattern.fullmatch(member.name)
             if match is None or match[1] in found or member.size > _LARGEST_PICTURE:
                 if match is None:
@@ -177,14 +90,14 @@ class _Archive:
             found[match[1]] = member
         return found
 
-    def train(self, wnids: list[str] | None) -> dict[str, list[_Member]]:
+    def train(self, wnids: list[str] | None) -> dict[str, list[Member]]:
         """Return the pictures of each class, sorted; ``wnids`` are the classes expected."""
         from concurrent.futures import ThreadPoolExecutor
 
         from tqdm import tqdm
 
-        inner: dict[str, _Member] = {}
-        for member in _tar_members(_reader(self.file), 0, self.size, shown(self.path)):
+        inner: dict[str, Member] = {}
+        for member in tar_members(reader_of(self.file), 0, self.size, shown(self.path)):
             match = _INNER_TAR.fullmatch(member.name)
             wnid = match[1].decode() if match else ""
             if not match or wnid in inner:
@@ -195,7 +108,7 @@ class _Archive:
             inner[wnid] = member
         _compare_classes(shown(self.path), set(inner), wnids)
 
-        def one_class(wnid: str) -> list[_Member]:
+        def one_class(wnid: str) -> list[Member]:
             member = inner[wnid]
             what = f"{shown(self.path)}: {wnid}.tar"
             pictures = self.pictures(
@@ -216,10 +129,10 @@ class _Archive:
                 pool.shutdown(cancel_futures=True)
                 raise
 
-    def val(self, truth: list[str], wnids: list[str]) -> dict[str, list[_Member]]:
+    def val(self, truth: list[str], wnids: list[str]) -> dict[str, list[Member]]:
         """Return the pictures of each class, sorted; ``truth`` has the WNID of each by number."""
         pictures = self.pictures(_VAL_PICTURE, 0, self.size, shown(self.path))
-        classes: dict[str, list[_Member]] = {wnid: [] for wnid in wnids}
+        classes: dict[str, list[Member]] = {wnid: [] for wnid in wnids}
         names = [name.decode() for name in pictures]
         for name, wnid in _label_by_number(shown(self.path), names, truth):
             classes[wnid].append(pictures[name.encode()]._replace(name=name.encode()))
@@ -257,162 +170,6 @@ def _label_by_number(
                 f"ILSVRC2012_val_{number:08d}.JPEG; labels go by the number in the name"
             )
     return zip(ordered, truth, strict=True)
-
-
-# ------------------------------------------------------------------- classes and the ground truth
-class _Classes(NamedTuple):
-    """What the development kit, or the user's list, says about the classes."""
-
-    by_id: dict[int, str]  # WNIDs; empty if the list has no IDs
-    words: dict[str, tuple[str, ...]]  # names of each WNID
-
-    @property
-    def wnids(self) -> list[str]:
-        return sorted(self.words)
-
-
-class _Kit:
-    """The development kit, packed or unpacked, read in memory."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.folder = root / _KIT
-        self.archive = root / ARCHIVES["devkit"][0]
-        self._members: dict[str, bytes] | None = None
-
-    def __bool__(self) -> bool:
-        return self.folder.is_dir() or self.archive.is_file()
-
-    def read(self, name: str) -> bytes:
-        """Return the content of a file of the kit."""
-        if self.folder.is_dir():
-            path = self.folder / name
-            try:
-                with open(path, "rb") as file:
-                    content = file.read(_LARGEST_KIT + 1)
-            except OSError as error:
-                raise DataError(f"{shown(path)} can't be read: {error.strerror}") from error
-            if len(content) > _LARGEST_KIT:
-                raise DataError(f"{shown(path)} is larger than {_LARGEST_KIT >> 20} MiB")
-            return content
-        if self._members is None:
-            self._members = self._unpack()
-        if name not in self._members:
-            raise DataError(f"{shown(self.archive)} lacks {_KIT}/{name}")
-        return self._members[name]
-
-    def _unpack(self) -> dict[str, bytes]:
-        import gzip
-
-        what = shown(self.archive)
-        try:
-            with gzip.open(self.archive) as file:
-                content = file.read(_LARGEST_KIT + 1)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(f"{what} is damaged or missing: {error}") from error
-        if len(content) > _LARGEST_KIT:
-            raise DataError(f"{what} is larger than {_LARGEST_KIT >> 20} MiB when unpacked")
-        found: dict[str, bytes] = {}
-        members = _tar_members(lambda at, size: content[at : at + size], 0, len(content), what)
-        for member in members:
-            name = os.fsdecode(member.name).removeprefix("./").removeprefix(f"{_KIT}/")
-            if name in (_META, _TRUTH):
-                found[name] = content[member.offset : member.offset + member.size]
-        return found
-
-    def classes(self) -> _Classes:
-        """Read ``meta.mat``: its leaves are the classes, its other synsets the hierarchy above."""
-        where = f"{shown(self.folder if self.folder.is_dir() else self.archive)}: {_META}"
-        content = self.read(_META)
-        try:
-            scipy_io = importlib.import_module("scipy.io")
-        except ImportError as error:
-            raise DataError(
-                f"{where} is a MATLAB file, for which SciPy is needed: pip install "
-                f"'minidl[imagenet]', or give class_list, a text file with a line "
-                f"'<ID> <WNID> <names>' for each class"
-            ) from error
-        try:
-            _check_matlab_size(content)
-            synsets = scipy_io.loadmat(io.BytesIO(content), squeeze_me=True)["synsets"]
-            leaves = [synset for synset in np.atleast_1d(synsets) if synset["num_children"] == 0]
-            rows = [
-                (int(leaf["ILSVRC2012_ID"]), str(leaf["WNID"]), str(leaf["words"]))
-                for leaf in leaves
-            ]
-        except Exception as error:  # a damaged file makes SciPy raise almost anything
-            raise DataError(f"{where} is damaged ({type(error).__name__}: {error})") from error
-        return _make_classes(where, rows)
-
-    def truth(self, classes: _Classes) -> list[str]:
-        """Return the WNID of each validation picture, in the order of the pictures' numbers."""
-        where = f"{shown(self.folder if self.folder.is_dir() else self.archive)}: {_TRUTH}"
-        if not self:
-            raise DataError(
-                f"no {ARCHIVES['devkit'][0]} and no {_KIT}/ in {shown(self.root)}: expected one "
-                f"of them, the labels of the validation pictures are in it"
-            )
-        if not classes.by_id:
-            raise DataError(
-                f"the class list has no IDs, expected lines '<ID> <WNID> <names>': {where} goes "
-                f"by ID"
-            )
-        lines = self.read(_TRUTH).split()
-        try:
-            return [classes.by_id[int(line)] for line in lines]
-        except (ValueError, KeyError) as error:
-            raise DataError(
-                f"{where} holds {error.args[0]!r}, expected IDs of the {len(classes.by_id)} "
-                f"classes, one a line"
-            ) from None
-
-
-def _check_matlab_size(content: bytes) -> None:
-    """Raise ValueError if the compressed parts of a MATLAB 5 file are larger than they may be."""
-    place, unpacked = 128, 0
-    while place + 8 <= len(content):
-        kind = int.from_bytes(content[place : place + 4], "little")
-        size = int.from_bytes(content[place + 4 : place + 8], "little")
-        if kind == 15:  # miCOMPRESSED
-            inflate = zlib.decompressobj()
-            part = content[place + 8 : place + 8 + size]
-            unpacked += len(inflate.decompress(part, _LARGEST_KIT + 1))
-            if unpacked > _LARGEST_KIT:
-                raise ValueError(f"more than {_LARGEST_KIT >> 20} MiB when unpacked")
-        place += 8 + size
-
-
-def _make_classes(where: str, rows: Sequence[tuple[int | None, str, str]]) -> _Classes:
-    """Check rows of ID, WNID and names, and return them as dicts."""
-    bad = next((wnid for _, wnid, _ in rows if not _WNID.fullmatch(wnid)), None)
-    if bad is not None or not rows:
-        raise DataError(f"{where} names the class {bad!r}, expected WNIDs such as 'n01440764'")
-    words = {wnid: tuple(names.split(", ")) for _, wnid, names in rows}
-    by_id = {number: wnid for number, wnid, _ in rows if number is not None}
-    if len(words) != len(rows) or len(by_id) not in (0, len(rows)):
-        raise DataError(f"{where} has a WNID or an ID twice, or IDs on some lines only")
-    return _Classes(by_id, words)
-
-
-def _read_class_list(path: str | os.PathLike[str]) -> _Classes:
-    """Read a text file with a class a line: ``[ID] WNID [names separated by ", "]``."""
-    where = shown(path)
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        raise DataError(f"the class list {where} can't be read: {error}") from error
-    rows: list[tuple[int | None, str, str]] = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        match = re.fullmatch(r"(?:(\d{1,9})\s+)?(n\d{8})(?:\s+(.*))?", line.strip(), re.ASCII)
-        if match is None:
-            raise DataError(
-                f"the class list {where}, line {number}: found {line[:80]!r}, expected "
-                f"'n01440764 tench, Tinca tinca' or '449 n01440764 tench, Tinca tinca'"
-            )
-        rows.append((int(match[1]) if match[1] else None, match[2], match[3] or match[2]))
-    return _make_classes(where, rows)
 
 
 # --------------------------------------------------------------------------------------- checksums
@@ -483,7 +240,8 @@ def _check_split(split: str) -> None:
         raise ArgumentError(f"ImageNet: split must be 'train' or 'val', got {split!r}")
 
 
-def _has_class_folders(folder: str) -> bool:
+def has_class_folders(folder: str | os.PathLike[str]) -> bool:
+    """Tell whether there is a folder with folders in it."""
     if not os.path.isdir(folder):
         return False
     with os.scandir(folder) as entries:
@@ -513,6 +271,9 @@ class _Piece(io.BytesIO):
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
         self.name = name
+
+    def __repr__(self) -> str:  # Pillow's messages have it
+        return repr(self.name)
 
 
 class ImageNet(ImageFolder):
@@ -613,11 +374,11 @@ class ImageNet(ImageFolder):
             _check_archives(base, split)
         self.split = split
         self.split_folder = os.path.join(os.fspath(root), split)
-        self._kit = _Kit(base)
+        self._kit = DevelopmentKit(base)
         self._known = self._read_classes(class_list)
         self._archive: Path | None = None
         kept = base / f"minidl-{split}.index" if index is None else Path(index)
-        if _has_class_folders(self.split_folder):
+        if has_class_folders(self.split_folder):
             super().__init__(
                 self.split_folder,
                 transform,
@@ -645,15 +406,15 @@ class ImageNet(ImageFolder):
             name: label for label, names in enumerate(self.classes) for name in names
         }
 
-    def _read_classes(self, class_list: str | os.PathLike[str] | None) -> _Classes | None:
+    def _read_classes(self, class_list: str | os.PathLike[str] | None) -> Classes | None:
         if class_list is not None:
-            return _read_class_list(class_list)
+            return read_class_list(class_list)
         return self._kit.classes() if self._kit else None
 
     def find_classes(self, directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
         """Return the WNIDs and their labels; they must be those of the kit or of the list."""
         found, labels = super().find_classes(directory)
-        bad = next((name for name in found if not _WNID.fullmatch(name)), None)
+        bad = next((name for name in found if not WNID.fullmatch(name)), None)
         if bad is not None:
             raise DataError(
                 f"{shown(directory)} has a folder {bad!r}, expected folders named by WNID, such "
@@ -661,6 +422,11 @@ class ImageNet(ImageFolder):
             )
         _compare_classes(shown(directory), set(found), self._known.wnids if self._known else None)
         return found, labels
+
+    @property
+    def names(self) -> list[str]:
+        """The WNIDs."""
+        return self.wnids
 
     def _open_without_folders(self, base: Path, index: Path, allow_empty: bool) -> None:
         """Open an archive, or validation pictures side by side in one folder."""
@@ -686,7 +452,7 @@ class ImageNet(ImageFolder):
 
     def _labelled(self) -> tuple[list[str], list[str]]:
         """Return the WNID of each validation picture, and all WNIDs."""
-        known = self._known or _Classes({}, {})
+        known = self._known or Classes({}, {})
         return self._kit.truth(known), known.wnids
 
     def _side_by_side(self) -> dict[str, np.ndarray]:
@@ -816,7 +582,7 @@ class ImageNet(ImageFolder):
         for index, (path, label) in enumerate(self.samples):
             # The index is a file, which may have been tampered with, so its names are checked.
             name = os.path.basename(path)
-            if not _OFFICIAL_NAME.fullmatch(name) or not _WNID.fullmatch(self.wnids[label]):
+            if not _OFFICIAL_NAME.fullmatch(name) or not WNID.fullmatch(self.wnids[label]):
                 raise DataError(f"the index of the pictures holds {shown(path)}; delete the index")
             target = folder / self.wnids[label] / name
             if not _is_there(target, int(self._sizes[index])):

@@ -27,16 +27,17 @@ import mmap
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...checkpoint import write_atomically
-from ...data.dataset import Dataset
-from ...errors import CheckpointError, DataError
+from ...errors import DataError
 from ..statistics import PixelStatistics
-from .folder import Targets
+from .index import Targets
+from .pictures import PictureSet
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -348,7 +349,7 @@ class _Maps:
             raise DataError(f"{path} has {length:,} bytes, expected {expected:,}. {_REPAIR}")
 
 
-class Shards(Dataset):
+class Shards(PictureSet):
     """Pictures that ``examples/prepare_imagenet.py`` has prepared.
 
     Parameters
@@ -372,6 +373,8 @@ class Shards(Dataset):
         The labels.
     size : int
         Height and width of every picture.
+    statistics : PixelStatistics
+        Of the training pictures, read when first asked for.
 
     Raises
     ------
@@ -448,21 +451,17 @@ class Shards(Dataset):
     def __len__(self) -> int:
         return len(self._labels)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """Return the picture (PIL, RGB) and the label, each through its transform."""
+    def load(self, index: int) -> tuple[Image.Image, int]:
+        """Return the picture (PIL, RGB) and the label, before the transforms."""
         from PIL import Image
 
         position = self._position(index)
-        picture: Any
         if self._suffix == "raw":
             shape = (self.size, self.size, 3)
             picture = Image.fromarray(self._stored(position).reshape(shape))
         else:
             picture = self._decoded(position)
-        if self.transform is not None:
-            picture = self.transform(picture)
-        label: Any = int(self._labels[position])
-        return picture, label if self.target_transform is None else self.target_transform(label)
+        return picture, int(self._labels[position])
 
     def get_batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return many pictures at once, for transforms that work on a batch.
@@ -504,8 +503,9 @@ class Shards(Dataset):
         found: str = self._read_index(number)["sources"][position - self._starts[number]]
         return found
 
+    @cached_property
     def statistics(self) -> PixelStatistics:
-        """Return the mean image, the means, the deviations and the PCA of the training pictures.
+        """The mean image, the means, the deviations and the PCA of the training pictures.
 
         Raises
         ------
@@ -513,10 +513,8 @@ class Shards(Dataset):
             If the file is missing or damaged.
         """
         path = Path(self.root) / STATISTICS
-        try:
-            return PixelStatistics.load(path)
-        except CheckpointError as error:
-            raise DataError(f"{error}. {_REPAIR}") from error
+        read_file(path, self._statistics)  # raises
+        return PixelStatistics.load(path)
 
     def _position(self, index: int) -> int:
         if not -len(self) <= index < len(self):

@@ -18,6 +18,7 @@ from enum import Enum
 from typing import Any
 
 from ...data import sample_stream
+from ...data.stream import shared_stream
 from ...errors import ArgumentError, DataError
 from ._image import (
     border,
@@ -256,11 +257,14 @@ class RandomCrop:
         sides.
     fill, padding_mode
         See :class:`Pad`.
+    shared : int, optional
+        In a loader, so many neighbours in the epoch's order are cropped at the same place (if they
+        have the same size), as by the original AlexNet program: 32. Default: each at its own.
 
     Raises
     ------
     ArgumentError
-        From the constructor, see :class:`Pad`.
+        From the constructor: `shared` is less than 1; or see :class:`Pad`.
     DataError
         When the picture is smaller than the crop.
 
@@ -279,8 +283,10 @@ class RandomCrop:
         pad_if_needed: bool = False,
         fill: Any = 0,
         padding_mode: str = "constant",
+        shared: int | None = None,
     ) -> None:
         self.size = pair(size, "RandomCrop")
+        self.shared = neighbours(shared, "RandomCrop")
         self.padding = padding
         self.pad_if_needed = pad_if_needed
         self.fill = fill
@@ -288,7 +294,9 @@ class RandomCrop:
         self._pad = Pad(0 if padding is None else padding, fill, padding_mode)
 
     @staticmethod
-    def get_params(img: Any, output_size: tuple[int, int]) -> tuple[int, int, int, int]:
+    def get_params(
+        img: Any, output_size: tuple[int, int], shared: int | None = None
+    ) -> tuple[int, int, int, int]:
         """Choose a place at random: top, left, height and width of the crop."""
         height, width = size_of(img, "RandomCrop")
         h, w = output_size
@@ -299,7 +307,7 @@ class RandomCrop:
             )
         if (h, w) == (height, width):
             return 0, 0, h, w
-        rng = sample_stream()
+        rng = sample_stream() if shared is None else shared_stream(shared, "crop")
         return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
 
     def __call__(self, image: Any) -> Any:
@@ -310,10 +318,12 @@ class RandomCrop:
             missing_h, missing_w = max(self.size[0] - height, 0), max(self.size[1] - width, 0)
             if missing_h or missing_w:
                 image = Pad((missing_w, missing_h), self.fill, self.padding_mode)(image)
-        return crop(image, *self.get_params(image, self.size))
+        return crop(image, *self.get_params(image, self.size, self.shared))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(size={self.size}, padding={self.padding})"
+        return (
+            f"{type(self).__name__}(size={self.size}, padding={self.padding}, shared={self.shared})"
+        )
 
 
 class RandomHorizontalFlip:
@@ -323,6 +333,14 @@ class RandomHorizontalFlip:
     ----------
     p : float, default 0.5
         The probability, 0 to 1.
+    shared : int, optional
+        In a loader, so many neighbours in the epoch's order are all mirrored or all not, as by the
+        original AlexNet program: 32. Default: each by itself.
+
+    Raises
+    ------
+    ArgumentError
+        `p` is no probability, or `shared` less than 1.
 
     Examples
     --------
@@ -332,15 +350,21 @@ class RandomHorizontalFlip:
     [[[3, 2, 1]]]
     """
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, shared: int | None = None) -> None:
         self.p = probability(p, type(self).__name__)
+        self.shared = neighbours(shared, type(self).__name__)
+
+    def draw(self) -> bool:
+        """Choose whether to mirror a picture."""
+        rng = sample_stream() if self.shared is None else shared_stream(self.shared, "flip")
+        return bool(rng.random() < self.p)
 
     def __call__(self, image: Any) -> Any:
         size_of(image, "RandomHorizontalFlip")
-        return hflip(image) if sample_stream().random() < self.p else image
+        return hflip(image) if self.draw() else image
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(p={self.p})"
+        return f"{type(self).__name__}(p={self.p}, shared={self.shared})"
 
 
 class RandomVerticalFlip:
@@ -375,6 +399,13 @@ def probability(p: float, who: str) -> float:
     if not 0 <= p <= 1:
         raise ArgumentError(f"{who}: p must be between 0 and 1, got {p}")
     return p
+
+
+def neighbours(shared: int | None, who: str) -> int | None:
+    """Return an argument that says how many neighbours share a choice, if any."""
+    if shared is not None and shared < 1:
+        raise ArgumentError(f"{who}: shared must be at least 1, got {shared}")
+    return shared
 
 
 class RandomResizedCrop:

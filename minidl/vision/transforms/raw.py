@@ -8,10 +8,11 @@ batch, in one pass,
 
     out[n, c, y, x] = (pixels[n, c, top_n + y, column] / white + shift[n, c] - mean[c]) / std[c]
 
-with ``column = left_n + x``, or ``left_n + w - 1 - x`` where the crop is mirrored. A mean *picture*
-is taken at the same place as the pixels. What lies outside of the picture becomes 0. The operations
-and their order are those of ToTensor (white = 255) or ToPixels (1), PCAJitter, and Normalize or
-SubtractMean, and so are the bits of the results, on either device.
+with ``column = left_n + x``, or ``left_n + w - 1 - x`` where the crop is mirrored. Of a mean
+*picture* the central part is taken, ``mean[c, y, x]``, wherever the crop was and whether or not it
+is mirrored, as by the original AlexNet program. What lies outside of the picture becomes 0. The
+operations and their order are those of ToTensor (white = 255) or ToPixels (1), PCAJitter, and
+Normalize or SubtractMean, and so are the bits of the results, on either device.
 """
 
 from __future__ import annotations
@@ -22,14 +23,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import cpu, cuda
-from ...data import sample_stream
 from ...device import Array, Device, copy_to, device_of
 from ...errors import ArgumentError, DTypeError, ShapeError
 from ...tensor import Tensor
 from ._image import pair
 from .color import PCAJitter
 from .convert import image_planes
-from .geometry import probability
+from .geometry import RandomHorizontalFlip
 
 __all__ = ["RawPicture", "RawToInput", "ToRaw"]
 
@@ -58,32 +58,33 @@ class ToRaw:
 
     Parameters
     ----------
-    flip : float, optional
-        The probability of mirroring left and right, as by :class:`RandomHorizontalFlip`. Default:
-        never, and nothing is drawn.
+    flip : RandomHorizontalFlip, optional
+        Draws whether the picture will be mirrored. Default: never.
     jitter : PCAJitter, optional
         Draws the shift of the colours; of mode ``"paper01"``.
 
     Raises
     ------
     ArgumentError
-        From the constructor: the probability is none, or the jitter of another mode.
+        From the constructor: the jitter is of another mode.
     DTypeError
         When the pixels are not 8-bit numbers.
 
     Examples
     --------
     >>> import numpy as np
-    >>> from minidl.vision.transforms import ToRaw
-    >>> raw = ToRaw(flip=1)(np.array([[[1, 2, 3]]], np.uint8))
+    >>> from minidl.vision.transforms import RandomHorizontalFlip, ToRaw
+    >>> raw = ToRaw(RandomHorizontalFlip(p=1))(np.array([[[1, 2, 3]]], np.uint8))
     >>> raw.pixels.tolist(), raw.place.tolist(), raw.shift.tolist()
     ([[[1]], [[2]], [[3]]], [0, 0, 1], [0.0, 0.0, 0.0])
     """
 
-    def __init__(self, flip: float | None = None, jitter: PCAJitter | None = None) -> None:
+    def __init__(
+        self, flip: RandomHorizontalFlip | None = None, jitter: PCAJitter | None = None
+    ) -> None:
         if jitter is not None and jitter.mode != "paper01":
             raise ArgumentError(f"ToRaw: jitter must be of mode 'paper01', got {jitter.mode!r}")
-        self.flip = None if flip is None else probability(flip, "ToRaw")
+        self.flip = flip
         self.jitter = jitter
 
     def __call__(self, picture: Any) -> RawPicture:
@@ -92,7 +93,7 @@ class ToRaw:
             raise DTypeError(f"ToRaw: expected a picture of 8-bit numbers, got {pixels.dtype}")
         place, shift = np.zeros(3, np.int32), np.zeros(len(pixels), np.float32)
         if self.flip is not None:
-            place[2] = sample_stream().random() < self.flip
+            place[2] = self.flip.draw()
         if self.jitter is not None:
             shift[:] = self.jitter.draw()
         return RawPicture(Tensor(pixels), Tensor(place), Tensor(shift))
@@ -132,7 +133,7 @@ def _forward_numpy(
         if mean_row is not None:
             target -= mean_row[:, :width_here]
         else:
-            target -= mean[rows, columns][:, ::-1] if mirrored else mean[rows, columns]
+            target -= mean[above : above + height_here, offset : offset + width_here]
         if divides:
             target /= std_row[:, :width_here]
 
@@ -159,7 +160,7 @@ extern "C" __global__ void raw_to_input(
     const bool inside = row >= 0 && row < height && column >= 0 && column < width;
     const long long pixel = (long long)row * width + column;
     const unsigned char* from = pixels + ((long long)n * height * width + pixel) * channels;
-    const T* centre = mean + (mean_is_picture ? pixel * channels : 0);
+    const T* centre = mean + (mean_is_picture ? ((long long)y * w + x) * channels : 0);
     T* to = out + ((long long)n * h + y) * w + x;
     for (int c = 0; c < channels; ++c)
       to[(long long)c * images * h * w] =
@@ -191,7 +192,7 @@ class RawToInput:
     Parameters
     ----------
     mean : sequence of C floats, or array of shape (C, H, W)
-        One number a channel, or the mean picture, which is cropped and mirrored with the pixels.
+        One number a channel, or the mean picture, whose central part is subtracted from each crop.
     std : float or sequence of C floats
         Default 1.
     white : float
@@ -215,8 +216,9 @@ class RawToInput:
     --------
     >>> import numpy as np
     >>> from minidl.data import default_collate
-    >>> from minidl.vision.transforms import RawToInput, ToRaw
-    >>> batch = default_collate([ToRaw(flip=1)(np.array([[10, 20]], np.uint8))] * 3)
+    >>> from minidl.vision.transforms import RandomHorizontalFlip, RawToInput, ToRaw
+    >>> mirror = RandomHorizontalFlip(p=1)
+    >>> batch = default_collate([ToRaw(mirror)(np.array([[10, 20]], np.uint8))] * 3)
     >>> RawToInput(mean=[5.0])(batch)[0]
     tensor([[[15.,  5.]]])
     """
@@ -244,7 +246,7 @@ class RawToInput:
             raise ArgumentError(f"RawToInput: std and white must not be 0, got {std} and {white}")
         self.white = float(white)
         self.size = None if size is None else pair(size, "RawToInput")
-        self._constants: dict[Device, tuple[Array, Array]] = {}
+        self._constants: dict[tuple[Device, int, int], tuple[Array, Array]] = {}
 
     def __call__(self, batch: Any) -> Any:
         if not isinstance(batch, RawPicture):
@@ -257,18 +259,20 @@ class RawToInput:
                 f"{(*lead, 3)} and shifts of shape {(*lead, channels)}, got "
                 f"{tuple(batch.place.shape)} and {tuple(batch.shift.shape)}"
             )
-        if self.mean.shape[-1] != channels or self.mean.shape[:-1] not in ((), (height, width)):
+        h, w = self.size or (height, width)
+        if self.mean.shape[-1] != channels or any(
+            side < of_crop for side, of_crop in zip(self.mean.shape[:-1], (h, w), strict=False)
+        ):
             raise ShapeError(
                 f"RawToInput: a mean of shape {self.mean.shape} (channels last) does not fit "
-                f"pictures of {channels} channels, {height}x{width}"
+                f"crops of {channels} channels, {h}x{w}"
             )
         if batch.pixels.dtype != np.uint8:
             raise DTypeError(f"RawToInput: expected pixels of uint8, got {batch.pixels.dtype}")
         pixels = batch.pixels.array.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
         place = batch.place.array.reshape(-1, 3).astype(np.int32, copy=False)
         shift = batch.shift.array.reshape(-1, channels).astype(np.float32, copy=False)
-        mean, std = self._on(device_of(pixels))
-        h, w = self.size or (height, width)
+        mean, std = self._on(device_of(pixels), h, w)
         forward = _forward_numpy if isinstance(pixels, np.ndarray) else _forward_cuda
         try:
             out = forward(pixels, place, shift, mean, std, self.white, h, w)
@@ -277,11 +281,16 @@ class RawToInput:
             raise
         return Tensor(out.reshape(*lead, channels, h, w))
 
-    def _on(self, device: Device) -> tuple[Array, Array]:
-        """Mean and deviations on a device; they go there once."""
-        if device not in self._constants:
-            self._constants[device] = copy_to(self.mean, device), copy_to(self.std, device)
-        return self._constants[device]
+    def _on(self, device: Device, h: int, w: int) -> tuple[Array, Array]:
+        """Mean (of a picture, what belongs to the crops) and deviations on a device; once each."""
+        key = device, h, w
+        if key not in self._constants:
+            mean = self.mean
+            if mean.ndim > 1:
+                top, left = (mean.shape[0] - h) // 2, (mean.shape[1] - w) // 2
+                mean = np.ascontiguousarray(mean[top : top + h, left : left + w])
+            self._constants[key] = copy_to(mean, device), copy_to(self.std, device)
+        return self._constants[key]
 
     def __repr__(self) -> str:
         mean = self.mean.tolist() if self.mean.ndim == 1 else f"picture of {self.mean.shape}"

@@ -158,11 +158,11 @@ def test_many_threads(root: Path, suffix: str, pixels: np.ndarray) -> None:
 
 
 def test_statistics(root: Path, pixels: np.ndarray) -> None:
-    found = Shards(root).statistics()
+    found = Shards(root).statistics
     assert np.array_equal(found.mean_image, pixels.mean(axis=0).transpose(2, 0, 1))
     (root / STATISTICS).write_bytes(b"")
     with pytest.raises(DataError, match=STATISTICS):
-        Shards(root).statistics()
+        _ = Shards(root).statistics
 
 
 def test_one_changed_byte_is_found_when_its_picture_is_read(root: Path, suffix: str) -> None:

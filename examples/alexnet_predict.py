@@ -1,0 +1,250 @@
+"""Name what pictures show with a trained AlexNet, or make a submission to ILSVRC-2012.
+
+    python examples/alexnet_predict.py cat.jpg holiday/             (the latest run's best network)
+    python examples/alexnet_predict.py --checkpoint alexnet.safetensors --variant torchvision \\
+        --classes imagenet_classes.txt cat.jpg
+    python examples/alexnet_predict.py --submission test.txt --devkit DIR ILSVRC2012_img_test/
+    python examples/alexnet_predict.py --check test.txt
+
+Folders are searched to any depth, in order of names. A picture that can't be read is named on
+stderr, the rest goes on, and the exit status is 1. In a submission, which must have a line for
+every picture, its line has the network's answer to a black picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+import minidl
+from minidl.checkpoints import Checkpoints
+from minidl.data import DataLoader, Dataset, DeviceBatches
+from minidl.errors import ArgumentError, CheckpointError, DataError, DeviceError
+from minidl.nn.functional import softmax
+from minidl.nn.module import StateDictError
+from minidl.vision import submission
+from minidl.vision.datasets.decoding import pil_loader, shown
+from minidl.vision.datasets.folder import has_image_extension
+from minidl.vision.metrics import class_scores
+from minidl.vision.models import AlexNet, alexnet
+from minidl.vision.statistics import PixelStatistics
+from minidl.vision.training import latest_run
+from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_finish
+
+
+class Pictures(Dataset):
+    """Pictures by their paths; what is wrong with one is the second part of its sample."""
+
+    def __init__(self, paths: list[str], transform: Any) -> None:
+        self.paths, self.transform = paths, transform
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Any, str]:
+        try:
+            return self.transform(pil_loader(self.paths[index])), ""
+        except DataError as error:
+            return self.transform(Image.new("RGB", (256, 256))), str(error)
+
+
+def find_pictures(places: Iterable[str]) -> list[str]:
+    """Return the files that are named, and the pictures in the folders that are."""
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"the folder {shown(error.filename)} can't be read: {error.strerror}")
+
+    paths = []
+    for place in places:
+        if not os.path.isdir(place):
+            paths.append(place)
+            continue
+        before = len(paths)
+        for folder, inside, names in os.walk(place, onerror=refuse):
+            inside.sort()
+            paths += [os.path.join(folder, n) for n in sorted(names) if has_image_extension(n)]
+        if len(paths) == before:
+            raise DataError(f"there are no pictures in the folder {shown(place)}")
+    return paths
+
+
+class Network(NamedTuple):
+    """A trained network, the names of its classes, and what its training pictures were like."""
+
+    model: AlexNet
+    classes: list[str]
+    statistics: PixelStatistics | None
+
+
+def load_network(options: argparse.Namespace) -> Network:
+    """Load what ``--checkpoint`` and the options beside it name."""
+    wanted = options.checkpoint or latest_run("runs", "alexnet*")
+    path, state = Checkpoints.load(wanted, prefer="best", map_location="cpu")
+    run = state.get("options") if isinstance(state, dict) else None
+    if run is not None and options.variant:
+        raise ArgumentError(f"--variant: {path} knows that it is {run['variant']!r}; leave it out")
+    if run is None:
+        if not (options.variant and options.classes):
+            raise ArgumentError(
+                f"{path} holds weights alone: say --variant NAME, such as torchvision, and "
+                f"--classes FILE, the names of the network's outputs in order, one a line"
+            )
+        run, state = {"variant": options.variant, "init": None}, {"model": state}
+    classes = read_lines(options.classes) if options.classes else run["classes"]
+    model = alexnet(run["variant"], len(classes), init=run["init"])
+    try:
+        model.load_state_dict(state["model"])
+    except StateDictError as error:
+        raise CheckpointError(
+            f"{path} does not fit variant {model.variant!r} with {len(classes)} classes: "
+            + str(error).splitlines()[1].strip()
+        ) from error
+    known = state.get("pictures", {}).get("statistics")
+    return Network(model.eval(), classes, PixelStatistics(**known) if known else None)
+
+
+def read_lines(path: str) -> list[str]:
+    """Return the lines of a text file that are not empty."""
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"{path} can't be read: {error}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+def predict(
+    network: Network, paths: list[str], options: argparse.Namespace
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield of each picture what is wrong with it, its best classes and all probabilities."""
+    model, _, statistics = network
+    size, scale = model.input_size[-1], model.input_scale
+    device = next(model.parameters()).device
+    crop = alexnet_evaluation(size, scale, options.ten_crop, raw=True, statistics=statistics)
+    loader = DataLoader(Pictures(paths, crop), options.batch_size, num_workers=options.workers,
+                        pin_memory=device.type == "gpu")  # fmt: skip
+    for images, errors in DeviceBatches(loader, device, alexnet_finish(scale, statistics, size)):
+        with minidl.no_grad():
+            scores = class_scores(model, images)
+            probabilities = softmax(scores, 1).cpu().numpy()
+        best = submission.best_classes(scores.cpu().numpy())
+        yield from zip(errors, best, probabilities, strict=True)
+
+
+def show(path: str, names: list[str], probabilities: np.ndarray, as_json: bool) -> None:
+    """Print what a picture shows."""
+    answer = {"file": path, "classes": names, "probabilities": probabilities.tolist()}
+    lines = [f"{100 * p:8.2f} %  {name}" for name, p in zip(names, probabilities, strict=True)]
+    print(json.dumps(answer) if as_json else "\n".join([shown(path), *lines, ""]), flush=True)
+
+
+def classify(options: argparse.Namespace) -> int:
+    """Name what the pictures show, or write a submission; return the exit status."""
+    paths = find_pictures(options.pictures)
+    target, program = options.submission, Path(sys.argv[0]).name
+    if target:  # what would be a pity to learn at the end
+        submission.line_order(paths)
+        if not options.devkit:
+            raise ArgumentError("--submission needs --devkit PATH, for the numbers of the classes")
+        if not Path(target).absolute().parent.is_dir():
+            raise DataError(f"--submission {target}: there is no such folder to write it to")
+    network = load_network(options)
+    names, ids = network.classes, list[int]()
+    if options.devkit:
+        known = submission.read_classes(options.devkit)
+        ids = submission.class_ids(names, known) if target else ids
+        names = [", ".join(known.words.get(name, (name,))) for name in names]
+    auto = "gpu" if minidl.cuda.is_available() else "cpu"
+    network.model.to(minidl.device(auto if options.device == "auto" else options.device))
+
+    bad, answers = 0, np.zeros((len(paths), min(5, len(names))), np.int64)
+    watched = tqdm(predict(network, paths, options), "pictures", len(paths), disable=not target)
+    for index, (error, labels, probabilities) in enumerate(watched):
+        answers[index] = labels
+        if error:
+            bad += 1
+            tqdm.write(f"{program}: {error}", sys.stderr)
+        elif not target:
+            show(paths[index], [names[i] for i in labels], probabilities[labels], options.json)
+    if target:
+        if bad == len(paths):
+            raise DataError("none of the pictures can be read: no submission is written")
+        submission.write_submission(target, paths, answers, ids)
+        print(f"{len(paths):,} lines written to {target}")
+    if bad:
+        guessed = "; their lines answer a black picture" if target else ""
+        tqdm.write(f"{program}: {bad:,} of {len(paths):,} can't be read{guessed}", sys.stderr)
+    return 1 if bad else 0
+
+
+def check(path: str, lines: int) -> int:
+    """Print what is wrong with a submission; return the exit status."""
+    problems = submission.check_submission(path, lines)
+    said = problems[:20] or [f"a submission for {lines:,} pictures"]
+    print(*(f"{path}: {line}" for line in said), sep="\n")
+    if len(problems) > 20:
+        print(f"and {len(problems) - 20:,} more")
+    return 1 if problems else 0
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="a file or a folder")
+    add = parser.add_argument_group("network").add_argument
+    add("--checkpoint", metavar="PATH", help="a run's folder, or a file (default: latest run)")
+    add("--variant", metavar="NAME", help="of weights from elsewhere, such as torchvision")
+    add("--classes", metavar="FILE", help="names of the classes, one a line (default: the run's)")
+    add("--ten-crop", action="store_true", help="average over ten crops (default: one)")
+    add("--device", default="auto", help="auto, cpu, gpu or gpu:N (default: auto)")
+    add("--batch-size", type=int, default=32, metavar="N", help="pictures at a time (default: 32)")
+    add("--workers", type=int, default=2, metavar="N", help="to decode with (default: 2)")
+    add = parser.add_argument_group("output").add_argument
+    add("--json", action="store_true", help="a JSON object a line in place of the table")
+    add("--submission", metavar="FILE", help="write the answers in ILSVRC-2012's format")
+    add("--devkit", metavar="PATH", help="names and numbers of ILSVRC-2012's classes: the kit, or "
+        "a text file with lines '449 n01440764 tench, Tinca tinca'")  # fmt: skip
+    add = parser.add_argument_group("a submission that exists").add_argument
+    add("--check", metavar="FILE", help="say what is wrong with it")
+    add("--lines", type=int, default=100_000, metavar="N", help="it must have (default: 100,000)")
+    add("--score", metavar="FILE", help="print its errors")
+    add("--labels", metavar="FILE", help="for --score: the right ID of each picture, one a line")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the program; return its exit status."""
+    try:
+        options = parse()
+        if options.check:
+            return check(options.check, options.lines)
+        if options.score and options.labels:
+            found = submission.score_submission(options.score, options.labels)
+            print("top-1 error {top1_error:.2f} %, top-5 error {top5_error:.2f} %".format(**found))
+            return 0
+        if options.score:
+            raise ArgumentError("--score needs --labels FILE, with a line for each picture")
+        if not options.pictures:
+            raise ArgumentError("expected pictures or folders of pictures; --help tells more")
+        return classify(options)
+    except (ArgumentError, CheckpointError, DataError, DeviceError) as error:
+        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of stdout, such as head, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""Files of named arrays: safetensors, read and written, and NumPy's .npz, read.
+
+Safetensors files are the business of the safetensors library, which holds a header against the
+file's real size before it copies anything. What it leaves open is closed here: two arrays of one
+name, bools that are neither 0 nor 1, an order at random. Reading takes memory of the file's size
+twice; of the header's size some 30 times, if it is made for that (it has 100 MB at most); and that
+of the largest bfloat16 array.
+
+Of .npz files every length is held against the file's real size before memory is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from .errors import ArgumentError, CheckpointError
+
+DTYPES = {"BOOL": np.dtype("?")} | {
+    f"{code[0].upper()}{8 * int(code[1])}": np.dtype(f"<{code}")  # such as "F32": "<f4"
+    for code in ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
+}
+CODES = {dtype: code for code, dtype in DTYPES.items()}
+
+_METADATA = "__metadata__"
+_MAX_AXES = 64  # of an array in NumPy
+_PIECE = 1 << 20  # bytes of an .npz file unpacked at once
+
+# An .npz file may need as much memory as this times its size, and this much in any case.
+_MAX_EXPANSION = 20
+_ALWAYS_ALLOWED = 64 << 20  # bytes
+
+PICKLE_HELP = (
+    "it is a pickle (PyTorch's .pth), which can run code when it is read; where PyTorch is "
+    "installed, convert it once: safetensors.torch.save_file(torch.load('model.pth', "
+    "weights_only=True), 'model.safetensors')"
+)
+
+
+def write_safetensors(
+    arrays: dict[str, np.ndarray], metadata: dict[str, str]
+) -> list[bytes | memoryview]:
+    """Return the content of a safetensors file, in pieces; the same for the same arguments.
+
+    Parameters
+    ----------
+    arrays : dict of str to ndarray
+        Contiguous in C order, little-endian, of a dtype in ``CODES``. No name ``__metadata__``.
+    metadata : dict of str to str
+        Whatever shall be in the header.
+
+    Returns
+    -------
+    list of bytes and memoryview
+        Copies; each array begins at a multiple of its items' size.
+
+    Raises
+    ------
+    ArgumentError
+        The header is larger than the format allows.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import save
+
+    try:
+        data = save(arrays, metadata)
+    except SafetensorError as error:
+        raise ArgumentError(
+            "save: everything but the arrays is more than the safetensors format allows "
+            f"({error}); put long lists of numbers into arrays"
+        ) from error
+    # The library writes metadata in random order.
+    header, start = _header(data)
+    header[_METADATA] = metadata
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return [len(text).to_bytes(8, "little"), text, memoryview(data)[start:]]
+
+
+def read_safetensors(file: BinaryIO) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return a safetensors file's arrays and its metadata.
+
+    Parameters
+    ----------
+    file : binary file
+        At its beginning.
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+        In the header's order, each in memory of its own; bfloat16 becomes float32, exactly.
+    metadata : dict of str to str
+        Empty if there is none.
+
+    Raises
+    ------
+    CheckpointError, safetensors.SafetensorError, ValueError
+        The file is damaged, or holds what NumPy has no dtype for.
+    """
+    from safetensors import deserialize
+
+    data = file.read()
+    entries = dict(deserialize(data))  # checks all of the header before it copies anything
+    header, _ = _header(data)
+    del data
+    metadata = header.pop(_METADATA, None) or {}
+    # Entry by entry, so that a bfloat16 one is freed before the next is widened.
+    return {name: _array(name, entries.pop(name)) for name in header}, metadata
+
+
+def _header(data: bytes) -> tuple[dict[str, Any], int]:
+    """Return a safetensors file's header, which is a good one, and where the arrays begin."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    return json.loads(data[8:end], object_pairs_hook=_without_duplicates), end
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise CheckpointError("it is damaged: two parts of its header have one name")
+    return found
+
+
+def _array(name: str, entry: dict[str, Any]) -> np.ndarray:
+    """Return what the library read as an array, in the same memory unless it is bfloat16."""
+    code = entry["dtype"]
+    if code != "BF16" and code not in DTYPES:
+        raise CheckpointError(f"tensor {name!r} has the dtype {code}, which is not supported")
+    array = np.frombuffer(entry["data"], DTYPES.get(code, "<u2")).reshape(entry["shape"])
+    if code == "BOOL" and array.view(np.uint8).max(initial=0) > 1:
+        raise CheckpointError(f"it is damaged: tensor {name!r} is bool and not 0 or 1")
+    if code == "BF16":  # the upper half of a float32
+        array = array.astype("<u4")
+        array <<= 16
+        array = array.view("<f4")
+    return array
+
+
+def read_npz(file: BinaryIO) -> dict[str, np.ndarray]:
+    """Return the arrays of an .npz file.
+
+    Parameters
+    ----------
+    file : binary file
+        At its beginning.
+
+    Returns
+    -------
+    dict of str to ndarray
+        Each in memory of its own.
+
+    Raises
+    ------
+    CheckpointError, zipfile.BadZipFile, ...
+        The file is damaged or no .npz file; it holds pickled objects; or it is so well compressed
+        that it is rather a trap: its arrays are over 64 MiB and 20 times the file's size.
+    """
+    import zipfile
+
+    size = os.fstat(file.fileno()).st_size
+    arrays = {}
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        if any(member.filename.endswith("data.pkl") for member in members):
+            raise CheckpointError(PICKLE_HELP)
+        if not all(member.filename.endswith(".npy") for member in members):
+            raise CheckpointError("it is a zip file, and neither a checkpoint nor an .npz file")
+        total = sum(member.file_size for member in members)
+        if total > max(_MAX_EXPANSION * size, _ALWAYS_ALLOWED):
+            raise CheckpointError(
+                f"its {size} bytes claim to be {total} bytes of arrays, which is more than "
+                f"{_MAX_EXPANSION} times as much; if you trust it, use numpy.load"
+            )
+        for member in members:
+            # Only of these two does zipfile bound what it unpacks at once.
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise CheckpointError(f"{member.filename!r} in it is not as numpy.savez packs it")
+            name = member.filename.removesuffix(".npy")
+            if name in arrays:
+                raise CheckpointError(f"it is damaged: it has two arrays {name!r}")
+            with archive.open(member) as unpacked:
+                arrays[name] = _read_npy(unpacked, name, member.file_size)
+    return arrays
+
+
+def _read_npy(file: Any, name: str, size: int) -> np.ndarray:
+    """Read an array of an .npz file as `numpy.load` does, but for memory: checked before taken."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise CheckpointError(f"array {name!r} has the .npy version {version}, not 1 or 2")
+    if dtype.hasobject:
+        raise CheckpointError(f"array {name!r} holds Python objects, which would need a pickle")
+    if len(shape) > _MAX_AXES or math.prod(shape) * dtype.itemsize != size - file.tell():
+        raise CheckpointError(
+            f"it is damaged: array {name!r} of shape {shape} and dtype {dtype} does not fill its "
+            f"{size} bytes"
+        )
+    data = np.empty(size - file.tell(), np.uint8)
+    # At the last byte zipfile compares its checksum.
+    for start in range(0, len(data), _PIECE):
+        piece = data[start : start + _PIECE]
+        piece[:] = np.frombuffer(file.read(len(piece)), np.uint8)
+    return np.ndarray(shape, dtype, data.data, order="F" if fortran else "C")

@@ -1,0 +1,176 @@
+"""The batches of a training: pictures on their way through the loader into the network.
+
+:class:`PictureBatches` puts together what the trainer and its evaluation share: the presets that
+fit the network's input, a loader, the way to the device, and the count of bad pictures.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..data import DataLoader, DeviceBatches
+from ..errors import DataError
+from .models.rows import RowNet
+from .statistics import PixelStatistics
+from .training import BadImages
+from .transforms.presets import alexnet_evaluation, alexnet_finish, alexnet_training
+
+__all__ = ["PictureBatches"]
+
+
+class PictureBatches:
+    """Makes batches, on the network's device, of pictures to train and to validate with.
+
+    Parameters
+    ----------
+    model : RowNet
+        Says what it wants: device, size and scale of its input.
+    train, val : Dataset
+        Pictures and labels, with a ``transform`` that can be set, or a Subset of such.
+    statistics : PixelStatistics, optional
+        Of the training pictures. Default: ImageNet's.
+    batch_size : int, default 128
+    workers : int, default 2
+        Processes that prepare pictures.
+    limit : int, optional
+        Batches after which an epoch and an evaluation end. Default: all.
+    folder : str or path, optional
+        Gets ``bad-images.txt`` when there are such. Default: the present one.
+    budget : int, optional
+        So many bad pictures may be replaced. Default: a thousandth of all, and at least 10.
+
+    Attributes
+    ----------
+    bad : BadImages
+        The pictures that could not be read.
+    """
+
+    def __init__(
+        self,
+        model: RowNet,
+        train: Any,
+        val: Any,
+        statistics: PixelStatistics | None = None,
+        batch_size: int = 128,
+        workers: int = 2,
+        limit: int | None = None,
+        folder: str | os.PathLike[str] = ".",
+        budget: int | None = None,
+    ) -> None:
+        self.train, self.val, self.statistics = train, val, statistics
+        self.device = next(model.parameters()).device
+        self.batch_size, self.limit = batch_size, limit
+        self._input = model.input_size[-1], model.input_scale
+        size, scale = self._input
+        self._finish = alexnet_finish(scale, statistics, size)  # bytes to numbers
+        on_gpu = self.device.type == "gpu"
+        self._load = partial(DataLoader, num_workers=workers, pin_memory=on_gpu)
+        self._train_loader = self._load(train, batch_size, shuffle=True)
+        if budget is None:
+            budget = max(10, (len(train) + len(val)) // 1000)
+        self.bad = BadImages(Path(folder) / "bad-images.txt", budget)
+
+    def __len__(self) -> int:
+        """The batches of an epoch of training."""
+        whole = len(self._train_loader)
+        return whole if self.limit is None else min(whole, self.limit)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what tells these pictures from others, for a checkpoint.
+
+        Returns
+        -------
+        dict of str to object
+            "pictures", the numbers of those to train and to validate with; "statistics", None or
+            those of :class:`~minidl.vision.statistics.PixelStatistics` by name.
+        """
+        known = None if self.statistics is None else asdict(self.statistics)
+        return {"pictures": [len(self.train), len(self.val)], "statistics": known}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Check that the pictures are those of :meth:`state_dict`.
+
+        Raises
+        ------
+        DataError
+            When their numbers or their statistics differ.
+        """
+        found, expected = self.state_dict(), state_dict
+        if found["pictures"] != expected["pictures"]:
+            raise DataError(
+                "the run began with {:,} pictures to train and {:,} to validate with, ".format(
+                    *expected["pictures"]
+                )
+                + "found {:,} and {:,}".format(*found["pictures"])
+            )
+        mine, theirs = (known["statistics"] or {} for known in (found, expected))
+        if mine.keys() != theirs.keys() or not all(
+            np.array_equal(mine[name], theirs[name]) for name in mine
+        ):
+            raise DataError(
+                "the pictures' statistics (mean, PCA) are not those that the run began with: "
+                "prepare the same pictures in the same way"
+            )
+
+    def training(self, epoch: int, start: int = 0, jitter: bool = False) -> DeviceBatches:
+        """Return the batches of an epoch, the same in every run.
+
+        Parameters
+        ----------
+        epoch : int
+            From 0 on.
+        start : int
+            So many batches are left out. Default 0.
+        jitter : bool
+            Add the paper's colour noise. Default False.
+
+        Raises
+        ------
+        DataError
+            From the iterator, also when there are more bad pictures than the budget.
+        """
+        transform = alexnet_training(*self._input, jitter, raw=True, statistics=self.statistics)
+        _set_transform(self.train, transform)
+        self._train_loader.set_epoch(epoch)
+        batches = islice(self._train_loader.iterate(start), len(self) - start)
+        return self._to_device(batches, self._train_loader)
+
+    def evaluation(self, ten_crop: bool = False) -> DeviceBatches:
+        """Return the batches to validate with, of the central crop or ten of each picture.
+
+        Parameters
+        ----------
+        ten_crop : bool
+            Batches have a tenth as many pictures then. Default False.
+
+        Raises
+        ------
+        DataError
+            From the iterator, also when there are more bad pictures than the budget.
+        """
+        pictures = copy.copy(self.val)
+        transform = alexnet_evaluation(*self._input, ten_crop, raw=True, statistics=self.statistics)
+        _set_transform(pictures, transform)
+        loader = self._load(pictures, -(-self.batch_size // 10) if ten_crop else self.batch_size)
+        return self._to_device(islice(loader, self.limit), loader)
+
+    def _to_device(self, batches: Iterator[Any], loader: DataLoader) -> DeviceBatches:
+        def counted() -> Iterator[Any]:
+            for batch in batches:
+                self.bad.update(loader.notes.get("bad image", ()))
+                yield batch
+
+        return DeviceBatches(counted(), self.device, self._finish)
+
+
+def _set_transform(pictures: Any, transform: Any) -> None:
+    getattr(pictures, "dataset", pictures).transform = transform  # of a Subset's whole

@@ -1,0 +1,186 @@
+"""ImageNet's development kit: the names of the classes, and what the validation pictures show.
+
+Three numberings of the classes meet here. The kit has IDs from 1 in an order of its own. A WNID,
+``n01440764``, names folders and files. A label is the place of the WNID in the sorted list of all.
+So a validation picture's label is ID → WNID → place. A text file of the user's may replace the
+kit's list of classes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ...errors import DataError
+from .decoding import shown
+from .tar import tar_members
+
+KIT_ARCHIVE = "ILSVRC2012_devkit_t12.tar.gz"
+WNID = re.compile(r"n\d{8}", re.ASCII)
+_KIT = "ILSVRC2012_devkit_t12"
+META = "data/meta.mat"
+_TRUTH = "data/ILSVRC2012_validation_ground_truth.txt"
+_LARGEST_KIT = 64 << 20  # bytes, unpacked; it has 5 MB
+
+
+class Classes(NamedTuple):
+    """What the development kit, or the user's list, says about the classes."""
+
+    by_id: dict[int, str]  # WNIDs; empty if the list has no IDs
+    words: dict[str, tuple[str, ...]]  # names of each WNID
+
+    @property
+    def wnids(self) -> list[str]:
+        return sorted(self.words)
+
+
+class DevelopmentKit:
+    """The development kit, packed or unpacked, read in memory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.folder = root / _KIT
+        self.archive = root / KIT_ARCHIVE
+        self._members: dict[str, bytes] | None = None
+
+    def __bool__(self) -> bool:
+        return self.folder.is_dir() or self.archive.is_file()
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a file of the kit."""
+        if self.folder.is_dir():
+            path = self.folder / name
+            try:
+                with open(path, "rb") as file:
+                    content = file.read(_LARGEST_KIT + 1)
+            except OSError as error:
+                raise DataError(f"{shown(path)} can't be read: {error.strerror}") from error
+            if len(content) > _LARGEST_KIT:
+                raise DataError(f"{shown(path)} is larger than {_LARGEST_KIT >> 20} MiB")
+            return content
+        if self._members is None:
+            self._members = self._unpack()
+        if name not in self._members:
+            raise DataError(f"{shown(self.archive)} lacks {_KIT}/{name}")
+        return self._members[name]
+
+    def _unpack(self) -> dict[str, bytes]:
+        import gzip
+
+        what = shown(self.archive)
+        try:
+            with gzip.open(self.archive) as file:
+                content = file.read(_LARGEST_KIT + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(f"{what} is damaged or missing: {error}") from error
+        if len(content) > _LARGEST_KIT:
+            raise DataError(f"{what} is larger than {_LARGEST_KIT >> 20} MiB when unpacked")
+        found: dict[str, bytes] = {}
+        members = tar_members(lambda at, size: content[at : at + size], 0, len(content), what)
+        for member in members:
+            name = os.fsdecode(member.name).removeprefix("./").removeprefix(f"{_KIT}/")
+            if name in (META, _TRUTH):
+                found[name] = content[member.offset : member.offset + member.size]
+        return found
+
+    def classes(self) -> Classes:
+        """Read ``meta.mat``: its leaves are the classes, its other synsets the hierarchy above."""
+        where = f"{shown(self.folder if self.folder.is_dir() else self.archive)}: {META}"
+        content = self.read(META)
+        try:
+            scipy_io = importlib.import_module("scipy.io")
+        except ImportError as error:
+            raise DataError(
+                f"{where} is a MATLAB file, for which SciPy is needed: pip install "
+                f"'minidl[imagenet]', or give class_list, a text file with a line "
+                f"'<ID> <WNID> <names>' for each class"
+            ) from error
+        try:
+            _check_matlab_size(content)
+            synsets = scipy_io.loadmat(io.BytesIO(content), squeeze_me=True)["synsets"]
+            leaves = [synset for synset in np.atleast_1d(synsets) if synset["num_children"] == 0]
+            rows = [
+                (int(leaf["ILSVRC2012_ID"]), str(leaf["WNID"]), str(leaf["words"]))
+                for leaf in leaves
+            ]
+        except Exception as error:  # a damaged file makes SciPy raise almost anything
+            raise DataError(f"{where} is damaged ({type(error).__name__}: {error})") from error
+        return _make_classes(where, rows)
+
+    def truth(self, classes: Classes) -> list[str]:
+        """Return the WNID of each validation picture, in the order of the pictures' numbers."""
+        where = f"{shown(self.folder if self.folder.is_dir() else self.archive)}: {_TRUTH}"
+        if not self:
+            raise DataError(
+                f"no {KIT_ARCHIVE} and no {_KIT}/ in {shown(self.root)}: expected one "
+                f"of them, the labels of the validation pictures are in it"
+            )
+        if not classes.by_id:
+            raise DataError(
+                f"the class list has no IDs, expected lines '<ID> <WNID> <names>': {where} goes "
+                f"by ID"
+            )
+        lines = self.read(_TRUTH).split()
+        try:
+            return [classes.by_id[int(line)] for line in lines]
+        except (ValueError, KeyError) as error:
+            raise DataError(
+                f"{where} holds {error.args[0]!r}, expected IDs of the {len(classes.by_id)} "
+                f"classes, one a line"
+            ) from None
+
+
+def _check_matlab_size(content: bytes) -> None:
+    """Raise ValueError if the compressed parts of a MATLAB 5 file are larger than they may be."""
+    place, unpacked = 128, 0
+    while place + 8 <= len(content):
+        kind = int.from_bytes(content[place : place + 4], "little")
+        size = int.from_bytes(content[place + 4 : place + 8], "little")
+        if kind == 15:  # miCOMPRESSED
+            inflate = zlib.decompressobj()
+            part = content[place + 8 : place + 8 + size]
+            unpacked += len(inflate.decompress(part, _LARGEST_KIT + 1))
+            if unpacked > _LARGEST_KIT:
+                raise ValueError(f"more than {_LARGEST_KIT >> 20} MiB when unpacked")
+        place += 8 + size
+
+
+def _make_classes(where: str, rows: Sequence[tuple[int | None, str, str]]) -> Classes:
+    """Check rows of ID, WNID and names, and return them as dicts."""
+    bad = next((wnid for _, wnid, _ in rows if not WNID.fullmatch(wnid)), None)
+    if bad is not None or not rows:
+        raise DataError(f"{where} names the class {bad!r}, expected WNIDs such as 'n01440764'")
+    words = {wnid: tuple(names.split(", ")) for _, wnid, names in rows}
+    by_id = {number: wnid for number, wnid, _ in rows if number is not None}
+    if len(words) != len(rows) or len(by_id) not in (0, len(rows)):
+        raise DataError(f"{where} has a WNID or an ID twice, or IDs on some lines only")
+    return Classes(by_id, words)
+
+
+def read_class_list(path: str | os.PathLike[str]) -> Classes:
+    """Read a text file with a class a line: ``[ID] WNID [names separated by ", "]``."""
+    where = shown(path)
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeError) as error:
+        raise DataError(f"the class list {where} can't be read: {error}") from error
+    rows: list[tuple[int | None, str, str]] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        match = re.fullmatch(r"(?:(\d{1,9})\s+)?(n\d{8})(?:\s+(.*))?", line.strip(), re.ASCII)
+        if match is None:
+            raise DataError(
+                f"the class list {where}, line {number}: found {line[:80]!r}, expected "
+                f"'n01440764 tench, Tinca tinca' or '449 n01440764 tench, Tinca tinca'"
+            )
+        rows.append((int(match[1]) if match[1] else None, match[2], match[3] or match[2]))
+    return _make_classes(where, rows)

@@ -1,0 +1,230 @@
+"""A million paths and labels in little memory, and the file that keeps them: the *index*.
+
+A scan of ImageNet finds 1,281,167 files. As Python strings in a list they would take 150 MB, and
+each loader process would come to own a copy, because reading a string writes its reference count.
+So the paths lie in one byte array with offsets, and the labels in another array; :class:`Samples`
+and :class:`Targets` make them look like the lists of torchvision.
+
+On a network disk the scan takes minutes, so its result can be kept in a file, the index. It is a
+line with its kind's name, the SHA-256 of all that follows, the length of a JSON header, the header
+and the arrays that it lists: numbers and text, of which nothing is ever executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, overload
+
+import numpy as np
+
+from ...errors import DataError
+from .decoding import shown
+
+
+class Targets(Sequence[int]):
+    """Labels in an array, behaving as a list of int."""
+
+    def __init__(self, labels: np.ndarray) -> None:
+        self._labels = labels
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[int]: ...
+    def __getitem__(self, index: int | slice) -> int | list[int]:
+        found: int | list[int] = self._labels[index].tolist()
+        return found
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._labels.tolist())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._labels, dtype=dtype, copy=copy)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return repr(self._labels.tolist())
+
+
+class Samples(Sequence[tuple[str, int]]):
+    """(path, label) pairs out of two arrays, behaving as a list of tuples."""
+
+    def __init__(self, root: str, names: np.ndarray, ends: np.ndarray, labels: np.ndarray) -> None:
+        self._root = root
+        self._names = names  # the bytes of all names, one behind the other
+        self._ends = ends
+        self._labels = labels
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def name(self, index: int) -> str:
+        """Return a sample's path below the folder of them all."""
+        position = range(len(self))[index]
+        start = self._ends[position - 1] if position else 0
+        return os.fsdecode(self._names[start : self._ends[position]].tobytes())
+
+    def _sample(self, index: int) -> tuple[str, int]:
+        return os.path.join(self._root, self.name(index)), int(self._labels[index])
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, int]: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[str, int]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[str, int] | list[tuple[str, int]]:
+        # range() knows about negative indices, slices and IndexError.
+        picked = range(len(self))[index]
+        return (
+            self._sample(picked) if isinstance(picked, int) else [self._sample(i) for i in picked]
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} (path, label) pairs under {self._root}>"
+
+
+# -------------------------------------------------------------------------------- the index on disk
+_INDEX = b"minidl index "  # what every version begins with
+_INDEX_1 = _INDEX + b"1\n"
+_DIGEST = 32  # bytes of a SHA-256
+_SETTLED = 2 * 10**9  # nanoseconds; the coarsest clock of a file system still in use
+
+
+def write_index(
+    path: str | os.PathLike[str],
+    key: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    newest: int,
+    started: int,
+) -> None:
+    """Write an index, whole or not at all; warn if there can't be a file at ``path``.
+
+    Parameters
+    ----------
+    path : str or path
+        The file.
+    key : dict
+        What the arrays were made from, as JSON can hold it.
+    arrays : dict of str to ndarray of uint8 or int64, shape (N,)
+        What to keep.
+    newest, started : int
+        Nanoseconds since 1970: the latest change of the data, and when reading them began. If
+        there are less than two seconds between them nothing is written: a further change might
+        carry the same time stamp and would go unnoticed.
+    """
+    if newest > started - _SETTLED:
+        return
+    parts = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
+    listed = [[name, values.dtype.str, len(values)] for name, values in parts.items()]
+    header = json.dumps({"key": key, "arrays": listed}).encode()
+    header += b" " * (-(len(_INDEX_1) + _DIGEST + 8 + len(header)) % 8)  # numbers lie aligned
+    digest = hashlib.sha256()
+    pieces: list[Any] = [len(header).to_bytes(8, "little"), header]
+    for values in parts.values():
+        pieces += [values.data, bytes(-values.nbytes % 8)]
+    for piece in pieces:
+        digest.update(piece)
+    temporary = f"{os.fspath(path)}.{os.getpid()}-{time.monotonic_ns()}.tmp"
+    try:
+        with open(temporary, "xb") as file:
+            file.write(_INDEX_1 + digest.digest())
+            for piece in pieces:
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        warnings.warn(
+            f"the index {shown(path)} can't be written, so the pictures will be searched again the "
+            f"next time ({error}); name a file that can be written with index=...",
+            stacklevel=2,
+        )
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def read_index(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+    """Read what :func:`write_index` wrote: ``names``, ``ends``, ``counts`` and further arrays.
+
+    Returns
+    -------
+    (dict, dict of str to ndarray) or None
+        Key and arrays; None if there is no such file or, with a warning, if it is damaged.
+
+    Raises
+    ------
+    DataError
+        If the file is something else than an index, which should not be overwritten.
+    """
+    try:
+        with open(path, "rb") as file:
+            if not file.read(len(_INDEX)) == _INDEX:
+                raise DataError(
+                    f"{shown(path)} is not an index of pictures, expected one or no file there; "
+                    f"it is left as it is: name another file, or delete it"
+                )
+            file.seek(0)
+            content = np.frombuffer(file.read(), dtype=np.uint8)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DataError(f"the index {shown(path)} can't be read: {error}") from error
+    try:
+        key, arrays = _parse_index(content)
+        _check_table(arrays["names"], arrays["ends"], arrays["counts"])
+        return key, arrays
+    except (ValueError, KeyError, TypeError) as error:
+        warnings.warn(
+            f"the index {shown(path)} is damaged or of another version and is made again ({error})",
+            stacklevel=2,
+        )
+        return None
+
+
+def _parse_index(content: np.ndarray) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    start = len(_INDEX_1) + _DIGEST
+    if content[: len(_INDEX_1)].tobytes() != _INDEX_1:
+        raise ValueError("expected version 1")
+    digest = content[len(_INDEX_1) : start].tobytes()
+    if hashlib.sha256(content[start:].data).digest() != digest:
+        raise ValueError("its SHA-256 is not the one noted in it")
+    end = start + 8 + int.from_bytes(content[start : start + 8].tobytes(), "little")
+    header = json.loads(content[start + 8 : end].tobytes())
+    arrays: dict[str, np.ndarray] = {}
+    for name, dtype, count in header["arrays"]:
+        if dtype not in ("|u1", "<i8"):
+            raise ValueError(f"it lists numbers of type {dtype!r}")
+        size = count * np.dtype(dtype).itemsize
+        arrays[name] = content[end : end + size].view(dtype)
+        if len(arrays[name]) != count:
+            raise ValueError("it is shorter than its arrays")
+        end += size + -size % 8
+    return dict(header["key"]), arrays
+
+
+def _check_table(names: np.ndarray, ends: np.ndarray, counts: np.ndarray) -> None:
+    """Raise ValueError unless the arrays can be those of a :class:`Samples`."""
+    steps = np.diff(ends, prepend=0)
+    last = ends[-1] if len(ends) else 0
+    if steps.min(initial=0) < 0 or last != len(names):
+        raise ValueError("its names don't fit their lengths")
+    if counts.min(initial=0) < 0 or counts.sum() != len(ends):
+        raise ValueError("its classes don't add up to its names")

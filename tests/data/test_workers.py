@@ -1,0 +1,548 @@
+"""Worker processes: what they inherit, how they fail, and that nothing of them stays."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import multiprocessing
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import cpu
+from minidl.data import DataLoader, Dataset, loader, workers
+from minidl.errors import DataError
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the data sets need fork")
+
+
+class Calls(Dataset):
+    """Sample i: what ``call(i)`` returns in the worker."""
+
+    def __init__(self, call: Callable[[int], Any], count: int = 6) -> None:
+        self.call, self.count = call, count
+
+    def __getitem__(self, index: int) -> Any:
+        return self.call(index)
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def at(place: int, call: Callable[[], Any]) -> Calls:
+    """Calls ``call`` for one index and returns the others' process."""
+    return Calls(lambda index: os.getpid() if index != place else call() or 0)
+
+
+def spin() -> None:
+    while True:
+        pass
+
+
+def hold_the_lock_of_python() -> None:
+    re.match(r"(a|aa)+$", "a" * 200 + "b")
+
+
+def close_the_pipe() -> None:
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        try:
+            name = os.readlink(f"/proc/self/fd/{descriptor}")
+        except OSError:
+            continue  # the listing's own
+        if name.startswith("socket:"):
+            os.close(descriptor)
+    time.sleep(60)
+
+
+def kill_myself(number: int) -> Callable[[], None]:
+    def call() -> None:
+        faulthandler.disable()  # pytest's would write much about a crash
+        os.kill(os.getpid(), number)
+
+    return call
+
+
+def until_error(batches: Any) -> tuple[list[Any], DataError]:
+    """The batches that come out, and the error that ends them."""
+    found: list[Any] = []
+    start = time.monotonic()
+    with pytest.raises(DataError) as caught:
+        found.extend(batches)
+    assert time.monotonic() - start < 15
+    return found, caught.value
+
+
+# --- Death and hanging ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("end", "words", "persistent"),
+    [
+        (kill_myself(signal.SIGKILL), "was killed by SIGKILL at index 3 .*memory", False),
+        (kill_myself(signal.SIGKILL), "was killed by SIGKILL at index 3 .*memory", True),
+        (kill_myself(signal.SIGTERM), "was killed by SIGTERM at index 3", False),
+        (kill_myself(signal.SIGSEGV), "was killed by SIGSEGV at index 3", True),
+        (lambda: os._exit(7), "ended with exit code 7 at index 3", False),
+        (kill_myself(signal.SIGSTOP), "has done nothing for .* at index 3 .*timeout=", False),
+        (kill_myself(signal.SIGSTOP), "has done nothing for .* at index 3 .*timeout=", True),
+        (lambda: time.sleep(60), "has done nothing for .* at index 3 .*timeout=", True),
+        (spin, "has done nothing for .* at index 3 .*timeout=", False),
+        (hold_the_lock_of_python, "has done nothing for .* at index 3 .*timeout=", True),
+        (close_the_pipe, "closed its pipe at index 3", False),
+    ],
+    ids=[
+        "killed", "killed-persistent", "terminated", "crashed", "ended",
+        "stopped", "stopped-persistent", "sleeps", "spins", "locked", "closed",
+    ],
+)  # fmt: skip
+def test_a_lost_worker_is_named_and_the_loader_goes_on(
+    end: Callable[[], None], words: str, persistent: bool
+) -> None:
+    data = at(3, end)
+    batches = DataLoader(data, num_workers=2, timeout=1, persistent_workers=persistent)
+    found, error = until_error(iterator := iter(batches))
+    pids = [batch.item() for batch in found]
+    assert len(pids) <= 3
+    assert re.search(rf"worker 1 \(pid \d+\) {words}", str(error)), error
+    assert pids[1:2] == [int(re.findall(r"pid (\d+)", str(error))[0])][: len(pids[1:2])]
+    assert multiprocessing.active_children() == []
+    for _ in range(2):  # it does not look as if the epoch were over
+        with pytest.raises(DataError, match="worker 1"):
+            next(iterator)
+    data.call = lambda index: index
+    assert [batch.item() for batch in batches] == list(range(6))
+
+
+def test_a_worker_killed_from_outside_while_it_is_idle() -> None:
+    batches = DataLoader(at(-1, spin), num_workers=2, persistent_workers=True)
+    pids = [batch.item() for batch in batches]
+    os.kill(pids[1], signal.SIGKILL)
+    _, error = until_error(batches)
+    assert re.search(rf"worker 1 \(pid {pids[1]}\) was killed by SIGKILL", str(error))
+    assert len(list(batches)) == 6
+
+
+def test_without_a_timeout_there_is_a_limit_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert loader.SILENCE <= 8
+    monkeypatch.setattr(loader, "SILENCE", 0.3)
+    _, error = until_error(DataLoader(at(0, spin), num_workers=1))
+    assert "has done nothing for 0.3" in str(error)
+
+
+def test_a_worker_that_hangs_elsewhere_than_in_a_sample() -> None:
+    def begin(number: int) -> None:
+        time.sleep(60)
+
+    _, error = until_error(
+        DataLoader(at(-1, spin), num_workers=1, timeout=0.3, worker_init_fn=begin)
+    )
+    assert "worker_init_fn" in str(error)
+
+    def collate(samples: Any) -> None:
+        time.sleep(60)
+
+    _, error = until_error(
+        DataLoader(at(-1, spin), 3, num_workers=1, timeout=0.3, collate_fn=collate)
+    )
+    assert "while it made a batch of 3 samples, the last of index 2" in str(error)
+
+
+def test_slow_batches_of_quick_samples_are_no_hang() -> None:
+    slow = Calls(lambda index: time.sleep(0.25) or index)
+    assert len(list(DataLoader(slow, 6, num_workers=1, timeout=1))) == 1
+
+
+def test_ctrl_c_ends_the_workers() -> None:
+    batches = DataLoader(at(1, lambda: time.sleep(60)), num_workers=2, persistent_workers=True)
+    iterator = iter(batches)
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        list(iterator)
+    timer.join()
+    assert multiprocessing.active_children() == []
+    with pytest.raises(DataError, match="ended"):
+        next(iterator)
+
+
+# --- The parent's death ---------------------------------------------------------------------------
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs (one that has ended and waits for its parent's look does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def run_program(text: str, **more: Any) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(text)],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+        text=True,
+        **more,
+    )
+
+
+def output_of(text: str) -> str:
+    """What a program prints that ends in time and without a complaint."""
+    with run_program(text, stderr=subprocess.PIPE) as process:
+        try:
+            out, err = process.communicate(timeout=20)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (0, "")
+    return out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize("state", ["", "stopped", "locked"])
+def test_workers_end_with_a_parent_that_is_killed(state: str) -> None:
+    program = """
+        import os, re, time
+        from minidl.data import DataLoader, Dataset
+
+        class Pids(Dataset):
+            def __getitem__(self, index):
+                if index >= 2 and STATE == "locked":
+                    re.match(r"(a|aa)+$", "a" * 200 + "b")
+                return os.getpid()
+            def __len__(self):
+                return 100
+
+        STATE = %r
+        batches = iter(DataLoader(Pids(), num_workers=2, timeout=60))
+        print(next(batches).item(), next(batches).item(), flush=True)
+        time.sleep(60)
+    """
+    names = set(os.listdir("/dev/shm"))
+    with run_program(program % state) as process:
+        assert process.stdout is not None
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(pids) == 2 and all(alive(pid) for pid in pids)
+        if state == "stopped":
+            os.kill(pids[0], signal.SIGSTOP)
+        process.kill()
+    start = time.monotonic()
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() - start < 10
+        time.sleep(0.01)
+    assert set(os.listdir("/dev/shm")) == names
+
+
+def test_a_program_may_end_in_the_middle_of_an_epoch() -> None:
+    program = """
+        import os, signal, time
+        from minidl.data import DataLoader, Dataset, workers
+
+        class Pids(Dataset):
+            def __getitem__(self, index):
+                return os.getpid()
+            def __len__(self):
+                return 100
+
+        workers._GRACE_SECONDS = 0.2
+        loader = DataLoader(Pids(), num_workers=2, persistent_workers=True)
+        batches = iter(loader)
+        os.kill(next(batches).item(), signal.SIGSTOP)
+        time.sleep(0.1)
+    """
+    assert output_of(program) == ""
+
+
+def test_a_program_that_was_stopped_does_not_take_that_for_a_hang() -> None:
+    program = """
+        import multiprocessing, time
+        from minidl.data import DataLoader, Dataset
+
+        class Slow(Dataset):
+            def __getitem__(self, index):
+                time.sleep(0.1)
+                return index
+            def __len__(self):
+                return 8
+
+        batches = iter(DataLoader(Slow(), 4, num_workers=1, timeout=1))
+        print(multiprocessing.active_children()[0].pid, flush=True)
+        print(len(list(batches)))
+    """
+    with run_program(program) as process:
+        assert process.stdout is not None
+        both = [process.pid, int(process.stdout.readline())]
+        time.sleep(0.3)
+        for pid in both:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(1.5)
+        for pid in both:
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.2)  # in which the parent finds a worker that has done nothing
+        assert process.stdout.read() == "2\n"
+    assert process.returncode == 0
+
+
+# --- Exceptions -----------------------------------------------------------------------------------
+
+
+class Particular(DataError):
+    """An exception that has more to say than its text."""
+
+    def __init__(self, text: str, path: str = "") -> None:
+        super().__init__(text)
+        self.path = path
+
+
+def test_an_exception_comes_out_whole_and_the_worker_lives_on() -> None:
+    def fail() -> None:
+        error = Particular("broken", "n01.jpg")
+        error.add_note("look at the disk")
+        raise error
+
+    batches = DataLoader(at(1, fail), num_workers=1, persistent_workers=True)
+    for _ in range(2):
+        iterator = iter(batches)
+        pid = next(iterator).item()
+        with pytest.raises(Particular, match="broken") as caught:
+            next(iterator)
+        text = "".join(traceback.format_exception(caught.value))
+        assert caught.value.path == "n01.jpg" and "look at the disk" in text
+        assert "index 1 of the data set" in text
+        assert "Traceback in worker 0" in text and "in fail" in text
+        assert [batch.item() for batch in iterator] == [pid] * 4
+
+
+def test_an_exception_that_cannot_travel_becomes_one_that_can() -> None:
+    class Local(Exception):
+        pass
+
+    class Awkward(Exception):
+        def __init__(self, path: str, line: int) -> None:
+            super().__init__(f"{path}:{line}")
+
+    for error in (Local("nowhere to be found"), Awkward("list.txt", 3)):
+
+        def fail(error: Exception = error) -> None:
+            raise error
+
+        with pytest.raises(DataError, match=f"{type(error).__name__} in worker 0: {error}") as seen:
+            list(DataLoader(at(0, fail), num_workers=1))
+        text = "".join(traceback.format_exception(seen.value))
+        assert "index 0 of the data set" in text and "in fail" in text
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_even_what_would_end_a_process_comes_out(error: BaseException) -> None:
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        list(DataLoader(at(0, fail), num_workers=1))
+
+
+def test_a_batch_that_cannot_be_pickled() -> None:
+    unsendable = DataLoader(
+        Calls(lambda index: index), num_workers=1, collate_fn=lambda samples: lambda: samples
+    )
+    with pytest.raises(DataError, match="can't send its batch"):
+        list(unsendable)
+
+
+def test_pictures_of_pillow_travel() -> None:
+    from PIL import Image
+
+    red = Calls(lambda index: Image.new("RGB", (2, 3), (255, 0, index)), 2)
+    for number, picture in enumerate(DataLoader(red, batch_size=None, num_workers=1)):
+        assert picture.size == (2, 3) and picture.getpixel((1, 1)) == (255, 0, number)
+
+
+# --- What a worker is ----------------------------------------------------------------------------
+
+
+def test_signals_threads_and_seeds_of_a_worker() -> None:
+    import random
+
+    def look(index: int) -> dict[str, Any]:
+        return {
+            "int": int(signal.getsignal(signal.SIGINT) == signal.SIG_IGN),
+            "term": int(signal.getsignal(signal.SIGTERM) == signal.SIG_DFL),
+            "masked": len(signal.pthread_sigmask(signal.SIG_BLOCK, ())),
+            "threads": minidl.get_num_threads(),
+            "random": random.random(),
+            "numpy": float(np.random.random()),
+            "minidl": minidl.rand(1).item(),
+        }
+
+    handler = signal.signal(signal.SIGTERM, lambda *_: None)
+    wakeup = signal.set_wakeup_fd(-1)
+    try:
+        seen = list(DataLoader(Calls(look, 4), num_workers=2))
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+        signal.set_wakeup_fd(wakeup)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    for one in seen:
+        found = [one[key].item() for key in ("int", "term", "masked", "threads")]
+        assert found == [1, 1, 0, 1]
+    for key in ("random", "numpy", "minidl"):
+        assert len({one[key].item() for one in seen}) == 4
+
+
+def test_a_worker_computes_even_if_the_parent_was_in_the_middle_of_it() -> None:
+    a = np.ones((600, 600), np.float32)
+    expected = cpu.matmul(a, a)  # the parent has a pool of threads
+    held, enough = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with cpu._pool.lock, cpu._threads.lock, cpu.single_threaded_blas.lock:
+            held.set()
+            enough.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    held.wait()
+    batches = DataLoader(Calls(lambda index: cpu.matmul(a, a)[0, 0], 2), num_workers=1, timeout=5)
+    try:
+        assert [batch.item() for batch in batches] == [expected[0, 0]] * 2
+    finally:
+        enough.set()
+        thread.join()
+
+
+def test_a_worker_holds_nothing_of_the_others() -> None:
+    def held(index: int) -> list[str]:
+        links = (f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd"))
+        return [os.readlink(link) for link in links if os.path.exists(link) or os.path.islink(link)]
+
+    if not Path("/proc/self/fd").exists():
+        pytest.skip("looks into /proc")
+    first = DataLoader(Calls(lambda index: index), num_workers=2, persistent_workers=True)
+    list(first)
+    batches = DataLoader(Calls(held, 3), batch_size=None, num_workers=3, prefetch_factor=1)
+    for names in batches:
+        # its slot, and the numbers (twice: one of them is the mapping's)
+        assert sum("memfd:minidl" in name for name in names) <= 3
+        assert sum(name.startswith("socket:") for name in names) == 1
+    del first
+    gc.collect()
+
+
+def test_large_and_growing_batches() -> None:
+    sizes = [[0], list(range(300)), [1, 2], list(range(100_000))]
+    for files in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(workers, "HAS_ANONYMOUS_FILES", files and workers.HAS_ANONYMOUS_FILES)
+            found = [
+                batch.tolist()
+                for batch in DataLoader(range(100_000), batch_sampler=sizes, num_workers=1)
+            ]
+        assert found == sizes
+
+
+def test_by_spawn() -> None:
+    """Everything is pickled then; a message names what can't be."""
+    program = """
+        import multiprocessing, minidl
+        from minidl.data import DataLoader, TensorDataset
+
+        class Local:
+            def __reduce__(self):
+                raise TypeError("no way")
+            def __getitem__(self, index):
+                return index
+            def __len__(self):
+                return 1
+
+        if __name__ == "__main__":
+            data = TensorDataset(minidl.arange(12).reshape(6, 2), minidl.arange(6))
+            alone = [[part.tolist() for part in batch] for batch in DataLoader(data, 2, True)]
+            workers = DataLoader(
+                data, 2, True, num_workers=1, multiprocessing_context="spawn",
+                persistent_workers=True,
+            )
+            assert [[part.tolist() for part in batch] for batch in workers] == alone
+            assert len(list(workers)) == 3
+            spawn = multiprocessing.get_context("spawn")
+            for arguments in (
+                {"dataset": Local()},
+                {"dataset": data, "collate_fn": lambda samples: samples},
+                {"dataset": data, "worker_init_fn": lambda number: None},
+            ):
+                try:
+                    iter(DataLoader(num_workers=1, multiprocessing_context=spawn, **arguments))
+                except minidl.errors.ArgumentError as error:
+                    print(str(error).split("(")[0])
+    """
+    assert output_of(program).splitlines() == [
+        "DataLoader: dataset can't be pickled ",
+        "DataLoader: collate_fn can't be pickled ",
+        "DataLoader: worker_init_fn can't be pickled ",
+    ]
+
+
+def test_by_a_fork_server() -> None:
+    program = """
+        from minidl.data import DataLoader
+        if __name__ == "__main__":
+            batches = DataLoader(range(4), num_workers=2, multiprocessing_context="forkserver")
+            print([batch.item() for batch in batches])
+    """
+    assert output_of(program) == "[0, 1, 2, 3]\n"
+
+
+def test_a_process_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    from multiprocessing.context import ForkProcess
+
+    start = ForkProcess._Popen
+
+    def refuse(process: Any) -> Any:
+        if process.name.endswith("1"):
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return start(process)
+
+    monkeypatch.setattr(ForkProcess, "_Popen", staticmethod(refuse))
+    with pytest.raises(DataError, match="worker 1 of num_workers=2 can't be started") as caught:
+        iter(DataLoader(range(3), num_workers=2))
+    assert caught.value.__traceback__ is not None and multiprocessing.active_children() == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")
+def test_paths_do_not_grow_in_the_workers() -> None:
+    """A count of references in a page of a list of strings would copy that page in every worker."""
+    from minidl.vision.datasets.index import Samples
+
+    count = 40_000
+    names = [
+        f"class{i % 100:03d}/a picture whose name is rather long {i:09d}.jpg" for i in range(count)
+    ]
+    samples = Samples(
+        "/folder",
+        np.frombuffer("".join(names).encode(), np.uint8),
+        np.cumsum([len(name) for name in names]),
+        np.zeros(count, np.int64),
+    )
+    del names
+
+    def own_memory(_: Any) -> int:
+        lines = Path("/proc/self/smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty"))
+
+    data = Calls(lambda index: len(samples[index][0]), count)
+    loader = DataLoader(data, 2000, num_workers=1, persistent_workers=True, collate_fn=own_memory)
+    passes = [list(loader) for _ in range(3)]  # KiB after every batch
+    assert max(passes[-1]) - passes[0][1] < 2000

@@ -1,0 +1,77 @@
+"""Trainings killed at any moment, half of the times while they save, go on and end the same.
+
+After each ``kill -9`` the newest checkpoint is whole and no older than before. Resumed to the end,
+with other numbers of workers and threads, the weights are those of a run that nobody killed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+TIMES, SHORT = 200, 1
+
+_SPEC = importlib.util.spec_from_file_location(
+    "endurance_training", Path(__file__).with_name("_training.py")
+)
+assert _SPEC is not None and _SPEC.loader is not None
+_training = importlib.util.module_from_spec(_SPEC)
+sys.modules[_SPEC.name] = _training
+_SPEC.loader.exec_module(_training)
+
+
+def run(times: int, folder: Path, seed: int) -> str:
+    """Kill a training so many times."""
+    choose = random.Random(seed)
+    pictures = _training.draw(folder / "pictures")
+    whole = _training.Training(folder / "whole", pictures, save_minutes=60)
+    began = time.monotonic()
+    whole.finish()
+    seconds = time.monotonic() - began
+    killed = in_a_save = ended = 0
+    training = _training.Training(folder / "run", pictures, save_minutes=0)
+    before = 0
+    while killed < times:
+        process = training.start(choose.randint(0, 2), choose.randint(1, 2))
+        if killed % 2 == 0:
+            saving = _wait_for_a_save(process, training.output)
+            time.sleep(choose.uniform(0, 0.1))  # a save takes about as long
+        else:
+            saving = False
+            time.sleep(choose.uniform(0, seconds))
+        saving = saving and _temporary(training.output)
+        process.kill()
+        _, said = process.communicate()
+        assert process.returncode in (0, -9), said.decode()
+        killed += process.returncode != 0
+        in_a_save += saving and process.returncode != 0
+        after = training.step()
+        assert after >= before, f"step {before} was saved, and then {after}"
+        before = after
+        if after == _training.STEPS:
+            training.finish()
+            _training.assert_same_weights(training, whole)
+            training.last.unlink()
+            ended, before = ended + 1, 0
+    training.finish(workers=1, threads=2)
+    _training.assert_same_weights(training, whole)
+    assert not _temporary(training.output), "a half-written file stays"
+    return f"{killed} kills, {in_a_save} in a save; {ended + 1} runs ended with the same weights"
+
+
+def _temporary(folder: Path) -> bool:
+    return any(folder.glob(".minidl-*.tmp"))
+
+
+def _wait_for_a_save(process: subprocess.Popen[bytes], folder: Path) -> bool:
+    """Return when a file is being written; False when the program ended without."""
+    old = set(folder.glob(".minidl-*.tmp"))
+    while process.poll() is None:
+        if set(folder.glob(".minidl-*.tmp")) - old:
+            return True
+        time.sleep(0.001)
+    return False

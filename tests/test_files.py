@@ -1,0 +1,136 @@
+"""Files are whole or absent, whatever fails."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minidl.files import locked, remove_leftovers, write_atomically, write_new
+
+
+def chunks() -> Iterator[bytes]:
+    yield b"new"
+    yield bytes(100_000)
+    yield b"end"
+
+
+NEW = b"".join(chunks())
+
+
+def test_many_small_pieces(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "x", (b"%d\n" % i for i in range(100_000)))
+    assert (tmp_path / "x").read_bytes().split() == [b"%d" % i for i in range(100_000)]
+
+
+def failing(code: int) -> Callable[..., Any]:
+    def fail(*args: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    return fail
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EINTR])
+@pytest.mark.parametrize("step", ["fsync", "replace", "open"])
+def test_what_fails_before_the_renaming_leaves_the_old(
+    step: str, code: int, tmp_path: Path, monkeypatch: Any
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"old")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, step, failing(code))
+        with pytest.raises(OSError, match=os.strerror(code)):
+            write_atomically(path, chunks())
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["x"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders of POSIX")
+def test_a_folder_that_cannot_be_synced_is_an_error_and_the_new_file_is_there(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    fsync = os.fsync
+    for code, told in ((errno.EIO, True), (errno.EINVAL, False), (errno.ENOTSUP, False)):
+        path = tmp_path / f"{code}"
+
+        def fail(descriptor: int, code: int = code) -> None:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(code, os.strerror(code))
+            fsync(descriptor)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", fail)
+            if told:
+                with pytest.raises(OSError, match=r"the new file is there.*error") as raised:
+                    write_atomically(path, chunks())
+                assert raised.value.errno == code
+            else:
+                write_atomically(path, chunks())
+        assert path.read_bytes() == NEW
+
+
+def test_a_leftover_that_cannot_be_removed_hides_no_error(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
+    monkeypatch.setattr(os, "unlink", failing(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        write_atomically(tmp_path / "x", chunks())
+
+
+def test_nothing_is_opened_for_good(tmp_path: Path, monkeypatch: Any) -> None:
+    before = os.listdir("/proc/self/fd") if sys.platform == "linux" else []
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", failing(errno.ENOSPC))
+        for _ in range(3):
+            with pytest.raises(OSError, match="No space"):
+                write_atomically(tmp_path / "x", chunks())
+    if sys.platform == "linux":
+        assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "x", [b"new"])
+    assert (tmp_path / "x").read_bytes() == b"old"
+
+
+def test_leftovers(tmp_path: Path) -> None:
+    remove_leftovers(tmp_path / "nothing")
+    (tmp_path / ".minidl-1.tmp").write_text("left over")
+    (tmp_path / ".minidl-2.tmp").symlink_to(tmp_path / "kept")
+    (tmp_path / ".minidl-3.tmp").mkdir()
+    (tmp_path / "kept").write_text("kept")
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / ".minidl-4.tmp")  # would be waited for if it was opened
+    remove_leftovers(tmp_path)
+    kept = {".minidl-2.tmp", ".minidl-3.tmp", "kept"}
+    assert set(os.listdir(tmp_path)) - {".minidl-4.tmp"} == kept
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
+def test_a_lock_is_for_one(tmp_path: Path) -> None:
+    busy = RuntimeError("taken")
+    with (
+        locked(tmp_path, busy),
+        pytest.raises(RuntimeError, match="taken"),
+        locked(tmp_path, busy),
+    ):
+        raise AssertionError
+    with locked(tmp_path, busy):
+        pass
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("fcntl.flock", failing(errno.ENOLCK))
+    with locked(tmp_path, busy=RuntimeError("taken")):
+        write_atomically(tmp_path / "x", chunks())
+    (tmp_path / ".minidl-1.tmp").write_text("perhaps someone's")
+    remove_leftovers(tmp_path)
+    assert set(os.listdir(tmp_path)) == {"x", ".minidl-1.tmp"}
