@@ -56,7 +56,8 @@ def write_safetensors(
     Returns
     -------
     list of bytes and memoryview
-        Copies; each array begins at a multiple of its items' size.
+        Copies, and the library needs as much memory again while it makes them. In the file each
+        array begins at a multiple of its items' size.
 
     Raises
     ------

@@ -66,7 +66,7 @@ def test_what_is_written_comes_back_in_memory_of_its_own(tmp_path: Path) -> None
 def test_arrays_come_in_the_headers_order(tmp_path: Path) -> None:
     names = [f"{number * 37 % 100:02}" for number in range(100)]
     entry = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
-    text = json.dumps(dict.fromkeys(names, entry)).encode()
+    text = json.dumps({"__metadata__": None} | dict.fromkeys(names, entry)).encode()
     found, metadata = read_back(tmp_path, [len(text).to_bytes(8, "little"), text])
     assert list(found) == names
     assert metadata == {}
@@ -103,6 +103,12 @@ def test_headers_made_to_hurt(header: bytes, tmp_path: Path) -> None:
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\1")
     with pytest.raises(CheckpointError, match=path.name):
         minidl.load(path)
+
+
+def test_a_dtype_that_numpy_lacks(tmp_path: Path) -> None:
+    text = b'{"x":{"dtype":"F8_E4M3","shape":[0],"data_offsets":[0,0]}}'
+    with pytest.raises(CheckpointError, match="'x' has the dtype F8_E4M3, which is not supported"):
+        read_back(tmp_path, [len(text).to_bytes(8, "little"), text])
 
 
 def test_a_claim_takes_no_memory(tmp_path: Path) -> None:
