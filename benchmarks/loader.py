@@ -1,31 +1,79 @@
-"""Pictures a second from JPEG files to float32 batches of 3×224×224.
+"""Pictures a second from JPEG files, and from shards, to float32 batches of 3×224×224.
 
-Every contender reads the same files (500×375, as ImageNet's are on average), resizes the shorter
-side to 256, crops and mirrors at random, and normalizes: minidl's and torchvision's data sets and
-loaders with one worker for each thread, and a loop over Pillow and NumPy in one thread.
+From files (500×375, as ImageNet's are on average) every contender resizes the shorter side to 256,
+crops and mirrors at random, and normalizes: minidl's and torchvision's data sets and loaders with
+one worker for each thread, and a loop over Pillow and NumPy in one thread.
+
+From shards, which ``examples/prepare_imagenet.py`` makes of the same files, minidl does the rest:
+"shards" to the same numbers with as many workers; "shards, one core" to batches of bytes in the
+caller's own thread, which is what a loader costs a machine whose GPU makes the numbers. The files
+are few and in the system's cache: no disk is measured.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness import Entry, Report, Settings, Team, Work, library, main, table, torch_contenders
+from harness import (
+    HERE,
+    Entry,
+    Report,
+    Settings,
+    Team,
+    Work,
+    library,
+    main,
+    table,
+    torch_contenders,
+)
 
 SIZE, RESIZED, BATCH = 224, 256, 32
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+#: Epochs in a round of a contender that is so quick.
+SHARD_EPOCHS = 8
+
 
 def make(contender: str, folder: str) -> Work:
-    epoch = _pillow(folder) if contender == "pillow" else _loader(contender, folder)
-    return Work({"epoch": epoch})
+    if contender == "pillow":
+        return Work({"epoch": _pillow(folder)})
+    workers = int(os.environ["BENCHMARK_THREADS"])
+    if contender.startswith("shards"):
+        return Work({"epochs": _shards(folder, 0 if contender == "shards, one core" else workers)})
+    return Work({"epoch": _loader(contender, folder, workers)})
 
 
-def _loader(contender: str, folder: str) -> Callable[[], None]:
+def _shards(folder: str, workers: int) -> Callable[[], None]:
+    minidl = library("minidl")
+    from minidl.data import DataLoader, DeviceBatches
+    from minidl.vision.datasets import Shards
+    from minidl.vision.transforms.presets import alexnet_finish, alexnet_training
+
+    data = Shards(Path(folder, "shards"), transform=alexnet_training(SIZE, "normalized", raw=True))
+    loader = DataLoader(
+        data, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0
+    )
+    if workers == 0:
+        minidl.set_num_threads(1)
+    batches = DeviceBatches(loader, "cpu", alexnet_finish("normalized") if workers else None)
+
+    def epochs() -> None:
+        for _ in range(SHARD_EPOCHS):
+            for images, _ in batches:
+                pixels = images if workers else images.pixels
+                assert pixels.shape[1:] == (3, SIZE, SIZE)
+
+    return epochs
+
+
+def _loader(contender: str, folder: str, workers: int) -> Callable[[], None]:
     library(contender)
     if contender == "minidl":
         from minidl.data import DataLoader
@@ -45,10 +93,10 @@ def _loader(contender: str, folder: str) -> Callable[[], None]:
         ]
     )
     loader: Any = DataLoader(
-        ImageFolder(folder, transform),
+        ImageFolder(os.path.join(folder, "train"), transform),
         batch_size=BATCH,
         shuffle=True,
-        num_workers=int(os.environ["BENCHMARK_THREADS"]),
+        num_workers=workers,
         persistent_workers=True,
     )
 
@@ -63,7 +111,7 @@ def _pillow(folder: str) -> Callable[[], None]:
     import numpy as np
     from PIL import Image, ImageOps
 
-    files = sorted(Path(folder).glob("*/*.jpg"))
+    files = sorted(Path(folder, "train").glob("*/*.jpg"))
     rng = np.random.default_rng(0)
     mean, deviation = np.array(MEAN, np.float32), np.array(DEVIATION, np.float32)
 
@@ -99,8 +147,18 @@ def draw(folder: Path, count: int) -> None:
             coarse = rng.normal(0, strength, (375 // cell + 1, 500 // cell + 1, 3))
             pixels += coarse.repeat(cell, 0).repeat(cell, 1)[:375, :500]
         picture = Image.fromarray((pixels + 128).clip(0, 255).astype(np.uint8))
-        (folder / str(number % 2)).mkdir(exist_ok=True)
-        picture.save(folder / str(number % 2) / f"{number}.jpg", quality=90)
+        path = folder / "train" / str(number % 2) / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path, quality=90)
+
+
+def prepare(folder: str) -> None:
+    """Make shards of the files."""
+    program = [sys.executable, str(HERE.parent / "examples" / "prepare_imagenet.py")]
+    arguments = ["--data", folder, "--out", os.path.join(folder, "shards")]
+    paths = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
+    environment = os.environ | {"PYTHONPATH": paths}
+    subprocess.run([*program, *arguments], check=True, capture_output=True, env=environment)
 
 
 def measure(settings: Settings) -> Report:
@@ -112,24 +170,33 @@ def measure(settings: Settings) -> Report:
     count = settings.pick(512, 128, 4)
     with tempfile.TemporaryDirectory() as folder:
         draw(Path(folder), count)
+        prepare(folder)
         entries = {
             {"torch": "torchvision"}.get(name, name): Entry("loader", name, {"folder": folder})
-            for name in ("minidl", "pillow", *torch)
+            for name in ("minidl", "pillow", *torch, "shards", "shards, one core")
         }
         with Team(settings) as team:
             results = team.compete(entries, warm_up=1)
             report.notes += team.notes
-    own = results["minidl"].seconds()
+    rates = {
+        name: count * (SHARD_EPOCHS if name.startswith("shards") else 1) / result.seconds()
+        for name, result in results.items()
+    }
     rows = [
-        [name, f"{count / r.seconds():.0f}", f"{r.spread():.0%}", f"{r.seconds() / own:.2f}×"]
+        [name, f"{rates[name]:.0f}", f"{r.spread():.0%}", f"{rates[name] / rates['minidl']:.2f}×"]
         for name, r in results.items()
     ]
-    header = ("contender", "pictures/s", "spread", "minidl is faster by")
+    header = ("contender", "pictures/s", "spread", "of minidl's from files")
     report.tables.append(table(header, rows))
-    for name in results:
-        if name != "minidl":
-            ratio = results[name].seconds() / own
-            report.figures.append((f"loader: against {name}", f"{ratio:.2f}×", ""))
+    for name in ("torchvision", "pillow"):
+        if name in rates:
+            figure = f"{rates['minidl'] / rates[name]:.2f}×"
+            report.figures.append((f"loader: files, against {name}", figure, ""))
+    if "torchvision" in rates:
+        figure = f"{rates['shards'] / rates['torchvision']:.1f}×"
+        report.figures.append(("loader: shards, against torchvision's files", figure, "10×"))
+    figure = f"{rates['shards, one core']:.0f}"
+    report.figures.append(("loader: shards, pictures/s and core", figure, "3000"))
     report.data = {name: result.as_json() for name, result in results.items()}
     return report
 

@@ -66,6 +66,7 @@ RECIPES = {
 }
 LOG_EVERY = 20  # steps: so long at most, and to no checkpoint, a GPU goes on after a broken number
 BROKEN = 3  # the exit status after a number that was NaN or infinite
+UNSAVED = 4  # the exit status when the last checkpoint could not be written
 
 
 def open_data(settings: dict[str, Any]) -> tuple[Any, Any, list[str]]:
@@ -96,7 +97,8 @@ class Run:
         self.finite, self.flat = FiniteCheck(model), FlatLoss(len(options.classes))
         self.epoch = self.batch = self.step = 0  # that are finished
         self.history: list[dict[str, float]] = []
-        self.checkpoints, self.saved = Checkpoints(options.output), time.monotonic()
+        self.checkpoints, self.saved_at = Checkpoints(options.output), time.monotonic()
+        self.is_saved = False  # the last time that it was tried
         self.leniency = training.Leniency()
 
     def train(self, interruption: Interruption) -> int:
@@ -109,14 +111,16 @@ class Run:
                     scores = evaluate(self.model, interruption.watch(self.pictures.evaluation()))
                     self.finish_epoch(scores, speed, log)
                 self.report(interruption)
-            except (Interrupted, DataError):  # between two steps, both
+            except (Interrupted, DataError) as reason:  # between two steps, both
                 done = f"saved after step {self.step}" if self.save() else "stopped, NOT saved"
                 command = shlex.join(["python", sys.argv[0], "--resume", self.options.output])
-                print(f"\n{done}; to go on: {command}", file=sys.stderr)
-                if not interruption.requested:
-                    raise
-                return interruption.status
-        return 0
+                if isinstance(reason, Interrupted):
+                    print(f"\n{done}; to go on: {command}", file=sys.stderr)
+                    return interruption.status
+                print(f"\n{done}; to go on, mend what is named below, or add --on-bad-image skip "
+                      f"(and --bad-image-budget N): {command}", file=sys.stderr)  # fmt: skip
+                raise
+        return 0 if self.is_saved else UNSAVED
 
     def train_epoch(self, log: RunLog, interruption: Interruption) -> float:
         """Train for an epoch, or what is left of one, and return the images a second."""
@@ -160,7 +164,7 @@ class Run:
                         numbers = {"images_per_second": speed, "data_share": batches.share}
                         log.write("step", self.step, loss=losses[-1], lr=self.rate(), **numbers)
                 interruption.check()
-                if time.monotonic() - self.saved >= 60 * options.save_minutes:
+                if time.monotonic() - self.saved_at >= 60 * options.save_minutes:
                     self.save()
         return speed
 
@@ -197,7 +201,8 @@ class Run:
     def report(self, interruption: Interruption) -> None:
         """Say what came of the run, and write it to report.md and report.json."""
         last, bad, output = self.history[-1], self.pictures.bad, self.options.output
-        final = {"single crop": {"loss": last["val_loss"], **last}}
+        one_crop = {"loss": last["val_loss"], "top1": last["top1"], "top5": last["top5"]}
+        final = {"single crop": one_crop}
         if self.options.ten_crop:
             batches = interruption.watch(self.pictures.evaluation(ten_crop=True))
             final["ten crops"] = evaluate(self.model, batches)
@@ -209,7 +214,7 @@ class Run:
             print(f"final, {crops}: {describe(scores)}")
         print("best: top-1 {top1:.2f} % after epoch {epoch}".format(**best))
         if bad.found:
-            print(f"{len(bad.found)} pictures could not be read: {bad.path}")
+            print(f"pictures that could not be read: {len(bad.found)}, listed in {bad.path}")
         print(f"written to {output}:", *sorted(os.listdir(output)))
 
     def rate(self) -> float:
@@ -228,12 +233,17 @@ class Run:
         state |= {"rng": minidl.get_rng_state(), "options": vars(self.options)}
         state |= {"progress": [self.epoch, self.batch, self.step], "history": self.history}
         state["versions"] = training.versions()
-        self.saved = time.monotonic()
-        return self.checkpoints.save(state, best)
+        self.saved_at = time.monotonic()
+        self.is_saved = self.checkpoints.save(state, best)
+        return self.is_saved
 
     def load(self, state: dict[str, Any]) -> None:
         """Go back to where ``save`` was called."""
         (self.epoch, self.batch, self.step), self.history = state["progress"], state["history"]
+        if self.epoch + (self.batch > 0) > self.options.epochs:
+            raise ArgumentError(f"--epochs {self.options.epochs}: the run is in epoch "
+                                f"{self.epoch + 1} already, after step {self.step}")  # fmt: skip
+        self.is_saved = True
         parts, before, now = self.parts(), state["options"], vars(self.options)
         new_rates = any(before[key] != now[key] for key in ("epochs", "lr_drop_at"))
         if new_rates and isinstance(self.scheduler, LambdaLR):
@@ -266,10 +276,12 @@ MAY_CHANGE = {"data", "workers", "device", "num_threads", "epochs", "output", "l
 EPILOG = """\
 Exit status: 0 after the last epoch; 1 after an error of the program; 2 if an option, the data or a
 checkpoint is wrong; 3 if a number became NaN or infinite, before it is saved (on a GPU when losses
-are read, every 20 steps); 130 after Ctrl-C (SIGINT), 143 after SIGTERM: the step ends and is saved.
-A second signal leaves at once.
+are read, every 20 steps); 4 after the last epoch if its checkpoint could not be written; 130 after
+Ctrl-C (SIGINT), 143 after SIGTERM, 129 after SIGHUP (a closed terminal): the step ends and is
+saved. A second signal leaves at once.
 
-To divide the rate by 10 by hand, stop the run in epoch 23, say, and --resume --lr-drop-at 23.
+To divide the rate by 10 by hand, stop the run in epoch 23, say, and --resume --lr-drop-at 23; the
+next time, --lr-drop-at 23 51.
 
 Recipes: shapes without --data, pictures for fewer than 100,000, imagenet else and --synthetic:
 
@@ -288,55 +300,53 @@ def parse() -> dict[str, Any]:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
     )
-    add = parser.add_argument_group("data").add_argument
+    count, whole, number = (training.at_least(least) for least in (1, 0, 0.0))
+    group = parser.add_argument_group("data")
+    add = group.add_mutually_exclusive_group().add_argument
     add("--data", metavar="DIR", help="holds train/<class>/*.jpg and val/..., or <class>/*.jpg (a "
         "tenth is held out), or ImageNet's archives, or what prepare_imagenet.py made (default: "
         "Shapes)")  # fmt: skip
     add("--synthetic", action="store_true", help="noise instead of pictures: to measure speed")
-    add("--workers", type=int, metavar="N", help="processes that prepare pictures (default: 2)")
-    add("--limit-batches", type=positive, metavar="N", help="end epochs after N (default: all)")
+    add = group.add_argument
+    add("--workers", type=whole, metavar="N", help="processes that prepare pictures (default: 2)")
+    add("--limit-batches", type=count, metavar="N", help="end epochs after N (default: all)")
     add("--on-bad-image", choices=["error", "skip"], help="a picture that can't be read ends the "
         "run (default), or another takes its place and bad-images.txt names it")  # fmt: skip
-    add("--bad-image-budget", type=int, metavar="N", help="skip so many at most (default: a "
-        "thousandth of the pictures, but 10 or more)")  # fmt: skip
+    add("--bad-image-budget", type=whole, metavar="N", help="skip so many at most "
+        "(default: a thousandth of the pictures, but 10 or more)")  # fmt: skip
     add = parser.add_argument_group("network (default: the recipe's)").add_argument
     add("--variant", help="paper, original, single-tower, caffe, caffenet, torchvision, slim, "
         "half, six-conv or cifar")  # fmt: skip
-    add("--init", help="paper, original, caffe, caffenet, slim, torch or he; None: the variant's "
-        "own")  # fmt: skip
-    add("--dropout", type=float, metavar="P", help="probability of dropping a unit of fc6, fc7")
+    add("--init", help="paper, original, caffe, caffenet, slim, torch or he (None in a "
+        "recipe: the variant's own)")  # fmt: skip
+    add("--dropout", type=number, metavar="P", help="probability of dropping a unit of fc6, fc7")
     add = parser.add_argument_group("training (default: the recipe's)").add_argument
-    add("--epochs", type=positive, metavar="N")
-    add("--batch-size", type=positive, metavar="N")
-    add("--lr", type=float, metavar="RATE", help="rate of weights; biases have twice as much")
+    add("--epochs", type=count, metavar="N")
+    add("--batch-size", type=count, metavar="N")
+    add("--lr", type=number, metavar="RATE", help="rate of weights; biases have twice as much")
     add("--schedule", choices=SCHEDULES, help="step: a tenth after each third; paper: a tenth at "
         "25, 55 and 84%% of the run; original: as paper, with conv1 frozen in two steps and the "
         "colour noise ended at 73%%, as in the published run; plateau: a tenth when top-1 does not "
         "rise for 4 epochs")  # fmt: skip
-    add("--lr-drop-at", type=float, nargs="+", metavar="EPOCH", help="instead of a schedule: a "
-        "tenth when so many epochs are done, and again; may be given with --resume")  # fmt: skip
-    add("--weight-decay", type=float, metavar="FACTOR", help="of weights; biases have none")
-    add("--seed", type=int, metavar="N", help="decides everything random (default: 0)")
+    add("--lr-drop-at", type=number, nargs="+", metavar="EPOCH", help="instead of the "
+        "schedule, from the first epoch on: a tenth each time that so many epochs are done; may be "
+        "given with --resume")  # fmt: skip
+    add("--weight-decay", type=number, metavar="FACTOR", help="of weights; biases have none")
+    add("--seed", type=whole, metavar="N", help="decides everything random (default: 0)")
     add = parser.add_argument_group("run").add_argument
     add("--device", help="auto, cpu, gpu or gpu:N (default: auto)")
     add("--tf32", action=argparse.BooleanOptionalAction, help="faster, less exact on a GPU")
-    add("--num-threads", type=positive, metavar="N", help="to compute with (default: all cores)")
+    add("--num-threads", type=count, metavar="N", help="to compute with (default: all cores)")
     add("--output", metavar="DIR", help="(default: runs/alexnet, then runs/alexnet-2, ...)")
-    add("--save-minutes", type=float, metavar="M", help="save so often, and after each epoch: "
-        "last.safetensors, previous.safetensors, best.safetensors (default: 15)")  # fmt: skip
+    add("--save-minutes", type=number, metavar="M", help="save so often, and after each "
+        "epoch: last.safetensors, previous.safetensors, best.safetensors "
+        "(default: 15)")  # fmt: skip
     add("--resume", nargs="?", const=None, metavar="PATH", help="go on from a checkpoint or an "
         "output folder (default: --output, or else the latest run)")  # fmt: skip
     add("--evaluate", action="store_true", help="only evaluate the checkpoint or run of --resume")
     add("--ten-crop", action=argparse.BooleanOptionalAction, help="average over ten crops: with "
         "--evaluate, or once at the end of the training")  # fmt: skip
     return vars(parser.parse_args())
-
-
-def positive(text: str) -> int:
-    """A number of the command line that must not be 0."""
-    if int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
-    return int(text)
 
 
 def run(given: dict[str, Any], interruption: Interruption) -> int:
@@ -353,8 +363,12 @@ def run(given: dict[str, Any], interruption: Interruption) -> int:
         saved = {**state["options"], "output": str(path.parent)}
         may_change = set(given) if evaluating else MAY_CHANGE
         settings = training.resumed_settings(saved, given, may_change)
+        if not evaluating and os.path.realpath(settings["output"]) != os.path.realpath(path.parent):
+            new_run(settings["output"])  # that goes its own way from here
     else:
         settings = {**DEFAULTS, **given, "output": new_run(given.get("output"), "runs/alexnet")}
+    command = shlex.join(["python", *sys.argv])
+    settings["command"] = "\n".join(filter(None, [settings.get("command"), command]))
     if settings["num_threads"]:
         minidl.set_num_threads(settings["num_threads"])
     best = "gpu" if minidl.cuda.is_available() else "cpu"
@@ -385,18 +399,15 @@ def run(given: dict[str, Any], interruption: Interruption) -> int:
         scores = evaluate(model, tqdm(pictures.evaluation(options.ten_crop), "evaluating"))
         print(f"{path} ({crops}): {describe(scores)}")
         return 0
-    try:
-        os.makedirs(options.output, exist_ok=True)
-    except OSError as error:
-        raise ArgumentError(f"--output {options.output} can't be made: {error.strerror}") from error
+    training.make_folder(options.output)
     trainer = Run(model, pictures, options)
     if state is not None:
         trainer.load(state)
     print(
         f"AlexNet on {device}: {len(train):,} pictures of {len(classes):,} classes to train "
         f"with, {len(val):,} to validate with\n"
-        + ", ".join(f"{key} {settings[key]}" for key in asdict(Recipe()))
-        + f", seed {options.seed}\noutput in {options.output}",
+        + ", ".join(f"{key} {settings[key]}" for key in (*asdict(Recipe()), "lr_drop_at", "seed"))
+        + f"\noutput in {options.output}",
         flush=True,
     )
     return trainer.train(interruption)
@@ -416,8 +427,11 @@ def main() -> int:
                   "checkpoint before with --resume and --lr-drop-at", file=sys.stderr)  # fmt: skip
             return BROKEN
         except KeyboardInterrupt:  # the second signal, or before the training began
+            print("\nstopped at once, without saving; --resume goes on from the last checkpoint, "
+                  "if there is one", file=sys.stderr)  # fmt: skip
             return interruption.status
 
 
 if __name__ == "__main__":
+    training.speak_to_nobody()
     sys.exit(main())

@@ -117,7 +117,8 @@ def read_lines(path: str) -> list[str]:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
-        raise DataError(f"{path} can't be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{path} can't be read: {reason}") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

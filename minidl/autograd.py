@@ -393,7 +393,9 @@ def _seed_gradient(tensor: Tensor, gradient: Any) -> Array:
                 f"backward() without a gradient needs a tensor of one element, got shape "
                 f"{tuple(tensor.shape)}; reduce it first (loss.mean()) or pass gradient="
             )
-        return array_module(tensor.array).ones_like(tensor.array)
+        with active(device_of(tensor.array)):
+            ones: Array = array_module(tensor.array).ones_like(tensor.array)
+        return ones
     array = gradient.array if isinstance(gradient, Tensor) else gradient
     check_one_device("backward()", tensor=tensor.array, gradient=array)
     if array.shape != tensor.array.shape:
@@ -449,9 +451,9 @@ if hasattr(os, "register_at_fork"):
 
 def _accumulate(leaf: Tensor, gradient: Array, owned: bool) -> None:
     """Add `gradient` to ``leaf.grad``."""
-    if gradient.dtype != leaf.array.dtype:
-        gradient, owned = gradient.astype(leaf.array.dtype), True
-    with _accumulating:
+    with _accumulating, active(device_of(leaf.array)):
+        if gradient.dtype != leaf.array.dtype:
+            gradient, owned = gradient.astype(leaf.array.dtype), True
         if leaf.grad is None:
             leaf.grad = Tensor(gradient if owned else gradient.copy())
         else:
@@ -487,15 +489,20 @@ def _walk(
             heapq.heappush(heap, (-target.sequence, id(target), target))
         dtype = target.outputs[index][1]
         if gradient.dtype != dtype:  # the operation had promoted its argument
-            gradient = gradient.astype(dtype)
-        before = waiting[index]
-        waiting[index] = gradient if before is None else before + gradient
+            with active(device_of(gradient)):
+                gradient = gradient.astype(dtype)
+        waiting[index] = added(waiting[index], gradient)
+
+    def added(before: Array | None, gradient: Array) -> Array:
+        if before is None:
+            return gradient
+        with active(device_of(gradient)):
+            return before + gradient
 
     def collect(key: tuple[int, int], gradient: Array) -> None:
         place = wanted.get(key) if wanted is not None else None
         if place is not None:
-            before = found[place]
-            found[place] = gradient if before is None else before + gradient
+            found[place] = added(found[place], gradient)
 
     for root, seed in zip(roots, seeds, strict=True):
         deliver(*_edge(root), seed, False)
@@ -681,7 +688,7 @@ def grad(
                 "allow_unused=True to get None for it"
             )
     arrays = [found[place] for place in places]
-    return tuple(None if array is None else Tensor(array.copy()) for array in arrays)
+    return tuple(None if array is None else Tensor(array).clone() for array in arrays)
 
 
 def __getattr__(name: str) -> Any:

@@ -89,7 +89,7 @@ def require(index: int) -> None:
 def synchronize() -> None:
     """Wait until the current GPU has finished all work given to it; nothing without a GPU."""
     if is_available():
-        cupy().cuda.get_current_stream().synchronize()
+        cupy().cuda.runtime.deviceSynchronize()  # all streams: batches go up on one of their own
 
 
 def memory_stats() -> dict[str, int]:
@@ -391,7 +391,8 @@ class OutOfMemoryError(DeviceError):
     def __str__(self) -> str:
         what = self.what.replace("{}", f"{self.path!r} " if self.path else "", 1)
         text = (
-            f"the GPU's memory is full: {what} asked for {_size(self.asked)}, while arrays use "
+            f"the GPU's memory is full: {what} asked for "
+            f"{_size(self.asked) if self.asked else 'more'}, while arrays use "
             f"{_size(self.used)} and CuPy's pool holds {_size(self.pooled)} of the "
             f"{_size(self.limit)} that it can have"
         )
@@ -408,6 +409,15 @@ class OutOfMemoryError(DeviceError):
             f"each of them takes up to here, beside {_size(self.fixed)} of parameters, gradients "
             "and the like"
         )
+
+
+#: What CUDA says when it allocates beside CuPy's pool: arrays without a pool, kernels that are
+#: loaded, cuBLAS's workspace. Of how many bytes it does not say.
+_NO_MEMORY = (
+    "cudaErrorMemoryAllocation",
+    "CUDA_ERROR_OUT_OF_MEMORY",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
 
 
 def explain_out_of_memory(
@@ -430,7 +440,7 @@ def explain_out_of_memory(
         return  # NumPy's, for instance
     if kind.__name__ == "OutOfMemoryError":
         asked = int(getattr(error, "_size", 0))
-    elif getattr(error, "status", None) == 2:  # cudaErrorMemoryAllocation, without a pool
+    elif any(word in str(error) for word in _NO_MEMORY):
         asked = 0
     else:
         return
@@ -505,7 +515,7 @@ class Upload:
 
     def __init__(self, block: np.ndarray, index: int) -> None:
         xp, stream = cupy(), _copy_stream(index)
-        self.block = block
+        self.block, self._index = block, index
         with xp.cuda.Device(index):
             try:
                 self._array = xp.empty(block.shape, block.dtype)
@@ -518,8 +528,9 @@ class Upload:
             self._copied.record(stream)
 
     def receive(self) -> None:
-        """Let what is queued from now on, on the current stream, find the block's bytes."""
-        cupy().cuda.get_current_stream().wait_event(self._copied)
+        """Let what is queued from now on, on the GPU's current stream, find the block's bytes."""
+        with cupy().cuda.Device(self._index):  # every GPU has a current stream of its own
+            cupy().cuda.get_current_stream().wait_event(self._copied)
 
     def twin(self, view: np.ndarray) -> Any:
         """Return the device's copy of a view of the block."""

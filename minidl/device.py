@@ -6,10 +6,11 @@ calls functions through it. ``minidl.cuda`` alone imports CuPy, and only when a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from functools import cache, wraps
 from types import ModuleType
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -21,6 +22,8 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 #: A shape.
 Shape: TypeAlias = tuple[int, ...]
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 
 class Device:
@@ -132,6 +135,24 @@ def active(where: Device) -> AbstractContextManager[Any]:
         return nullcontext()
     context: AbstractContextManager[Any] = cuda.cupy().cuda.Device(where.index)
     return context
+
+
+def on_its_device(function: Callback) -> Callback:
+    """Let a function compute on the device of its first argument, a tensor.
+
+    For all that works on arrays outside of a ``Function``, whose ``apply`` sees to it by itself.
+    """
+
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        tensor = args[0] if args else next(v for v in kwargs.values() if hasattr(v, "array"))
+        array = tensor.array
+        if isinstance(array, np.ndarray):
+            return function(*args, **kwargs)
+        with active(device_of(array)):
+            return function(*args, **kwargs)
+
+    return wrapper  # type: ignore[return-value]
 
 
 def check_one_device(name: str, **arrays: Any) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .device import Array, Device, array_module, copy_to, device_of
+from .device import Array, Device, active, array_module, copy_to, device_of
 from .errors import ArgumentError, AutogradError, DTypeError, ShapeError
 
 float16 = np.dtype("float16")
@@ -341,12 +341,12 @@ class Tensor:
         if self.node is not None:
             raise AutogradError("only leaves can be deep-copied; use detach() or clone()")
         result = type(self).__new__(type(self))
-        Tensor.__init__(result, self.array.copy(order="K"))
+        Tensor.__init__(result, self.detach().clone().array)
         result._requires_grad = self._requires_grad
         result.name = self.name
         memo[id(self)] = result
         if self.grad is not None:
-            result.grad = Tensor(self.grad.array.copy(order="K"))
+            result.grad = self.grad.detach().clone()
         return result
 
     # --- Moves ------------------------------------------------------------------------------------
@@ -489,9 +489,10 @@ class Tensor:
             )
         if "buif".index(result.dtype.kind) > "buif".index(self.dtype.kind):
             raise DTypeError(f"in place: a {self.dtype} tensor can't keep a {result.dtype} result")
-        if result.node is not None:
-            result.node.keep_copy(self.array)
-        self.array[...] = result.array
+        with active(self.device):
+            if result.node is not None:
+                result.node.keep_copy(self.array)
+            self.array[...] = result.array
         if result.node is not None:
             self.node, self.output_index = result.node, result.output_index
             self._requires_grad = True
@@ -578,7 +579,8 @@ class Tensor:
         # x[i] += 1 is  v = x[i]; v = v + 1; x[i] = v.  The assignment that Python makes afterwards
         # records the change, so that the view itself need not be changed.
         if result.requires_grad and self.node is not None and self.node.function.is_view:
-            result.node.keep_copy(self.array)
+            with active(self.device):
+                result.node.keep_copy(self.array)
             return result
         return self._in_place(result)
 
@@ -640,7 +642,10 @@ class Tensor:
         return ops.abs(self)
 
     def __invert__(self) -> Tensor:
-        return ops.logical_not(self) if self.dtype == bool_ else Tensor(~self.array)
+        if self.dtype == bool_:
+            return ops.logical_not(self)
+        with active(self.device):
+            return Tensor(~self.array)
 
     def __and__(self, other: Any) -> Tensor:
         return ops.bitwise_and(self, other)
@@ -781,13 +786,15 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
             [3, 4]])
     """
     if isinstance(data, Tensor):
-        array = data.array.copy()
+        with active(data.device):
+            array = data.array.copy()
     elif hasattr(data, "__cuda_array_interface__"):
         array = array_module(data).array(data)
     else:
         array = to_array(data)
     if dtype is not None:
-        array = array.astype(np.dtype(dtype), copy=False)
+        with active(device_of(array)):
+            array = array.astype(np.dtype(dtype), copy=False)
     if device is not None:
         array = copy_to(array, Device(device))
     return Tensor(array, requires_grad)

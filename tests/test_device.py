@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
+from helpers import asynchronous
 
 import minidl
+from minidl import nn
+from minidl.data import DataLoader, DeviceBatches
 from minidl.device import CPU, array_module, check_one_device, copy_to, device_of
 from minidl.errors import DeviceError
+from minidl.vision.metrics import RunningMeans, accuracy
+from minidl.vision.transforms import RawToInput, ToRaw
 
 no_gpu = pytest.mark.skipif(minidl.cuda.is_available(), reason="there is a GPU")
 
@@ -73,30 +82,110 @@ def test_one_device_is_demanded(gpu: str) -> None:
         check_one_device("add", a=here, b=there)
 
 
-def test_the_gpu_of_a_tensor_is_made_current(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+class PretendedGPUs:
+    """Two GPUs, of which the second, which is none, is the current one: who needs the other?
+
+    `inside` counts what CuPy did (launches, products, allocations) while the first was current.
+    """
+
+    def __init__(self, simulator: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.current, self.inside, self.entered = 1, 0, False
+        self.stats = simulator.stats
+        cuda = minidl.cuda.cupy().cuda
+        monkeypatch.setattr(cuda.runtime, "getDevice", lambda: self.current)
+        monkeypatch.setattr(cuda, "Device", self.device)
+
+    @contextlib.contextmanager
+    def device(self, index: int) -> Iterator[None]:
+        before, self.current, self.entered = self.current, index, True
+        start = self.work()
+        try:
+            yield
+        finally:
+            if before != 0 and index == 0:
+                self.inside += self.work() - start
+            self.current = before
+
+    def work(self) -> int:
+        stats = self.stats()
+        return stats.launches + len(stats.cublas_calls) + stats.allocations + stats.d2d + stats.h2d
+
+
+def trained(device: str) -> None:
+    """A step of everything that a training has: batches, losses, optimizers, limits, metrics."""
+    picture = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(8, 8, 3)
+    samples = [(ToRaw()(picture), label) for label in range(4)]
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.LocalResponseNorm(5), nn.MaxPool2d(2), nn.BatchNorm2d(4),
+        nn.Flatten(), nn.Dropout(0.5), nn.Linear(36, 5), nn.ReLU(), nn.Linear(5, 5),
+    ).to(device)  # fmt: skip
+    optimizers = [
+        minidl.optim.SGD(net.parameters(), lr=0.1, momentum=0.9),
+        minidl.optim.Adam(net.parameters(), lr=0.1),
+    ]
+    means = RunningMeans()
+    loader = DataLoader(samples, batch_size=2)
+    for pictures, labels in DeviceBatches(loader, device, RawToInput(mean=[1.0, 2.0, 3.0])):
+        scores = net(pictures)
+        loss = nn.functional.cross_entropy(scores, labels)
+        for retain in (True, False):  # the second adds to the first's gradients
+            loss.backward(retain_graph=retain)
+        nn.utils.clip_grad_norm_(net.parameters(), 0.1)
+        nn.utils.clip_grad_value_(net.parameters(), 0.1)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=False)
+        means.update(loss.detach(), *accuracy(scores, labels))
+    assert len(means.read()) == 2
+    state = copy.deepcopy(optimizers[0].state_dict())
+    optimizers[0].load_state_dict(state)
+    net.load_state_dict(net.state_dict())
+
+
+USES: dict[str, Callable[[Any], Any]] = {
+    "add": lambda x: x + x, "greater": lambda x: x > 0, "isnan": lambda x: x.isnan(),
+    "zeros": lambda x: minidl.zeros(2, device=x.device), "tensor": minidl.tensor,
+    "full": lambda x: minidl.full((2,), 1, device=x.device), "sum": lambda x: x.sum(),
+    "argmax": lambda x: x.argmax(), "argmin": lambda x: x.argmin(1), "all": lambda x: x.all(),
+    "any": lambda x: x.any(0), "equal": lambda x: x.equal(x), "isclose": lambda x: x.isclose(x),
+    "allclose": lambda x: x.allclose(x), "median": lambda x: x.median(), "max": lambda x: x.max(1),
+    "sort": lambda x: x.sort(), "topk": lambda x: x.topk(2), "unique": lambda x: x.unique(),
+    "isin": lambda x: minidl.isin(x, x), "bincount": lambda x: x.long().reshape(-1).bincount(),
+    "one_hot": lambda x: nn.functional.one_hot(x.long()), "nonzero": lambda x: x.nonzero(),
+    "where": lambda x: minidl.where(x > 0), "masked_select": lambda x: x[x > 1],
+    "positions": lambda x: x[[0, 1, 1]], "gather": lambda x: x.gather(1, x.long() % 2),
+    "scatter": lambda x: x.scatter(1, x.long()[:, :1] % 2, 1.0),
+    "bernoulli": lambda x: (x * 0).bernoulli(),
+    "scatter_add": lambda x: x.scatter_add(1, x.long() % 2, x),
+    "index_add": lambda x: x.index_add(0, x.long()[0, :2], x[:2]),
+    "index_fill": lambda x: x.index_fill(0, x.long()[0, :2], 0.0),
+    "assign": lambda x: x.clone().__setitem__(0, 1.0),
+    "assign positions": lambda x: x.clone().__setitem__([0, 1], x[:2]),
+    "assign mask": lambda x: x.clone().__setitem__(x > 1, 0.0),
+    "in place": lambda x: x.clone().add_(1), "fill": lambda x: x.clone().zero_(),
+    "invert": lambda x: ~x.long(), "deepcopy": copy.deepcopy, "norm": lambda x: x.norm(1),
+    "normal": lambda x: x.clone().normal_(),
+    "gradient": lambda x: (x.requires_grad_() * x).sum().backward(),
+    "two ways": lambda x: ((y := x.requires_grad_() * 2) * y + y).sum().backward(),
+    "grad": lambda x: minidl.autograd.grad((x.requires_grad_() + x).sum(), x),
+    "half": lambda x: x.half().sum(), "float16 dropout": lambda x: nn.functional.dropout(x.half()),
+    "training": lambda x: trained(str(x.device)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("use", USES)
+def test_the_gpu_of_a_tensor_is_made_current(
+    use: str, gpu: str, simulator: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of several GPUs, on which a test can't count: the second is only pretended."""
-    entered = []
-
-    class Pretended(contextlib.nullcontext[None]):
-        def __init__(self, index: int) -> None:
-            super().__init__()
-            entered.append(index)
-
-    x = minidl.ones(2, device=gpu, requires_grad=True)
-    cuda = minidl.cuda.cupy().cuda
-    monkeypatch.setattr(cuda.runtime, "getDevice", lambda: 1)
-    monkeypatch.setattr(cuda, "Device", Pretended)
-    for use in (
-        lambda: x + x, lambda: x > 0, lambda: x.isnan(), lambda: minidl.zeros(2, device=gpu),
-        lambda: minidl.full((2,), 1, device=gpu),
-    ):  # fmt: skip
-        entered.clear()
-        use()
-        assert entered and set(entered) == {0}
-    y = (x * 1).sum()
-    entered.clear()
-    y.backward()
-    assert len(entered) >= 2  # the sum's and the product's
+    x = minidl.arange(9.0, device=gpu).reshape(3, 3)
+    USES[use](x.clone())  # what is made once
+    gpus = PretendedGPUs(simulator, monkeypatch)
+    with asynchronous(simulator, False):  # else work is counted when somebody waits for it
+        before = gpus.work()
+        USES[use](x)
+    assert gpus.entered
+    assert gpus.inside == gpus.work() - before
 
 
 def test_arrays_know_their_device() -> None:
@@ -107,3 +196,22 @@ def test_arrays_know_their_device() -> None:
     assert x.device == CPU and not x.is_cuda
     assert x.cpu() is x and x.to("cpu") is x and x.to(CPU) is x
     assert x.to(minidl.zeros(1, dtype=minidl.float64)).dtype == np.float64
+
+
+def test_arguments_of_another_dtype(device: str) -> None:
+    """A bias or a weight of float64 beside a float32 is read as what it is."""
+    x = minidl.arange(32.0, device=device).reshape(2, 1, 4, 4)
+    kernel, local = minidl.ones(3, 1, 3, 3, device=device), minidl.ones(4, 3, 9, device=device)
+    three = minidl.tensor([0.5, 1.5, 2.5], device=device)
+    labels = minidl.tensor([0, 2, 1, 2, 0, 1, 1, 0], device=device)
+    for use in (
+        lambda v: nn.functional.conv2d(x, kernel, v),
+        lambda v: nn.functional.linear(x, minidl.ones(3, 4, device=device), v),
+        lambda v: nn.functional.locally_connected2d(
+            x, local, v.reshape(3, 1, 1).expand(3, 2, 2).contiguous(), 3
+        ),
+        lambda v: nn.functional.cross_entropy(x.reshape(8, 4)[:, :3], labels, v),
+        lambda v: nn.functional.nll_loss(x.reshape(8, 4)[:, :3], labels, v),
+    ):
+        expected, found = use(three), use(three.double())
+        np.testing.assert_allclose(found.tolist(), expected.tolist(), rtol=1e-6)

@@ -117,6 +117,18 @@ def test_a_card_without_a_pool_says_so_too(gpu: str) -> None:
         cupy.cuda.set_allocator(allocator)
 
 
+@pytest.mark.parametrize("status", ["ALLOC_FAILED", "INTERNAL_ERROR"])
+def test_a_card_that_is_full_beside_the_pool(status: str, gpu: str) -> None:
+    # CuPy's own, which the simulator goes without
+    error_type = type("CUBLASError", (RuntimeError,), {"__module__": "cupy_backends.cuda.libs"})
+    error = error_type(f"CUBLAS_STATUS_{status}")
+    if status == "INTERNAL_ERROR":
+        cuda.explain_out_of_memory(error, "Linear", (64, 3))
+        return
+    with pytest.raises(cuda.OutOfMemoryError, match="memory is full: Linear asked for more, "):
+        cuda.explain_out_of_memory(error, "Linear", (64, 3))
+
+
 def test_moving_an_array_there(gpu: str, limited: Any) -> None:
     limited(1 << 10)
     with pytest.raises(cuda.OutOfMemoryError, match=r"moving an array of shape \(64, 64\)"):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import cpu
 from ..device import Array, array_module
 from ..errors import DataError
 from ..tensor import Tensor
@@ -140,7 +141,9 @@ def _stack(arrays: list[Array], field: str) -> Array:
             )
     slow_to_fast = memory_order(first)
     shape = [len(arrays), *(first.shape[axis] for axis in slow_to_fast)]
-    memory = array_module(first).empty(shape, dtype=first.dtype)
+    # Memory of an earlier batch, where there is some: fresh pages cost more than the copy.
+    empty = cpu.empty if isinstance(first, np.ndarray) else array_module(first).empty
+    memory = empty(tuple(shape), dtype=first.dtype)
     out: Array = memory.transpose(0, *(1 + slow_to_fast.index(axis) for axis in range(first.ndim)))
     for row, array in enumerate(arrays):
         out[row] = array

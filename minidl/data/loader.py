@@ -76,7 +76,8 @@ class DataLoader:
         Lends its seed to the order and the augmentation; it is not advanced. Default: the
         library's own generator, which :func:`minidl.manual_seed` seeds.
     prefetch_factor : int or None, default 2
-        Batches in preparation or waiting, for each worker. ``None`` is 2.
+        Batches in preparation or waiting, for each worker. ``None`` is 2. More than 64 are made
+        as the first of them are taken.
     persistent_workers : bool, default False
         Keep the workers (and their copies of the data set) from one epoch to the next.
 
@@ -92,7 +93,8 @@ class DataLoader:
     ------
     ArgumentError
         From the constructor, for arguments that exclude each other or are out of range; from
-        ``iter()``, when workers are spawned and something that they need can't be pickled.
+        ``iter()``, when workers are spawned and something that they need can't be pickled, or in a
+        process that can't have workers, because it is one.
     DataError
         From the iterator: a worker has died or hung (the message names it and the index that it
         was at), or samples do not make a batch. An exception that the data set, a transform or
@@ -280,7 +282,7 @@ class DataLoader:
         if self.num_workers == 0:
             return _Inline(source, jobs, pinned, self.notes)
         workers = self._workers
-        if workers is None or workers.lost is not None:
+        if workers is None or not workers.usable:
             workers = Workers(
                 self.num_workers,
                 source,
@@ -355,8 +357,9 @@ class _Prefetch:
         self._open = True
         # Workers that nobody else has end with the iterator; others need not finish its orders.
         Finalize(self, _cancel, (self._waiting,))
-        for _ in range(loader.num_workers * loader.prefetch_factor):
-            self._order_next()
+        with workers.whole():
+            for _ in range(loader.num_workers * loader.prefetch_factor):
+                self._order_next()
 
     def __iter__(self) -> _Prefetch:
         return self
@@ -370,10 +373,12 @@ class _Prefetch:
         if isinstance(order, Failure):
             self._waiting.popleft()
             raise order.error
-        notes, result = self._workers.result(order)
-        self._waiting.popleft()
-        self._order_next()
-        add_notes(notes, self._notes)
+        # A batch would be missing if the iteration went on after a Ctrl-C in between.
+        with self._workers.whole():
+            notes, result = self._workers.result(order)
+            self._waiting.popleft()
+            self._order_next()
+            add_notes(notes, self._notes)
         if isinstance(result, Failure):
             raise result.error
         return result

@@ -3,7 +3,9 @@
 **Order.** The consumer gives every worker a queue of *orders* and takes the answers in the same
 sequence. An order occupies one of the worker's *slots* of shared memory
 (:mod:`minidl.data.transport`) until its answer has been copied out; a worker has
-``prefetch_factor`` of them, and what does not fit waits with the consumer.
+``prefetch_factor`` of them, and what does not fit waits with the consumer. Both sides write to
+each other without looking for answers, so what may be under way must fit into the pipe: few lines
+where there is shared memory, and else one order, which the worker awaits.
 
 **Heartbeat.** A worker counts in shared memory what it begins: each sample, each batch. Whoever
 waits for it looks at the count at least once a second and adds up the times in which it stood
@@ -50,6 +52,9 @@ SILENCE = 8.0
 
 #: Seconds that a worker may take to be there, where it has to start Python and import everything.
 _START_SECONDS = 60.0
+
+#: Slots of a worker at most. Their lines (some 50 bytes each) fit into any system's pipe.
+_MOST_SLOTS = 64
 
 #: Seconds that a worker that is told to end may go on with the sample it is at.
 _GRACE_SECONDS = 5.0
@@ -200,6 +205,10 @@ def _leave_the_parent(channel: Channel) -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
     for workers in list(_living):
         for other in workers.members:
+            # The fork may have come in the middle of another thread's close(): then a descriptor
+            # is still known by a number that is another's by now, perhaps of this worker's slot.
+            if not other.is_open:
+                continue
             other.channel.connection.close()
             if other.channel.slots is not channel.slots:
                 other.close()
@@ -267,7 +276,11 @@ def _portable(error: BaseException, number: int) -> BaseException:
         travels = False
     if not travels:
         notes = getattr(error, "__notes__", ())
-        error = DataError(f"{type(error).__name__} in worker {number}: {error}")
+        try:
+            message = str(error)
+        except Exception:  # then it would be the worker's end, too
+            message = "(it has no message: str() fails)"
+        error = DataError(f"{type(error).__name__} in worker {number}: {message}")
         for line in notes:
             error.add_note(line)
     error.add_note(f"Traceback in worker {number} of the DataLoader:\n{text}")
@@ -351,7 +364,8 @@ class Workers:
     Raises
     ------
     ArgumentError
-        Something can't be pickled that a worker which is not forked needs.
+        Something can't be pickled that a worker which is not forked needs; or this process is a
+        worker itself.
     DataError
         The system refuses another process.
     """
@@ -367,9 +381,16 @@ class Workers:
         epoch: int,
         allocate: Allocate,
     ) -> None:
+        from multiprocessing import current_process
         from multiprocessing.util import Finalize
 
+        if current_process().daemon:
+            raise ArgumentError(
+                f"DataLoader: num_workers={count} in {current_process().name}, a process that must "
+                "not have processes of its own, as a loader's workers; expected num_workers=0 there"
+            )
         self.lost: DataError | None = None
+        self._process_id = os.getpid()
         self.members: list[_Worker] = []
         _living.add(self)
         # Before multiprocessing's own end, which would wait for a stopped worker for ever.
@@ -389,26 +410,40 @@ class Workers:
                 self.stop()
                 raise
 
+    @property
+    def usable(self) -> bool:
+        """Whether another epoch can begin: nobody is lost, nor are they another process's.
+
+        A child by ``os.fork`` that wrote into the pipes it has inherited would disturb its parent.
+        """
+        return self.lost is None and self._process_id == os.getpid()
+
     def order(self, job: Job, number: int) -> Order:
-        """Give worker `number` a job; returns at once."""
-        with self._whole():
-            return self.members[number].order(job)
+        """Give worker `number` a job; returns at once. To be called inside :meth:`whole`."""
+        return self.members[number].order(job)
 
     def result(self, order: Order) -> tuple[list[tuple[str, str]], Any]:
         """Wait for what came of an order: the notes, and the batch or a :class:`Failure`.
 
+        To be called inside :meth:`whole`.
+
         Raises
         ------
         DataError
-            The worker is dead or hangs; all workers have been killed.
+            The worker is dead or hangs.
         """
-        with self._whole():
-            order.worker.wait_for(order)
+        order.worker.wait_for(order)
         return order.result
 
     @contextmanager
-    def _whole(self) -> Iterator[None]:
-        """Nothing is left half done: what is broken off, by Ctrl-C or a death, ends all workers."""
+    def whole(self) -> Iterator[None]:
+        """Nothing is left half done: what is broken off, by Ctrl-C or a death, ends all workers.
+
+        Raises
+        ------
+        DataError
+            At the beginning: they have been ended so before.
+        """
         if self.lost is not None:
             raise self.lost
         try:
@@ -452,6 +487,7 @@ class _Worker:
     ) -> None:
         self.info, self.context, self.timeout, self.allocate = info, context, timeout, allocate
         self.method = context.get_start_method()
+        slots = min(slots, _MOST_SLOTS) if HAS_ANONYMOUS_FILES else 1
         ours, self.theirs = context.Pipe()
         files = [AnonymousFile() for _ in range(slots)] if HAS_ANONYMOUS_FILES else []
         self.channel = Channel(ours, files)
@@ -460,6 +496,7 @@ class _Worker:
         self.queue: deque[Order] = deque()  # not sent yet
         self.sent: deque[Order] = deque()
         self.answers = 0
+        self.is_open = True
         self.process: Any = None
 
     def start(self, source: Source) -> None:
@@ -596,9 +633,9 @@ class _Worker:
     def finish(self, deadline: float) -> None:
         """Wait for the end until `deadline`, then make it so; leave nothing open."""
         if self.process is not None:
-            self.process.join(max(0.0, deadline - time.monotonic()))
+            _join(self.process, deadline)
             self.process.kill()
-            self.process.join(_GRACE_SECONDS)
+            _join(self.process, time.monotonic() + _GRACE_SECONDS)
             if self.process.exitcode is not None:
                 self.process.close()
             self.process = None
@@ -606,8 +643,15 @@ class _Worker:
         self.close()
 
     def close(self) -> None:
+        self.is_open = False  # before the rest: see _leave_the_parent
         self.channel.close()
         self.numbers.close()
+
+
+def _join(process: Any, deadline: float) -> None:
+    """Wait for the end of a process, which a process that another thread forked may hide."""
+    while process.exitcode is None and (left := deadline - time.monotonic()) > 0:
+        process.join(min(left, 0.1))
 
 
 def _stop(workers: list[_Worker]) -> None:

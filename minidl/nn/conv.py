@@ -419,7 +419,7 @@ def _forward_cuda(
     xp = cuda.cupy()
     x = cuda.channel_major(x)
     weight = xp.ascontiguousarray(weight)
-    bias = None if bias is None else xp.ascontiguousarray(bias)
+    bias = None if bias is None else xp.ascontiguousarray(bias, x.dtype)
     o, n = weight.shape[0], x.shape[1]
     buffer = _ColumnsCuda(x.shape, x.dtype, geometry, groups)
     packed = xp.empty((groups, o // groups, buffer.rows), x.dtype)
@@ -433,6 +433,7 @@ def _forward_cuda(
         buffer.read(x, images, columns)
         for group in range(groups):
             cuda.matmul(packed[group], columns[group], y[group, :, images].reshape(o // groups, -1))
+        del columns  # the next ones take its memory
     return y.reshape(o, n, *geometry.out).transpose(1, 0, 2, 3)
 
 
@@ -468,6 +469,7 @@ def _backward_cuda(
                 cuda.matmul(kernels[group].T, own, columns[group, : buffer.length])
         if dx is not None:
             buffer.write(columns, images, dx)
+        del columns
     dweight = dbias = None
     if need_weight:
         dweight, dbias = xp.empty_like(weight), xp.empty(o, x.dtype)
@@ -476,6 +478,19 @@ def _backward_cuda(
             buffer.rows,
         )  # fmt: skip
     return None if dx is None else dx.transpose(1, 0, 2, 3), dweight, dbias
+
+
+def _widened(*arrays: Array | None) -> list[Any]:
+    """Return arrays for the kernels: float16 as float32."""
+    return [
+        None if array is None else array.astype(np.promote_types(array.dtype, "f4"), copy=False)
+        for array in arrays
+    ]
+
+
+def _narrowed(array: Array | None, dtype: np.dtype) -> Any:
+    """Return a kernel's result as `dtype`."""
+    return None if array is None else array.astype(dtype, copy=False)
 
 
 # --- The operation --------------------------------------------------------------------------------
@@ -498,7 +513,7 @@ class Conv2dFunction(Function):
         if isinstance(x, np.ndarray):
             y = _forward_numpy(x, weight, bias, geometry, groups, relu)
         else:
-            y = _forward_cuda(x, weight, bias, geometry, groups)
+            y = _narrowed(_forward_cuda(*_widened(x, weight, bias), geometry, groups), x.dtype)
             if relu:
                 relu_(y)
         ctx.save_for_backward(x, weight, y if relu else None)
@@ -518,8 +533,10 @@ class Conv2dFunction(Function):
             if need_weight or need_bias:
                 dweight, dbias = _weight_gradient_numpy(x, grad, weight.shape, geometry, groups)
         else:
+            dtype, (x, weight, grad) = x.dtype, _widened(x, weight, grad)
             want = need_x, need_weight or need_bias
-            dx, dweight, dbias = _backward_cuda(x, weight, grad, geometry, groups, *want)
+            gradients = _backward_cuda(x, weight, grad, geometry, groups, *want)
+            dx, dweight, dbias = (_narrowed(gradient, dtype) for gradient in gradients)
         return dx, dweight, dbias if need_bias else None, None, None, None
 
 

@@ -54,9 +54,15 @@ def _mask_numpy(key: np.ndarray, shape: Shape, p: float) -> Array:
 def _forward_numpy(
     x: Array, key: np.ndarray | None, p: float, scale: float, inplace: bool
 ) -> tuple[Array, Array]:
-    """Return y and what the backward multiplies by, ``m · scale``."""
-    mask = np.zeros(x.shape, np.bool_) if key is None else _mask_numpy(key, x.shape, p)
-    factor = array_module(x).asarray(mask * x.dtype.type(scale))
+    """Return y and what the backward multiplies by, ``m · scale``; float16 of a GPU as well."""
+    xp = array_module(x)
+    if key is None:
+        mask = xp.zeros(x.shape, np.bool_)
+    elif xp is np:
+        mask = _mask_numpy(key, x.shape, p)
+    else:
+        mask = _forward_cuda(xp.zeros(x.shape, np.float32), key, p, 1.0, False)[1].view(np.bool_)
+    factor = mask * x.dtype.type(scale)
     if inplace:
         x *= factor
         return x, factor
@@ -174,7 +180,6 @@ class DropoutFunction(Function):
     def forward(ctx: Node, x: Array, p: float, scale: float, inplace: bool) -> Array:
         key = None if p == 1 else default_generator.next_key()
         ctx.scale = scale
-        # other dtypes than the kernels': with the CPU's mask
         ctx.on_gpu = has_kernels(x)
         y, mask = (_forward_cuda if ctx.on_gpu else _forward_numpy)(x, key, p, scale, inplace)
         ctx.save_for_backward(mask)

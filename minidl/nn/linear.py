@@ -134,7 +134,7 @@ extern "C" __global__ void sum_rectified_rows(
 def _forward_cuda(x: Array, weight: Array, bias: Array | None, relu: bool) -> Array:
     y = cuda.matmul(_matrix_cuda(x), _matrix_cuda(weight).T)
     if bias is not None or relu:
-        added = y if bias is None else cuda.cupy().ascontiguousarray(bias)
+        added = y if bias is None else cuda.cupy().ascontiguousarray(bias, y.dtype)
         _CUDA.launch(
             "add_bias", y.dtype, y.size, added, y, np.int64(y.size), y.shape[1],
             bias is not None, relu,

@@ -165,7 +165,7 @@ def _forward_cuda(x: Array, weight: Array, bias: Array | None, geometry: Geometr
     n, (positions, o) = x.shape[0], weight.shape[:2]
     products = xp.matmul(xp.ascontiguousarray(weight), _windows_cuda(x, geometry, False))
     y = cuda.empty_image(n, o, *geometry.out, x.dtype)
-    null_or_bias = np.uint64(0) if bias is None else xp.ascontiguousarray(bias)
+    null_or_bias = np.uint64(0) if bias is None else xp.ascontiguousarray(bias, x.dtype)
     _CUDA.launch(
         "to_images", x.dtype, y.size, products, null_or_bias, cuda.channel_major(y),
         np.int64(y.size), o, n, positions,

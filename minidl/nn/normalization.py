@@ -44,7 +44,7 @@ import numpy as np
 
 from .. import cpu, cuda
 from ..autograd import Function, Node
-from ..device import Array
+from ..device import Array, active, device_of
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, int64
 from .activation import ReLU, rectify
@@ -1290,7 +1290,8 @@ class BatchNorm2d(Module):
         from_batch = self.training or not self.track_running_stats
         update = self.training and self.track_running_stats
         if update:
-            self.num_batches_tracked.array += 1
+            with active(device_of(self.num_batches_tracked.array)):
+                self.num_batches_tracked.array += 1
         use = update or not from_batch
         return _batch_norm(
             input,

@@ -212,4 +212,5 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
         return
     for gradient in gradients:
         array = gradient.array
-        array_module(array).clip(array, -clip_value, clip_value, out=array)
+        with active(device_of(array)):
+            array_module(array).clip(array, -clip_value, clip_value, out=array)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import cuda
-from ..device import CPU, Array, Device, active, copy_to, device_of, module_for
+from ..device import CPU, Array, Device, active, copy_to, device_of, module_for, on_its_device
 from ..errors import ArgumentError
 from ..random import Generator, default_generator
 from ..tensor import DEFAULT_DTYPE, Tensor, float64, int64
@@ -246,6 +246,7 @@ def randn_like(input: Tensor, *, generator: Generator | None = None) -> Tensor:
     return randn(input.shape, generator=generator, dtype=input.dtype, device=input.device)
 
 
+@on_its_device
 def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
     """Return 1 with the probability that each element of `input` is, else 0."""
     drawn = (generator or default_generator).next_stream().random(tuple(input.shape))

@@ -17,7 +17,15 @@ import numpy as np
 
 from ..autograd import Function, Node
 from ..cpu import apply_ufunc
-from ..device import Array, Shape, active, array_module, check_one_device, device_of
+from ..device import (
+    Array,
+    Shape,
+    active,
+    array_module,
+    check_one_device,
+    device_of,
+    on_its_device,
+)  # fmt: skip
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import DEFAULT_DTYPE, Tensor, as_tensor, bool_
 
@@ -850,6 +858,7 @@ def _only_where(condition: Array, grad: Array) -> Array:
     return array_module(grad).where(condition, grad, grad.dtype.type(0))
 
 
+@on_its_device
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """Return `input` where `condition` holds and `other` elsewhere.
 

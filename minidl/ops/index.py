@@ -19,7 +19,7 @@ import numpy as np
 
 from .. import cuda
 from ..autograd import Function, Node, describe
-from ..device import Array, array_module, check_one_device, copy_to, device_of
+from ..device import Array, array_module, check_one_device, copy_to, device_of, on_its_device
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor, as_tensor, bool_
 from .elementwise import common_dtype, unbroadcast, where
@@ -306,6 +306,7 @@ def _along(index: Array, axis: int) -> tuple[Array, ...]:
     return tuple(grids)
 
 
+@on_its_device
 def getitem(input: Tensor, index: Any) -> Tensor:
     """Return ``input[index]``, with PyTorch's rules of basic and advanced indexing.
 
@@ -318,6 +319,7 @@ def getitem(input: Tensor, index: Any) -> Tensor:
     return (View if steps[1] is None else Take).apply(input, steps)
 
 
+@on_its_device
 def assign(input: Tensor, index: Any, value: Any) -> None:
     """Set ``input[index] = value`` in place and on the tape."""
     from ..autograd import is_grad_enabled
@@ -339,6 +341,7 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
     input._changed()
 
 
+@on_its_device
 def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Return the elements whose position along `dim` is `index`.
 
@@ -389,6 +392,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     return getitem(input.expand(shape), mask.expand(shape))
 
 
+@on_its_device
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """Return the positions of the non-zero elements, one in a row (or an array for each axis)."""
     if as_tuple:
@@ -396,6 +400,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     return Tensor(array_module(input.array).argwhere(input.array))
 
 
+@on_its_device
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
     """Return the positions that sort `input` along `dim`; equal elements keep their order."""
     array = input.array
@@ -518,6 +523,7 @@ def _scattered(name: str, input: Tensor, dim: int, index: Tensor, src: Any) -> t
     return (..., _along(_positions(name, index, input.array, axis), axis)), src
 
 
+@on_its_device
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     """Return `input` with `src` written at the positions `index` along `dim`.
 
@@ -540,12 +546,14 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     return Assign.apply(input, src, steps)
 
 
+@on_its_device
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """Return `input` with `src` added at the positions `index` along `dim`."""
     steps, src = _scattered("scatter_add", input, dim, index, src)
     return AddAt.apply(input, src, steps)
 
 
+@on_its_device
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """Return `input` with slices of ``alpha * source`` added to those at `index` along `dim`."""
     axis = _axis("index_add", dim, input.ndim)
@@ -554,6 +562,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     return AddAt.apply(input, source, (..., (slice(None),) * axis + (positions,)))
 
 
+@on_its_device
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """Return `input` with the slices at the positions `index` (1-D) along `dim` set to `value`."""
     axis = _axis("index_fill", dim, input.ndim)
@@ -592,6 +601,7 @@ def trace(input: Tensor) -> Tensor:
     return diagonal(input).sum()
 
 
+@on_its_device
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     """Return int64 rows with a 1 at the position that each element names.
 
@@ -616,6 +626,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     return Tensor((array[..., None] == xp.arange(count)).astype(np.int64))
 
 
+@on_its_device
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """Return how often each of 0, 1, 2, ... occurs, or the sums of their weights."""
     array = input.array
@@ -635,6 +646,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     return Tensor(sums.astype(np.float32 if weights.dtype == np.float32 else np.float64))
 
 
+@on_its_device
 def unique(
     input: Tensor,
     sorted: bool = True,
@@ -691,6 +703,7 @@ def _unique_cuda(array: Array, inverse: bool, counts: bool, axis: int | None) ->
     return tuple(found) if len(found) > 1 else found[0]
 
 
+@on_its_device
 def isin(elements: Tensor, test_elements: Tensor) -> Tensor:
     """Return where the elements occur in `test_elements`."""
     tested = as_tensor(test_elements).array

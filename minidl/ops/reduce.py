@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..autograd import Function, Node
-from ..device import Array, Shape, array_module, check_one_device
+from ..device import Array, Shape, array_module, check_one_device, on_its_device
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import DEFAULT_DTYPE, Tensor, bool_, int64
 
@@ -365,11 +365,13 @@ def amin(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     return _over_all("amin", False, input, dim, keepdim)
 
 
+@on_its_device
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return the first position of the largest element along `dim`, or in the flattened tensor."""
     return _position("argmax", input, dim, keepdim)
 
 
+@on_its_device
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """Return the first position of the smallest element along `dim`, or in the flattened tensor."""
     return _position("argmin", input, dim, keepdim)
@@ -460,12 +462,14 @@ def norm(input: Tensor, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> T
     return total if p == 1 else total ** (1 / p)
 
 
+@on_its_device
 def all(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """Return whether every element (along `dim`) is non-zero."""
     axes = _axes("all", dim, input.ndim)
     return Tensor(array_module(input.array).all(input.array, axis=axes, keepdims=keepdim))
 
 
+@on_its_device
 def any(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """Return whether some element (along `dim`) is non-zero."""
     axes = _axes("any", dim, input.ndim)
@@ -477,6 +481,7 @@ def count_nonzero(input: Tensor, dim: Dim = None) -> Tensor:
     return (input != 0).sum(dim) if input.dtype != bool_ else input.sum(dim)
 
 
+@on_its_device
 def allclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
@@ -484,12 +489,14 @@ def allclose(
     return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
 
 
+@on_its_device
 def equal(input: Tensor, other: Tensor) -> bool:
     """Return whether both have the same shape and elements."""
     check_one_device("equal", input=input.array, other=other.array)
     return input.shape == other.shape and bool((input.array == other.array).all())
 
 
+@on_its_device
 def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> Tensor:

@@ -209,7 +209,8 @@ class Optimizer:
                 if set_to_none:
                     param.grad = None
                 elif param.grad is not None:
-                    param.grad.array.fill(0)
+                    with active(device_of(param.grad.array)):
+                        param.grad.array.fill(0)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Change every parameter that has a gradient, in place.
@@ -420,15 +421,15 @@ class Optimizer:
             return Tensor(np.array(float(value), np.float32))
         if key not in self._state_arrays or value is None:
             return deepcopy(value)
-        source = (
-            copy_to(value.array, param.device) if isinstance(value, Tensor) else np.asarray(value)
-        )
+        given = value.array if isinstance(value, Tensor) else np.asarray(value)
+        source = copy_to(given, param.device)
         if source.shape != param.shape:
             raise CheckpointError(
                 f"{where} has shape {source.shape}, expected {tuple(param.shape)}"
             )
         array = _zeros_like(param.array)
-        array[...] = source
+        with active(param.device):
+            array[...] = source
         return Tensor(array)
 
     def __repr__(self) -> str:
@@ -502,7 +503,9 @@ def check_options(where: str, **options: float) -> None:
 
 def _zeros_like(array: Array) -> Array:
     """Return zeros with the shape, dtype, device and order in memory of `array`."""
-    return array_module(array).zeros_like(array)
+    with active(device_of(array)):
+        zeros: Array = array_module(array).zeros_like(array)
+    return zeros
 
 
 def _runs_cuda(update: Update, copies: list[tuple[Array, Array]]) -> Iterator[Array]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import cuda, ops
 from ..autograd import no_grad
-from ..device import Array, array_module
+from ..device import Array, active, array_module, device_of, on_its_device
 from ..errors import ArgumentError, ShapeError
 from ..nn import Module
 from ..nn.functional import cross_entropy, log_softmax
@@ -94,6 +94,7 @@ def _percent_cuda(ranks: Array, k: int) -> Array:
     return out
 
 
+@on_its_device
 def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list[Tensor]:
     """How many answers have the right class among their k best, in percent.
 
@@ -202,11 +203,12 @@ class RunningMeans:
             How much they count: the number of pictures that they are means of.
         """
         row = len(self._unread) % _ROWS
-        if row == 0:
-            xp = array_module(values[0].array)
-            self._rows.append(xp.empty((_ROWS, len(values)), np.float64))
-        for column, value in enumerate(values):
-            self._rows[-1][row, column] = value.array
+        with active(device_of(values[0].array)):
+            if row == 0:
+                xp = array_module(values[0].array)
+                self._rows.append(xp.empty((_ROWS, len(values)), np.float64))
+            for column, value in enumerate(values):
+                self._rows[-1][row, column] = value.array
         self._unread.append(weight)
 
     def read(self) -> list[list[float]]:

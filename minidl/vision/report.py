@@ -58,8 +58,9 @@ def write(
     settings : mapping of str to object
         The run's options. Four have a meaning here: "classes", the names of the classes or their
         number, is reported as the number, and 1000 of them bring in the paper's figures; "device";
-        "bad_pictures", the number of pictures that could not be read; and "command", which makes
-        the run again (default: the present program and its arguments).
+        "bad_pictures", the number of pictures that could not be read; and "command", which made
+        the run, with a further line for each time that it went on (default: the present program
+        and its arguments).
     history : sequence of mappings
         One for each epoch: "epoch", "train_loss", "train_top1", "val_loss", "top1", "top5";
         accuracies in percent. What is missing is shown as a dash.

@@ -1,7 +1,8 @@
 """What programs that train share, apart from their loops: interruptions, a log, folders of runs.
 
 None of it knows about networks. ``Interruption`` turns Ctrl-C into a question that the loop asks
-after each step, ``Waiting`` measures how long a loop waits for its data, ``RunLog`` writes what
+after each step, ``speak_to_nobody`` keeps a loop alive whose output has lost its reader,
+``Waiting`` measures how long a loop waits for its data, ``RunLog`` writes what
 happened to a file of JSON lines, ``BadImages`` lists pictures that could not be read, and
 ``Leniency`` lets a training go on when such a file can't be written.
 """
@@ -9,13 +10,15 @@ happened to a file of JSON lines, ``BadImages`` lists pictures that could not be
 from __future__ import annotations
 
 import errno
+import io
 import json
+import math
 import os
 import platform
 import signal
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -34,13 +37,21 @@ __all__ = [
     "Leniency",
     "RunLog",
     "Waiting",
+    "at_least",
     "latest_run",
+    "make_folder",
     "new_run",
     "resumed_settings",
+    "speak_to_nobody",
     "versions",
 ]
 
 _LOG = "log.jsonl"
+
+# Windows has no SIGHUP, which comes when the terminal or the connection to it is closed.
+_ENDING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
 
 class Interrupted(Exception):
@@ -51,8 +62,9 @@ class Interruption:
     """Lets a loop finish its step when the user presses Ctrl-C or the system asks it to end.
 
     To save from inside a signal's handler would catch the parameters half updated. So while the
-    ``with`` block runs, the first SIGINT or SIGTERM only sets ``number``, and the loop asks for it
-    with ``check`` at the end of each step. A second signal raises KeyboardInterrupt at once.
+    ``with`` block runs, the first SIGINT, SIGTERM or SIGHUP (unless ``nohup`` has it ignored) only
+    sets ``number``, and the loop asks for it with ``check`` at the end of each step. A second
+    signal raises KeyboardInterrupt at once.
 
     Parameters
     ----------
@@ -86,12 +98,16 @@ class Interruption:
 
     @property
     def status(self) -> int:
-        """The exit status that shells expect: 130 after SIGINT, 143 after SIGTERM."""
+        """The exit status that shells expect: 130 after SIGINT, 143 after SIGTERM, ..."""
         return 128 + self.number
 
     def __enter__(self) -> Interruption:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._handle)
+        for number in _ENDING:
+            before = signal.signal(number, self._handle)
+            if before == signal.SIG_IGN and number not in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, before)  # as nohup wants it
+            else:
+                self._before[number] = before
         return self
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
@@ -118,6 +134,36 @@ class Interruption:
         for item in items:
             yield item
             self.check()
+
+
+class _Outlet(io.FileIO):
+    """A file to which writing never fails; what it can't take is lost."""
+
+    def write(self, data: Any) -> int:
+        with suppress(OSError):
+            return super().write(data) or 0
+        return len(data)
+
+
+def speak_to_nobody() -> None:
+    """Let stdout and stderr go on, in silence, when nobody reads them any more.
+
+    Ctrl-C under ``2>&1 | tee`` ends the reader first, and a closed terminal takes no text either.
+    The next line that a program prints would then end it, before it could save.
+
+    Notes
+    -----
+    For programs, not for libraries: it replaces ``sys.stdout`` and ``sys.stderr``.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        stream.flush()
+        raw = _Outlet(stream.fileno(), "w", closefd=False)
+        text = io.TextIOWrapper(
+            io.BufferedWriter(raw), stream.encoding, stream.errors,
+            line_buffering=stream.line_buffering, write_through=stream.write_through,
+        )  # fmt: skip
+        setattr(sys, name, text)
 
 
 class Waiting:
@@ -414,15 +460,39 @@ def versions() -> dict[str, str]:
     }
 
 
+def at_least(least: float) -> Callable[[str], float]:
+    """Return a type for argparse: finite numbers from ``least`` on, whole ones if it is an int.
+
+    Examples
+    --------
+    >>> at_least(1)("12"), at_least(0.0)("12")
+    (12, 12.0)
+    """
+
+    def read(text: str) -> float:
+        from argparse import ArgumentTypeError
+
+        try:
+            number = type(least)(text)
+        except ValueError:
+            number = math.nan
+        if not least <= number < math.inf:
+            kind = "a whole number" if isinstance(least, int) else "a number"
+            raise ArgumentTypeError(f"expected {kind} of {least} or more, got {text!r}")
+        return number
+
+    return read
+
+
 # ------------------------------------------------------------------------------- folders of runs
-def new_run(given: str | None, default: str) -> str:
+def new_run(given: str | None, default: str = "run") -> str:
     """Return a folder for a new run, so that no older run is overwritten.
 
     Parameters
     ----------
     given : str, optional
         The folder that the user wants.
-    default : str
+    default : str, default "run"
         Otherwise the first of ``default``, ``default-2``, ``default-3``, ... without a run in it.
 
     Raises
@@ -436,6 +506,25 @@ def new_run(given: str | None, default: str) -> str:
     if (Path(given) / _LOG).exists():
         raise ArgumentError(f"{given} holds a run already: resume it, or name a new folder")
     return given
+
+
+def make_folder(path: str) -> None:
+    """Make a run's folder if need be, and see that files can be written there.
+
+    Raises
+    ------
+    ArgumentError
+        When they can't: better now than after an epoch.
+    """
+    try:
+        os.makedirs(path, exist_ok=True)
+    except OSError as error:
+        raise ArgumentError(f"the folder {path} can't be made: {error.strerror}") from error
+    if not os.access(path, os.W_OK):
+        raise ArgumentError(
+            f"files can't be written in the folder {path}: name another one, or change its "
+            "permissions"
+        )
 
 
 def resumed_settings(

@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import cpu
 from ..autograd import no_grad
-from ..device import Array, Device, array_module, copy_to
+from ..device import Array, Device, active, array_module, copy_to, device_of
 from ..errors import MinidlError
 from ..nn import Module
 from ..tensor import Tensor
@@ -141,7 +141,8 @@ def _sums_are_finite(arrays: Sequence[Array]) -> bool:
     """Whether all the sums are finite; if so, all the numbers are."""
     if not isinstance(arrays[0], np.ndarray):
         xp = array_module(arrays[0])
-        sums = xp.stack([array.sum() for array in arrays])
+        with active(device_of(arrays[0])):
+            sums = xp.stack([array.sum() for array in arrays])
         return bool(np.isfinite(copy_to(sums, Device("cpu"))).all())
     pieces = [
         flat[start : start + _PIECE]
@@ -162,7 +163,8 @@ def _describe(array: Array) -> str | None:
     xp = array_module(array)
     if array.dtype.kind != "f":
         return None
-    nan, inf = int(xp.isnan(array).sum()), int(xp.isinf(array).sum())
+    with active(device_of(array)):
+        nan, inf = int(xp.isnan(array).sum()), int(xp.isinf(array).sum())
     kinds = [f"{count:,} {kind}" for count, kind in ((nan, "nan"), (inf, "inf")) if count]
     return " and ".join(kinds) or None
 

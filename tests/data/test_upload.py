@@ -222,3 +222,23 @@ def test_a_copy_runs_beside_the_step(simulator: ModuleType, gpu: str) -> None:
         cuda._copy_stream(0).synchronize()
         assert done == ["step"]  # the third batch waits for the first step, not for the second
     assert done == ["step", "step"]
+
+
+def test_the_stream_of_the_batchs_gpu_waits(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    xp, upload = cuda.cupy(), cuda.Upload(cuda.pinned(8), 0)
+    device, entered = xp.cuda.Device, []
+
+    def noted(index: int) -> Any:
+        entered.append(index)
+        return device(index)
+
+    monkeypatch.setattr(xp.cuda, "Device", noted)
+    upload.receive()
+    assert entered == [0]  # whichever is the current one
+    upload.wait()
+
+
+def test_synchronize_waits_for_copies_as_well(gpu: str, late: None) -> None:
+    upload = cuda.Upload(cuda.pinned(8), 0)
+    cuda.synchronize()
+    assert upload._copied.done

@@ -16,6 +16,7 @@ import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ import pytest
 
 import minidl
 from minidl import cpu
-from minidl.data import DataLoader, Dataset, loader, workers
-from minidl.errors import DataError
+from minidl.data import DataLoader, Dataset, loader, transport, workers
+from minidl.errors import ArgumentError, DataError
 
 ROOT = Path(__file__).parents[2]
 
@@ -178,6 +179,20 @@ def test_ctrl_c_ends_the_workers() -> None:
     assert multiprocessing.active_children() == []
     with pytest.raises(DataError, match="ended"):
         next(iterator)
+
+
+def test_ctrl_c_between_two_batches_does_not_lose_one() -> None:
+    class Interrupted(list[int]):
+        def __iter__(self) -> Any:
+            yield from range(4)
+            raise KeyboardInterrupt
+
+    batches = iter(DataLoader(range(9), sampler=Interrupted(), num_workers=1, prefetch_factor=3))
+    assert next(batches).item() == 0
+    with pytest.raises(KeyboardInterrupt):
+        next(batches)
+    with pytest.raises(DataError, match="ended"):  # neither number 2 nor the epoch's end
+        next(batches)
 
 
 # --- The parent's death ---------------------------------------------------------------------------
@@ -346,6 +361,20 @@ def test_an_exception_that_cannot_travel_becomes_one_that_can() -> None:
         assert "index 0 of the data set" in text and "in fail" in text
 
 
+def test_an_exception_without_a_message_is_not_the_workers_end() -> None:
+    class Silent(Exception):
+        def __str__(self) -> str:
+            raise ValueError("nothing to say")
+
+    def fail() -> None:
+        raise Silent
+
+    batches = iter(DataLoader(at(0, fail), num_workers=1))
+    with pytest.raises(DataError, match=r"Silent in worker 0: \(it has no message"):
+        next(batches)
+    assert next(batches).item() > 0
+
+
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
 def test_even_what_would_end_a_process_comes_out(error: BaseException) -> None:
     def fail() -> None:
@@ -442,6 +471,30 @@ def test_a_worker_holds_nothing_of_the_others() -> None:
     gc.collect()
 
 
+def test_a_process_that_begins_while_another_thread_closes_descriptors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It knows numbers that were closed already: they are those of its own slots now."""
+    close, half, enough = os.close, threading.Event(), threading.Event()
+
+    def slow(descriptor: int) -> None:
+        close(descriptor)
+        if threading.current_thread() is thread:
+            half.set()
+            enough.wait()
+
+    first = iter(DataLoader(range(4), num_workers=1))
+    thread = threading.Thread(target=first._workers.stop)  # type: ignore[attr-defined]
+    monkeypatch.setattr(transport, "os", SimpleNamespace(**{**vars(os), "close": slow}))
+    thread.start()
+    half.wait()
+    try:
+        assert [batch.item() for batch in DataLoader(range(4), num_workers=1)] == [0, 1, 2, 3]
+    finally:
+        enough.set()
+        thread.join()
+
+
 def test_large_and_growing_batches() -> None:
     sizes = [[0], list(range(300)), [1, 2], list(range(100_000))]
     for files in (True, False):
@@ -452,6 +505,57 @@ def test_large_and_growing_batches() -> None:
                 for batch in DataLoader(range(100_000), batch_sampler=sizes, num_workers=1)
             ]
         assert found == sizes
+
+
+@pytest.mark.parametrize("files", [True, False])
+def test_both_sides_never_wait_for_each_other_to_read(files: bool) -> None:
+    """More is under way than a pipe takes: many lines, or without files orders and batches."""
+    program = """
+        import resource
+        from minidl.data import DataLoader, workers
+
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        files, size, slots = %r
+        workers.HAS_ANONYMOUS_FILES &= files
+        loader = DataLoader(range(3000 * size), size, num_workers=1, prefetch_factor=slots)
+        print(sum(len(batch) for batch, _ in zip(loader, range(3000 if files else 6))))
+    """
+    case = (True, 1, 900) if files else (False, 200_000, 2)
+    expected = 3000 if files else 6 * 200_000
+    assert output_of(program % (case,)) == f"{expected}\n"
+
+
+def test_a_worker_cannot_have_workers() -> None:
+    inner = DataLoader(range(3), num_workers=1)
+    with pytest.raises(ArgumentError, match="num_workers=1 in minidl-loader-0"):
+        list(DataLoader(at(0, lambda: list(inner)), num_workers=1))
+
+
+def test_a_forked_process_leaves_its_parents_workers_alone() -> None:
+    program = """
+        import multiprocessing, os
+        from minidl.data import DataLoader, Dataset
+
+        class Parents(Dataset):
+            def __getitem__(self, index):
+                return os.getppid()
+            def __len__(self):
+                return 4
+
+        loader = DataLoader(Parents(), num_workers=2, persistent_workers=True)
+        batches = iter(loader)
+        assert next(batches).item() == os.getpid()
+
+        def look(batches):
+            print([batch.item() == os.getpid() for batch in batches], flush=True)
+
+        child = multiprocessing.get_context("fork").Process(target=look, args=(loader,))
+        child.start()
+        child.join()
+        look(batches)
+    """
+    assert output_of(program).splitlines() == [str([True] * 4), str([True] * 3)]
 
 
 def test_by_spawn() -> None:

@@ -11,6 +11,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -153,7 +154,7 @@ def test_resumed_run_equals_the_uninterrupted_one(
     whole = minidl.load(whole_run / "last.safetensors")
     resumed = minidl.load(output / "last.safetensors")
     for state in (whole, resumed):
-        for free in ("output", "num_threads", "workers"):
+        for free in ("output", "num_threads", "workers", "command"):
             del state["options"][free]
     assert_same(resumed, whole)
     keys = ("kind", "step", "train_loss", "val_loss", "top1", "lr")
@@ -162,12 +163,62 @@ def test_resumed_run_equals_the_uninterrupted_one(
         for folder in (whole_run, output)
     ]
     assert logs[0] == logs[1]
+    began, went_on = json.loads((output / "report.json").read_text())["command"].splitlines()
+    assert f"--data {pictures}" in began and "--resume" not in began
+    assert f"--resume {output}" in went_on and "--workers 0" in went_on
 
 
 def test_sigterm_saves(pictures: Path, output: Path) -> None:
     arguments = ["--data", pictures, *SMALL, "--epochs", 2, "--output", output]
     assert "--resume" in interrupt(arguments, output.parent, signal.SIGTERM)
     assert minidl.load(output / "last.safetensors")["progress"][2] > 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes end in another way")
+def test_ctrl_c_saves_when_the_reader_of_the_output_is_gone(pictures: Path, output: Path) -> None:
+    """Such as ``tee``, which Ctrl-C ends as well."""
+    process = subprocess.Popen(
+        command(PROGRAM, "--data", pictures, *SMALL, "--epochs", 9, "--output", output),
+        cwd=output.parent,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    while b"output in" not in process.stdout.readline():
+        pass
+    process.stdout.close()
+    while not (output / "best.safetensors").exists():  # after the first epoch
+        assert process.poll() is None
+        time.sleep(0.05)
+    before = minidl.load(output / "best.safetensors")["progress"][2]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert minidl.load(output / "last.safetensors")["progress"][2] > before
+
+
+def test_mistakes_of_the_command_line(tmp_path: Path, whole_run: Path) -> None:
+    for option, value in {"--lr": "-1", "--seed": "-1", "--workers": "x", "--epochs": "0"}.items():
+        result = run(tmp_path, PROGRAM, option, value, status=2)
+        assert f"argument {option}: expected a" in result.stderr and value in result.stderr
+    result = run(tmp_path, PROGRAM, "--data", tmp_path, "--synthetic", status=2)
+    assert "--synthetic: not allowed with argument --data" in result.stderr
+    result = run(tmp_path, PROGRAM, "--resume", whole_run, "--epochs", 1, status=2)
+    assert_one_sentence(result, "--epochs 1", "step 12")
+
+
+def test_a_resumed_run_overwrites_no_other(whole_run: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "log.jsonl").write_text("")
+    result = run(tmp_path, PROGRAM, "--resume", whole_run, "--output", other, status=2)
+    assert_one_sentence(result, str(other), "holds a run already")
+
+
+def test_a_folder_that_refuses_files_is_told_at_once(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    options = ("--data", pictures, *SMALL, "--output", tmp_path / "file")
+    assert_one_sentence(run(tmp_path, PROGRAM, *options, status=2), str(tmp_path / "file"))
 
 
 def test_a_run_that_is_resumed_keeps_its_settings(whole_run: Path) -> None:
@@ -283,9 +334,10 @@ def test_bad_pictures_are_replaced_and_listed(pictures: Path, output: Path) -> N
     mixed = shutil.copytree(pictures, output.parent / "mixed")
     (mixed / "cat" / "003.jpg").write_bytes(b"")
     options = ("--data", mixed, *SMALL, "--epochs", 1, "--output", output)
-    run(output.parent, PROGRAM, *options, status=2)
+    result = run(output.parent, PROGRAM, *options, status=2)
+    assert "add --on-bad-image skip" in result.stderr and "003.jpg" in result.stderr
     result = run(output.parent, PROGRAM, "--on-bad-image", "skip", "--resume", output)
-    assert "1 pictures could not be read" in result.stdout
+    assert "pictures that could not be read: 1, listed in" in result.stdout
     assert "003.jpg" in (output / "bad-images.txt").read_text()
     assert json.loads((output / "report.json").read_text())["bad_pictures"] == 1
 
@@ -306,7 +358,7 @@ def test_a_full_disk_does_not_stop_the_training(pictures: Path, output: Path) ->
         preexec_fn=limit,
         check=False,
     )
-    assert result.returncode == 0, result.stderr
+    assert result.returncode == 4, result.stderr
     assert "no checkpoint was saved" in result.stderr
     assert "epoch 1/1" in result.stdout
     assert not list(output.glob(".minidl-*")) and not list(output.glob("*.safetensors"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import helpers
@@ -285,6 +286,24 @@ def test_a_kernel_row_at_a_time(
     check_with_a_block_of(30, options, device, monkeypatch)
 
 
+def test_columns_of_later_images_take_the_memory_of_the_first(
+    gpu: str, simulator: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = minidl.ones(8, 4, 32, 32, device=gpu, requires_grad=True)
+    weight = minidl.ones(4, 4, 3, 3, device=gpu, requires_grad=True)
+    columns = 2 * 40 * 30 * 30 * 4  # of two images
+    monkeypatch.setattr("minidl.nn.conv._COLUMN_BYTES", columns)
+    with simulator.count() as forward:
+        y = F.conv2d(x, weight)
+    assert forward.peak_bytes - forward.current_bytes < 1.5 * columns
+    y = y.sum()
+    with simulator.count() as backward:
+        y.backward()
+    assert backward.kernels["im2col"] == 4
+    # beside them the gradients of x and y are there
+    assert backward.peak_bytes - backward.current_bytes < 1.5 * columns + 8 * 4 * 32 * 32 * 4
+
+
 def test_the_padding_is_zero_whatever_was_computed_before(device: str) -> None:
     """Buffers are used again and again: the border must not keep old numbers."""
     weight = minidl.ones(1, 1, 3, 3, device=device)
@@ -489,3 +508,29 @@ def test_same_as_pytorch(case: str) -> None:
     helpers.assert_close(out, expected.detach().numpy(), 400)
     for found, right in zip(grads, theirs, strict=True):
         helpers.assert_close(found, right.grad.numpy(), 400)
+
+
+@pytest.mark.parametrize("relu", [False, True])
+def test_float16(relu: bool, device: str) -> None:
+    """Every layer takes it, on either device; sums of products are rounded as the device does."""
+    x, weight, bias = (
+        helpers.leaf(helpers.values(shape, seed, np.float16), device)
+        for seed, shape in enumerate([(2, 3, 6, 5), (4, 3, 3, 3), (4,)])
+    )
+    conv = nn.Conv2d(3, 4, 3)
+    conv.weight, conv.bias = nn.Parameter(weight.detach()), nn.Parameter(bias.detach())
+    y = nn.Sequential(conv, *([nn.ReLU()] if relu else []))(x)
+    numbers = [helpers.host(array).astype(np.float64) for array in (x, weight, bias)]
+    expected = reference.conv2d(*numbers)
+    expected = np.maximum(expected, 0) if relu else expected
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(helpers.host(y), expected, atol=0.05, rtol=0.02)
+    y.sum().backward()
+    dy = (expected > 0) if relu else np.ones_like(expected)
+    for gradient, whole in zip(
+        (x.grad, conv.weight.grad, conv.bias.grad),
+        reference.conv2d_backward(dy.astype(np.float64), *numbers[:2]),
+        strict=True,
+    ):
+        assert gradient.dtype == np.float16
+        np.testing.assert_allclose(helpers.host(gradient), whole, atol=0.2, rtol=0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import helpers
@@ -180,7 +181,7 @@ def test_errors_name_the_argument(p: float) -> None:
 
 
 @pytest.mark.parametrize("p", [0.1, 0.5, 1.0])
-@pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [*helpers.DTYPES, np.dtype("float16")], ids=str)
 @pytest.mark.parametrize(
     "shape", [(), (0, 3), (1,), (7,), (8,), (9,), (255,), (257,), (3, 5, 4, 7), (5, 4099)], ids=str
 )
@@ -198,6 +199,14 @@ def test_gpu_draws_the_cpus_mask(shape: tuple[int, ...], dtype: Any, p: float, g
             results.append((helpers.host(out), helpers.host(leaf.grad)))
         for ours, theirs in zip(*results, strict=True):
             np.testing.assert_array_equal(theirs, ours)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_gpu_draws_without_the_host(dtype: str, gpu: str, simulator: ModuleType) -> None:
+    x = minidl.ones(1000, device=gpu).to(dtype=dtype)
+    with simulator.count() as used:
+        F.dropout(x)
+    assert used.h2d == used.d2h == used.syncs == 0
 
 
 def channel_major(x: Any) -> Any:

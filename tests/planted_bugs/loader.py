@@ -30,7 +30,7 @@ BUGS = [
     (
         "loader: a lost worker's pool is used again",
         "minidl/data/loader.py",
-        "if workers is None or workers.lost is not None:",
+        "if workers is None or not workers.usable:",
         "if workers is None:",
         (
             "tests/data/test_workers.py::test_a_lost_worker_is_named_and_the_loader_goes_on[killed-persistent]",
@@ -274,5 +274,56 @@ BUGS = [
         "            else:\n"
         "                add_notes(notes, self._notes)",
         ("tests/data/test_notes.py::test_notes_come_with_their_batches_once_and_in_order",),
+    ),
+    (
+        "loader: more lines under way than a pipe takes",
+        "minidl/data/workers.py",
+        "min(slots, _MOST_SLOTS) if HAS_ANONYMOUS_FILES",
+        "slots if HAS_ANONYMOUS_FILES",
+        ("tests/data/test_workers.py::test_both_sides_never_wait_for_each_other_to_read[True]",),
+    ),
+    (
+        "loader: without shared memory, an order meets a batch in the pipe",
+        "minidl/data/workers.py",
+        "if HAS_ANONYMOUS_FILES else 1",
+        "if HAS_ANONYMOUS_FILES else slots",
+        ("tests/data/test_workers.py::test_both_sides_never_wait_for_each_other_to_read[False]",),
+    ),
+    (
+        "loader: a worker dies of an exception without a message",
+        "minidl/data/workers.py",
+        "        try:\n            message = str(error)\n        except Exception:",
+        "        message = str(error)\n        if False:",
+        ("tests/data/test_workers.py::test_an_exception_without_a_message_is_not_the_workers_end",),
+    ),
+    (
+        "loader: a child uses its parent's workers",
+        "minidl/data/workers.py",
+        "self.lost is None and self._process_id == os.getpid()",
+        "self.lost is None",
+        ("tests/data/test_workers.py::test_a_forked_process_leaves_its_parents_workers_alone",),
+    ),
+    (
+        "loader: a worker that can't have workers says so in multiprocessing's words",
+        "minidl/data/workers.py",
+        "if current_process().daemon:",
+        "if False:",
+        ("tests/data/test_workers.py::test_a_worker_cannot_have_workers",),
+    ),
+    (
+        "loader: an iterator that Ctrl-C has cut short goes on",
+        "minidl/data/loader.py",
+        "        with self._workers.whole():\n            notes",
+        "        if True:\n            notes",
+        ("tests/data/test_workers.py::test_ctrl_c_between_two_batches_does_not_lose_one",),
+    ),
+    (
+        "loader: a process begins in the middle of another thread's closing",
+        "minidl/data/workers.py",
+        "        self.is_open = False  # before",
+        "        # before",
+        (
+            "tests/data/test_workers.py::test_a_process_that_begins_while_another_thread_closes_descriptors",
+        ),
     ),
 ]

@@ -908,4 +908,28 @@ BUGS = [
         ("tests/vision/test_raw.py::test_every_crop_gets_the_central_part_of_a_mean_picture",),
         AT_ONCE,
     ),
+    (
+        "shards: bytes go to a transform that wants a picture",
+        "minidl/vision/datasets/shards.py",
+        'if getattr(self.transform, "takes_bytes", False):',
+        "if self.transform is not None:",
+        (
+            "tests/vision/datasets/test_shards.py::test_only_transforms_that_take_bytes_get_them",
+            "tests/vision/datasets/test_shards.py::test_transforms_and_loader",
+        ),
+    ),
+    (
+        "shards: raw pictures go through Pillow",
+        "minidl/vision/datasets/shards.py",
+        'if getattr(self.transform, "takes_bytes", False):',
+        "if False:",
+        ("tests/vision/datasets/test_shards.py::test_only_transforms_that_take_bytes_get_them",),
+    ),
+    (
+        "transforms: bytes are resized with their axes exchanged",
+        "minidl/vision/transforms/geometry.py",
+        "Image.fromarray(image.array.transpose(1, 2, 0))",
+        "Image.fromarray(image.array.transpose(2, 1, 0))",
+        ("tests/vision/test_transforms.py::test_resize_of_bytes_is_that_of_the_picture",),
+    ),
 ]

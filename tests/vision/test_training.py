@@ -6,7 +6,10 @@ import io
 import json
 import os
 import signal
+import subprocess
+import sys
 import time
+from argparse import ArgumentTypeError
 from pathlib import Path
 
 import pytest
@@ -15,22 +18,43 @@ from minidl.errors import ArgumentError, CheckpointError, DataError
 from minidl.vision import training
 from minidl.vision.training import BadImages, Interrupted, Interruption, Leniency, RunLog, Waiting
 
+ENDING = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+@pytest.mark.parametrize("number", ENDING)
 def test_interruption_waits_for_the_step(number: signal.Signals) -> None:
-    before = signal.getsignal(number)
+    unheard: list[int] = []
+    before = signal.signal(number, lambda number, frame: unheard.append(number))
+    handler = signal.getsignal(number)
     steps = []
-    with Interruption() as interruption, pytest.raises(Interrupted):
-        for step in interruption.watch(range(5)):
-            if step == 1:
-                os.kill(os.getpid(), number)
-            steps.append(step)
+    try:
+        with Interruption() as interruption, pytest.raises(Interrupted):
+            for step in interruption.watch(range(5)):
+                if step == 1:
+                    os.kill(os.getpid(), number)
+                steps.append(step)
+        assert signal.getsignal(number) is handler and not unheard
+    finally:
+        signal.signal(number, before)
     assert steps == [0, 1] and interruption.requested
-    assert interruption.status == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
-    assert signal.getsignal(number) is before
+    assert interruption.status == {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}[number.name]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there is no SIGHUP")
+def test_nohup_is_respected() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption() as interruption:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not interruption.requested
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", ENDING)
 def test_signal_leaves_at_once_where_nothing_is_at_stake(number: signal.Signals) -> None:
     with Interruption(waits=False) as interruption, pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
@@ -41,6 +65,43 @@ def test_second_signal_leaves_at_once() -> None:
     with Interruption(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes end in another way")
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_output_without_a_reader_does_not_end_a_program(stream: str) -> None:
+    code = (
+        "import sys\n"
+        "from minidl.vision.training import speak_to_nobody\n"
+        "print('before', file=sys.{0})\n"
+        "speak_to_nobody()\n"
+        "print('äöü', file=sys.{0}, flush=True)\n"
+        "sys.stdin.read()\n"
+        "for _ in range(9999):\n"
+        "    print('nobody', file=sys.{0}, flush=True)\n"
+        "print('lost', file=sys.{0})\n"
+        "sys.exit(5)\n"
+    )
+    program = subprocess.Popen(
+        [sys.executable, "-W", "error", "-X", "utf8", "-c", code.format(stream)],
+        stdin=subprocess.PIPE,
+        **{stream: subprocess.PIPE},
+    )
+    reader = getattr(program, stream)
+    assert [reader.readline().decode().strip() for _ in range(2)] == ["before", "äöü"]
+    reader.close()
+    assert program.stdin is not None
+    program.stdin.close()
+    assert program.wait(60) == 5
+
+
+@pytest.mark.parametrize("text", ["-1", "0.5", "nan", "inf", "many", ""])
+def test_numbers_of_the_command_line(text: str) -> None:
+    with pytest.raises(ArgumentTypeError, match=r"^expected a whole number of 0 or more, got '"):
+        training.at_least(0)(text)
+    if text != "0.5":
+        with pytest.raises(ArgumentTypeError, match=r"^expected a number of 0.0 or more, got '"):
+            training.at_least(0.0)(text)
 
 
 def test_waiting_counts_only_the_items(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,6 +246,17 @@ def test_new_run_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert training.new_run("mine", "runs/x") == "mine"
     with pytest.raises(ArgumentError, match="runs/x-2 holds a run"):
         training.new_run("runs/x-2", "runs/x")
+
+
+def test_folder_that_refuses_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    training.make_folder(str(tmp_path / "runs" / "one"))
+    training.make_folder(str(tmp_path / "runs" / "one"))
+    (tmp_path / "file").touch()
+    with pytest.raises(ArgumentError, match=r"file can't be made: "):
+        training.make_folder(str(tmp_path / "file"))
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may do all
+    with pytest.raises(ArgumentError, match=r"files can't be written in the folder .*runs"):
+        training.make_folder(str(tmp_path / "runs"))
 
 
 def test_latest_run(tmp_path: Path) -> None:

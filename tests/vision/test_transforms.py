@@ -65,6 +65,14 @@ def test_resize_is_pillows_bilinear_and_returns_what_fits_already() -> None:
     assert transforms.Resize(60)(image) is image
 
 
+def test_resize_of_bytes_is_that_of_the_picture() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (8, 12, 3), np.uint8))
+    given = transforms.PILToTensor()(image)
+    got = transforms.Resize(5)(given)
+    assert np.array_equal(got.numpy(), transforms.PILToTensor()(transforms.Resize(5)(image)))
+    assert transforms.Resize(8)(given) is given
+
+
 def test_resize_filters() -> None:
     image = Image.fromarray(coded(60, 90))
     for mode in transforms.InterpolationMode:

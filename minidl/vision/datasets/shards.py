@@ -35,6 +35,7 @@ import numpy as np
 
 from ...checkpoint import write_atomically
 from ...errors import DataError
+from ...tensor import Tensor
 from ..statistics import PixelStatistics
 from .index import Targets
 from .pictures import PictureSet
@@ -359,7 +360,7 @@ class Shards(PictureSet):
     split : str, default "train"
         Which pictures: "train" or "val".
     transform : callable, optional
-        Applied to the PIL picture.
+        Applied to the PIL picture (see :meth:`load` for a quicker way).
     target_transform : callable, optional
         Applied to the label.
 
@@ -451,17 +452,24 @@ class Shards(PictureSet):
     def __len__(self) -> int:
         return len(self._labels)
 
-    def load(self, index: int) -> tuple[Image.Image, int]:
-        """Return the picture (PIL, RGB) and the label, before the transforms."""
+    def load(self, index: int) -> tuple[Image.Image | Tensor, int]:
+        """Return the picture and the label, before the transforms.
+
+        A raw picture is a view into the file, a read-only tensor of uint8 and shape (3, H, W), if
+        the transform says by an attribute ``takes_bytes`` that it understands that, as those of
+        :mod:`minidl.vision.transforms.presets` with ``raw=True`` do. So only the part is copied
+        that the crop leaves, and only once. Otherwise the picture is PIL's, RGB.
+        """
+        position = self._position(index)
+        label = int(self._labels[position])
+        if self._suffix == "jpeg":
+            return self._decoded(position), label
+        pixels = self._stored(position).reshape(self.size, self.size, 3)
+        if getattr(self.transform, "takes_bytes", False):
+            return Tensor(pixels.transpose(2, 0, 1)), label
         from PIL import Image
 
-        position = self._position(index)
-        if self._suffix == "raw":
-            shape = (self.size, self.size, 3)
-            picture = Image.fromarray(self._stored(position).reshape(shape))
-        else:
-            picture = self._decoded(position)
-        return picture, int(self._labels[position])
+        return Image.fromarray(pixels), label
 
     def get_batch(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return many pictures at once, for transforms that work on a batch.

@@ -22,6 +22,16 @@ def is_pil(image: Any) -> bool:
     return module is not None and isinstance(image, module.Image)
 
 
+def is_rgb_bytes(image: Any) -> bool:
+    """Whether a value is a tensor of uint8 and shape (3, H, W)."""
+    return (
+        isinstance(image, Tensor)
+        and image.dtype == np.uint8
+        and image.ndim == 3
+        and image.shape[0] == 3
+    )
+
+
 def require_pil(image: Any, who: str) -> None:
     """Raise unless the picture is Pillow's."""
     if not is_pil(image):

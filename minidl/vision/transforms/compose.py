@@ -33,6 +33,11 @@ class Compose:
             image = transform(image)
         return image
 
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether all of them do: see :meth:`minidl.vision.datasets.Shards.load`."""
+        return all(getattr(transform, "takes_bytes", False) for transform in self.transforms)
+
     def __repr__(self) -> str:
         lines = "".join(f"\n    {transform}" for transform in self.transforms)
         return f"{type(self).__name__}({lines}\n)"

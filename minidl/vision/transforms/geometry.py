@@ -17,13 +17,17 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any
 
+import numpy as np
+
 from ...data import sample_stream
 from ...data.stream import shared_stream
 from ...errors import ArgumentError, DataError
+from ...tensor import Tensor
 from ._image import (
     border,
     crop,
     hflip,
+    is_rgb_bytes,
     pad,
     pair,
     require_pil,
@@ -78,11 +82,14 @@ def _interpolation(mode: InterpolationMode | int, who: str) -> InterpolationMode
 def _resize(image: Any, height: int, width: int, mode: InterpolationMode) -> Any:
     from PIL import Image
 
+    if isinstance(image, Tensor):  # of bytes, which Pillow resizes, too
+        picture = Image.fromarray(image.array.transpose(1, 2, 0))
+        return Tensor(np.asarray(_resize(picture, height, width, mode)).transpose(2, 0, 1))
     return image.resize((width, height), Image.Resampling[mode.name])
 
 
 class Resize:
-    """Resizes a PIL image.
+    """Resizes a PIL image, or a tensor of uint8 and shape (3, H, W).
 
     Parameters
     ----------
@@ -102,7 +109,7 @@ class Resize:
     ArgumentError
         When the sizes are not positive, or ``max_size`` does not fit ``size``.
     DataError
-        For anything else than a PIL image.
+        For anything else than such a picture.
 
     Examples
     --------
@@ -111,6 +118,8 @@ class Resize:
     >>> Resize(256)(Image.new("RGB", (500, 375))).size
     (341, 256)
     """
+
+    takes_bytes = True
 
     def __init__(
         self,
@@ -131,7 +140,8 @@ class Resize:
         self._exact = (height, width)
 
     def __call__(self, image: Any) -> Any:
-        require_pil(image, "Resize")
+        if not is_rgb_bytes(image):
+            require_pil(image, "Resize")
         height, width = size_of(image, "Resize")
         target = self._target(height, width)
         return image if target == (height, width) else _resize(image, *target, self.interpolation)
@@ -170,6 +180,8 @@ class CenterCrop:
     >>> CenterCrop(2)(minidl.arange(16).reshape(1, 4, 4)).tolist()
     [[[5, 6], [9, 10]]]
     """
+
+    takes_bytes = True
 
     def __init__(self, size: int | Sequence[int]) -> None:
         self.size = pair(size, "CenterCrop")
@@ -309,6 +321,11 @@ class RandomCrop:
             return 0, 0, h, w
         rng = sample_stream() if shared is None else shared_stream(shared, "crop")
         return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+
+    @property
+    def takes_bytes(self) -> bool:
+        """As long as no border is asked for, whose filling has another form for tensors."""
+        return self.padding is None and not self.pad_if_needed
 
     def __call__(self, image: Any) -> Any:
         if self.padding is not None:

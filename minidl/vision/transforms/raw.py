@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ... import cpu, cuda
-from ...device import Array, Device, copy_to, device_of
+from ...device import Array, Device, active, copy_to, device_of
 from ...errors import ArgumentError, DTypeError, ShapeError
 from ...tensor import Tensor
-from ._image import pair
+from ._image import is_rgb_bytes, pair
 from .color import PCAJitter
 from .convert import image_planes
 from .geometry import RandomHorizontalFlip
@@ -54,7 +54,8 @@ class RawPicture(NamedTuple):
 class ToRaw:
     """Makes a :class:`RawPicture` of a picture: the last transform before the loader's batch.
 
-    Called with a PIL image, or with an array of uint8 of shape (H, W) or (H, W, C).
+    Called with a PIL image, with an array of uint8 of shape (H, W) or (H, W, C), or with a tensor
+    of uint8 of shape (3, H, W).
 
     Parameters
     ----------
@@ -79,6 +80,8 @@ class ToRaw:
     ([[[1]], [[2]], [[3]]], [0, 0, 1], [0.0, 0.0, 0.0])
     """
 
+    takes_bytes = True
+
     def __init__(
         self, flip: RandomHorizontalFlip | None = None, jitter: PCAJitter | None = None
     ) -> None:
@@ -88,7 +91,7 @@ class ToRaw:
         self.jitter = jitter
 
     def __call__(self, picture: Any) -> RawPicture:
-        pixels = image_planes(picture, "ToRaw")
+        pixels = picture.array if is_rgb_bytes(picture) else image_planes(picture, "ToRaw")
         if pixels.dtype != np.uint8:
             raise DTypeError(f"ToRaw: expected a picture of 8-bit numbers, got {pixels.dtype}")
         place, shift = np.zeros(3, np.int32), np.zeros(len(pixels), np.float32)
@@ -275,7 +278,8 @@ class RawToInput:
         mean, std = self._on(device_of(pixels), h, w)
         forward = _forward_numpy if isinstance(pixels, np.ndarray) else _forward_cuda
         try:
-            out = forward(pixels, place, shift, mean, std, self.white, h, w)
+            with active(device_of(pixels)):
+                out = forward(pixels, place, shift, mean, std, self.white, h, w)
         except (MemoryError, RuntimeError) as error:
             cuda.explain_out_of_memory(error, "RawToInput", pixels.shape)
             raise

@@ -28,7 +28,15 @@ from minidl.vision.datasets.shards import (
     write_shard,
 )
 from minidl.vision.statistics import PixelSums
-from minidl.vision.transforms import PILToTensor
+from minidl.vision.transforms import (
+    CenterCrop,
+    Compose,
+    PILToTensor,
+    RandomCrop,
+    RandomHorizontalFlip,
+    Resize,
+    ToRaw,
+)
 
 SIZE = 8
 COUNTS = (3, 0, 4)  # pictures of each shard; all of the second were left out
@@ -131,6 +139,44 @@ def test_transforms_and_loader(root: Path, suffix: str, pixels: np.ndarray) -> N
         batches = list(DataLoader(data, batch_size=3, num_workers=workers))
         assert np.array_equal(np.concatenate([b[0].numpy() for b in batches]), expected)
         assert [label for b in batches for label in b[1].tolist()] == [k + 10 for k in LABELS]
+
+
+@pytest.mark.parametrize("side", [SIZE, 6])
+def test_raw_pictures_go_the_quick_way_to_the_same_bytes(
+    tmp_path: Path, pixels: np.ndarray, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(tmp_path / "shards", "raw", pixels)
+    steps = [Resize(side), RandomCrop(5), ToRaw(RandomHorizontalFlip())]
+    loaders = [
+        DataLoader(Shards(root, transform=transform), 4, shuffle=True, num_workers=workers)
+        for workers in (0, 2)
+        for transform in (Compose(steps), lambda picture: Compose(steps)(picture))
+    ]
+    epochs = [list(loader) for loader in loaders]
+    for batches in epochs[1:]:
+        for (raw, labels), (expected, expected_labels) in zip(batches, epochs[0], strict=True):
+            assert labels.tolist() == expected_labels.tolist()
+            for part, expected_part in zip(raw, expected, strict=True):
+                assert np.array_equal(part.numpy(), expected_part.numpy())
+    if side == SIZE:
+        monkeypatch.setattr(Image, "fromarray", lambda *_: 1 / 0)  # nor is Pillow asked
+        list(loaders[0])
+
+
+def test_only_transforms_that_take_bytes_get_them(tmp_path: Path, pixels: np.ndarray) -> None:
+    root = write(tmp_path / "shards", "raw", pixels)
+
+    def kind(*steps: Any) -> str:
+        return type(Shards(root, transform=Compose(steps)).load(0)[0]).__name__
+
+    assert kind(Resize(SIZE), CenterCrop(4), RandomCrop(3), Compose([ToRaw()])) == "Tensor"
+    assert kind(RandomHorizontalFlip(), ToRaw()) == "Image"
+    assert kind(RandomCrop(9, pad_if_needed=True), ToRaw()) == "Image"
+    assert kind(RandomCrop(4, padding=1), ToRaw()) == "Image"
+    assert type(Shards(root).load(0)[0]).__name__ == "Image"
+    view = Shards(root, transform=ToRaw())[0][0].pixels.numpy()
+    with pytest.raises(ValueError, match="read-only"):  # it is the file
+        view[...] = 0
 
 
 def test_copies_and_pickles(root: Path, suffix: str, pixels: np.ndarray) -> None:
