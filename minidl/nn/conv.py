@@ -55,6 +55,9 @@ from .padding import pad
 #: How many numbers of columns a lane writes at a time (5 MB of float32).
 _COLUMN_BLOCK = 5 << 18
 
+#: Into how many pieces the work on fewer windows than kernels is cut.
+_FEW_PIECES = 4
+
 #: Fewer windows than this to a product, and BLAS spends its time on packing the weights.
 _LEAST_WINDOWS = 80
 
@@ -145,6 +148,8 @@ def _forward_numpy(
     """Return Y = X·W + b, or max(Y, 0)."""
     if winograd.suits(geometry, len(x), weight.shape[1], weight.shape[0] // groups, groups):
         return winograd.forward(x, weight, bias, geometry, groups, relu)
+    if len(x) * math.prod(geometry.out) < weight.shape[0] // groups:
+        return _few_windows_numpy(x, weight, bias, geometry, groups, relu)
     matrices = _as_matrices(weight, bias, groups)
     (depth, kh, kw), per_group = weight.shape[1:], weight.shape[0] // groups
     parts = _kernel_parts(geometry, depth)
@@ -176,6 +181,54 @@ def _forward_numpy(
     # A few images are cut further, so that every thread has some of them. (Then a lane has one.)
     bands = geometry.bands(min(cpu.LANES // max(n, 1), oh * ow // _LEAST_WINDOWS))
     cpu.parallel(lane, [(images, band) for images in cpu.split(n) for band in bands])
+    return y
+
+
+def _few_windows_numpy(
+    x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int, relu: bool
+) -> Array:
+    """Return Y of fewer windows than kernels, as of one picture in AlexNet's last layers.
+
+    There the columns are smaller than the weights: so it is they that are sorted the other's way,
+    (G, C/G·KH·KW, N·OH·OW), and the weights are multiplied as they stand.
+    """
+    (o, depth, kh, kw), (n, channels, *size) = weight.shape, x.shape
+    (oh, ow), per_group, length = geometry.out, o // groups, depth * kh * kw
+    (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
+    rows, columns, own_rows, own_columns = geometry.inside((size[0], size[1]))
+    windows = cpu.empty((channels, kh, kw, n, oh, ow), x.dtype)
+
+    def gather(some: slice) -> None:
+        planes = cpu.scratch("planes", (some.stop - some.start, n, *geometry.span), x.dtype)
+        planes.fill(0)
+        planes[:, :, rows, columns] = x[:, some, own_rows, own_columns].swapaxes(0, 1)
+        channel, image, row, column = planes.strides
+        windows[some] = np.lib.stride_tricks.as_strided(
+            planes,
+            (len(planes), *windows.shape[1:]),
+            (channel, row * dh, column * dw, image, row * sh, column * sw),
+        )
+
+    cpu.parallel(gather, cpu.split(channels, _FEW_PIECES))
+    factors = windows.reshape(groups, length, n * oh * ow)
+    matrices = weight.reshape(groups, per_group, length)
+    y = cpu.empty_image(n, o, oh, ow, x.dtype)
+    y_rows = y.transpose(0, 2, 3, 1).reshape(n * oh * ow, groups, per_group)
+
+    def multiply(piece: tuple[int, slice]) -> None:
+        group, kernels = piece
+        own = y_rows[:, group, kernels]
+        turned = cpu.scratch("turned", own.shape[::-1], x.dtype)
+        np.matmul(matrices[group, kernels], factors[group], out=turned)
+        if bias is None:
+            own[...] = turned.T
+        else:
+            np.add(turned.T, bias.reshape(groups, per_group)[group, kernels], out=own)
+        if relu:
+            rectify(own, own)
+
+    parts = cpu.split(per_group, _FEW_PIECES)
+    cpu.parallel(multiply, [(group, part) for group in range(groups) for part in parts])
     return y
 
 

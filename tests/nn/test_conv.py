@@ -145,6 +145,17 @@ def test_a_few_images_are_cut_into_bands(
     check_against_loops(x, weight, None, device, stride=stride, padding=padding)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("options", [{"padding": 1}, {"stride": 2}, {"dilation": 2, "padding": 2}])
+def test_fewer_windows_than_kernels(
+    options: dict[str, Any], with_bias: bool, groups: int, device: str
+) -> None:
+    x, weight = helpers.values((2, 6, 3, 4), 1), helpers.values((50, 6 // groups, 2, 3), 2)
+    bias = helpers.values((50,), 3) if with_bias else None
+    check_against_loops(x, weight, bias, device, groups=groups, **options)
+
+
 @pytest.mark.parametrize("case", ["plain", "conv2_of_alexnet", "conv1_ceil", "1x1"])
 @pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
 @pytest.mark.parametrize("layout", helpers.LAYOUTS)

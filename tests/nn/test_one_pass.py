@@ -27,6 +27,7 @@ NETS: dict[str, tuple[Any, tuple[int, ...]]] = {
     "conv of many channels": (lambda: [Conv2d(32, 48, 3, padding=1), ReLU()], (16, 32, 13, 13)),
     "conv in groups": (lambda: [Conv2d(64, 64, 5, padding=2, groups=2), ReLU()], (9, 64, 9, 9)),
     "conv of one image": (lambda: [Conv2d(32, 32, 3, padding=1), ReLU(True)], (1, 32, 40, 41)),
+    "conv of few windows": (lambda: [Conv2d(3, 40, 3), ReLU(True)], (1, 3, 6, 7)),
     "conv of an image without batch": (lambda: [Conv2d(3, 4, 3), ReLU()], (3, 8, 8)),
     "linear": (lambda: [Linear(7, 5), ReLU()], (4, 7)),
     "linear without bias": (lambda: [Linear(7, 5, bias=False), ReLU(inplace=True)], (4, 7)),

@@ -89,6 +89,20 @@ BUGS = [
         "padded[:, :, rows, cols] = columns[:, :, kh, kw]",
         ("tests/nn/test_im2col.py::test_overlapping_windows_add",),
     ),
+    (
+        "conv: the planes of few windows keep old numbers",
+        "minidl/nn/conv.py",
+        "        planes.fill(0)\n",
+        "",
+        ("tests/nn/test_conv.py::test_fewer_windows_than_kernels",),
+    ),
+    (
+        "conv: few windows see the first group's channels",
+        "minidl/nn/conv.py",
+        "np.matmul(matrices[group, kernels], factors[group], out=turned)",
+        "np.matmul(matrices[group, kernels], factors[0], out=turned)",
+        ("tests/nn/test_conv.py::test_fewer_windows_than_kernels",),
+    ),
     # ---- minimal filtering ----
     (
         "winograd: badly chosen points",
