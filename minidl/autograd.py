@@ -220,13 +220,11 @@ class Node:
 
     def guard(self, tensors: Sequence[Any], results: Sequence[Tensor]) -> None:
         """Note the versions of saved arrays that are arguments or results."""
-        candidates = [
-            *((tensor, "its argument") for tensor in tensors if isinstance(tensor, Tensor)),
-            *((tensor, "its own result") for tensor in results),
-        ]
+        candidates = (*tensors, *results)
         for number, array in enumerate(self._saved or ()):
-            for tensor, what in candidates:
-                if tensor.array is array:
+            for place, tensor in enumerate(candidates):
+                if isinstance(tensor, Tensor) and tensor.array is array:
+                    what = "its argument" if place < len(tensors) else "its own result"
                     version = tensor.version
                     self._guards.append((version, version[0], number, what, tensor.name))
                     break

@@ -127,15 +127,16 @@ class _SingleThreadedBlas:
                 self._find_libraries()
             self.depth += 1
             if self.depth == 1:
-                self.before = _limit(self.shared or [])
+                self.before = [library.limit() for library in self.shared]  # type: ignore[union-attr]
         if self.per_thread:
-            _here.blas = (*getattr(_here, "blas", ()), _limit(self.per_thread))
+            before = [library.limit() for library in self.per_thread]
+            _here.blas = (*getattr(_here, "blas", ()), before)
 
     def __exit__(self, *error: object) -> None:
         with self.lock:
             self.depth -= 1
             if self.depth == 0:
-                _restore(self.shared or [], self.before)
+                _restore(self.shared, self.before)  # type: ignore[arg-type]
         if self.per_thread:
             *_here.blas, before = _here.blas
             _restore(self.per_thread, before)
@@ -172,20 +173,18 @@ class _Blas:
                     self.get = getattr(library.dynlib, name.format("get"))
                     self.set = getattr(library.dynlib, name.format("set"))
 
+    def limit(self) -> int:
+        """Set it to one thread and return how many it had."""
+        before = self.get()
+        if before != 1:
+            self.set(1)
+        return before
 
-def _limit(libraries: Sequence[_Blas]) -> list[int]:
-    """Set every library to one thread and return how many it had."""
-    before = [library.get() for library in libraries]
-    _restore(libraries, [1] * len(libraries), before)
-    return before
 
-
-def _restore(
-    libraries: Sequence[_Blas], counts: Sequence[int], present: Sequence[int] | None = None
-) -> None:
-    """Set every library to its count, unless it has (or had) it anyway."""
-    for library, count, other in zip(libraries, counts, present or [1] * len(counts), strict=True):
-        if count != other:
+def _restore(libraries: Sequence[_Blas], counts: Sequence[int]) -> None:
+    """Give every library its count back."""
+    for library, count in zip(libraries, counts, strict=True):
+        if count != 1:
             library.set(count)
 
 
@@ -205,6 +204,8 @@ def split(count: int, parts: int = LANES) -> list[slice]:
     """
     if count == 0:
         return []
+    if parts == 1:
+        return [slice(0, count)]
     parts = min(parts, count)
     small, longer = divmod(count, parts)
     ends = [small * i + min(i, longer) for i in range(parts + 1)]
