@@ -52,7 +52,8 @@ def rows(markdown: str, start: str) -> list[list[str]]:
 
 
 def test_scores_are_errors_and_accuracies(tmp_path: Path) -> None:
-    content, markdown = written(tmp_path, {"classes": ["cat", "dog"], "lr": 0.01})
+    settings = {"classes": ["cat", "dog"], "lr": 0.01, "command": "python train.py"}
+    content, markdown = written(tmp_path, settings)
     assert content["results"]["single crop"] == {
         "top1": 57.125, "top5": 80.25, "loss": 1.875, "top1_error": 42.875, "top5_error": 19.75
     }  # fmt: skip
