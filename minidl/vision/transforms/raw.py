@@ -124,7 +124,12 @@ def _forward_numpy(
         source = pixels[number, rows, columns]
         offset = columns.start - left
         if mirrored:
-            source = source.take(np.arange(source.shape[1] - 1, -1, -1), axis=1)
+            turned = cpu.scratch("turned", source.shape, source.dtype)
+            for channel in range(
+                channels
+            ):  # long runs of one, where NumPy would take three by three
+                turned[..., channel] = source[:, ::-1, channel]
+            source = turned
             offset = left + w - columns.stop
         if source.shape[:2] != (h, w):
             out[number] = 0
