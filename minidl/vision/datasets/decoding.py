@@ -92,6 +92,8 @@ def pil_loader(
             name = os.fsdecode(source)
         else:
             name = str(getattr(source, "name", "an open file"))
+        if isinstance(error, OSError) and error.errno:  # the system's; Pillow's have none
+            raise DataError(f"{shown(name)} can't be read: {error.strerror}") from error
         raise DataError(
             f"{shown(name)} can't be decoded as a picture: {type(error).__name__}: {error}"
         ) from error

@@ -171,7 +171,8 @@ def read_class_list(path: str | os.PathLike[str]) -> Classes:
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeError) as error:
-        raise DataError(f"the class list {where} can't be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"the class list {where} can't be read: {reason}") from error
     rows: list[tuple[int | None, str, str]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

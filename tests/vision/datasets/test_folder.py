@@ -144,7 +144,7 @@ def test_links_in_a_circle_and_names_that_are_not_utf8(tmp_path: Path) -> None:
         "0.png", "1.png", "2.png", "\udce9.png",
     ]  # fmt: skip
     assert data[3][0].size == (8, 6)
-    with pytest.raises(DataError, match=r"1\.png can't be decoded.*Too many levels"):
+    with pytest.raises(DataError, match=r"1\.png can't be read: Too many levels"):
         data[1]
     os.truncate(data.samples[3][0], 50)
     with pytest.raises(DataError, match=r"a/\\udce9\.png' can't be decoded") as caught:
