@@ -288,6 +288,8 @@ def test_broken_gradient_is_not_saved(trainer: Any, output: Path) -> None:
 
     trainer.optimizer.step = break_then_step
     message = r"^the gradient of features\.3\.weight has 1 nan in step 2$"
+    if trainer.pictures.device.type == "gpu":  # which has gone on until the epoch's last step
+        message = r"^the loss is nan in step 3: the parameter features\.0\.weight has 27 nan$"
     with pytest.raises(NotFiniteError, match=message):
         trainer.train(Interruption())
     assert minidl.load(output / "last.safetensors")["progress"] == [0, 1, 1]
