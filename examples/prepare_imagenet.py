@@ -33,8 +33,8 @@ import PIL
 from PIL import Image
 from tqdm import tqdm
 
-from minidl.checkpoint import locked
 from minidl.errors import ArgumentError, CheckpointError, DataError
+from minidl.files import locked
 from minidl.vision.datasets import ImageFolder
 from minidl.vision.datasets.imagenet import ARCHIVES
 from minidl.vision.datasets.opening import open_splits

@@ -25,11 +25,11 @@ import numpy as np
 
 from .device import Array, Device, copy_to
 from .errors import ArgumentError, CheckpointError, DeviceError
-from .files import locked, write_atomically
+from .files import write_atomically
 from .formats import CODES, PICKLE_HELP, read_npz, read_safetensors, write_safetensors
 from .tensor import Tensor
 
-__all__ = ["encode", "load", "locked", "save", "write_atomically"]
+__all__ = ["encode", "load", "save"]
 
 _VERSION = 1
 _MAX_DEPTH = 100

@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl
-from minidl.checkpoint import write_atomically
 from minidl.errors import ArgumentError, CheckpointError
+from minidl.files import write_atomically
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
 

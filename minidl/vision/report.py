@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from .. import cuda
-from ..checkpoint import write_atomically
 from ..errors import DataError
+from ..files import write_atomically
 
 __all__ = ["write"]
 

@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import write_atomically
 from ..errors import ArgumentError, DataError
+from ..files import write_atomically
 from .datasets.decoding import shown
 from .datasets.devkit import META, Classes, DevelopmentKit, read_class_list
 

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint import write_atomically
 from ..errors import ArgumentError, CheckpointError, DataError
+from ..files import write_atomically
 
 __all__ = [
     "BadImages",

@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from ...checkpoint import locked
 from ...errors import ArgumentError, DataError
+from ...files import locked
 from .decoding import pil_loader, shown
 from .devkit import KIT_ARCHIVE, WNID, Classes, DevelopmentKit, read_class_list
 from .folder import ImageFolder

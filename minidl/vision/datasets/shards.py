@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...checkpoint import write_atomically
 from ...errors import DataError
+from ...files import write_atomically
 from ...tensor import Tensor
 from ..statistics import PixelStatistics
 from .index import Targets

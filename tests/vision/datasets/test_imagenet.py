@@ -39,8 +39,8 @@ from archives import (
 )
 from PIL import Image
 
-from minidl.checkpoint import locked
 from minidl.errors import ArgumentError, DataError
+from minidl.files import locked
 from minidl.vision.datasets import ImageNet, devkit, imagenet
 
 # ID 4 is label 0, ID 2 label 1, ID 5 label 2, ID 1 label 3, ID 3 label 4
