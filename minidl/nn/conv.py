@@ -49,6 +49,7 @@ from ..tensor import Tensor
 from . import init, winograd
 from .activation import ReLU, rectify, relu_, relu_gradient
 from .im2col import Band, Geometry, IntOrPair, Pair, check_images, col2im, pair, plan
+from .linear import multiply_turned
 from .module import Module, Parameter, in_one_pass
 from .padding import pad
 
@@ -217,15 +218,9 @@ def _few_windows_numpy(
 
     def multiply(piece: tuple[int, slice]) -> None:
         group, kernels = piece
+        own_bias = None if bias is None else bias.reshape(groups, per_group)[group, kernels]
         own = y_rows[:, group, kernels]
-        turned = cpu.scratch("turned", own.shape[::-1], x.dtype)
-        np.matmul(matrices[group, kernels], factors[group], out=turned)
-        if bias is None:
-            own[...] = turned.T
-        else:
-            np.add(turned.T, bias.reshape(groups, per_group)[group, kernels], out=own)
-        if relu:
-            rectify(own, own)
+        multiply_turned(matrices[group, kernels], factors[group], own_bias, own, relu)
 
     parts = cpu.split(per_group, _FEW_PIECES)
     cpu.parallel(multiply, [(group, part) for group in range(groups) for part in parts])
