@@ -25,8 +25,6 @@ ROOT = FOLDER.parent.parent
 
 def trials() -> dict[str, ModuleType]:
     """Return the trials by name."""
-    if str(FOLDER) not in sys.path:
-        sys.path.append(str(FOLDER))  # for what trials share
     found = {}
     for path in sorted(FOLDER.glob("*.py")):
         if not path.stem.startswith("_"):

@@ -6,14 +6,22 @@ with other numbers of workers and threads, the weights are those of a run that n
 
 from __future__ import annotations
 
+import importlib.util
 import random
 import subprocess
+import sys
 import time
 from pathlib import Path
 
-import _training
-
 TIMES, SHORT = 200, 1
+
+_SPEC = importlib.util.spec_from_file_location(
+    "endurance_training", Path(__file__).with_name("_training.py")
+)
+assert _SPEC is not None and _SPEC.loader is not None
+_training = importlib.util.module_from_spec(_SPEC)
+sys.modules[_SPEC.name] = _training
+_SPEC.loader.exec_module(_training)
 
 
 def run(times: int, folder: Path, seed: int) -> str:
