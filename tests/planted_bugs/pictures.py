@@ -932,4 +932,24 @@ BUGS = [
         "Image.fromarray(image.array.transpose(2, 1, 0))",
         ("tests/vision/test_transforms.py::test_resize_of_bytes_is_that_of_the_picture",),
     ),
+    (
+        "transforms: the part that a crop keeps is resized from half a pixel beside it",
+        "minidl/vision/transforms/geometry.py",
+        "box = (left * across, top * down,",
+        "box = (left * across, top * down + 0.5,",
+        (
+            "tests/vision/test_transforms.py"
+            "::test_resize_and_crop_as_one_are_the_two_up_to_rounding",
+        ),
+    ),
+    (
+        "transforms: parts of pictures with a palette are resized",
+        "minidl/vision/transforms/geometry.py",
+        'image.mode not in ("RGB", "L")',
+        "False",
+        (
+            "tests/vision/test_transforms.py"
+            "::test_resize_and_crop_are_taken_apart_where_one_would_choose_other_pixels",
+        ),
+    ),
 ]

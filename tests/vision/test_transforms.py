@@ -480,6 +480,59 @@ def test_lambda_needs_a_function() -> None:
         transforms.Lambda(3)  # type: ignore[arg-type]
 
 
+def noise(width: int, height: int, mode: str = "RGB") -> Any:
+    shape = (height, width) if mode == "L" else (height, width, 3)
+    pixels = np.random.default_rng(width).integers(0, 256, shape, np.uint8)
+    return Image.fromarray(pixels).convert(mode)
+
+
+def composed_and_one_by_one(picture: Any, *steps: Any) -> list[np.ndarray]:
+    """What a Compose makes of a picture, and its transforms in sequence, with the same draws."""
+    results = []
+    for chain in (transforms.Compose(steps), lambda image: steps[1](steps[0](image))):
+        minidl.manual_seed(4)
+        result = pixels(chain(picture)).astype(int)
+        follows = float(minidl.rand(1).item())  # as much was drawn
+        results.append(np.append(result, round(follows * 2**24)).reshape(-1))
+        assert result.shape[:2] == (32, 40)
+    return results
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("size", [(101, 70), (70, 101), (80, 80), (50, 31), (400, 300)])
+def test_resize_and_crop_as_one_are_the_two_up_to_rounding(
+    size: tuple[int, int], mode: str
+) -> None:
+    picture = noise(*size, mode)
+    steps = transforms.Resize(48), transforms.RandomCrop((32, 40))
+    one, two = composed_and_one_by_one(picture, *steps)
+    assert np.abs(one - two).max() <= 1
+    if mode == "RGB":
+        tensor = transforms.PILToTensor()(picture)
+        np.testing.assert_array_equal(composed_and_one_by_one(tensor, *steps)[0], one)
+
+
+def test_resize_and_crop_are_taken_apart_where_one_would_choose_other_pixels() -> None:
+    nearest = transforms.Resize(48, transforms.InterpolationMode.NEAREST)
+    crop = transforms.RandomCrop((32, 40))
+    for picture, *steps in (
+        (noise(96, 64), nearest, crop),  # 4/3 pixels a step: every third is a tie
+        (noise(96, 64, "P"), transforms.Resize(48), crop),
+        (noise(101, 70), transforms.Resize(48), transforms.RandomCrop((32, 40), padding=2)),
+        (noise(101, 48), transforms.Resize(48), crop),
+    ):
+        one, two = composed_and_one_by_one(picture, *steps)
+        np.testing.assert_array_equal(one, two)
+
+
+def test_resize_and_crop_as_one_refuse_as_the_two_do() -> None:
+    chain = transforms.Compose([transforms.Resize(48), transforms.RandomCrop(50)])
+    with pytest.raises(DataError, match="50x50 does not fit into a picture of 48x69"):
+        chain(noise(101, 70))
+    with pytest.raises(DataError, match="Resize: expected a PIL image, got int"):
+        chain(3)
+
+
 def test_representations_name_the_arguments() -> None:
     chain = transforms.Compose([transforms.Resize(256), transforms.RandomHorizontalFlip(0.25)])
     assert repr(chain) == (

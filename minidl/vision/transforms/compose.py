@@ -6,12 +6,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import ArgumentError
+from .geometry import ResizeAndCrop
 
 __all__ = ["Compose", "Lambda"]
 
 
 class Compose:
     """Applies transforms one after the other.
+
+    Of a :class:`Resize` and a :class:`RandomCrop` right after it, only the pixels that the crop
+    keeps are computed. They may differ by one grey level from those of the two in sequence.
 
     Parameters
     ----------
@@ -29,7 +33,7 @@ class Compose:
         self.transforms = transforms
 
     def __call__(self, image: Any) -> Any:
-        for transform in self.transforms:
+        for transform in _with_pairs_as_one(self.transforms):
             image = transform(image)
         return image
 
@@ -41,6 +45,17 @@ class Compose:
     def __repr__(self) -> str:
         lines = "".join(f"\n    {transform}" for transform in self.transforms)
         return f"{type(self).__name__}({lines}\n)"
+
+
+def _with_pairs_as_one(transforms: Sequence[Any]) -> list[Any]:
+    """Put one transform where two in sequence have a quicker common form."""
+    steps: list[Any] = []
+    for transform in transforms:
+        if steps and ResizeAndCrop.fits(steps[-1], transform):
+            steps[-1] = ResizeAndCrop(steps[-1], transform)
+        else:
+            steps.append(transform)
+    return steps
 
 
 class Lambda:

@@ -27,6 +27,7 @@ from ._image import (
     border,
     crop,
     hflip,
+    is_pil,
     is_rgb_bytes,
     pad,
     pair,
@@ -79,13 +80,20 @@ def _interpolation(mode: InterpolationMode | int, who: str) -> InterpolationMode
         ) from None
 
 
-def _resize(image: Any, height: int, width: int, mode: InterpolationMode) -> Any:
+def _resize(
+    image: Any,
+    height: int,
+    width: int,
+    mode: InterpolationMode,
+    box: tuple[float, float, float, float] | None = None,
+) -> Any:
+    """Resize a picture, or only its part inside a box of (left, top, right, bottom)."""
     from PIL import Image
 
     if isinstance(image, Tensor):  # of bytes, which Pillow resizes, too
         picture = Image.fromarray(image.array.transpose(1, 2, 0))
-        return Tensor(np.asarray(_resize(picture, height, width, mode)).transpose(2, 0, 1))
-    return image.resize((width, height), Image.Resampling[mode.name])
+        return Tensor(np.asarray(_resize(picture, height, width, mode, box)).transpose(2, 0, 1))
+    return image.resize((width, height), Image.Resampling[mode.name], box)
 
 
 class Resize:
@@ -140,13 +148,16 @@ class Resize:
         self._exact = (height, width)
 
     def __call__(self, image: Any) -> Any:
+        target = self.target(image)
+        if target == size_of(image, "Resize"):
+            return image
+        return _resize(image, *target, self.interpolation)
+
+    def target(self, image: Any) -> tuple[int, int]:
+        """Return the height and width that a picture will have."""
         if not is_rgb_bytes(image):
             require_pil(image, "Resize")
         height, width = size_of(image, "Resize")
-        target = self._target(height, width)
-        return image if target == (height, width) else _resize(image, *target, self.interpolation)
-
-    def _target(self, height: int, width: int) -> tuple[int, int]:
         if self._shorter is None:
             return self._exact
         shorter = self._shorter
@@ -310,17 +321,7 @@ class RandomCrop:
         img: Any, output_size: tuple[int, int], shared: int | None = None
     ) -> tuple[int, int, int, int]:
         """Choose a place at random: top, left, height and width of the crop."""
-        height, width = size_of(img, "RandomCrop")
-        h, w = output_size
-        if h > height or w > width:
-            raise DataError(
-                f"RandomCrop: a crop of {h}x{w} does not fit into a picture of {height}x{width}; "
-                "resize it first, or pass pad_if_needed=True"
-            )
-        if (h, w) == (height, width):
-            return 0, 0, h, w
-        rng = sample_stream() if shared is None else shared_stream(shared, "crop")
-        return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+        return _random_place(size_of(img, "RandomCrop"), output_size, shared)
 
     @property
     def takes_bytes(self) -> bool:
@@ -341,6 +342,60 @@ class RandomCrop:
         return (
             f"{type(self).__name__}(size={self.size}, padding={self.padding}, shared={self.shared})"
         )
+
+
+def _random_place(
+    picture: tuple[int, int], output_size: tuple[int, int], shared: int | None
+) -> tuple[int, int, int, int]:
+    (height, width), (h, w) = picture, output_size
+    if h > height or w > width:
+        raise DataError(
+            f"RandomCrop: a crop of {h}x{w} does not fit into a picture of {height}x{width}; "
+            "resize it first, or pass pad_if_needed=True"
+        )
+    if (h, w) == (height, width):
+        return 0, 0, h, w
+    rng = sample_stream() if shared is None else shared_stream(shared, "crop")
+    return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+
+
+class ResizeAndCrop:
+    """A Resize and the RandomCrop after it, computing no more pixels than the crop keeps.
+
+    A value may be one grey level higher or lower than if all were computed: Pillow keeps the
+    borders of a part in single precision, works along rows and columns in the order that is
+    quicker for this part, and rounds in between.
+
+    Parameters
+    ----------
+    resize : Resize
+    crop : RandomCrop
+        Without borders.
+    """
+
+    def __init__(self, resize: Resize, crop: RandomCrop) -> None:
+        self.resize, self.crop = resize, crop
+
+    @staticmethod
+    def fits(first: Any, second: Any) -> bool:
+        """Whether two transforms are such a pair."""
+        return (
+            type(first) is Resize
+            and first.interpolation is not InterpolationMode.NEAREST  # would choose other pixels
+            and type(second) is RandomCrop
+            and second.takes_bytes
+        )
+
+    def __call__(self, image: Any) -> Any:
+        target = self.resize.target(image)
+        old_height, old_width = size_of(image, "Resize")
+        # Pillow resizes pictures with a palette, or of one bit, by choosing pixels.
+        if target == (old_height, old_width) or (is_pil(image) and image.mode not in ("RGB", "L")):
+            return self.crop(self.resize(image))
+        top, left, h, w = _random_place(target, self.crop.size, self.crop.shared)
+        down, across = old_height / target[0], old_width / target[1]
+        box = (left * across, top * down, (left + w) * across, (top + h) * down)
+        return _resize(image, h, w, self.resize.interpolation, box)
 
 
 class RandomHorizontalFlip:
