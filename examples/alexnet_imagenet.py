@@ -268,7 +268,7 @@ def describe(scores: dict[str, float]) -> str:
 DEFAULTS: dict[str, Any] = {"data": None, "synthetic": False, "workers": 2, "seed": 0,
     "device": "auto", "tf32": False, "num_threads": None, "limit_batches": None,
     "on_bad_image": "error", "bad_image_budget": None, "lr_drop_at": None, "save_minutes": 15.0,
-    "ten_crop": False}  # fmt: skip
+    "ten_crop": False, "shared_offset": None}  # fmt: skip
 # What may differ when a run is resumed; with any other difference it would be another run.
 MAY_CHANGE = {"data", "workers", "device", "num_threads", "epochs", "output", "lr_drop_at",
     "on_bad_image", "bad_image_budget", "save_minutes", "ten_crop"}  # fmt: skip
@@ -332,6 +332,8 @@ def parse() -> dict[str, Any]:
         "schedule, from the first epoch on: a tenth each time that so many epochs are done; may be "
         "given with --resume")  # fmt: skip
     add("--weight-decay", type=number, metavar="FACTOR", help="of weights; biases have none")
+    add("--shared-offset", type=count, metavar="N", help="crop and mirror N neighbours alike: "
+        "32 in the original program (default: each for itself)")  # fmt: skip
     add("--seed", type=whole, metavar="N", help="decides everything random (default: 0)")
     add = parser.add_argument_group("run").add_argument
     add("--device", help="auto, cpu, gpu or gpu:N (default: auto)")
@@ -360,7 +362,7 @@ def run(given: dict[str, Any], interruption: Interruption) -> int:
         path, state = Checkpoints.load(wanted, "best" if evaluating else "last", "cpu")
         if not isinstance(state, dict) or not {"options", "versions"} <= set(state):
             raise CheckpointError(f"{path} was not written by this program")
-        saved = {**state["options"], "output": str(path.parent)}
+        saved = {**DEFAULTS, **state["options"], "output": str(path.parent)}
         may_change = set(given) if evaluating else MAY_CHANGE
         settings = training.resumed_settings(saved, given, may_change)
         if not evaluating and os.path.realpath(settings["output"]) != os.path.realpath(path.parent):
@@ -391,7 +393,7 @@ def run(given: dict[str, Any], interruption: Interruption) -> int:
     model = alexnet(options.variant, len(classes), options.dropout, options.init).to(device)
     pictures = PictureBatches(
         model, train, val, statistics, options.batch_size, options.workers, options.limit_batches,
-        options.output, options.bad_image_budget,
+        options.output, options.bad_image_budget, options.shared_offset,
     )  # fmt: skip
     if evaluating:
         model.load_state_dict(state["model"])

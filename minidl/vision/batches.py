@@ -47,6 +47,9 @@ class PictureBatches:
         Gets ``bad-images.txt`` when there are such. Default: the present one.
     budget : int, optional
         So many bad pictures may be replaced. Default: a thousandth of all, and at least 10.
+    shared_offset : int, optional
+        So many neighbours in an epoch's order are cropped and mirrored alike; in the original
+        program, 32. Default: each for itself.
 
     Attributes
     ----------
@@ -65,8 +68,10 @@ class PictureBatches:
         limit: int | None = None,
         folder: str | os.PathLike[str] = ".",
         budget: int | None = None,
+        shared_offset: int | None = None,
     ) -> None:
         self.train, self.val, self.statistics = train, val, statistics
+        self.shared_offset = shared_offset
         self.device = next(model.parameters()).device
         self.batch_size, self.limit = batch_size, limit
         self._input = model.input_size[-1], model.input_scale
@@ -138,7 +143,13 @@ class PictureBatches:
         DataError
             From the iterator, also when there are more bad pictures than the budget.
         """
-        transform = alexnet_training(*self._input, jitter, raw=True, statistics=self.statistics)
+        transform = alexnet_training(
+            *self._input,
+            jitter,
+            raw=True,
+            statistics=self.statistics,
+            shared_offset=self.shared_offset,
+        )
         _set_transform(self.train, transform)
         self._train_loader.set_epoch(epoch)
         batches = islice(self._train_loader.iterate(start), len(self) - start)

@@ -317,9 +317,14 @@ class RunLog:
         step : int
             Optimizer steps so far.
         **values : float or str
-            Numbers become TensorBoard's scalars ``kind/name``.
+            Numbers become TensorBoard's scalars ``kind/name``; in the line, those that are not
+            finite become ``null``, as JSON has no other word for them.
         """
-        line = json.dumps({"kind": kind, "step": step, **values}).encode() + b"\n"
+        known = {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in values.items()
+        }
+        line = json.dumps({"kind": kind, "step": step, **known}).encode() + b"\n"
         with self._leniency.writing(str(self.path)):
             self._append(line)
             if self._board is not None:

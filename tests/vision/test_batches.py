@@ -25,6 +25,7 @@ class Noise(Dataset):
 
     def __init__(self, bad: int = 0) -> None:
         self.bad = bad
+        self.alike = False
 
     def __len__(self) -> int:
         return 12
@@ -32,7 +33,9 @@ class Noise(Dataset):
     def __getitem__(self, index: int) -> tuple[Any, int]:
         if index < self.bad:
             note("bad image", f"picture {index}")
-        pixels = np.random.default_rng(index).integers(0, 256, (48, 40, 3), dtype=np.uint8)
+        pixels = np.random.default_rng(0 if self.alike else index).integers(
+            0, 256, (48, 40, 3), dtype=np.uint8
+        )
         assert self.transform is not None
         return self.transform(Image.fromarray(pixels)), index % 2
 
@@ -81,6 +84,17 @@ def test_colour_noise_can_end(model: AlexNet, tmp_path: Path) -> None:
     shift = (noisy - plain).mean(axis=(2, 3), keepdims=True)  # of each picture's channels
     np.testing.assert_allclose(noisy, plain + shift, atol=1e-5)
     assert np.abs(shift).min() > 0
+
+
+def test_neighbours_share_offset_and_mirror(model: AlexNet, tmp_path: Path) -> None:
+    def views(**options: Any) -> list[bytes]:
+        pictures = make(model, tmp_path, **options)
+        pictures.train.alike = True
+        return [view.tobytes() for batch in arrays(pictures.training(0)) for view in batch]
+
+    assert len(set(views())) > 6
+    chunks = views(shared_offset=6)
+    assert len(set(chunks[:6])) == len(set(chunks[6:])) == 1 and chunks[0] != chunks[6]
 
 
 def test_limit_ends_epochs_and_evaluations(model: AlexNet, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -134,9 +135,11 @@ def test_log_goes_on_after_the_checkpoint(tmp_path: Path) -> None:
 
 def test_log_lines_are_json(tmp_path: Path) -> None:
     with RunLog(tmp_path) as log:
-        log.write("epoch", 7, loss=0.5, note="first")
+        log.write("epoch", 7, loss=0.5, note="first", worst=math.inf, mean=math.nan)
     line = log.path.read_text()
-    assert json.loads(line) == {"kind": "epoch", "step": 7, "loss": 0.5, "note": "first"}
+    assert json.loads(line, parse_constant=pytest.fail) == {
+        "kind": "epoch", "step": 7, "loss": 0.5, "note": "first", "worst": None, "mean": None
+    }  # fmt: skip
     log.path.write_text("no json\n" + line)
     with pytest.raises(DataError, match="line 1"):
         RunLog.read(log.path)
