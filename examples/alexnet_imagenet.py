@@ -351,6 +351,29 @@ def parse() -> dict[str, Any]:
     return vars(parser.parse_args())
 
 
+def resume(given: dict[str, Any], evaluating: bool) -> tuple[Path, Any, dict[str, Any]]:
+    """Return a checkpoint's path, what it holds, and the settings to go on with."""
+    wanted = given.pop("resume", None) or given.get("output") or latest_run("runs", "alexnet*")
+    path, state = Checkpoints.load(wanted, "best" if evaluating else "last", "cpu")
+    if not isinstance(state, dict) or not {"options", "versions"} <= set(state):
+        raise CheckpointError(f"{path} was not written by this program")
+    saved = {**DEFAULTS, **state["options"], "output": str(path.parent)}
+    may_change = set(given) if evaluating else MAY_CHANGE
+    settings = training.resumed_settings(saved, given, may_change)
+    if not evaluating and os.path.realpath(settings["output"]) != os.path.realpath(path.parent):
+        new_run(settings["output"])  # that goes its own way from here
+    return path, state, settings
+
+
+def set_up_device(settings: dict[str, Any]) -> minidl.device:
+    """Return the device to compute on, set as the options say."""
+    if settings["num_threads"]:
+        minidl.set_num_threads(settings["num_threads"])
+    minidl.cuda.allow_tf32(settings["tf32"])
+    best = "gpu" if minidl.cuda.is_available() else "cpu"
+    return minidl.device(best if settings["device"] == "auto" else settings["device"])
+
+
 def run(given: dict[str, Any], interruption: Interruption) -> int:
     """Do what the command line asks for; return the exit status."""
     evaluating = given.pop("evaluate", False)
@@ -358,24 +381,12 @@ def run(given: dict[str, Any], interruption: Interruption) -> int:
         given["data"] = os.path.abspath(given["data"])
     state: Any = None
     if evaluating or "resume" in given:
-        wanted = given.pop("resume", None) or given.get("output") or latest_run("runs", "alexnet*")
-        path, state = Checkpoints.load(wanted, "best" if evaluating else "last", "cpu")
-        if not isinstance(state, dict) or not {"options", "versions"} <= set(state):
-            raise CheckpointError(f"{path} was not written by this program")
-        saved = {**DEFAULTS, **state["options"], "output": str(path.parent)}
-        may_change = set(given) if evaluating else MAY_CHANGE
-        settings = training.resumed_settings(saved, given, may_change)
-        if not evaluating and os.path.realpath(settings["output"]) != os.path.realpath(path.parent):
-            new_run(settings["output"])  # that goes its own way from here
+        path, state, settings = resume(given, evaluating)
     else:
         settings = {**DEFAULTS, **given, "output": new_run(given.get("output"), "runs/alexnet")}
     command = shlex.join(["python", *sys.argv])
     settings["command"] = "\n".join(filter(None, [settings.get("command"), command]))
-    if settings["num_threads"]:
-        minidl.set_num_threads(settings["num_threads"])
-    best = "gpu" if minidl.cuda.is_available() else "cpu"
-    device = minidl.device(best if settings["device"] == "auto" else settings["device"])
-    minidl.cuda.allow_tf32(settings["tf32"])
+    device = set_up_device(settings)
 
     train, val, classes = open_data(settings)
     statistics: PixelStatistics | None = getattr(train, "statistics", None)

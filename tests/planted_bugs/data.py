@@ -7,8 +7,8 @@ BUGS = [
     (
         "crop: the last offset is never drawn",
         "minidl/vision/transforms/geometry.py",
-        'shared_stream(shared, "crop")\n        return int(rng.integers(height - h + 1))',
-        'shared_stream(shared, "crop")\n        return int(rng.integers(height - h))',
+        'shared_stream(shared, "crop")\n    return int(rng.integers(height - h + 1))',
+        'shared_stream(shared, "crop")\n    return int(rng.integers(height - h))',
         ("tests/vision/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",),
     ),
     (

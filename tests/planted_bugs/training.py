@@ -257,8 +257,8 @@ BUGS = [
     (
         "program: a resumed run takes the folder of another",
         "examples/alexnet_imagenet.py",
-        '            new_run(settings["output"])',
-        "            pass",
+        '        new_run(settings["output"])',
+        "        pass",
         ("tests/examples/test_alexnet_imagenet.py::test_a_resumed_run_overwrites_no_other",),
     ),
     (
