@@ -37,11 +37,15 @@ def _files_below(folder: str, inside: str, seen: dict[tuple[int, int], str]) -> 
             for entry in entries:
                 (folders if is_folder(entry) else files).append(entry.name)
     except OSError as error:
-        raise DataError(f"the folder {shown(folder)} can't be read: {error.strerror}") from error
+        raise _unreadable(folder, error) from error
     for name in sorted(files):
         yield inside + name
     for name in sorted(folders):
         yield from _files_below(os.path.join(folder, name), inside + name + os.sep, seen)
+
+
+def _unreadable(folder: str, error: OSError) -> DataError:
+    return DataError(f"the folder {shown(folder)} can't be read: {error.strerror}")
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -176,8 +180,11 @@ class ImageFolder(PictureSet):
                 f"no folder of pictures at {directory!r}: expected "
                 f"{directory}/<class>/<picture>.jpg, found {found}"
             )
-        with os.scandir(directory) as entries:
-            classes = sorted(entry.name for entry in entries if entry.is_dir())
+        try:
+            with os.scandir(directory) as entries:
+                classes = sorted(entry.name for entry in entries if is_folder(entry))
+        except OSError as error:
+            raise _unreadable(directory, error) from error
         if not classes:
             raise DataError(
                 f"no class folders in {directory!r}: expected {directory}/<class>/<picture>.jpg, "

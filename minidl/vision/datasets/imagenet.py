@@ -31,7 +31,7 @@ from ...errors import ArgumentError, DataError
 from ...files import locked
 from .decoding import pil_loader, shown
 from .devkit import KIT_ARCHIVE, WNID, Classes, DevelopmentKit, read_class_list
-from .folder import ImageFolder
+from .folder import ImageFolder, is_folder
 from .index import read_index, write_index
 from .tar import Member, reader_of, tar_members
 
@@ -245,7 +245,7 @@ def has_class_folders(folder: str | os.PathLike[str]) -> bool:
     if not os.path.isdir(folder):
         return False
     with os.scandir(folder) as entries:
-        return any(entry.is_dir() for entry in entries)
+        return any(is_folder(entry) for entry in entries)
 
 
 def _table(classes: Iterable[list[bytes]]) -> dict[str, np.ndarray]:

@@ -136,6 +136,7 @@ def test_empty_classes(tmp_path: Path) -> None:
 
 def test_links_in_a_circle_and_names_that_are_not_utf8(tmp_path: Path) -> None:
     save(tmp_path / "a" / "0.png")
+    (tmp_path / "b").symlink_to(tmp_path / "b")  # beside the class folders
     (tmp_path / "a" / "1.png").symlink_to(tmp_path / "a" / "2.png")
     (tmp_path / "a" / "2.png").symlink_to(tmp_path / "a" / "1.png")
     os.rename(save(tmp_path / "a" / "x.png"), os.fsencode(tmp_path / "a") + b"/\xe9.png")
