@@ -7,13 +7,13 @@ is channels-last behind (N, C, H, W), which is how the layers like it, without a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import cpu
-from ..device import Array, array_module
+from ..device import Array, Shape, array_module
 from ..errors import DataError
 from ..tensor import Tensor
 
@@ -51,9 +51,14 @@ def default_collate(batch: Sequence[Any]) -> Any:
     >>> tuple(images.shape), labels.tolist()
     ((4, 3, 8, 8), [7, 7, 7, 7])
     """
+    return collate_into(batch, cpu.empty)
+
+
+def collate_into(batch: Sequence[Any], empty: Callable[[Shape, np.dtype], Array]) -> Any:
+    """Do as :func:`default_collate`, in memory that ``empty(shape, dtype)`` returns."""
     if not batch:
         raise DataError("default_collate: the batch is empty, expected at least one sample")
-    return _collate(batch, "sample")
+    return _collate(batch, "sample", empty)
 
 
 def default_convert(sample: Any) -> Any:
@@ -87,19 +92,19 @@ def default_convert(sample: Any) -> Any:
     return sample
 
 
-def _collate(batch: Sequence[Any], field: str) -> Any:
+def _collate(batch: Sequence[Any], field: str, empty: Callable[[Shape, np.dtype], Array]) -> Any:
     """The batch of samples whose place in the structure is called ``field`` in messages."""
     first = batch[0]
     if isinstance(first, Tensor):
         _check_alike(batch, Tensor, field)
-        return Tensor(_stack([sample.array for sample in batch], field))
+        return Tensor(_stack([sample.array for sample in batch], field, empty))
     if isinstance(first, np.ndarray | np.generic):
         _check_alike(batch, (np.ndarray, np.generic), field)
         if first.dtype.kind not in "biufc":
             raise DataError(
                 f"{field}: arrays of dtype {first.dtype} can't be batched, only numbers"
             )
-        return Tensor(_stack([np.asarray(sample) for sample in batch], field))
+        return Tensor(_stack([np.asarray(sample) for sample in batch], field, empty))
     for kind, dtype in ((bool, np.bool_), (int, np.int64), (float, np.float64)):
         if isinstance(first, kind):
             # An integer among the floats of a batch is a number like them.
@@ -115,7 +120,7 @@ def _collate(batch: Sequence[Any], field: str) -> Any:
                     f"{field}: sample {number} of the batch has the keys {sorted(map(str, sample))}"
                     f", the first has {sorted(map(str, first))}"
                 )
-        return {key: _collate([s[key] for s in batch], f"{field}[{key!r}]") for key in first}
+        return {key: _collate([s[key] for s in batch], f"{field}[{key!r}]", empty) for key in first}
     if isinstance(first, tuple | list):
         _check_alike(batch, (tuple, list), field)
         for number, sample in enumerate(batch):
@@ -124,12 +129,13 @@ def _collate(batch: Sequence[Any], field: str) -> Any:
                     f"{field}: sample {number} of the batch has {len(sample)} elements, "
                     f"the first has {len(first)}"
                 )
-        columns = [_collate(c, f"{field}[{i}]") for i, c in enumerate(zip(*batch, strict=True))]
+        parts = enumerate(zip(*batch, strict=True))
+        columns = [_collate(part, f"{field}[{i}]", empty) for i, part in parts]
         return type(first)(*columns) if is_namedtuple(first) else columns
     raise DataError(_no_batch(first, field))
 
 
-def _stack(arrays: list[Array], field: str) -> Array:
+def _stack(arrays: list[Array], field: str, empty: Callable[[Shape, np.dtype], Array]) -> Array:
     """Copy arrays of one shape into the rows of a new array; keeps their memory order."""
     first = arrays[0]
     for number, array in enumerate(arrays):
@@ -141,9 +147,9 @@ def _stack(arrays: list[Array], field: str) -> Array:
             )
     slow_to_fast = memory_order(first)
     shape = [len(arrays), *(first.shape[axis] for axis in slow_to_fast)]
-    # Memory of an earlier batch, where there is some: fresh pages cost more than the copy.
-    empty = cpu.empty if isinstance(first, np.ndarray) else array_module(first).empty
-    memory = empty(tuple(shape), dtype=first.dtype)
+    if not isinstance(first, np.ndarray):
+        empty = array_module(first).empty
+    memory = empty(tuple(shape), first.dtype)
     out: Array = memory.transpose(0, *(1 + slow_to_fast.index(axis) for axis in range(first.ndim)))
     for row, array in enumerate(arrays):
         out[row] = array

@@ -20,7 +20,6 @@ from .collate import default_collate, default_convert
 from .notes import add_notes, collect_notes
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 from .stream import OrderScope, use_order
-from .transport import allocate
 from .upload import pin, pinned_parts
 from .workers import (
     SILENCE,
@@ -114,8 +113,10 @@ class DataLoader:
     iteration, without a copy; by spawn it is pickled. What ``__getitem__`` or ``worker_init_fn``
     assigns afterwards, to ``get_worker_info().dataset`` or anywhere else, belongs to that
     worker; :func:`minidl.data.note` sends remarks back. The samplers and the loop run in the
-    caller's process. A worker computes with one thread and never uses a GPU; its batches are
-    copied once into memory that it shares with the caller, and once out of it.
+    caller's process. A worker computes with one thread and never uses a GPU.
+    :func:`default_collate` makes its batches in memory that it shares with the caller. They stay
+    there, and the caller may do with them as with any other; what is kept of more than two batches
+    of a worker is copied.
 
     ``random``, ``numpy.random`` and minidl's own generator are seeded with ``WorkerInfo.seed`` in
     every worker, but what they give depends on the number of workers: draw from
@@ -291,7 +292,7 @@ class DataLoader:
                 self.timeout or SILENCE,
                 seed,
                 epoch,
-                pinned_parts if pinned else allocate,
+                pinned_parts if pinned else None,
             )
             if self.persistent_workers:
                 self._workers = workers

@@ -1,12 +1,12 @@
 """How a batch travels between two processes: :class:`Channel`, a pipe with memory beside it.
 
 Pickle's protocol 5 takes a batch apart into a few bytes that describe it and the memory of its
-arrays. Sender and receiver share *slots*, anonymous files in memory: the sender copies all of it
-into one, sends a line of some bytes through the pipe, and the receiver copies it out, straight to
-where the batch shall stay. So a batch is copied once on either side. A slot has no name that could
-be left behind, it ends with the last process that holds it, and it grows with what is written.
-The lines are so short that a pipe takes them whole and at once, or not at all: nobody waits for
-the rest of a message whose sender has died or stopped.
+arrays. Sender and receiver share *slots*, files without a name that both have mapped into their
+memory: the sender makes its batch there (:meth:`Channel.empty`) or copies it there, and sends a
+line of some bytes through the pipe. The receiver copies the arrays out, or keeps them where they
+are and lets the slot be used again when they are dropped. Nothing can be left behind: a slot ends
+with the last process that holds it. The lines are so short that a pipe takes them whole and at
+once, or not at all: nobody waits for the rest of a message whose sender has died or stopped.
 
 Where the system has no such files (Windows), everything goes through the pipe.
 """
@@ -14,6 +14,7 @@ Where the system has no such files (Windows), everything goes through the pipe.
 from __future__ import annotations
 
 import io
+import math
 import mmap
 import os
 import pickle
@@ -24,7 +25,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cpu import empty
+from .. import cpu
+from ..device import Array, Shape
 from ..errors import DataError
 from ..tensor import Tensor
 from .collate import memory_order
@@ -35,10 +37,13 @@ if TYPE_CHECKING:
 #: Given sizes in bytes, returns a writable array of bytes of each size.
 Allocate = Callable[[Sequence[int]], list[np.ndarray]]
 
+#: Where something is in a slot: offset and length in bytes.
+Place = tuple[int, int]
 
-def allocate(sizes: Sequence[int]) -> list[np.ndarray]:
-    """Return ordinary memory, an array of bytes of each size."""
-    return [empty((size,), np.dtype(np.uint8)) for size in sizes]
+
+def ordinary_memory(sizes: Sequence[int]) -> list[np.ndarray]:
+    """Return an array of bytes of each size, in this process's own memory."""
+    return [cpu.empty((size,), np.dtype(np.uint8)) for size in sizes]
 
 
 class Channel:
@@ -50,12 +55,16 @@ class Channel:
     ----------
     connection : Connection
         An end of ``multiprocessing.Pipe()``.
-    slots : list of AnonymousFile
+    slots : list of Slot
         The same on both sides. Empty where there are none.
     """
 
-    def __init__(self, connection: Connection, slots: list[AnonymousFile]) -> None:
+    def __init__(self, connection: Connection, slots: list[Slot]) -> None:
         self.connection, self.slots = connection, slots
+
+    def empty(self, slot: int) -> Callable[[Shape, np.dtype], Array]:
+        """Return what makes arrays that :meth:`send` need not copy."""
+        return self.slots[slot].empty if self.slots else cpu.empty
 
     def send(self, slot: int, value: Any) -> None:
         """Send anything that can be pickled. An error leaves the connection as it was."""
@@ -64,25 +73,36 @@ class Channel:
         _Pickler(
             body, protocol=5, buffer_callback=lambda buffer: buffers.append(buffer.raw())
         ).dump(value)
-        sizes = pickle.dumps([buffer.nbytes for buffer in buffers])
-        parts = [memoryview(sizes), body.getbuffer(), *buffers]
-        line = (slot, parts[0].nbytes, parts[1].nbytes)
         if not self.slots:
-            self.connection.send(line)
-            for part in parts:
+            sizes = memoryview(pickle.dumps([buffer.nbytes for buffer in buffers]))
+            self.connection.send((slot,))
+            for part in (sizes, body.getbuffer(), *buffers):
                 self.connection.send_bytes(part)
             return
-        offset = 0
-        for part in parts:
-            offset = self.slots[slot].write(part, offset)
-        self.connection.send(line)
+        memory = self.slots[slot]
+        places = pickle.dumps([memory.place(buffer) for buffer in buffers])
+        self.connection.send(
+            (slot, memory.place(memoryview(places)), memory.place(body.getbuffer()))
+        )
 
     def hang_up(self) -> None:
         """Let the other side's :meth:`receive` be the last, whatever the slots are used for."""
         self.connection.send(None)
 
-    def receive(self, allocate: Allocate = allocate) -> tuple[int, Any]:
+    def receive(
+        self,
+        allocate: Allocate | None = ordinary_memory,
+        release: Callable[[int], object] = lambda slot: None,
+    ) -> tuple[int, Any]:
         """Wait for the other side; return the slot that it used, and what it sent.
+
+        Parameters
+        ----------
+        allocate : callable, optional
+            Where the arrays shall be. With None they stay in the slot, if there are slots.
+        release : callable
+            Called with the slot as soon as nothing needs it: at once, or when the arrays in it are
+            dropped, which may happen in any thread and in the middle of anything.
 
         Raises
         ------
@@ -92,22 +112,27 @@ class Channel:
         line = self.connection.recv()
         if line is None:
             raise EOFError
-        slot, *lengths = line
-        offset = 0
+        slot, *places = line
+        if not self.slots:
+            sizes, body = self.connection.recv_bytes(), self.connection.recv_bytes()
+            buffers = (allocate or ordinary_memory)(pickle.loads(sizes))
+            for buffer in buffers:
+                self.connection.recv_bytes_into(buffer.data)
+            release(slot)
+            return slot, pickle.loads(body, buffers=buffers)
 
-        def take(into: np.ndarray) -> memoryview:
-            nonlocal offset
-            view = into.data
-            if self.slots:
-                offset = self.slots[slot].read(view, offset)
-            else:
-                self.connection.recv_bytes_into(view)
-            return view
-
-        sizes, body = (take(np.empty(length, np.uint8)) for length in lengths)
-        buffers = allocate(pickle.loads(sizes))
-        for buffer in buffers:
-            take(buffer)
+        memory = self.slots[slot]
+        index, body = (memory.at(place).tobytes() for place in places)
+        memory.clear()  # what this side sends in it next begins at its beginning
+        parts: list[Place] = pickle.loads(index)
+        if allocate is None and parts:
+            shared = memory.lend(lambda: release(slot))
+            buffers = [shared[start : start + size] for start, size in parts]
+        else:
+            buffers = (allocate or ordinary_memory)([size for _, size in parts])
+            for buffer, place in zip(buffers, parts, strict=True):
+                np.copyto(buffer, memory.at(place))
+            release(slot)
         return slot, pickle.loads(body, buffers=buffers)
 
     def close(self) -> None:
@@ -162,8 +187,95 @@ def _array(memory: Any, dtype: np.dtype, shape: tuple[int, ...], axes: list[int]
 
 # --- Shared memory without a name ---------------------------------------------------------------
 
-#: Whether this system has anonymous files that take and give bytes without moving a position.
-HAS_ANONYMOUS_FILES = hasattr(os, "pwrite") and hasattr(os, "preadv")
+#: Whether this system has files without a name that processes can share.
+HAS_ANONYMOUS_FILES = sys.platform != "win32"
+
+
+class Slot:
+    """Memory of two processes, which takes one thing after the other and grows with them.
+
+    Parameters
+    ----------
+    file : AnonymousFile, optional
+        Default: a new one.
+    """
+
+    def __init__(self, file: AnonymousFile | None = None) -> None:
+        self.file = AnonymousFile() if file is None else file
+        self.memory = np.empty(0, np.uint8)  # the file, so far as it is mapped
+        self.end = 0
+
+    def clear(self) -> None:
+        """Begin at the beginning again."""
+        self.end = 0
+
+    def empty(self, shape: Shape, dtype: np.dtype) -> Array:
+        """Return an uninitialised array behind what is there."""
+        start, size = self._take(dtype.itemsize * math.prod(shape))
+        return self.memory[start : start + size].view(dtype).reshape(shape)
+
+    def place(self, data: memoryview) -> Place:
+        """Return where bytes are; copy them behind what is there unless they are in it already."""
+        source = np.asarray(data)
+        start = _address(source) - _address(self.memory)
+        if 0 <= start <= len(self.memory) - source.size:
+            return start, source.size
+        place = self._take(source.size)
+        np.copyto(self.at(place), source)
+        return place
+
+    def at(self, place: Place) -> np.ndarray:
+        """Return the bytes at a place, which either side has put there."""
+        start, size = place
+        self._map(start + size)
+        return self.memory[start : start + size]
+
+    def lend(self, give_back: Callable[[], object]) -> np.ndarray:
+        """Return all of it, and call `give_back` when no view of that is left."""
+        return np.asarray(_Loan(self.memory, give_back))
+
+    def _take(self, size: int) -> Place:
+        start = -(-self.end // _ALIGNMENT) * _ALIGNMENT
+        self.end = start + size
+        self._map(self.end)
+        return start, size
+
+    def _map(self, length: int) -> None:
+        if length <= len(self.memory):
+            return
+        there = os.fstat(self.file.descriptor).st_size
+        if there < length:
+            there = max(length + length // 8, mmap.PAGESIZE)  # for the small things behind it
+            os.truncate(self.file.descriptor, there)
+        # Arrays in the mapping before keep that alive; it shows the same memory.
+        self.memory = np.frombuffer(mmap.mmap(self.file.descriptor, there), np.uint8)
+
+    def close(self) -> None:
+        """Give it up in this process, but for what is lent; a second call does nothing."""
+        self.file.close()
+        self.memory = np.empty(0, np.uint8)
+
+    def __reduce__(self) -> Any:
+        return Slot, (self.file,)
+
+
+_ALIGNMENT = 64  # bytes: a line of the cache
+
+
+def _address(array: np.ndarray) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+class _Loan:
+    """What the views of a lent slot keep alive."""
+
+    def __init__(self, memory: np.ndarray, give_back: Callable[[], object]) -> None:
+        self.memory, self.give_back = memory, give_back
+        self.__array_interface__ = memory.__array_interface__
+
+    def __del__(self) -> None:
+        self.give_back()
 
 
 class AnonymousFile:
@@ -176,22 +288,6 @@ class AnonymousFile:
 
     def __init__(self, descriptor: int | None = None) -> None:
         self.descriptor = _anonymous_descriptor() if descriptor is None else descriptor
-
-    def write(self, data: memoryview, offset: int) -> int:
-        """Write at `offset`; return the offset behind the data."""
-        while data.nbytes:
-            count = os.pwrite(self.descriptor, data, offset)
-            data, offset = data[count:], offset + count
-        return offset
-
-    def read(self, into: memoryview, offset: int) -> int:
-        """Fill `into` with what is at `offset`; return the offset behind that."""
-        while into.nbytes:
-            count = os.preadv(self.descriptor, [into], offset)
-            if count == 0:
-                raise EOFError("a slot of shared memory is shorter than its line says")
-            into, offset = into[count:], offset + count
-        return offset
 
     def close(self) -> None:
         """Close it in this process; a second call does nothing."""

@@ -2,10 +2,10 @@
 
 **Order.** The consumer gives every worker a queue of *orders* and takes the answers in the same
 sequence. An order occupies one of the worker's *slots* of shared memory
-(:mod:`minidl.data.transport`) until its answer has been copied out; a worker has
-``prefetch_factor`` of them, and what does not fit waits with the consumer. Both sides write to
-each other without looking for answers, so what may be under way must fit into the pipe: few lines
-where there is shared memory, and else one order, which the worker awaits.
+(:mod:`minidl.data.transport`) until the batch in it is dropped or, where that would leave fewer
+than ``prefetch_factor`` of them, copied out; what does not fit waits with the consumer. Both sides
+write to each other without looking for answers, so what may be under way must fit into the pipe:
+few lines where there is shared memory, and else one order, which the worker awaits.
 
 **Heartbeat.** A worker counts in shared memory what it begins: each sample, each batch. Whoever
 waits for it looks at the count at least once a second and adds up the times in which it stood
@@ -37,10 +37,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import cpu, random
+from ..device import Array, Shape
 from ..errors import ArgumentError, DataError
+from .collate import collate_into, default_collate
 from .notes import collect_notes
 from .stream import SampleScope, use_sample
-from .transport import HAS_ANONYMOUS_FILES, Allocate, AnonymousFile, Channel, SharedNumbers
+from .transport import (
+    HAS_ANONYMOUS_FILES,
+    Allocate,
+    Channel,
+    SharedNumbers,
+    Slot,
+    ordinary_memory,
+)
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -53,8 +62,12 @@ SILENCE = 8.0
 #: Seconds that a worker may take to be there, where it has to start Python and import everything.
 _START_SECONDS = 60.0
 
-#: Slots of a worker at most. Their lines (some 50 bytes each) fit into any system's pipe.
-_MOST_SLOTS = 64
+#: Orders of a worker at most. Their lines (some 50 bytes each) fit into any system's pipe.
+_MOST_ORDERS = 64
+
+#: Slots of a worker whose batches the consumer may hold on to: the one that it is at, and the one
+#: before, which a loop's variable keeps until the next is there.
+_MOST_LENT = 2
 
 #: Seconds that a worker that is told to end may go on with the sample it is at.
 _GRACE_SECONDS = 5.0
@@ -124,7 +137,12 @@ class Source:
     alone: bool
     init: Callable[[int], Any] | None
 
-    def batch(self, job: Job, at: Callable[[int], None] | None = None) -> Any:
+    def batch(
+        self,
+        job: Job,
+        at: Callable[[int], None] | None = None,
+        empty: Callable[[Shape, np.dtype], Array] = cpu.empty,
+    ) -> Any:
         """Fetch the samples and make the batch; ``at(i)`` is told before each sample and the end.
 
         Parameters
@@ -132,6 +150,9 @@ class Source:
         job : Job
         at : callable, optional
             May raise something to break off.
+        empty : callable
+            Where :func:`default_collate` puts the batch, which nobody but the caller gets. (A
+            transform that calls that function gets ordinary memory: its results may be kept.)
         """
         samples = []
         for number, key in enumerate(job.keys):
@@ -150,7 +171,10 @@ class Source:
             at(len(job.keys))
         # For random choices about the batch as a whole: a place that no sample has.
         with use_sample(SampleScope(job.seed, job.epoch, -1 - job.first_place)):
-            return self.collate(samples[0] if self.alone else samples)
+            batch = samples[0] if self.alone else samples
+            if self.collate is default_collate:
+                return collate_into(batch, empty)
+            return self.collate(batch)
 
 
 @dataclass
@@ -186,7 +210,7 @@ def _work(
     try:
         while True:
             slot, job = channel.receive()
-            notes, result = worker.answer(job, slot)
+            notes, result = worker.answer(job, slot, channel.empty(slot))
             _send(channel, slot, notes, result)
             # Nothing of a finished batch stays alive while the worker waits for the next order.
             del job, notes, result
@@ -235,7 +259,9 @@ class _Bench:
     def beat(self) -> None:
         self.cells[_BEATS] += 1
 
-    def answer(self, job: Job, slot: int) -> tuple[list[tuple[str, str]], Any]:
+    def answer(
+        self, job: Job, slot: int, empty: Callable[[Shape, np.dtype], Array]
+    ) -> tuple[list[tuple[str, str]], Any]:
         """Return the notes and the batch, or the :class:`Failure` that came of it."""
 
         def at(position: int) -> None:
@@ -250,7 +276,7 @@ class _Bench:
             try:
                 if not self.started:
                     self.start()
-                return notes, self.source.batch(job, at)
+                return notes, self.source.batch(job, at, empty)
             except _Cancelled:
                 return notes, None
             except BaseException as error:  # whatever it is, the consumer would wait for ever
@@ -352,14 +378,14 @@ class Workers:
     source : Source
     context : BaseContext
         From :func:`start_context`.
-    slots : int
+    ahead : int
         Batches in preparation or waiting, for each worker.
     timeout : float
         Seconds that one sample may take.
     seed, epoch : int
         They decide :attr:`WorkerInfo.seed`.
-    allocate : callable
-        Where batches are put.
+    allocate : callable, optional
+        Where batches are put. Default: they stay in shared memory.
 
     Raises
     ------
@@ -375,11 +401,11 @@ class Workers:
         count: int,
         source: Source,
         context: BaseContext,
-        slots: int,
+        ahead: int,
         timeout: float,
         seed: int,
         epoch: int,
-        allocate: Allocate,
+        allocate: Allocate | None,
     ) -> None:
         from multiprocessing import current_process
         from multiprocessing.util import Finalize
@@ -399,7 +425,7 @@ class Workers:
             own_seed = int(random.stream(seed, "worker", epoch, number).integers(2**63))
             info = WorkerInfo(number, count, own_seed, source.dataset)
             try:
-                self.members.append(_Worker(info, context, slots, timeout, allocate))
+                self.members.append(_Worker(info, context, ahead, timeout, allocate))
                 self.members[-1].start(source)
             except OSError as error:
                 self.stop()
@@ -481,18 +507,18 @@ class _Worker:
         self,
         info: WorkerInfo,
         context: BaseContext,
-        slots: int,
+        ahead: int,
         timeout: float,
-        allocate: Allocate,
+        allocate: Allocate | None,
     ) -> None:
         self.info, self.context, self.timeout, self.allocate = info, context, timeout, allocate
         self.method = context.get_start_method()
-        slots = min(slots, _MOST_SLOTS) if HAS_ANONYMOUS_FILES else 1
+        self.slots = min(ahead, _MOST_ORDERS) + _MOST_LENT if HAS_ANONYMOUS_FILES else 1
         ours, self.theirs = context.Pipe()
-        files = [AnonymousFile() for _ in range(slots)] if HAS_ANONYMOUS_FILES else []
-        self.channel = Channel(ours, files)
-        self.numbers = SharedNumbers(_CANCELLED + slots)
-        self.free = list(range(slots))
+        memory = [Slot() for _ in range(self.slots)] if HAS_ANONYMOUS_FILES else []
+        self.channel = Channel(ours, memory)
+        self.numbers = SharedNumbers(_CANCELLED + self.slots)
+        self.free = list(range(self.slots))  # also any thread that drops a batch appends to it
         self.queue: deque[Order] = deque()  # not sent yet
         self.sent: deque[Order] = deque()
         self.answers = 0
@@ -570,8 +596,10 @@ class _Worker:
                     raise self._hang(silence)
 
     def _take_answer(self) -> None:
+        lent = self.slots - len(self.free) - len(self.sent)
+        allocate = self.allocate or (None if lent < _MOST_LENT else ordinary_memory)
         try:
-            slot, result = self.channel.receive(self.allocate)
+            _, result = self.channel.receive(allocate, self.free.append)
         except (EOFError, ConnectionError):
             raise self._death() from None
         order = self.sent.popleft()
@@ -579,7 +607,6 @@ class _Worker:
         order.slot, order.answered = None, True
         if not order.cancelled:
             order.result = result
-        self.free.append(slot)
         self._send_orders()
 
     def _death(self) -> DataError:

@@ -16,7 +16,8 @@ from minidl.data.transport import (
     AnonymousFile,
     Channel,
     SharedNumbers,
-    allocate,
+    Slot,
+    ordinary_memory,
 )
 from minidl.errors import DataError
 from minidl.tensor import Tensor
@@ -36,7 +37,7 @@ def ends(request: pytest.FixtureRequest) -> Iterator[tuple[Channel, Channel]]:
     if request.param == "memory" and not HAS_ANONYMOUS_FILES:
         pytest.skip("needs memory without a name")
     ours, theirs = Pipe()
-    slots = [AnonymousFile(), AnonymousFile()] if request.param == "memory" else []
+    slots = [Slot(), Slot()] if request.param == "memory" else []
     pair = Channel(ours, slots), Channel(theirs, slots)
     yield pair
     for end in pair:
@@ -112,7 +113,7 @@ def test_a_large_batch_waits_for_nobody() -> None:
     from multiprocessing import Pipe
 
     ours, theirs = Pipe()
-    slots = [AnonymousFile()]
+    slots = [Slot()]
     array = np.random.default_rng(0).integers(0, 256, 5_000_000, np.uint8)
     Channel(ours, slots).send(0, (array, "text" * 100_000))
     found, text = Channel(theirs, slots).receive()[1]
@@ -133,7 +134,59 @@ def test_the_receiver_says_where_memory_comes_from(ends: tuple[Channel, Channel]
     numbers, ones = ends[1].receive(one_block)[1]
     assert numbers.array.base is blocks[0] and ones.array.base is blocks[0]
     assert numbers.tolist() == [0, 1, 2] and ones.tolist() == [1, 1]
-    assert [part.nbytes for part in allocate([5, 0])] == [5, 0]
+    assert [part.nbytes for part in ordinary_memory([5, 0])] == [5, 0]
+
+
+@needs_files
+def test_a_batch_stays_in_its_slot_until_it_is_dropped() -> None:
+    from multiprocessing import Pipe
+
+    free: list[int] = []
+    ours, theirs = Pipe()
+    slots = [Slot(), Slot()]
+    worker = Channel(ours, slots)
+    consumer = Channel(theirs, [Slot(AnonymousFile(os.dup(s.file.descriptor))) for s in slots])
+    made = worker.empty(1)((2, 3), np.dtype(np.float32))
+    made[...] = 7
+    worker.send(1, {"made": made, "copied": np.arange(4), "text": "x"})
+    _, found = consumer.receive(None, free.append)
+    assert found["made"].tolist() == [[7] * 3] * 2 and found["copied"].tolist() == [0, 1, 2, 3]
+    made[0, 0] = 8
+    assert found["made"][0, 0] == 8, "it is another memory"
+    part = found["made"][1:]
+    del found
+    assert free == []
+    consumer.close()  # which takes nothing away
+    worker.close()
+    assert part.tolist() == [[7] * 3]
+    del part
+    assert free == [1]
+
+
+def test_what_has_no_memory_of_its_own_frees_its_slot_at_once(
+    ends: tuple[Channel, Channel],
+) -> None:
+    free: list[int] = []
+    ends[0].send(1, "text")
+    assert ends[1].receive(None, free.append)[1] == "text" and free == [1]
+    ends[0].send(0, np.arange(3))
+    assert ends[1].receive(release=free.append)[1].tolist() == [0, 1, 2] and free == [1, 0]
+
+
+@needs_files
+def test_a_slot_that_grows_leaves_earlier_arrays_as_they_are() -> None:
+    slot = Slot()
+    arrays = []
+    for length in (1, 1000, 30_000, 2, 0, 500_000):
+        arrays.append(slot.empty((length,), np.dtype(np.int64)))
+        arrays[-1][...] = length
+    places = [slot.place(array.view(np.uint8).data) for array in arrays]
+    for array, place in zip(arrays, places, strict=True):
+        assert place[0] % 64 == 0 and (array == len(array)).all()
+        np.testing.assert_array_equal(slot.at(place).view(np.int64), array)
+    slot.clear()
+    assert slot.place(memoryview(b"new"))[0] == 0
+    slot.close()
 
 
 def test_hanging_up_ends_it(ends: tuple[Channel, Channel]) -> None:
@@ -171,18 +224,14 @@ def test_a_tensor_of_a_gpu_cannot_leave_its_process(gpu: str) -> None:
 def test_shared_memory_has_no_name() -> None:
     folder = Path("/dev/shm")
     before = set(os.listdir(folder)) if folder.exists() else set()
-    file, numbers = AnonymousFile(), SharedNumbers(3)
-    file.write(memoryview(b"12345"), 0)
+    slot, numbers = Slot(), SharedNumbers(3)
+    slot.place(memoryview(b"12345"))
     assert (set(os.listdir(folder)) if folder.exists() else set()) == before
-    into = bytearray(2)
-    assert file.read(memoryview(into), 2) == 4 and into == b"34"
-    with pytest.raises(EOFError):
-        file.read(memoryview(bytearray(9)), 0)
     again = SharedNumbers(3, numbers.source)
     numbers.cells[1] = 2**40
     assert list(again.cells) == [0, 2**40, 0]
     for _ in range(2):  # closing twice is closing
-        file.close()
+        slot.close()
         again.close()
     numbers.cells.release()
     numbers._memory.close()
@@ -191,9 +240,8 @@ def test_shared_memory_has_no_name() -> None:
 @needs_files
 def test_without_memfd_a_temporary_file_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "memfd_create", raising=False)
-    file = AnonymousFile()
-    file.write(memoryview(b"abc"), 1)
-    into = bytearray(4)
-    file.read(memoryview(into), 0)
-    assert into == b"\0abc"
-    file.close()
+    slot = Slot()
+    other = Slot(AnonymousFile(os.dup(slot.file.descriptor)))
+    assert other.at(slot.place(memoryview(b"abc"))).tobytes() == b"abc"
+    for one in (slot, other):
+        one.close()

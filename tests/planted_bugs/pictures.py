@@ -477,8 +477,8 @@ BUGS = [
     (
         "folder: an unreadable folder is no DataError",
         "minidl/vision/datasets/folder.py",
-        '    except OSError as error:\n        raise DataError(f"the folder',
-        '    except MemoryError as error:\n        raise DataError(f"the folder',
+        "    except OSError as error:\n        raise _unreadable(folder, error) from error\n    f",
+        "    except MemoryError as error:\n        raise _unreadable(folder, error)\n    f",
         ("tests/vision/datasets/test_folder.py::test_unreadable_folder",),
     ),
     (
