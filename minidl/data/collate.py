@@ -1,8 +1,10 @@
-"""From a list of samples to one batch: ``default_collate`` and ``default_convert``.
+"""From samples to one batch: ``default_collate``, ``default_convert``, and ``Collation`` behind it.
 
-The batch's array is allocated once and each sample is copied into its row. It keeps the samples'
-order of axes in memory: pictures that are channels-last behind a (C, H, W) view make a batch that
-is channels-last behind (N, C, H, W), which is how the layers like it, without a transposing copy.
+A batch's array is allocated when the first sample is there, and every sample is copied into its row
+as soon as it comes: its own memory, still in the cache, serves the next one. The batch keeps the
+samples' order of axes in memory: pictures that are channels-last behind a (C, H, W) view make a
+batch that is channels-last behind (N, C, H, W), which is how the layers like it, without a
+transposing copy.
 """
 
 from __future__ import annotations
@@ -51,14 +53,10 @@ def default_collate(batch: Sequence[Any]) -> Any:
     >>> tuple(images.shape), labels.tolist()
     ((4, 3, 8, 8), [7, 7, 7, 7])
     """
-    return collate_into(batch, cpu.empty)
-
-
-def collate_into(batch: Sequence[Any], empty: Callable[[Shape, np.dtype], Array]) -> Any:
-    """Do as :func:`default_collate`, in memory that ``empty(shape, dtype)`` returns."""
-    if not batch:
-        raise DataError("default_collate: the batch is empty, expected at least one sample")
-    return _collate(batch, "sample", empty)
+    collation = Collation(len(batch))
+    for sample in batch:
+        collation.add(sample)
+    return collation.batch()
 
 
 def default_convert(sample: Any) -> Any:
@@ -92,77 +90,193 @@ def default_convert(sample: Any) -> Any:
     return sample
 
 
-def _collate(batch: Sequence[Any], field: str, empty: Callable[[Shape, np.dtype], Array]) -> Any:
-    """The batch of samples whose place in the structure is called ``field`` in messages."""
-    first = batch[0]
-    if isinstance(first, Tensor):
-        _check_alike(batch, Tensor, field)
-        return Tensor(_stack([sample.array for sample in batch], field, empty))
-    if isinstance(first, np.ndarray | np.generic):
-        _check_alike(batch, (np.ndarray, np.generic), field)
-        if first.dtype.kind not in "biufc":
+# --- One sample after the other -------------------------------------------------------------------
+
+#: Given a shape and a dtype, returns an uninitialised array.
+Empty = Callable[[Shape, np.dtype], Array]
+
+
+class Collation:
+    """A batch in the making, as :func:`default_collate` makes it.
+
+    Parameters
+    ----------
+    count : int
+        How many samples there will be.
+    empty : callable
+        Where a batch of arrays is put. Default: ordinary memory. Arrays of a GPU stay there.
+    """
+
+    def __init__(self, count: int, empty: Empty = cpu.empty) -> None:
+        self.count, self.empty = count, empty
+        self.added = 0
+        self.column: _Column | None = None
+
+    def add(self, sample: Any) -> None:
+        """Take the next sample; raises what :func:`default_collate` does."""
+        if self.column is None:
+            self.column = _column(sample, "sample", self)
+        self.column.add(self.added, sample)
+        self.added += 1
+
+    def batch(self) -> Any:
+        """Return the batch of all samples."""
+        if self.column is None:
+            raise DataError("default_collate: the batch is empty, expected at least one sample")
+        return self.column.batch()
+
+
+class _Column:
+    """What stands in one field of all samples; ``kind`` is what all must be, as the first is."""
+
+    def __init__(self, first: Any, field: str, kind: Any) -> None:
+        self.first, self.field, self.kind = first, field, kind
+
+    def add(self, number: int, value: Any) -> None:
+        if not isinstance(value, self.kind):
             raise DataError(
-                f"{field}: arrays of dtype {first.dtype} can't be batched, only numbers"
+                f"{self.field}: sample {number} of the batch is a {type(value).__name__}, "
+                f"the first is a {type(self.first).__name__}"
             )
-        return Tensor(_stack([np.asarray(sample) for sample in batch], field, empty))
+        self.take(number, value)
+
+    def take(self, number: int, value: Any) -> None:
+        raise NotImplementedError
+
+    def batch(self) -> Any:
+        raise NotImplementedError
+
+
+class _Arrays(_Column):
+    """Tensors or arrays of one shape: each is copied to its row, in its memory order."""
+
+    def __init__(self, first: Any, field: str, kind: Any, collation: Collation) -> None:
+        super().__init__(first, field, kind)
+        array = _array_of(first)
+        if array.dtype.kind not in "biufc":
+            raise DataError(
+                f"{field}: arrays of dtype {array.dtype} can't be batched, only numbers"
+            )
+        self.shape, self.dtype = array.shape, array.dtype
+        slow_to_fast = memory_order(array)
+        shape = (collation.count, *(array.shape[axis] for axis in slow_to_fast))
+        on_cpu = isinstance(array, np.ndarray)
+        empty: Empty = collation.empty if on_cpu else array_module(array).empty
+        places = (1 + slow_to_fast.index(axis) for axis in range(array.ndim))
+        self.rows = empty(shape, array.dtype).transpose(0, *places)
+
+    def take(self, number: int, value: Any) -> None:
+        array = _array_of(value)
+        if array.shape != self.shape or array.dtype != self.dtype:
+            raise DataError(
+                f"{self.field}: sample {number} of the batch has shape {array.shape} and dtype "
+                f"{array.dtype}, the first has {self.shape} and {self.dtype}; "
+                "resize or crop the pictures to one size, or pass a collate_fn"
+            )
+        self.rows[number] = array
+
+    def batch(self) -> Tensor:
+        return Tensor(self.rows)
+
+
+class _Numbers(_Column):
+    """Python's numbers, which become a tensor of one axis."""
+
+    def __init__(self, first: Any, field: str, kind: Any, dtype: Any) -> None:
+        super().__init__(first, field, kind)
+        self.dtype = dtype
+        self.values: list[Any] = []
+
+    def take(self, number: int, value: Any) -> None:
+        self.values.append(value)
+
+    def batch(self) -> Tensor:
+        return Tensor(np.array(self.values, dtype=self.dtype))
+
+
+class _Texts(_Column):
+    """Strings, which stay what they are."""
+
+    def __init__(self, first: Any, field: str, kind: Any, many: Callable[[Any], Any]) -> None:
+        super().__init__(first, field, kind)
+        self.many = many
+        self.values: list[Any] = []
+
+    def take(self, number: int, value: Any) -> None:
+        self.values.append(value)
+
+    def batch(self) -> Any:
+        return self.many(self.values)
+
+
+class _Fields(_Column):
+    """Dictionaries of the same keys."""
+
+    def __init__(self, first: Any, field: str, kind: Any, collation: Collation) -> None:
+        super().__init__(first, field, kind)
+        self.columns = {
+            key: _column(value, f"{field}[{key!r}]", collation) for key, value in first.items()
+        }
+
+    def take(self, number: int, value: Any) -> None:
+        if value.keys() != self.columns.keys():
+            raise DataError(
+                f"{self.field}: sample {number} of the batch has the keys "
+                f"{sorted(map(str, value))}, the first has {sorted(map(str, self.columns))}"
+            )
+        for key, column in self.columns.items():
+            column.add(number, value[key])
+
+    def batch(self) -> dict[Any, Any]:
+        return {key: column.batch() for key, column in self.columns.items()}
+
+
+class _Parts(_Column):
+    """Tuples and lists of the same length."""
+
+    def __init__(self, first: Any, field: str, kind: Any, collation: Collation) -> None:
+        super().__init__(first, field, kind)
+        self.columns = [
+            _column(value, f"{field}[{i}]", collation, tuple) for i, value in enumerate(first)
+        ]
+
+    def take(self, number: int, value: Any) -> None:
+        if len(value) != len(self.columns):
+            raise DataError(
+                f"{self.field}: sample {number} of the batch has {len(value)} elements, "
+                f"the first has {len(self.columns)}"
+            )
+        for column, part in zip(self.columns, value, strict=True):
+            column.add(number, part)
+
+    def batch(self) -> Any:
+        batches = [column.batch() for column in self.columns]
+        return type(self.first)(*batches) if is_namedtuple(self.first) else batches
+
+
+def _column(
+    first: Any, field: str, collation: Collation, many: Callable[[Any], Any] = list
+) -> _Column:
+    """Return the column that begins with a value; ``many`` is what holds several strings."""
+    if isinstance(first, Tensor):
+        return _Arrays(first, field, Tensor, collation)
+    if isinstance(first, np.ndarray | np.generic):
+        return _Arrays(first, field, (np.ndarray, np.generic), collation)
     for kind, dtype in ((bool, np.bool_), (int, np.int64), (float, np.float64)):
         if isinstance(first, kind):
             # An integer among the floats of a batch is a number like them.
-            _check_alike(batch, (int, float) if kind is float else kind, field)
-            return Tensor(np.array(batch, dtype=dtype))
+            return _Numbers(first, field, (int, float) if kind is float else kind, dtype)
     if isinstance(first, str | bytes):
-        return batch
+        return _Texts(first, field, object, many)
     if isinstance(first, Mapping):
-        _check_alike(batch, Mapping, field)
-        for number, sample in enumerate(batch):
-            if sample.keys() != first.keys():
-                raise DataError(
-                    f"{field}: sample {number} of the batch has the keys {sorted(map(str, sample))}"
-                    f", the first has {sorted(map(str, first))}"
-                )
-        return {key: _collate([s[key] for s in batch], f"{field}[{key!r}]", empty) for key in first}
+        return _Fields(first, field, Mapping, collation)
     if isinstance(first, tuple | list):
-        _check_alike(batch, (tuple, list), field)
-        for number, sample in enumerate(batch):
-            if len(sample) != len(first):
-                raise DataError(
-                    f"{field}: sample {number} of the batch has {len(sample)} elements, "
-                    f"the first has {len(first)}"
-                )
-        parts = enumerate(zip(*batch, strict=True))
-        columns = [_collate(part, f"{field}[{i}]", empty) for i, part in parts]
-        return type(first)(*columns) if is_namedtuple(first) else columns
+        return _Parts(first, field, (tuple, list), collation)
     raise DataError(_no_batch(first, field))
 
 
-def _stack(arrays: list[Array], field: str, empty: Callable[[Shape, np.dtype], Array]) -> Array:
-    """Copy arrays of one shape into the rows of a new array; keeps their memory order."""
-    first = arrays[0]
-    for number, array in enumerate(arrays):
-        if array.shape != first.shape or array.dtype != first.dtype:
-            raise DataError(
-                f"{field}: sample {number} of the batch has shape {array.shape} and dtype "
-                f"{array.dtype}, the first has {first.shape} and {first.dtype}; "
-                "resize or crop the pictures to one size, or pass a collate_fn"
-            )
-    slow_to_fast = memory_order(first)
-    shape = [len(arrays), *(first.shape[axis] for axis in slow_to_fast)]
-    if not isinstance(first, np.ndarray):
-        empty = array_module(first).empty
-    memory = empty(tuple(shape), first.dtype)
-    out: Array = memory.transpose(0, *(1 + slow_to_fast.index(axis) for axis in range(first.ndim)))
-    for row, array in enumerate(arrays):
-        out[row] = array
-    return out
-
-
-def _check_alike(batch: Sequence[Any], kind: Any, field: str) -> None:
-    for number, sample in enumerate(batch):
-        if not isinstance(sample, kind):
-            raise DataError(
-                f"{field}: sample {number} of the batch is a {type(sample).__name__}, "
-                f"the first is a {type(batch[0]).__name__}"
-            )
+def _array_of(value: Any) -> Array:
+    return value.array if isinstance(value, Tensor) else np.asarray(value)
 
 
 def _no_batch(value: Any, field: str) -> str:

@@ -529,9 +529,9 @@ def test_what_a_transform_collates_may_be_kept() -> None:
             index % 5, default_collate([np.full(4, index + i) for i in (0, 1)])
         )
 
-    loader = DataLoader(Calls(crops, 20), 4, num_workers=1)
+    loader = DataLoader(Calls(crops, 80), 4, num_workers=1)
     rows = [row[0, 0].item() for batch in loader for row in batch]
-    assert rows == [index % 5 for index in range(20)]
+    assert rows == [index % 5 for index in range(80)]
 
 
 def test_large_and_growing_batches() -> None:
