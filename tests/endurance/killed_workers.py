@@ -142,6 +142,7 @@ def lose_a_worker(rng: random.Random, number: int, timeout: float, expected: lis
     shot.join()
     loader.set_epoch(0)
     assert [contents(batch) for batch in loader] == expected, "not the same batches afterwards"
+    batch = None  # what is left of the last one's memory belongs to the batch
     del loader
     after = held()
     assert after == before, f"left behind: {after}, before: {before}"
