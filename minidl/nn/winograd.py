@@ -64,7 +64,11 @@ _TILES = {
 _LEAST_CHANNELS = 24
 
 #: Transforming a kernel takes as long as so many multiplications for each of its t·t points.
-_KERNEL_COST = 200
+_KERNEL_COST = 150
+
+#: So does transforming a number of a tile, there and back: with few channels each number takes part
+#: in few products.
+_TILE_COST = 36
 
 #: How many numbers a lane transforms and multiplies at a time: enough for each call of NumPy to be
 #: worth it, few enough for a core's own cache (1.5 MB of float32).
@@ -132,7 +136,9 @@ def suits(geometry: Geometry, n: int, depth: int, per_group: int, groups: int) -
         return False
     tiling = _Tiling(geometry)
     points = (tiling.t * stride) ** 2
+    numbers = tiling.tiles * tiling.t**2 * (depth * stride**2 + per_group)
     saved = math.prod(geometry.out) * kernel**2 - tiling.tiles * points
+    saved -= _TILE_COST * numbers / (depth * per_group)
     return n * saved >= _KERNEL_COST * points
 
 
