@@ -137,7 +137,7 @@ def suits(geometry: Geometry, n: int, depth: int, per_group: int, groups: int) -
     tiling = _Tiling(geometry)
     points = (tiling.t * stride) ** 2
     numbers = tiling.tiles * tiling.t**2 * (depth * stride**2 + per_group)
-    saved = math.prod(geometry.out) * kernel**2 - tiling.tiles * points
+    saved: float = math.prod(geometry.out) * kernel**2 - tiling.tiles * points
     saved -= _TILE_COST * numbers / (depth * per_group)
     return n * saved >= _KERNEL_COST * points
 
@@ -291,16 +291,18 @@ def _convolve(
         rows = _apply("rows", data, _windows(blocks.reshape(len(blocks), -1), 0, down, t, m))
         rows = rows.reshape(t, down, tiling.span[1], n * channels)
         # Then the columns, the products and the columns back: one row of the t·t points at a time.
+        # All views are made before, as between two products this thread holds the interpreter.
+        values = cpu.scratch("values", (t, down, across, n * channels), x.dtype)
         products = cpu.scratch("products", (t, down, across, n * out_channels), x.dtype)
         back = cpu.scratch("back", (t, down, across, m, n * out_channels), x.dtype)
-        for row, kernel, row_back in zip(rows, kernels, back, strict=True):
-            values = _apply("values", data, _windows(row, 1, across, t, m))  # (t, I, J, n·C)
-            np.matmul(
-                values.reshape(t, tiles, groups, depth).swapaxes(1, 2),
-                kernel,  # (t, G, c, o)
-                out=products.reshape(t, tiles, groups, per_group).swapaxes(1, 2),
-            )
-            np.matmul(output, products.transpose(1, 2, 0, 3), out=row_back)
+        factors = values.reshape(t, tiles, groups, depth).swapaxes(1, 2)
+        sums = products.reshape(t, tiles, groups, per_group).swapaxes(1, 2)
+        values, products = (points.transpose(1, 2, 0, 3) for points in (values, products))
+        columns = _windows(rows, 2, across, t, m)  # (t, I, J, t, n·C)
+        for column, kernel, row_back in zip(columns, kernels, back, strict=True):
+            np.matmul(data, column, out=values)
+            np.matmul(factors, kernel, out=sums)  # (t, G, tiles, c) times (t, G, c, o)
+            np.matmul(output, products, out=row_back)
         # The rows back: (I, m, J·m·n·O), which is the images side by side.
         exact = n == 1 and band.out == tiling.out
         tiled = y[0] if exact else cpu.scratch("tiles", (*tiling.out, n, out_channels), x.dtype)
@@ -350,17 +352,20 @@ def weight_gradient(
         _pad(padded.transpose(2, 0, 1, 3), grads[run], (0, 0))
         grad_rows = _apply("grad rows", spread, padded.reshape(down, m, -1))
         grad_rows = grad_rows.reshape(t, down, across, m, n * o)
+        values = cpu.scratch("values", (t, down, across, n * channels), x.dtype)
+        grad_values = cpu.scratch("products", (t, down, across, n * o), x.dtype)
         products = cpu.scratch("kernels", (t, groups, depth, per_group), x.dtype)
         back = cpu.scratch("back", (t, size, groups * depth * per_group), x.dtype)
-        for row, grad_row, row_back in zip(rows, grad_rows, back, strict=True):
-            values = _apply("values", data, _windows(row, 1, across, t, m))  # (t, I, J, n·C)
-            grad_values = _apply("products", spread, grad_row)  # (t, I, J, n·O)
-            np.matmul(
-                values.reshape(t, tiles * n, groups, depth).transpose(0, 2, 3, 1),
-                grad_values.reshape(t, tiles * n, groups, per_group).swapaxes(1, 2),
-                out=products,
-            )
-            np.matmul(gather, products.reshape(t, -1), out=row_back)
+        factors = values.reshape(t, tiles * n, groups, depth).transpose(0, 2, 3, 1)
+        grad_factors = grad_values.reshape(t, tiles * n, groups, per_group).swapaxes(1, 2)
+        values, grad_values = (points.transpose(1, 2, 0, 3) for points in (values, grad_values))
+        sums = products.reshape(t, -1)
+        columns = _windows(rows, 2, across, t, m)  # (t, I, J, t, n·C)
+        for column, grad_column, row_back in zip(columns, grad_rows, back, strict=True):
+            np.matmul(data, column, out=values)
+            np.matmul(spread, grad_column, out=grad_values)
+            np.matmul(factors, grad_factors, out=products)
+            np.matmul(gather, sums, out=row_back)
         np.matmul(gather, back.reshape(t, -1), out=total.reshape(size, -1))
 
     def lane(number: int) -> None:
