@@ -48,7 +48,17 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor
 from . import init, winograd
 from .activation import ReLU, rectify, relu_, relu_gradient
-from .im2col import Band, Geometry, IntOrPair, Pair, check_images, col2im, pair, plan
+from .im2col import (
+    Band,
+    Geometry,
+    IntOrPair,
+    Pair,
+    check_images,
+    col2im,
+    copy_pixels,
+    pair,
+    plan,
+)
 from .linear import multiply_turned
 from .module import Module, Parameter, in_one_pass
 from .padding import pad
@@ -91,7 +101,7 @@ def _padded_groups(x: Array, geometry: Geometry, groups: int) -> Array:
     padded[:, :, :, columns.stop :] = 0
     for group in range(groups):
         own = slice(group * depth, (group + 1) * depth)
-        padded[group, :, rows, columns] = last[:, own_rows, own_columns, own]
+        copy_pixels(last[:, own_rows, own_columns, own], padded[group, :, rows, columns])
     return padded
 
 

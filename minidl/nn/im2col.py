@@ -187,6 +187,18 @@ def pad_images(x: Array, geometry: Geometry, fill: float = 0.0) -> Array:
     return padded
 
 
+def copy_pixels(images: Array, out: Array) -> None:
+    """Write channels-last images (n, H, W, C), in whatever memory, to others that are so in memory.
+
+    Of planes, such as a user's batch may have, NumPy's loops are longest one by one.
+    """
+    if images.strides[3] > images.strides[2]:
+        for channel in range(images.shape[3]):
+            out[..., channel] = images[..., channel]
+    else:
+        out[...] = images
+
+
 def im2col(x: Array, geometry: Geometry) -> Array:
     """Return the windows of `x` as columns.
 

@@ -52,7 +52,7 @@ import numpy as np
 from .. import cpu
 from ..device import Array
 from .activation import rectify
-from .im2col import Band, Geometry, Pair
+from .im2col import Band, Geometry, Pair, copy_pixels
 
 #: For a kernel's size: the outputs of a tile along an axis, and the points but infinity.
 _TILES = {
@@ -64,15 +64,14 @@ _TILES = {
 _LEAST_CHANNELS = 24
 
 #: Transforming a kernel takes as long as so many multiplications for each of its t·t points.
-_KERNEL_COST = 150
-
-#: So does transforming a number of a tile, there and back: with few channels each number takes part
-#: in few products.
-_TILE_COST = 36
+_KERNEL_COST = 200
 
 #: How many numbers a lane transforms and multiplies at a time: enough for each call of NumPy to be
 #: worth it, few enough for a core's own cache (1.5 MB of float32).
 _SLAB = 3 << 17
+
+#: How many lanes there are at least.
+_LEAST_LANES = 4
 
 #: How many transformed numbers the weights' gradient holds at a time (16 MB of float32): the more,
 #: the fewer times the sums over tiles are transformed back.
@@ -136,9 +135,7 @@ def suits(geometry: Geometry, n: int, depth: int, per_group: int, groups: int) -
         return False
     tiling = _Tiling(geometry)
     points = (tiling.t * stride) ** 2
-    numbers = tiling.tiles * tiling.t**2 * (depth * stride**2 + per_group)
-    saved: float = math.prod(geometry.out) * kernel**2 - tiling.tiles * points
-    saved -= _TILE_COST * numbers / (depth * per_group)
+    saved = math.prod(geometry.out) * kernel**2 - tiling.tiles * points
     return n * saved >= _KERNEL_COST * points
 
 
@@ -157,6 +154,15 @@ class _Tiling:
         self.span = self.out[0] + self.size - 1, self.out[1] + self.size - 1
 
 
+def _lanes(n: int, per_image: int, at_most: int) -> list[slice]:
+    """Cut n images into the fewest lanes of `at_most` numbers, but as many as threads may need.
+
+    Between two calls of NumPy the threads hand the interpreter over to each other, which takes as
+    long as a small layer's product.
+    """
+    return cpu.split(n, min(max(-(-n * per_image // at_most), _LEAST_LANES), cpu.LANES))
+
+
 def _runs(lane: slice, at_most: int) -> list[slice]:
     """Cut a lane's images into runs of equal length, one image or `at_most`."""
     n = lane.stop - lane.start
@@ -166,18 +172,13 @@ def _runs(lane: slice, at_most: int) -> list[slice]:
 
 def _pad(padded: Array, images: Array, before: Pair) -> None:
     """Write images (n, H, W, C) and zeros around them into `padded`, (n, height, width, C)."""
-    (top, left), (_, *size, channels) = before, padded.shape
+    (top, left), (_, *size, _) = before, padded.shape
     height, width = min(images.shape[1], size[0] - top), min(images.shape[2], size[1] - left)
     padded[:, :top] = 0
     padded[:, top + height :] = 0
     padded[:, :, :left] = 0
     padded[:, :, left + width :] = 0
-    inside, own = padded[:, top : top + height, left : left + width], images[:, :height, :width]
-    if images.strides[3] > images.strides[2]:  # planes: NumPy's loops are longer one by one
-        for channel in range(channels):
-            inside[..., channel] = own[..., channel]
-    else:
-        inside[...] = own
+    copy_pixels(images[:, :height, :width], padded[:, top : top + height, left : left + width])
 
 
 def _blocks(images: Array, tiling: _Tiling, before: Pair) -> Array:
@@ -318,12 +319,14 @@ def _convolve(
 
     def lane(piece: tuple[slice, Band]) -> None:
         images, (rows, first, band) = piece
-        for run in _runs(images, _SLAB // (t * whole.tiles * (channels + out_channels))):
+        for run in _runs(images, _SLAB // per_image):
             some_rows(x_images[run, first:], band, y_images[run, rows])
 
     x_images, y_images = x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1)
+    per_image = t * whole.tiles * (channels + out_channels)
+    lanes = _lanes(len(x), per_image, _SLAB)
     bands = geometry.bands(2 if len(x) <= cpu.LANES // 4 else 1, multiple=m)
-    cpu.parallel(lane, [(images, band) for images in cpu.split(len(x)) for band in bands])
+    cpu.parallel(lane, [(images, band) for images in lanes for band in bands])
     return y
 
 
@@ -340,7 +343,8 @@ def weight_gradient(
     spread = np.ascontiguousarray(output.T)  # A (t, m)
     gather = np.ascontiguousarray(kernel.T)  # Gᵀ (r, t)
     images, grads = x.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
-    lanes = cpu.split(len(x))
+    per_image = t * down * (width * channels + across * m * o)
+    lanes = _lanes(len(x), 4 * per_image, _BLOCK)
     sums = [cpu.empty((size, size, groups, depth, per_group), x.dtype) for _ in lanes]
 
     def some_images(run: slice, total: Array) -> None:
@@ -370,7 +374,6 @@ def weight_gradient(
 
     def lane(number: int) -> None:
         total = sums[number]
-        per_image = t * down * (width * channels + across * m * o)
         first, *others = _runs(lanes[number], _BLOCK // per_image)
         some_images(first, total)
         for run in others:

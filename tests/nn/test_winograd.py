@@ -69,7 +69,7 @@ def test_against_loops(data: Any) -> None:
 # conv2 and conv3 of AlexNet, one group each; images whose last tiles hang over the edge
 LAYERS = {
     "conv2": (9, (27, 26), 5, (2, 2), (48, 128, 1)),
-    "conv3": (64, (13, 13), 3, (1, 1), (256, 128)),
+    "conv3": (64, (13, 13), 3, (1, 1), (256, 64)),
 }
 
 
