@@ -534,6 +534,21 @@ def test_what_a_transform_collates_may_be_kept() -> None:
     assert rows == [index % 5 for index in range(80)]
 
 
+def test_the_memory_of_a_sample_serves_the_next() -> None:
+    resource = pytest.importorskip("resource")
+    ctypes = pytest.importorskip("ctypes")
+    if not hasattr(ctypes.CDLL(None), "mallopt"):
+        pytest.skip("is about glibc")
+
+    def faults(index: int) -> int:
+        parts = [np.ones(100_000) for _ in range(5)]  # 196 pages each
+        del parts
+        return int(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+
+    counts = [batch.item() for batch in DataLoader(Calls(faults, 30), num_workers=1)]
+    assert counts[-1] - counts[9] < 20 * 196  # all anew would be five times as many
+
+
 def test_large_and_growing_batches() -> None:
     sizes = [[0], list(range(300)), [1, 2], list(range(100_000))]
     for files in (True, False):

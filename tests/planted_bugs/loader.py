@@ -281,6 +281,13 @@ BUGS = [
         ("tests/data/test_workers.py::test_what_a_transform_collates_may_be_kept",),
     ),
     (
+        "loader: freed memory goes back to the system",
+        "minidl/data/workers.py",
+        "    _keep_freed_memory()\n",
+        "",
+        ("tests/data/test_workers.py::test_the_memory_of_a_sample_serves_the_next",),
+    ),
+    (
         "notes: as often as they are made",
         "minidl/data/notes.py",
         "        if text not in texts:\n            texts.append(text)",
