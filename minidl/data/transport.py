@@ -268,14 +268,32 @@ def _address(array: np.ndarray) -> int:
 
 
 class _Loan:
-    """What the views of a lent slot keep alive."""
+    """What the views of a lent slot keep alive.
+
+    What a process that was forked meanwhile has of it is the same memory and no copy. So the slot
+    is not given back then: that process may go on using the batch when this one has dropped it.
+    """
 
     def __init__(self, memory: np.ndarray, give_back: Callable[[], object]) -> None:
         self.memory, self.give_back = memory, give_back
+        self.forks = _forks
         self.__array_interface__ = memory.__array_interface__
 
     def __del__(self) -> None:
-        self.give_back()
+        if self.forks == _forks:
+            self.give_back()
+
+
+_forks = 0  # of this process and those that it was forked from
+
+
+def _count_fork() -> None:
+    global _forks
+    _forks += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_count_fork)
 
 
 class AnonymousFile:

@@ -66,7 +66,8 @@ _START_SECONDS = 60.0
 _MOST_ORDERS = 64
 
 #: Slots of a worker whose batches the consumer may hold on to: the one that it is at, and the one
-#: before, which a loop's variable keeps until the next is there.
+#: before, which a loop's variable keeps until the next is there. Those that a forked process may
+#: still use count as well, for ever.
 _MOST_LENT = 2
 
 #: Seconds that a worker that is told to end may go on with the sample it is at.

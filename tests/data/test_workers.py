@@ -520,6 +520,21 @@ def test_batches_that_are_kept_stay_as_they_are(ahead: int) -> None:
     assert len(kept) == 14 + 14 + 20
 
 
+def test_a_forked_process_keeps_the_batches_that_it_has() -> None:
+    first = iter(DataLoader(Calls(lambda index: np.full(1000, index), 60), 2, num_workers=1))
+    batches = [next(first)]
+
+    def later(index: int) -> Any:
+        time.sleep(0.01)
+        return batches[0].array[0, :3].copy()
+
+    second = iter(DataLoader(Calls(later, 20), 1, num_workers=1))
+    next(second)
+    batches.clear()  # the second's worker has its own list
+    assert [rows[0, 0].item() for rows in first] == list(range(2, 60, 2))
+    assert all(row.tolist() == [[0, 0, 0]] for row in second)
+
+
 def test_what_a_transform_collates_may_be_kept() -> None:
     memory: dict[int, Any] = {}
 
