@@ -116,8 +116,7 @@ class DataLoader:
     caller's process. A worker computes with one thread and never uses a GPU.
     :func:`default_collate` makes its batches in memory that it shares with the caller. They stay
     there, and the caller may do with them as with any other; what is kept of more than two batches
-    of a worker is copied. As in PyTorch, a process that is forked while a batch is there has the
-    same memory: what either of them changes in it, the other sees.
+    of a worker is copied.
 
     ``random``, ``numpy.random`` and minidl's own generator are seeded with ``WorkerInfo.seed`` in
     every worker, but what they give depends on the number of workers: draw from

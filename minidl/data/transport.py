@@ -1,10 +1,10 @@
 """How a batch travels between two processes: :class:`Channel`, a pipe with memory beside it.
 
 Pickle's protocol 5 takes a batch apart into a few bytes that describe it and the memory of its
-arrays. Sender and receiver share *slots*, files without a name that both have mapped into their
-memory: the sender makes its batch there (:meth:`Channel.empty`) or copies it there, and sends a
-line of some bytes through the pipe. The receiver copies the arrays out, or keeps them where they
-are and lets the slot be used again when they are dropped. Nothing can be left behind: a slot ends
+arrays. Sender and receiver share *slots*, files in memory without a name: the sender makes its
+batch there (:meth:`Channel.empty`) or copies it there, and sends a line of some bytes through the
+pipe. The receiver copies the arrays out, or maps them where they are (what it changes becomes its
+own) and lets the slot be used again when they are dropped. Nothing can be left behind: a slot ends
 with the last process that holds it. The lines are so short that a pipe takes them whole and at
 once, or not at all: nobody waits for the rest of a message whose sender has died or stopped.
 
@@ -122,18 +122,21 @@ class Channel:
             return slot, pickle.loads(body, buffers=buffers)
 
         memory = self.slots[slot]
-        index, body = (memory.at(place).tobytes() for place in places)
+        index, description = (np.empty(size, np.uint8) for _, size in places)
+        for place, into in zip(places, (index, description), strict=True):
+            memory.read(place, into)
         memory.clear()  # what this side sends in it next begins at its beginning
-        parts: list[Place] = pickle.loads(index)
-        if allocate is None and parts:
-            shared = memory.lend(lambda: release(slot))
+        parts: list[Place] = pickle.loads(index.data)
+        length = max((start + size for start, size in parts), default=0)
+        if allocate is None and length:
+            shared = memory.lend(length, lambda: release(slot))
             buffers = [shared[start : start + size] for start, size in parts]
         else:
             buffers = (allocate or ordinary_memory)([size for _, size in parts])
-            for buffer, place in zip(buffers, parts, strict=True):
-                np.copyto(buffer, memory.at(place))
+            for place, buffer in zip(parts, buffers, strict=True):
+                memory.read(place, buffer)
             release(slot)
-        return slot, pickle.loads(body, buffers=buffers)
+        return slot, pickle.loads(description.data, buffers=buffers)
 
     def close(self) -> None:
         """Close this end and this process's hold on the slots."""
@@ -187,8 +190,8 @@ def _array(memory: Any, dtype: np.dtype, shape: tuple[int, ...], axes: list[int]
 
 # --- Shared memory without a name ---------------------------------------------------------------
 
-#: Whether this system has files without a name that processes can share.
-HAS_ANONYMOUS_FILES = sys.platform != "win32"
+#: Whether this system has files without a name, and calls that need no position in them.
+HAS_ANONYMOUS_FILES = hasattr(os, "pwrite") and hasattr(os, "preadv")
 
 
 class Slot:
@@ -202,58 +205,66 @@ class Slot:
 
     def __init__(self, file: AnonymousFile | None = None) -> None:
         self.file = AnonymousFile() if file is None else file
-        self.memory = np.empty(0, np.uint8)  # the file, so far as it is mapped
+        self.mappings: list[np.ndarray] = []  # each of the file's beginning, the last the longest
         self.end = 0
 
     def clear(self) -> None:
         """Begin at the beginning again."""
         self.end = 0
+        del self.mappings[:-1]
 
     def empty(self, shape: Shape, dtype: np.dtype) -> Array:
         """Return an uninitialised array behind what is there."""
         start, size = self._take(dtype.itemsize * math.prod(shape))
-        return self.memory[start : start + size].view(dtype).reshape(shape)
+        return self._mapped(start + size)[start : start + size].view(dtype).reshape(shape)
 
     def place(self, data: memoryview) -> Place:
         """Return where bytes are; copy them behind what is there unless they are in it already."""
-        source = np.asarray(data)
-        start = _address(source) - _address(self.memory)
-        if 0 <= start <= len(self.memory) - source.size:
-            return start, source.size
-        place = self._take(source.size)
-        np.copyto(self.at(place), source)
+        address = _address(np.asarray(data))
+        for mapping in self.mappings:
+            start = address - _address(mapping)
+            if 0 <= start <= len(mapping) - data.nbytes:
+                return start, data.nbytes
+        place = offset, _ = self._take(data.nbytes)
+        while data.nbytes:
+            count = os.pwrite(self.file.descriptor, data, offset)
+            data, offset = data[count:], offset + count
         return place
 
-    def at(self, place: Place) -> np.ndarray:
-        """Return the bytes at a place, which either side has put there."""
-        start, size = place
-        self._map(start + size)
-        return self.memory[start : start + size]
+    def read(self, place: Place, into: np.ndarray) -> None:
+        """Copy the bytes at a place, which either side has put there."""
+        (offset, _), rest = place, into.data
+        while rest.nbytes:
+            count = os.preadv(self.file.descriptor, [rest], offset)
+            if count == 0:
+                raise EOFError("a slot of shared memory is shorter than its line says")
+            rest, offset = rest[count:], offset + count
 
-    def lend(self, give_back: Callable[[], object]) -> np.ndarray:
-        """Return all of it, and call `give_back` when no view of that is left."""
-        return np.asarray(_Loan(self.memory, give_back))
+    def lend(self, length: int, give_back: Callable[[], object]) -> np.ndarray:
+        """Return so many bytes from the beginning, and call `give_back` when no view is left.
+
+        What is changed there is not changed in the slot.
+        """
+        mapping = mmap.mmap(self.file.descriptor, length, access=mmap.ACCESS_COPY)
+        return np.asarray(_Loan(np.frombuffer(mapping, np.uint8), give_back))
 
     def _take(self, size: int) -> Place:
         start = -(-self.end // _ALIGNMENT) * _ALIGNMENT
         self.end = start + size
-        self._map(self.end)
         return start, size
 
-    def _map(self, length: int) -> None:
-        if length <= len(self.memory):
-            return
-        there = os.fstat(self.file.descriptor).st_size
-        if there < length:
-            there = max(length + length // 8, mmap.PAGESIZE)  # for the small things behind it
-            os.truncate(self.file.descriptor, there)
-        # Arrays in the mapping before keep that alive; it shows the same memory.
-        self.memory = np.frombuffer(mmap.mmap(self.file.descriptor, there), np.uint8)
+    def _mapped(self, length: int) -> np.ndarray:
+        if not self.mappings or len(self.mappings[-1]) < length:
+            file = self.file.descriptor
+            there = max(length + length // 8, mmap.PAGESIZE, os.fstat(file).st_size)
+            os.truncate(file, there)
+            self.mappings.append(np.frombuffer(mmap.mmap(file, there), np.uint8))
+        return self.mappings[-1]
 
     def close(self) -> None:
         """Give it up in this process, but for what is lent; a second call does nothing."""
         self.file.close()
-        self.memory = np.empty(0, np.uint8)
+        self.mappings.clear()
 
     def __reduce__(self) -> Any:
         return Slot, (self.file,)
@@ -270,8 +281,8 @@ def _address(array: np.ndarray) -> int:
 class _Loan:
     """What the views of a lent slot keep alive.
 
-    What a process that was forked meanwhile has of it is the same memory and no copy. So the slot
-    is not given back then: that process may go on using the batch when this one has dropped it.
+    A process that was forked meanwhile has it as well, sees what is put there later on, and may go
+    on using it when this one has dropped it: the slot is not given back then.
     """
 
     def __init__(self, memory: np.ndarray, give_back: Callable[[], object]) -> None:

@@ -628,6 +628,11 @@ class _Worker:
             _, result = self.channel.receive(allocate, self.free.append)
         except (EOFError, ConnectionError):
             raise self._death() from None
+        except OSError as error:
+            raise DataError(
+                f"DataLoader: the batch of {self} can't be taken: {error}; of open files (ulimit "
+                "-n) a loader needs num_workers * (prefetch_factor + 8) or so"
+            ) from error
         order = self.sent.popleft()
         self.answers += 1
         order.slot, order.answered = None, True
@@ -665,6 +670,8 @@ class _Worker:
         if not 0 <= current < len(self.sent):
             return "while it was starting" if cells[_BEGUN] == 0 else "between two batches"
         keys, position = self.sent[current].job.keys, cells[_POSITION]
+        if not keys:
+            return "while it made a batch of no samples"
         if position == _STARTING:
             return "at the beginning of a batch (in worker_init_fn, if it is the first)"
         if position < len(keys):

@@ -153,6 +153,8 @@ def test_a_batch_stays_in_its_slot_until_it_is_dropped() -> None:
     assert found["made"].tolist() == [[7] * 3] * 2 and found["copied"].tolist() == [0, 1, 2, 3]
     made[0, 0] = 8
     assert found["made"][0, 0] == 8, "it is another memory"
+    found["made"][0, 0] = 9
+    assert made[0, 0] == 8, "a change has come back"
     part = found["made"][1:]
     del found
     assert free == []
@@ -181,9 +183,12 @@ def test_a_slot_that_grows_leaves_earlier_arrays_as_they_are() -> None:
         arrays.append(slot.empty((length,), np.dtype(np.int64)))
         arrays[-1][...] = length
     places = [slot.place(array.view(np.uint8).data) for array in arrays]
+    assert slot.end == places[-1][0] + places[-1][1], "what is there already was copied"
     for array, place in zip(arrays, places, strict=True):
         assert place[0] % 64 == 0 and (array == len(array)).all()
-        np.testing.assert_array_equal(slot.at(place).view(np.int64), array)
+        found = np.empty_like(array)
+        slot.read(place, found.view(np.uint8))
+        np.testing.assert_array_equal(found, array)
     slot.clear()
     assert slot.place(memoryview(b"new"))[0] == 0
     slot.close()
@@ -241,7 +246,10 @@ def test_shared_memory_has_no_name() -> None:
 def test_without_memfd_a_temporary_file_serves(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "memfd_create", raising=False)
     slot = Slot()
-    other = Slot(AnonymousFile(os.dup(slot.file.descriptor)))
-    assert other.at(slot.place(memoryview(b"abc"))).tobytes() == b"abc"
+    other, into = Slot(AnonymousFile(os.dup(slot.file.descriptor))), np.empty(3, np.uint8)
+    other.read(slot.place(memoryview(b"abc")), into)
+    assert into.tobytes() == b"abc"
+    with pytest.raises(EOFError):
+        other.read((1, 3), into)
     for one in (slot, other):
         one.close()

@@ -535,6 +535,22 @@ def test_a_forked_process_keeps_the_batches_that_it_has() -> None:
     assert all(row.tolist() == [[0, 0, 0]] for row in second)
 
 
+def test_what_a_worker_changes_of_another_loaders_batch_stays_its_own() -> None:
+    rows = next(iter(DataLoader(Calls(lambda index: np.full(1000, index)), 6, num_workers=1)))
+
+    def doubled(index: int) -> Any:
+        row = rows[index].array
+        row *= 2
+        return row
+
+    def read() -> Any:
+        return next(iter(DataLoader(Calls(doubled), 6, num_workers=1)))[:, 0].tolist()
+
+    for _ in range(2):
+        assert read() == [0, 2, 4, 6, 8, 10]
+    assert rows[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+
+
 def test_what_a_transform_collates_may_be_kept() -> None:
     memory: dict[int, Any] = {}
 

@@ -516,6 +516,7 @@ def test_resize_and_crop_are_taken_apart_where_one_would_choose_other_pixels() -
     nearest = transforms.Resize(48, transforms.InterpolationMode.NEAREST)
     crop = transforms.RandomCrop((32, 40))
     for picture, *steps in (
+        (noise(50, 60), transforms.Resize(256, transforms.InterpolationMode.BOX), crop),
         (noise(96, 64), nearest, crop),  # 4/3 pixels a step: every third is a tie
         (noise(96, 64, "P"), transforms.Resize(48), crop),
         (noise(101, 70), transforms.Resize(48), transforms.RandomCrop((32, 40), padding=2)),

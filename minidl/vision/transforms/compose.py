@@ -14,8 +14,9 @@ __all__ = ["Compose", "Lambda"]
 class Compose:
     """Applies transforms one after the other.
 
-    Of a :class:`Resize` and a :class:`RandomCrop` right after it, only the pixels that the crop
-    keeps are computed. They may differ by one grey level from those of the two in sequence.
+    Of a bilinear :class:`Resize` and a :class:`RandomCrop` right after it, only the pixels that the
+    crop keeps are computed. They may differ from those of the two in sequence by one grey level,
+    seldom by two.
 
     Parameters
     ----------

@@ -362,9 +362,10 @@ def _random_place(
 class ResizeAndCrop:
     """A Resize and the RandomCrop after it, computing no more pixels than the crop keeps.
 
-    A value may be one grey level higher or lower than if all were computed: Pillow keeps the
-    borders of a part in single precision, works along rows and columns in the order that is
-    quicker for this part, and rounds in between.
+    Bilinear values may be one grey level (seldom two) higher or lower than if all were computed:
+    Pillow keeps the borders of a part in single precision, works along rows and columns in the
+    order that is quicker for this part, and rounds in between. Other filters overshoot or choose
+    pixels, and differ by more.
 
     Parameters
     ----------
@@ -381,7 +382,7 @@ class ResizeAndCrop:
         """Whether two transforms are such a pair."""
         return (
             type(first) is Resize
-            and first.interpolation is not InterpolationMode.NEAREST  # would choose other pixels
+            and first.interpolation is InterpolationMode.BILINEAR
             and type(second) is RandomCrop
             and second.takes_bytes
         )
