@@ -34,11 +34,11 @@ from harness import (
     torch_contenders,
 )
 
-SIZE, RESIZED, BATCH = 224, 256, 32
+SIZE, RESIZED, BATCH = 224, 256, 128
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 #: Epochs in a round of a contender that is so quick.
-SHARD_EPOCHS = 8
+SHARD_EPOCHS = 4
 
 
 def make(contender: str, folder: str) -> Work:
@@ -167,7 +167,7 @@ def measure(settings: Settings) -> Report:
     if torch and importlib.util.find_spec("torchvision") is None:
         torch, notes = [], ["torchvision is left out: it is not installed."]
     report = Report("Loader", notes)
-    count = settings.pick(512, 128, 4)
+    count = settings.pick(1024, 512, 4)
     with tempfile.TemporaryDirectory() as folder:
         draw(Path(folder), count)
         prepare(folder)
