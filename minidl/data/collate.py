@@ -10,6 +10,7 @@ transposing copy.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -179,25 +180,10 @@ class _Arrays(_Column):
         return Tensor(self.rows)
 
 
-class _Numbers(_Column):
-    """Python's numbers, which become a tensor of one axis."""
+class _Values(_Column):
+    """What has no memory to be copied: numbers and strings, of all of which ``many`` makes one."""
 
-    def __init__(self, first: Any, field: str, kind: Any, dtype: Any) -> None:
-        super().__init__(first, field, kind)
-        self.dtype = dtype
-        self.values: list[Any] = []
-
-    def take(self, number: int, value: Any) -> None:
-        self.values.append(value)
-
-    def batch(self) -> Tensor:
-        return Tensor(np.array(self.values, dtype=self.dtype))
-
-
-class _Texts(_Column):
-    """Strings, which stay what they are."""
-
-    def __init__(self, first: Any, field: str, kind: Any, many: Callable[[Any], Any]) -> None:
+    def __init__(self, first: Any, field: str, kind: Any, many: Callable[[list[Any]], Any]) -> None:
         super().__init__(first, field, kind)
         self.many = many
         self.values: list[Any] = []
@@ -265,14 +251,19 @@ def _column(
     for kind, dtype in ((bool, np.bool_), (int, np.int64), (float, np.float64)):
         if isinstance(first, kind):
             # An integer among the floats of a batch is a number like them.
-            return _Numbers(first, field, (int, float) if kind is float else kind, dtype)
+            kinds = (int, float) if kind is float else kind
+            return _Values(first, field, kinds, partial(_tensor, dtype=dtype))
     if isinstance(first, str | bytes):
-        return _Texts(first, field, object, many)
+        return _Values(first, field, object, many)
     if isinstance(first, Mapping):
         return _Fields(first, field, Mapping, collation)
     if isinstance(first, tuple | list):
         return _Parts(first, field, (tuple, list), collation)
     raise DataError(_no_batch(first, field))
+
+
+def _tensor(numbers: list[Any], dtype: Any) -> Tensor:
+    return Tensor(np.array(numbers, dtype=dtype))
 
 
 def _array_of(value: Any) -> Array:

@@ -29,7 +29,7 @@ from .. import cpu
 from ..device import Array, Shape
 from ..errors import DataError
 from ..tensor import Tensor
-from .collate import memory_order
+from .collate import Empty, memory_order
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
@@ -62,7 +62,7 @@ class Channel:
     def __init__(self, connection: Connection, slots: list[Slot]) -> None:
         self.connection, self.slots = connection, slots
 
-    def empty(self, slot: int) -> Callable[[Shape, np.dtype], Array]:
+    def empty(self, slot: int) -> Empty:
         """Return what makes arrays that :meth:`send` need not copy."""
         return self.slots[slot].empty if self.slots else cpu.empty
 

@@ -37,9 +37,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .. import cpu, random
-from ..device import Array, Shape
 from ..errors import ArgumentError, DataError
-from .collate import Collation, default_collate
+from .collate import Collation, Empty, default_collate
 from .notes import collect_notes
 from .stream import SampleScope, use_sample
 from .transport import (
@@ -142,7 +141,7 @@ class Source:
         self,
         job: Job,
         at: Callable[[int], None] | None = None,
-        empty: Callable[[Shape, np.dtype], Array] = cpu.empty,
+        empty: Empty = cpu.empty,
     ) -> Any:
         """Fetch the samples and make the batch; ``at(i)`` is told before each sample and the end.
 
@@ -285,9 +284,7 @@ class _Bench:
     def beat(self) -> None:
         self.cells[_BEATS] += 1
 
-    def answer(
-        self, job: Job, slot: int, empty: Callable[[Shape, np.dtype], Array]
-    ) -> tuple[list[tuple[str, str]], Any]:
+    def answer(self, job: Job, slot: int, empty: Empty) -> tuple[list[tuple[str, str]], Any]:
         """Return the notes and the batch, or the :class:`Failure` that came of it."""
 
         def at(position: int) -> None:
