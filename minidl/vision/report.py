@@ -107,13 +107,13 @@ def _content(
     final: Mapping[str, Mapping[str, float]],
 ) -> dict[str, Any]:
     """Return all that the report says, as JSON knows it."""
-    plain = _plain(settings)
+    plain = as_json(settings)
     names = plain.pop("classes", None)
     classes = len(names) if isinstance(names, list) else names
-    epochs = [_plain(line) for line in history]
+    epochs = [as_json(line) for line in history]
     return {
         "classes": classes,
-        "results": {name: _with_errors(_plain(scores)) for name, scores in final.items()},
+        "results": {name: _with_errors(as_json(scores)) for name, scores in final.items()},
         "paper": [
             _with_errors({"what": what, "where": where, "top1": 100 - top1, "top5": 100 - top5})
             for what, where, top1, top5 in (_PAPER if classes == _PAPER_CLASSES else ())
@@ -128,14 +128,14 @@ def _content(
     }
 
 
-def _plain(value: Any) -> Any:
+def as_json(value: Any) -> Any:
     """Return a value as JSON has it: numbers that are not finite as None, what it lacks as text."""
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [as_json(item) for item in value]
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)

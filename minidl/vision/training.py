@@ -29,6 +29,7 @@ import numpy as np
 
 from ..errors import ArgumentError, CheckpointError, DataError
 from ..files import write_atomically
+from .report import as_json
 
 __all__ = [
     "BadImages",
@@ -320,11 +321,7 @@ class RunLog:
             Numbers become TensorBoard's scalars ``kind/name``; in the line, those that are not
             finite become ``null``, as JSON has no other word for them.
         """
-        known = {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in values.items()
-        }
-        line = json.dumps({"kind": kind, "step": step, **known}).encode() + b"\n"
+        line = json.dumps(as_json({"kind": kind, "step": step, **values})).encode() + b"\n"
         with self._leniency.writing(str(self.path)):
             self._append(line)
             if self._board is not None:
