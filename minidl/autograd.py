@@ -144,11 +144,12 @@ class Node:
 
     # Of every node until it is set: what a node does not need takes no time to make.
     sequence = 0
-    edges: tuple[Any, ...] | None = None
-    shapes: tuple[Any, ...] = ()
+    edges: Sequence[tuple[Any, int] | None] | None = None
     retained: dict[int, Any] | None = None
     may_overwrite: tuple[bool, ...] = ()
     _saved: tuple[Any, ...] | None = ()
+    # version counter, its value at the forward, number in _saved, what it was, name
+    _guards: Sequence[tuple[list[int], int, int, str, str | None]] = ()
     _without_grad: tuple[Any, ...] = ()
     _dirty: tuple[Any, ...] = ()
     _materialize = True
@@ -157,8 +158,6 @@ class Node:
         self.function = function
         self.needs_input_grad = needs_input_grad
         self.outputs: list[tuple[Any, Any, Any]] = []  # shape, dtype and device of each output
-        # version counter, its value at the forward, number in _saved, what it was, name
-        self._guards: list[tuple[list[int], int, int, str, str | None]] = []
 
     if TYPE_CHECKING:  # a forward may leave on its ctx whatever its backward needs
 
@@ -206,28 +205,43 @@ class Node:
         """Say that ``forward`` changed these arguments in place and returns them."""
         self._dirty = arrays
 
-    def wrap(self, output: Array, args: Sequence[Any]) -> Tensor:
-        """Return `output` as a tensor: the argument itself if ``forward`` changed it in place."""
-        for arg in args:
-            if isinstance(arg, Tensor) and arg.array is output:
-                if any(output is array for array in self._dirty):
-                    arg.version[0] += 1
-                    return arg
-                result = Tensor(output)  # forward returned its argument: one memory, one version
-                result.version = arg.version
-                return result
-        return Tensor(output)
+    def wrap(self, output: Array, arg: Tensor) -> Tensor:
+        """Return `output`, which is the array of `arg`, as a tensor: `arg` if it was changed."""
+        if any(output is array for array in self._dirty):
+            arg.version[0] += 1
+            return arg
+        result = Tensor(output)  # forward returned its argument: one memory, one version
+        result.version = arg.version
+        return result
 
-    def guard(self, tensors: Sequence[Any], results: Sequence[Tensor]) -> None:
-        """Note the versions of saved arrays that are arguments or results."""
-        candidates = (*tensors, *results)
+    def record(self, edges: Sequence[tuple[Any, int] | None], results: Sequence[Tensor]) -> None:
+        """Put the operation on the tape: `edges` is where its arguments' gradients go."""
+        self.edges = edges
+        self.sequence = next(_sequence)
+        without = [id(array) for array in self._without_grad]
+        for index, result in enumerate(results):
+            array = result.array
+            self.outputs.append((array.shape, array.dtype, device_of(array)))
+            if array.dtype.kind == "f" and id(array) not in without:
+                result._requires_grad = True
+                result.node = self
+                result.output_index = index
+
+    def guard(self, owners: dict[int, Tensor], results: Sequence[Tensor]) -> None:
+        """Note the versions of saved arrays that are arguments or results.
+
+        `owners` has the arguments by the ``id`` of their arrays.
+        """
+        guards = []
         for number, array in enumerate(self._saved or ()):
-            for place, tensor in enumerate(candidates):
-                if isinstance(tensor, Tensor) and tensor.array is array:
-                    what = "its argument" if place < len(tensors) else "its own result"
-                    version = tensor.version
-                    self._guards.append((version, version[0], number, what, tensor.name))
-                    break
+            tensor, what = owners.get(id(array)), "its argument"
+            for result in results if tensor is None else ():
+                if result.array is array:
+                    tensor, what = result, "its own result"
+            if tensor is not None:
+                version = tensor.version
+                guards.append((version, version[0], number, what, tensor.name))
+        self._guards = guards
 
     def keep_copy(self, array: Array) -> None:
         """Save a copy of `array`, which is going to be overwritten, if it was saved."""
@@ -311,24 +325,26 @@ class Function:
         DeviceError
             The Tensors are on different devices.
         """
-        arrays = []
-        needs = []
+        arrays: list[Any] = []
+        edges: list[tuple[Any, int] | None] = []
+        owners: dict[int, Tensor] = {}  # the tensors by the id of their arrays
         place = None  # of the tensors so far: the number of their GPU, -1 for the CPU
         for arg in args:
-            if isinstance(arg, Tensor):
-                data = arg.array
-                here = -1 if isinstance(data, np.ndarray) else data.data.device_id
-                if here != place:
-                    if place is not None:
-                        raise DeviceError(_mixed_devices(cls.__name__, args))
-                    place = here
-                arrays.append(data)
-                needs.append(arg.requires_grad)
-            else:
+            if not isinstance(arg, Tensor):
                 arrays.append(arg)
-                needs.append(False)
-        recording = _mode.enabled and True in needs
-        node = Node(cls, tuple(needs))
+                edges.append(None)
+                continue
+            array = arg.array
+            here = -1 if isinstance(array, np.ndarray) else array.data.device_id
+            if here != place:
+                if place is not None:
+                    raise DeviceError(_mixed_devices(cls.__name__, args))
+                place = here
+            arrays.append(array)
+            edges.append(_edge(arg) if arg._requires_grad else None)
+            owners.setdefault(id(array), arg)
+        needs = tuple([edge is not None for edge in edges])
+        node = Node(cls, needs)
         with np.errstate(all="ignore"):  # 1/0 is inf and inf - inf is NaN, as IEEE says
             try:
                 if place is None or place < 0:
@@ -340,32 +356,18 @@ class Function:
                 cuda.explain_out_of_memory(error, cls.__name__)
                 raise
 
-        single = not isinstance(outputs, tuple)
-        if recording:
-            node.edges = tuple(
-                _edge(arg) if need else None for arg, need in zip(args, needs, strict=True)
-            )
-            node.shapes = tuple(
-                array.shape if need else None for array, need in zip(arrays, needs, strict=True)
-            )
-            node.sequence = next(_sequence)
-        results = tuple(node.wrap(output, args) for output in ((outputs,) if single else outputs))
-        if cls.is_view:
-            for result in results:
+        results = []
+        for output in outputs if isinstance(outputs, tuple) else (outputs,):
+            owner = owners.get(id(output))
+            result = Tensor(output) if owner is None else node.wrap(output, owner)
+            if cls.is_view:
                 result.version = args[0].version
-        if not recording:
-            return results[0] if single else results
-
-        for index, result in enumerate(results):
-            array = result.array
-            node.outputs.append((array.shape, array.dtype, device_of(array)))
-            if array.dtype.kind == "f" and not any(array is a for a in node._without_grad):
-                result._requires_grad = True
-                result.node = node
-                result.output_index = index
-        if node._saved:
-            node.guard(args, results)
-        return results[0] if single else results
+            results.append(result)
+        if _mode.enabled and True in needs:
+            node.record(edges, results)
+            if node._saved:
+                node.guard(owners, results)
+        return tuple(results) if isinstance(outputs, tuple) else results[0]
 
 
 def _edge(tensor: Tensor) -> tuple[Any, int]:
@@ -414,7 +416,9 @@ def _zeros(shape: Shape, dtype: np.dtype, where: Device) -> Array:
 def _references(array: Any) -> tuple[int, int]:
     """Return the counts of references to `array` and to the array whose memory it shows."""
     base = array.base
-    return sys.getrefcount(array), sys.getrefcount(base) if hasattr(base, "dtype") else 0
+    if base is None or not hasattr(base, "dtype"):  # memory of its own, or another object's
+        return sys.getrefcount(array), 0
+    return sys.getrefcount(array), sys.getrefcount(base)
 
 
 def _references_of_ours() -> tuple[int, int]:
@@ -449,13 +453,23 @@ if hasattr(os, "register_at_fork"):
 
 def _accumulate(leaf: Tensor, gradient: Array, owned: bool) -> None:
     """Add `gradient` to ``leaf.grad``."""
-    with _accumulating, active(device_of(leaf.array)):
-        if gradient.dtype != leaf.array.dtype:
-            gradient, owned = gradient.astype(leaf.array.dtype), True
-        if leaf.grad is None:
-            leaf.grad = Tensor(gradient if owned else gradient.copy())
-        else:
-            leaf.grad = Tensor(leaf.grad.array + gradient)
+    with _accumulating:
+        if leaf.grad is None and owned and gradient.dtype == leaf.array.dtype:
+            leaf.grad = Tensor(gradient)
+            return
+        with active(device_of(leaf.array)):
+            if leaf.grad is None:
+                leaf.grad = Tensor(gradient.astype(leaf.array.dtype, order="C"))  # a copy
+            else:
+                gradient = gradient.astype(leaf.array.dtype, copy=False)
+                leaf.grad = Tensor(leaf.grad.array + gradient)
+
+
+def _sum(before: Array, gradient: Array) -> Array:
+    """Return what reaches a tensor on two ways; what it was added to may be in use elsewhere."""
+    with active(device_of(gradient)):
+        total: Array = before + gradient
+    return total
 
 
 @np.errstate(all="ignore")
@@ -474,13 +488,7 @@ def _walk(
     pending: dict[Node, list[Array | None]] = {}
     heap: list[tuple[int, int, Node]] = []
 
-    def deliver(target: Any, index: int, gradient: Array, owned: bool) -> None:
-        if index < 0:
-            if wanted is None:
-                _accumulate(target, gradient, owned)
-            else:
-                collect((id(target), index), gradient)
-            return
+    def deliver(target: Any, index: int, gradient: Array) -> None:
         waiting = pending.get(target)
         if waiting is None:
             waiting = pending[target] = [None] * len(target.outputs)
@@ -489,21 +497,26 @@ def _walk(
         if gradient.dtype != dtype:  # the operation had promoted its argument
             with active(device_of(gradient)):
                 gradient = gradient.astype(dtype)
-        waiting[index] = added(waiting[index], gradient)
-
-    def added(before: Array | None, gradient: Array) -> Array:
-        if before is None:
-            return gradient
-        with active(device_of(gradient)):
-            return before + gradient
+        before = waiting[index]
+        waiting[index] = gradient if before is None else _sum(before, gradient)
 
     def collect(key: tuple[int, int], gradient: Array) -> None:
         place = wanted.get(key) if wanted is not None else None
         if place is not None:
-            found[place] = added(found[place], gradient)
+            before = found[place]
+            found[place] = gradient if before is None else _sum(before, gradient)
+
+    def to_leaf(leaf: Tensor, gradient: Array, owned: bool) -> None:
+        if wanted is None:
+            _accumulate(leaf, gradient, owned)
+        else:
+            collect((id(leaf), -1), gradient)
 
     for root, seed in zip(roots, seeds, strict=True):
-        deliver(*_edge(root), seed, False)
+        if root.node is None:
+            to_leaf(root, seed, False)
+        else:
+            deliver(root.node, root.output_index, seed)
 
     while heap:
         node = heapq.heappop(heap)[2]
@@ -516,18 +529,18 @@ def _walk(
         alone = []
         for index in range(len(grads)):  # enumerate() would hold each gradient once more
             gradient = grads[index]
-            alone.append(
-                gradient is not None and _is_ours_alone(_references(gradient), gradient.strides)
-            )
-            if gradient is not None:
-                if wanted is not None:
-                    collect((id(node), index), gradient)
-                if node.retained is not None and index in node.retained:
-                    tensor = node.retained[index]()
-                    if tensor is not None:
-                        _accumulate(tensor, gradient, False)
-            elif node._materialize:
-                grads[index] = _zeros(*node.outputs[index])
+            if gradient is None:
+                alone.append(False)
+                if node._materialize:
+                    grads[index] = _zeros(*node.outputs[index])
+                continue
+            alone.append(_is_ours_alone(_references(gradient), gradient.strides))
+            if wanted is not None:
+                collect((id(node), index), gradient)
+            if node.retained is not None and index in node.retained:
+                tensor = node.retained[index]()
+                if tensor is not None:
+                    _accumulate(tensor, gradient, False)
         gradient = None
         node.may_overwrite = tuple(alone)
         try:
@@ -548,7 +561,7 @@ def _walk(
             )
         if not retain_graph:
             node._saved = None
-            node._guards = []
+            node._guards = ()
             node.edges = None
         for position, edge in enumerate(edges):
             gradient = arrays[position]
@@ -559,19 +572,20 @@ def _walk(
                     f"{node.function.__name__}.backward returned a {type(gradient).__name__} for "
                     f"argument {position}; expected an array"
                 )
-            if gradient.shape != node.shapes[position]:
+            target, index = edge
+            shape = target.array.shape if index < 0 else target.outputs[index][0]
+            if gradient.shape != shape:
                 raise ShapeError(
                     f"{node.function.__name__}.backward returned a gradient of shape "
                     f"{tuple(gradient.shape)} for argument {position}, whose shape is "
-                    f"{tuple(node.shapes[position])}"
+                    f"{tuple(shape)}"
                 )
-            owned = (
-                edge[1] < 0
-                and wanted is None
-                and _is_ours_alone(_references(gradient), gradient.strides)
-            )
-            arrays[position] = None
-            deliver(edge[0], edge[1], gradient, owned)
+            if index < 0:
+                owned = _is_ours_alone(_references(gradient), gradient.strides)
+                to_leaf(target, gradient, owned)
+            else:
+                arrays[position] = None
+                deliver(target, index, gradient)
             del gradient
     return found
 

@@ -15,6 +15,7 @@ transposed NCHW view: see :func:`empty_image`.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -78,8 +79,17 @@ class _Threads:
         self.pool = None  # the parent's threads do not exist in the child
 
 
+class _Here(threading.local):
+    """What every thread has of its own."""
+
+    def __init__(self) -> None:
+        self.in_lane = False
+        self.blas: list[list[int]] = []  # counts to give back, see _SingleThreadedBlas
+        self.buffers: dict[str, np.ndarray] = {}  # see scratch
+
+
 _threads = _Threads()
-_here = threading.local()
+_here = _Here()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_threads.after_fork)
 
@@ -119,27 +129,30 @@ class _SingleThreadedBlas:
         self.depth = 0
         self.shared: list[_Blas] | None = None  # None: not looked up yet
         self.per_thread: list[_Blas] = []
-        self.before: list[int] = []
 
     def __enter__(self) -> None:
         with self.lock:
-            if self.shared is None:
-                self._find_libraries()
+            if self.depth == 0:
+                if self.shared is None:
+                    self._find_libraries()
+                for library in self.shared:  # type: ignore[union-attr]
+                    library.before = library.get()
+                    library.set(1)
             self.depth += 1
-            if self.depth == 1:
-                self.before = [library.limit() for library in self.shared]  # type: ignore[union-attr]
         if self.per_thread:
-            before = [library.limit() for library in self.per_thread]
-            _here.blas = (*getattr(_here, "blas", ()), before)
+            _here.blas.append([library.get() for library in self.per_thread])
+            for library in self.per_thread:
+                library.set(1)
 
     def __exit__(self, *error: object) -> None:
         with self.lock:
             self.depth -= 1
             if self.depth == 0:
-                _restore(self.shared, self.before)  # type: ignore[arg-type]
+                for library in self.shared:  # type: ignore[union-attr]
+                    library.set(library.before)
         if self.per_thread:
-            *_here.blas, before = _here.blas
-            _restore(self.per_thread, before)
+            for library, before in zip(self.per_thread, _here.blas.pop(), strict=True):
+                library.set(before)
 
     def _find_libraries(self) -> None:
         from threadpoolctl import ThreadpoolController
@@ -164,6 +177,7 @@ class _Blas:
     """
 
     def __init__(self, library: Any) -> None:
+        self.before = 1  # what __exit__ gives back
         self.get: Callable[[], int] = library.get_num_threads
         self.set: Callable[[int], Any] = library.set_num_threads
         if library.internal_api == "openblas" and library.threading_layer != "openmp":
@@ -172,20 +186,6 @@ class _Blas:
                 if hasattr(library.dynlib, name.format("set")):
                     self.get = getattr(library.dynlib, name.format("get"))
                     self.set = getattr(library.dynlib, name.format("set"))
-
-    def limit(self) -> int:
-        """Set it to one thread and return how many it had."""
-        before = self.get()
-        if before != 1:
-            self.set(1)
-        return before
-
-
-def _restore(libraries: Sequence[_Blas], counts: Sequence[int]) -> None:
-    """Give every library its count back."""
-    for library, count in zip(libraries, counts, strict=True):
-        if count != 1:
-            library.set(count)
 
 
 single_threaded_blas = _SingleThreadedBlas()
@@ -204,8 +204,6 @@ def split(count: int, parts: int = LANES) -> list[slice]:
     """
     if count == 0:
         return []
-    if parts == 1:
-        return [slice(0, count)]
     parts = min(parts, count)
     small, longer = divmod(count, parts)
     ends = [small * i + min(i, longer) for i in range(parts + 1)]
@@ -229,11 +227,11 @@ def parallel(task: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
         The first one that a task raised, after all threads have stopped.
     """
     if len(pieces) == 1:
-        with single_threaded_blas, np.errstate(all="ignore"):
+        with single_threaded_blas:
             task(pieces[0])
         return
     job = _Job(task, pieces)
-    if _threads.count == 1 or getattr(_here, "in_lane", False):
+    if _threads.count == 1 or _here.in_lane:
         job.drain()
         return
     pool = _threads.executor()
@@ -265,10 +263,10 @@ class _Job:
         task = self.task
         if task is None:
             return
-        outer = getattr(_here, "in_lane", False)
+        outer = _here.in_lane
         _here.in_lane = True
         try:
-            # infinity and NaN are results, as IEEE says
+            # infinity and NaN are results, as IEEE says; a pool's thread must be told by itself
             with single_threaded_blas, np.errstate(all="ignore"):
                 for piece in self.remaining:
                     task(piece)
@@ -366,9 +364,7 @@ def empty(shape: Shape, dtype: np.dtype) -> Array:
     dtype : dtype
     """
     dtype = np.dtype(dtype)
-    size = dtype.itemsize
-    for length in shape:
-        size *= length
+    size = dtype.itemsize * math.prod(shape)
     if size < _POOLED:
         return np.empty(shape, dtype)
     return np.asarray(_Lease(_pool.take(size), tuple(shape), dtype))
@@ -390,15 +386,11 @@ def scratch(slot: str, shape: Shape, dtype: np.dtype) -> Array:
     The memory is the thread's own and is handed out again at the next call with the same slot: it
     holds columns and the like for as long as one piece of work uses them.
     """
-    dtype = np.dtype(dtype)
-    size = dtype.itemsize
-    for length in shape:
-        size *= length
-    buffers = _here.__dict__.setdefault("buffers", {})
-    block = buffers.get(slot)
+    size = dtype.itemsize * math.prod(shape)
+    block = _here.buffers.get(slot)
     if block is None or block.nbytes < size:
-        block = buffers[slot] = np.empty(size, np.uint8)
-    return block[:size].view(dtype).reshape(shape)
+        block = _here.buffers[slot] = np.empty(size, np.uint8)
+    return np.ndarray(shape, dtype, block)
 
 
 # --- Work that every operation shares -----------------------------------------------------------
@@ -439,16 +431,16 @@ def blockwise(task: Callable[..., Any], *arrays: Array) -> None:
     *arrays : array
     """
     first = arrays[0]
-    order = sorted(range(first.ndim), key=lambda axis: -abs(first.strides[axis]))
+    order = sorted(range(first.ndim), key=[-abs(step) for step in first.strides].__getitem__)
     turned = [array.transpose(order) for array in arrays]
+    if first.size <= SMALL:
+        task(*turned)
+        return
     if all(array.flags.c_contiguous for array in turned):
         turned = [array.reshape(-1) for array in turned]
         step = BLOCK
     elif first.ndim:
         step = max(1, BLOCK * turned[0].shape[0] // max(first.size, 1))
-    if first.size <= SMALL:
-        task(*turned)
-        return
 
     def lane(piece: slice) -> None:
         for start in range(piece.start, piece.stop, step):

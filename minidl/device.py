@@ -126,13 +126,16 @@ def gpu(index: int) -> Device:
     return Device("gpu", index)
 
 
+_NOTHING = nullcontext()
+
+
 def active(where: Device) -> AbstractContextManager[Any]:
     """Return a context in which `where` computes and new arrays are made on it.
 
     Of several GPUs one is CuPy's current one; for that one, and for the CPU, nothing happens.
     """
     if where.index is None or cuda.cupy().cuda.runtime.getDevice() == where.index:
-        return nullcontext()
+        return _NOTHING
     context: AbstractContextManager[Any] = cuda.cupy().cuda.Device(where.index)
     return context
 

@@ -77,10 +77,11 @@ class Tensor:
         def __getattr__(self, name: str) -> Callable[..., Any]: ...
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
-        if not hasattr(array, "dtype"):
-            array = to_array(array)
-        elif isinstance(array, np.generic):
-            array = np.asarray(array)
+        if type(array) is not np.ndarray:
+            if not hasattr(array, "dtype"):
+                array = to_array(array)
+            elif isinstance(array, np.generic):
+                array = np.asarray(array)
         self.array = array
         self.grad = None
         self.node: Any = None

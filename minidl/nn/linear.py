@@ -79,7 +79,7 @@ def _weight_gradient_numpy(grad: Array, x: Array) -> Array:
 
 
 def _pieces(length: int, multiplications: int) -> list[slice]:
-    return cpu.split(length, 1 if multiplications < cpu.SMALL_PRODUCT else cpu.LANES)
+    return [slice(0, length)] if multiplications < cpu.SMALL_PRODUCT else cpu.split(length)
 
 
 _CUDA = cuda.Source(r"""
@@ -192,7 +192,7 @@ def _matrix_cuda(x: Array) -> Array:
 
 def _rows(x: Array) -> Array:
     """Return (..., K) as (rows, K)."""
-    return x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
 
 
 class LinearFunction(Function):
@@ -212,7 +212,8 @@ class LinearFunction(Function):
                 y += bias
             if relu:
                 xp.maximum(y, y.dtype.type(0), out=y)
-        y = y.reshape(*x.shape[:-1], weight.shape[0])
+        if x.ndim != 2:
+            y = y.reshape(*x.shape[:-1], weight.shape[0])
         ctx.save_for_backward(x, weight, y if relu else None)
         return y
 
@@ -275,22 +276,20 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None, relu: bool) -> Tensor:
     """Check everything and multiply, with ReLU if asked for."""
-    if weight.ndim != 2:
+    x, w = input.array, weight.array
+    if w.ndim != 2:
         raise ShapeError(
-            f"linear: expected weight of shape (out_features, in_features), got "
-            f"{tuple(weight.shape)}"
+            f"linear: expected weight of shape (out_features, in_features), got {w.shape}"
         )
-    if bias is not None and tuple(bias.shape) != (weight.array.shape[0],):
+    if bias is not None and bias.array.shape != w.shape[:1]:
+        raise ShapeError(f"linear: bias of shape {bias.array.shape}, expected ({w.shape[0]},)")
+    if x.ndim == 0 or x.shape[-1] != w.shape[1]:
         raise ShapeError(
-            f"linear: bias of shape {tuple(bias.shape)}, expected ({weight.array.shape[0]},)"
+            f"linear: input of shape {x.shape} does not fit weight of shape {w.shape}: expected a "
+            f"last axis of {w.shape[1]}"
         )
-    if input.ndim == 0 or input.array.shape[-1] != weight.array.shape[-1]:
-        raise ShapeError(
-            f"linear: input of shape {tuple(input.shape)} does not fit weight of shape "
-            f"{tuple(weight.shape)}: expected a last axis of {weight.array.shape[-1]}"
-        )
-    if input.dtype != weight.dtype:
-        raise DTypeError(f"linear: input is {input.dtype}, weight is {weight.dtype}")
+    if x.dtype != w.dtype:
+        raise DTypeError(f"linear: input is {x.dtype}, weight is {w.dtype}")
     return LinearFunction.apply(input, weight, bias, relu)
 
 

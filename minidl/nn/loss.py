@@ -21,7 +21,7 @@ Source: PyTorch's documentation of CrossEntropyLoss.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,8 +44,7 @@ def _reduce(losses: Array, divisor: Any, reduction: str) -> Array:
     total = losses.sum()
     if reduction == "sum":
         return total
-    with np.errstate(divide="ignore", invalid="ignore"):  # no samples: 0/0 is nan, as in PyTorch
-        return total / _number(divisor, losses.dtype)
+    return total / _number(divisor, losses.dtype)  # no samples: 0/0 is nan, as in PyTorch
 
 
 def _number(divisor: Any, dtype: np.dtype) -> Any:
@@ -53,12 +52,9 @@ def _number(divisor: Any, dtype: np.dtype) -> Any:
     return dtype.type(divisor) if isinstance(divisor, (int, np.generic)) else divisor
 
 
-def _per_sample(grad: Array, divisor: Any, reduction: str, shape: tuple[int, ...]) -> Array:
-    """Return the gradient of each sample's loss."""
-    if reduction == "mean":
-        with np.errstate(divide="ignore", invalid="ignore"):
-            grad = grad / _number(divisor, grad.dtype)
-    return array_module(grad).broadcast_to(grad, shape)
+def _per_sample(grad: Array, divisor: Any, reduction: str) -> Array:
+    """Return the gradient of each sample's loss, or the one number that it is for all."""
+    return grad / _number(divisor, grad.dtype) if reduction == "mean" else grad
 
 
 def _rows(x: Array) -> Array:
@@ -76,41 +72,49 @@ def _unrows(rows: Array, shape: tuple[int, ...]) -> Array:
     return xp.moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
 
 
-def _index_weights(
-    target: Array, classes: int, dtype: Any, weight: Array | None, ignore_index: int
-) -> tuple[Array, Array, Array]:
-    """Return each sample's class (0 if ignored), its weight (0 if ignored) and row number."""
+class _Labels(NamedTuple):
+    """Class indices on the CPU: where they are in (N, C), and how much each sample counts."""
+
+    rows: Array
+    classes: Array  #: 0 if ignored
+    weights: Array  #: 0 if ignored
+
+
+def _labels(target: Array, dtype: Any, weight: Array | None, ignore_index: int) -> _Labels:
     xp = array_module(target)
-    ignored = target == ignore_index
-    classes_of = xp.where(ignored, 0, target)
-    chosen = xp.ones(target.shape, dtype) if weight is None else weight[classes_of]
-    return classes_of, chosen * ~ignored, xp.arange(len(target))
+    counted = target != ignore_index
+    classes = xp.where(counted, target, 0)
+    weights = counted.astype(dtype) if weight is None else weight[classes] * counted
+    return _Labels(xp.arange(len(target)), classes, weights)
 
 
-def _smoothed(
+def _losses_of(labels: _Labels, log_probabilities: Array) -> Array:
+    """Return ``-w_t·ℓ_t`` of every row."""
+    losses = -log_probabilities[labels.rows, labels.classes] * labels.weights
+    # 0·(-inf) is no loss: the class of a sample that does not count may have probability 0
+    return array_module(losses).where(labels.weights == 0, losses.dtype.type(0), losses)
+
+
+def _spread(
     target: Array,
     x: Array,
     weight: Array | None,
     ignore_index: int,
     smoothing: float,
 ) -> tuple[Array, Any]:
-    """Return the weights q of (N, C) and the divisor of the mean."""
+    """Return the weights q of (N, C) and the divisor of the mean, of all but plain indices."""
     xp = array_module(x)
     n, classes = x.shape
     if target.dtype.kind == "f":  # class probabilities
         q = target.astype(x.dtype) * (1 - smoothing) + smoothing / classes
         return (q if weight is None else q * weight), n
-    chosen, sample_weight, rows = _index_weights(target, classes, x.dtype, weight, ignore_index)
-    if smoothing:
-        counted = (target != ignore_index)[:, None].astype(x.dtype)
-        spread = 1 if weight is None else weight
-        q = counted * (x.dtype.type(smoothing / classes) * spread)
-        q = xp.broadcast_to(q, x.shape).copy()
-        q[rows, chosen] += (1 - smoothing) * sample_weight
-    else:
-        q = xp.zeros(x.shape, x.dtype)
-        q[rows, chosen] = sample_weight
-    return q, sample_weight.sum()
+    labels = _labels(target, x.dtype, weight, ignore_index)
+    counted = (target != ignore_index)[:, None].astype(x.dtype)
+    spread = 1 if weight is None else weight
+    q = counted * (x.dtype.type(smoothing / classes) * spread)
+    q = xp.broadcast_to(q, x.shape).copy()
+    q[labels.rows, labels.classes] += (1 - smoothing) * labels.weights
+    return q, labels.weights.sum()
 
 
 # --- GPU ------------------------------------------------------------------------------------------
@@ -479,14 +483,21 @@ class CrossEntropyFunction(Function):
             return loss
         rows = _rows(x)
         flat = _rows(target) if target.dtype.kind == "f" else target.reshape(-1)
-        q, ctx.divisor = _smoothed(flat, rows, weight, ignore_index, smoothing)
         log_probabilities = log_softmax_array(rows, 1) if rows.size else rows
-        ctx.save_for_backward(log_probabilities, q)
-        # how much q grows with a class probability
-        ctx.slope = (1 - smoothing) if weight is None else weight * (1 - smoothing)
-        # 0·(-inf) is no loss: a class that does not count may have probability 0
-        xp = array_module(x)
-        losses = -xp.where(q == 0, x.dtype.type(0), q * log_probabilities).sum(axis=1)
+        if flat.dtype.kind != "f" and not smoothing:  # q is 0 but for one class of a sample
+            ctx.labels = _labels(flat, x.dtype, weight, ignore_index)
+            ctx.save_for_backward(log_probabilities)
+            ctx.divisor = ctx.labels.weights.sum()
+            losses = _losses_of(ctx.labels, log_probabilities)
+        else:
+            ctx.labels = None
+            q, ctx.divisor = _spread(flat, rows, weight, ignore_index, smoothing)
+            ctx.save_for_backward(log_probabilities, q)
+            # how much q grows with a class probability
+            ctx.slope = (1 - smoothing) if weight is None else weight * (1 - smoothing)
+            # 0·(-inf) is no loss: a class that does not count may have probability 0
+            weighted = array_module(x).where(q == 0, x.dtype.type(0), q * log_probabilities)
+            losses = -weighted.sum(axis=1)
         if reduction == "none":
             return losses.reshape((x.shape[0], *x.shape[2:]) if x.ndim > 1 else ())
         return _reduce(losses, ctx.divisor, reduction)
@@ -500,15 +511,20 @@ class CrossEntropyFunction(Function):
                 x, targets, memory, totals, grad, ctx.reduction, ctx.needs_input_grad[1]
             )
             return dx, dtarget, None, None, None, None
-        log_probabilities, q = ctx.saved_tensors
-        per_sample = _per_sample(grad.reshape(-1), ctx.divisor, ctx.reduction, (len(q),))
-        dx = array_module(q).exp(log_probabilities)
-        dx *= q.sum(axis=1, keepdims=True)
-        dx -= q
-        dx *= per_sample[:, None]
+        log_probabilities, *spread = ctx.saved_tensors
+        per_sample = _per_sample(grad.reshape(-1), ctx.divisor, ctx.reduction)
+        dx = array_module(grad).exp(log_probabilities)
         dtarget = None
-        if ctx.needs_input_grad[1]:  # class probabilities may come from a network as well
-            dtarget = _unrows(-log_probabilities * per_sample[:, None] * ctx.slope, ctx.shape)
+        if ctx.labels is not None:
+            dx[ctx.labels.rows, ctx.labels.classes] -= 1
+            dx *= (ctx.labels.weights * per_sample)[:, None]
+        else:
+            (q,) = spread
+            dx *= q.sum(axis=1, keepdims=True)
+            dx -= q
+            dx *= per_sample[:, None]
+            if ctx.needs_input_grad[1]:  # class probabilities may come from a network as well
+                dtarget = _unrows(-log_probabilities * per_sample[:, None] * ctx.slope, ctx.shape)
         return _unrows(dx, ctx.shape), dtarget, None, None, None, None
 
 
@@ -528,12 +544,9 @@ class NLLFunction(Function):
             return loss
         rows = _rows(x)
         ctx.rows_shape = rows.shape
-        chosen, sample_weight, n = _index_weights(
-            target, rows.shape[1], x.dtype, weight, ignore_index
-        )
-        ctx.chosen, ctx.sample_weight, ctx.n = chosen, sample_weight, n
-        ctx.divisor = sample_weight.sum()
-        losses = -rows[n, chosen] * sample_weight
+        ctx.labels = _labels(target, x.dtype, weight, ignore_index)
+        ctx.divisor = ctx.labels.weights.sum()
+        losses = _losses_of(ctx.labels, rows)
         if reduction == "none":
             return losses.reshape((x.shape[0], *x.shape[2:]) if x.ndim > 1 else ())
         return _reduce(losses, ctx.divisor, reduction)
@@ -546,11 +559,9 @@ class NLLFunction(Function):
             targets = _TargetCuda(shape, dtype, target, None, ignore_index, 0.0)
             dx = _nll_backward_cuda(targets, weights, totals, grad, ctx.reduction)
             return dx, None, None, None, None
-        per_sample = _per_sample(
-            grad.reshape(-1), ctx.divisor, ctx.reduction, ctx.sample_weight.shape
-        )
+        per_sample = _per_sample(grad.reshape(-1), ctx.divisor, ctx.reduction)
         dx = array_module(grad).zeros(ctx.rows_shape, grad.dtype)
-        dx[ctx.n, ctx.chosen] = -per_sample * ctx.sample_weight
+        dx[ctx.labels.rows, ctx.labels.classes] = -per_sample * ctx.labels.weights
         return _unrows(dx, ctx.shape), None, None, None, None
 
 
@@ -576,7 +587,7 @@ class MSEFunction(Function):
             needed = ctx.needs_input_grad[1]
             return *_mse_backward_cuda(x, target, grad, ctx.reduction, needed), None
         (difference,) = ctx.saved_tensors
-        per_element = _per_sample(grad, max(difference.size, 1), ctx.reduction, difference.shape)
+        per_element = _per_sample(grad, max(difference.size, 1), ctx.reduction)
         dx = 2 * difference * per_element
         return dx, -dx if ctx.needs_input_grad[1] else None, None
 
@@ -586,31 +597,31 @@ def _check_reduction(name: str, reduction: str) -> None:
         raise ArgumentError(f"{name}: reduction must be one of {_REDUCTIONS}, got {reduction!r}")
 
 
-def _check_scores(name: str, input: Tensor) -> None:
-    """Raise a helpful error unless `input` holds scores of classes."""
-    if input.ndim == 0:
+def _check_scores(name: str, x: Array) -> None:
+    """Raise a helpful error unless the input holds scores of classes."""
+    if x.ndim == 0:
         raise ShapeError(f"{name}: expected input of shape (C,), (N, C) or (N, C, ...), got ()")
-    if not input.is_floating_point():
-        raise DTypeError(f"{name}: input must be floats, got {input.dtype}")
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{name}: input must be floats, got {x.dtype}")
 
 
-def _check_class_indices(name: str, input: Tensor, target: Tensor, ignore_index: int) -> None:
-    """Raise a helpful error unless `target` holds class indices for `input`."""
-    expected = (input.shape[0], *input.shape[2:]) if input.ndim > 1 else ()
-    if tuple(target.shape) != tuple(expected):
+def _check_class_indices(name: str, x: Array, target: Array, ignore_index: int) -> None:
+    """Raise a helpful error unless `target` holds class indices for the input `x`."""
+    expected = (x.shape[0], *x.shape[2:]) if x.ndim > 1 else ()
+    if target.shape != expected:
         raise ShapeError(
-            f"{name}: target of shape {tuple(target.shape)} does not fit input of shape "
-            f"{tuple(input.shape)}: expected class indices of shape {tuple(expected)}"
+            f"{name}: target of shape {target.shape} does not fit input of shape {x.shape}: "
+            f"expected class indices of shape {expected}"
         )
     if target.dtype.kind not in "iu":
         raise DTypeError(f"{name}: class indices must be integers, got {target.dtype}")
-    if not isinstance(target.array, np.ndarray):
+    if not isinstance(target, np.ndarray):
         return  # looking at a GPU's numbers would wait for it
-    classes = input.shape[1 if input.ndim > 1 else 0]
+    classes = x.shape[1 if x.ndim > 1 else 0]
     # Seen as unsigned, numbers below 0 are large: one pass where all is well, and nothing ignored.
-    if target.array.view(f"u{target.dtype.itemsize}").max(initial=0) < classes:
+    if target.view(f"u{target.itemsize}").max(initial=0) < classes:
         return
-    valid = target.array[target.array != ignore_index]
+    valid = target[target != ignore_index]
     if valid.size and (valid.min() < 0 or valid.max() >= classes):
         raise ArgumentError(
             f"{name}: target holds class {int(valid.min() if valid.min() < 0 else valid.max())}, "
@@ -618,16 +629,17 @@ def _check_class_indices(name: str, input: Tensor, target: Tensor, ignore_index:
         )
 
 
-def _check_weight(name: str, input: Tensor, weight: Tensor | None) -> Array | None:
+def _check_weight(name: str, x: Array, weight: Tensor | None) -> Array | None:
     if weight is None:
         return None
-    classes = input.shape[1 if input.ndim > 1 else 0]
-    if tuple(weight.shape) != (classes,):
+    check_one_device(name, input=x, weight=weight.array)
+    classes = x.shape[1 if x.ndim > 1 else 0]
+    if weight.array.shape != (classes,):
         raise ShapeError(
-            f"{name}: weight of shape {tuple(weight.shape)}: expected one for each of {classes} "
+            f"{name}: weight of shape {weight.array.shape}: expected one for each of {classes} "
             "classes"
         )
-    return weight.array.astype(input.dtype, copy=False)
+    return weight.array.astype(x.dtype, copy=False)
 
 
 def cross_entropy(
@@ -681,11 +693,11 @@ def cross_entropy(
         raise ArgumentError(
             f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}"
         )
-    _check_scores("cross_entropy", input)
-    if target.shape != input.shape or not target.is_floating_point():
-        _check_class_indices("cross_entropy", input, target, ignore_index)
-    class_weight = _check_weight("cross_entropy", input, weight)
-    check_one_device("cross_entropy", input=input.array, target=target.array, weight=class_weight)
+    x, t = input.array, target.array
+    _check_scores("cross_entropy", x)
+    if t.shape != x.shape or t.dtype.kind != "f":
+        _check_class_indices("cross_entropy", x, t, ignore_index)
+    class_weight = _check_weight("cross_entropy", x, weight)
     return CrossEntropyFunction.apply(
         input, target, class_weight, ignore_index, reduction, label_smoothing
     )
@@ -717,11 +729,12 @@ def nll_loss(
     """
     _check_reduction("nll_loss", reduction)
     _check_deprecated("nll_loss", size_average, reduce)
-    _check_scores("nll_loss", input)
-    _check_class_indices("nll_loss", input, target, ignore_index)
-    class_weight = _check_weight("nll_loss", input, weight)
-    check_one_device("nll_loss", input=input.array, target=target.array, weight=class_weight)
-    return NLLFunction.apply(input, target.array.reshape(-1), class_weight, ignore_index, reduction)
+    x, t = input.array, target.array
+    _check_scores("nll_loss", x)
+    _check_class_indices("nll_loss", x, t, ignore_index)
+    class_weight = _check_weight("nll_loss", x, weight)
+    check_one_device("nll_loss", input=x, target=t)
+    return NLLFunction.apply(input, t.reshape(-1), class_weight, ignore_index, reduction)
 
 
 def mse_loss(

@@ -248,15 +248,14 @@ class Optimizer:
             for index, param in enumerate(group["params"]):
                 if param.grad is None:
                     continue
-                if param.grad.shape != param.shape:
+                array, grad = param.array, param.grad.array
+                if grad.shape != array.shape:
                     raise ShapeError(
                         f"{type(self).__name__}.step: {describe(param)} (number {index} of its "
-                        f"group) has a gradient of shape {tuple(param.grad.shape)}"
+                        f"group) has a gradient of shape {tuple(grad.shape)}"
                     )
-                if type(param.grad.array) is not type(param.array):
-                    check_one_device(
-                        f"{type(self).__name__}.step", param=param.array, grad=param.grad.array
-                    )
+                if type(grad) is not type(array):
+                    check_one_device(f"{type(self).__name__}.step", param=array, grad=grad)
                 update = self._prepare(param, group)
                 param.version[0] += 1
                 (on_cpu if isinstance(update.param, np.ndarray) else on_gpu).append(update)
@@ -302,17 +301,17 @@ class Optimizer:
 
         def run(task: list[Update]) -> None:
             for param, grad, state, numbers in task:
-                if grad.ndim != 1:  # in another order than the parameter
+                if grad.shape != param.shape:  # in another order than the parameter
                     other, grad = grad, cpu.scratch("optim.grad", param.shape, param.dtype)
                     np.copyto(grad.reshape(other.shape), other, casting="same_kind")
-                scratch = cpu.scratch("optim", (self._scratch, param.size), param.dtype)
+                scratch = cpu.scratch("optim", (self._scratch, *param.shape), param.dtype)
                 self._update(np, param, grad, state, numbers, scratch)
 
-        if len(tasks) == 1:
-            with np.errstate(all="ignore"):  # as in parallel: infinity and NaN are results
-                run(tasks[0])
-        else:
-            cpu.parallel(run, tasks)
+        with np.errstate(all="ignore"):  # infinity and NaN are results, as IEEE says
+            if len(tasks) == 1:
+                run(tasks[0])  # without BLAS
+            else:
+                cpu.parallel(run, tasks)
         for array, copy in copies:
             array[...] = copy.reshape(array.shape)
 
@@ -526,12 +525,16 @@ def _runs_cuda(update: Update, copies: list[tuple[Array, Array]]) -> Iterator[Ar
 
 
 def _pieces(update: Update, copies: list[tuple[Array, Array]]) -> Iterator[Update]:
-    """Cut an update into runs of the parameter's memory.
+    """Cut an update into runs of the parameter's memory; a small one stays as it is.
 
     An array to be changed that is not one run of memory is replaced by a copy; `copies` gets the
     pair, to be written back at the end.
     """
     param, grad, state, numbers = update
+    alike = all(array.flags.c_contiguous for array in (param, grad, *state))
+    if alike and param.ndim and param.size <= PIECE:
+        yield update
+        return
     if not param.flags.c_contiguous:
         strides = param.strides
         order = sorted(range(param.ndim), key=lambda axis: -abs(strides[axis]))

@@ -370,6 +370,16 @@ def test_infinite_and_nan_logits(device: str) -> None:
     assert np.isnan(gradient[1:]).all()
 
 
+@pytest.mark.parametrize("loss", [F.cross_entropy, F.nll_loss], ids=["cross_entropy", "nll_loss"])
+def test_what_does_not_count_may_be_impossible(loss: Any, device: str) -> None:
+    x = helpers.leaf(np.array([[-np.inf, 0, 0], [-1, -2, -3]], np.float32), device)
+    value = loss(x, minidl.tensor([-100, 1], device=device))
+    value.backward()
+    alone = loss(x[1:], minidl.tensor([1], device=device)).item()
+    assert value.item() == pytest.approx(alone, rel=1e-6)
+    assert helpers.host(x.grad)[0].tolist() == [0, 0, 0]
+
+
 def test_a_changed_input_is_noticed(device: str) -> None:
     x = helpers.leaf(helpers.values((3, 4), 0), device)
     y = x * 1
