@@ -15,9 +15,9 @@ In two dimensions rows and columns are transformed in turn. The output is cut in
     Y_tile = Aᵀ[ Σ_c (G g_c Gᵀ) ⊙ (Bᵀ d_c B) ] A
 
 The sum over the input channels c turns each of the t·t products ⊙ into a matrix product over
-(tiles, channels) x (channels, kernels). 5 x 5 kernels on tiles of 3 x 3 need 7·7 = 49
-multiplications instead of 225, 3 x 3 kernels on tiles of 4 x 4 need 36 instead of 144; tiles that
-hang over the edge and the transforms take some of that back.
+(tiles, channels) x (channels, kernels). On tiles of 4 x 4, 5 x 5 kernels need 8·8 = 64
+multiplications instead of 400, 3 x 3 kernels 36 instead of 144; tiles that hang over the edge and
+the transforms take some of that back.
 
 A stride of s becomes a stride of 1 on blocks of s x s pixels, whose s·s·C numbers count as
 channels: AlexNet's conv1, 11 x 11 at stride 4 on 3 channels, is a convolution of 3 x 3 blocks of 48
@@ -30,7 +30,7 @@ convolution with the kernels turned by 180°, and the weights' is
 
 Rounding: the transforms' entries amplify it. The points below are those of the smallest
 amplification √(Σ_j (Aᵀ_ij ‖G_j‖ ‖B_j‖)²) among fractions of small numbers; the error relative to
-the largest output is about 2e-6 in float32 for kernels of 3 and 4e-6 for 5 (a direct sum: 4e-7).
+the largest output is about 2e-6 in float32 for kernels of 3 and 6e-6 for 5 (a direct sum: 4e-7).
 An infinity in a tile makes NaN of the whole tile.
 
 Shapes: n images, I x J tiles an image, C = G·c input channels, O = G·o kernels in G groups.
@@ -57,7 +57,7 @@ from .im2col import Band, Geometry, Pair, copy_pixels
 #: For a kernel's size: the outputs of a tile along an axis, and the points but infinity.
 _TILES = {
     3: (4, ("0", "3/2", "-3/2", "2/3", "-2/3")),
-    5: (3, ("0", "1", "1/2", "2", "-3/4", "-4/3")),
+    5: (4, ("0", "1", "-1", "1/2", "-1/2", "2", "-2")),
 }
 
 #: Fewer channels than this on either side, and the transforms cost more than they save.
