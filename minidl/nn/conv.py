@@ -279,7 +279,7 @@ def _weight_gradient_numpy(
         for other in sums[1:]:
             total += other[:, rows]
 
-    cpu.parallel(add, cpu.split(length + 1))
+    cpu.parallel(add, cpu.split(length + 1, 1 if sums[0].size < cpu.SMALL else cpu.LANES))
     dweight = np.empty(shape, x.dtype)
     turned = sums[0][:, :length].reshape(groups, kh, kw, depth, per_group).transpose(0, 4, 3, 1, 2)
     np.copyto(dweight.reshape(groups, per_group, depth, kh, kw), turned)

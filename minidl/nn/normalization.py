@@ -107,7 +107,7 @@ def _normalize_backward_numpy(
 
 
 #: Numbers of an array in a block: several passes are worth the hand-over between threads.
-_BLOCK = 2 * cpu.BLOCK
+_BLOCK = cpu.BLOCK
 
 # --- Across maps, CPU -----------------------------------------------------------------------------
 

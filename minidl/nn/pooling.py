@@ -82,9 +82,13 @@ def _pool_geometry(
 
 
 def _lanes(n: int, geometry: Geometry, channels: int) -> list[slice]:
-    """A few images at a time: enough numbers to be worth a hand-over between threads."""
-    step = max(1, 2 * cpu.BLOCK // max(math.prod(geometry.out) * channels, 1))
-    return [slice(start, min(start + step, n)) for start in range(0, n, step)]
+    """A few images at a time: enough numbers to be worth a hand-over between threads.
+
+    Small maps are cut into four, if that leaves each lane a quarter of a large map's numbers.
+    """
+    per_image = max(math.prod(geometry.out) * channels, 1)
+    step = max(1, cpu.BLOCK // per_image)
+    return cpu.split(n, max(-(-n // step), min(4, n * per_image // (cpu.BLOCK // 4))))
 
 
 def _entries(geometry: Geometry) -> list[tuple[int, int]]:

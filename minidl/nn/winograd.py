@@ -158,9 +158,10 @@ def _lanes(n: int, per_image: int, at_most: int) -> list[slice]:
     """Cut n images into the fewest lanes of `at_most` numbers, but as many as threads may need.
 
     Between two calls of NumPy the threads hand the interpreter over to each other, which takes as
-    long as a small layer's product.
+    long as a small layer's product. An even number, as most machines' of threads.
     """
-    return cpu.split(n, min(max(-(-n * per_image // at_most), _LEAST_LANES), cpu.LANES))
+    lanes = max(-(-n * per_image // at_most), _LEAST_LANES)
+    return cpu.split(n, min(lanes + lanes % 2, cpu.LANES))
 
 
 def _runs(lane: slice, at_most: int) -> list[slice]:
@@ -241,13 +242,13 @@ def _transform_kernels(weight: Array, groups: int, *, turned: bool) -> Array:
     else:
         rows = rows.swapaxes(1, 2)
     kernels = cpu.empty((t * t, *rows.shape[:3]), weight.dtype)
-    lanes = [(group, part) for group in range(groups) for part in cpu.split(rows.shape[1])]
+    parts = cpu.split(rows.shape[1], 1 if kernels.size <= cpu.SMALL else cpu.LANES)
 
     def lane(piece: tuple[int, slice]) -> None:
         mine = np.ascontiguousarray(rows[piece]).reshape(-1, size * size)
         np.matmul(both, mine.T, out=kernels[:, piece[0], piece[1]].reshape(t * t, -1))
 
-    cpu.parallel(lane, lanes)
+    cpu.parallel(lane, [(group, part) for group in range(groups) for part in parts])
     return kernels.reshape(t, t, *kernels.shape[1:])
 
 
@@ -384,15 +385,14 @@ def weight_gradient(
     cpu.parallel(lane, range(len(lanes)))
     dweight = np.empty((groups, per_group, shape[1], size * s, size * s), x.dtype)
     in_blocks = dweight.reshape(groups, per_group, shape[1], size, s, size, s)
+    sums = [total.reshape(size, size, groups, s, s, shape[1], per_group) for total in sums]
 
-    def add(kernels: slice) -> None:
-        total = sums[0][..., kernels]
+    def add(channels: slice) -> None:
+        total = sums[0][..., channels, :]
         for other in sums[1:]:
-            total += other[..., kernels]
-        # (r, r, G, s·s·c, o) → (G, o, c, r, s, r, s)
-        total = total.reshape(size, size, groups, s, s, shape[1], -1)
-        in_blocks[:, kernels] = total.transpose(2, 6, 5, 0, 3, 1, 4)
+            total += other[..., channels, :]
+        in_blocks[:, :, channels] = total.transpose(2, 6, 5, 0, 3, 1, 4)  # (G, o, c, r, s, r, s)
 
-    cpu.parallel(add, cpu.split(per_group))
+    cpu.parallel(add, cpu.split(shape[1], 1 if dweight.size < cpu.SMALL else cpu.LANES))
     whole = dweight.reshape(o, shape[1], size * s, size * s)  # the kernel is its first k x k
     return np.ascontiguousarray(whole[:, :, : shape[2], : shape[3]])
