@@ -30,7 +30,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -113,15 +113,14 @@ class _Span:
     modulo s: those that an entry of the windows reads are neighbours then, one run a row.
 
     Where nothing has to be padded or sorted the phases are views of the images; otherwise
-    :meth:`read` copies the images into buffers of this thread, and :meth:`write` copies back.
+    :meth:`read` copies the images into buffers of this thread.
     """
 
     def __init__(self, images: Array, geometry: Geometry) -> None:
-        self.geometry, self.images = geometry, images
+        self.geometry = geometry
         n, *size, c = images.shape
         (height, width), stride = geometry.span, geometry.stride[1]
         rows, columns, own_rows, own_columns = geometry.inside((size[0], size[1]))
-        self.covers_all = own_rows.stop == size[0] and own_columns.stop == size[1]
         self.phases, self.outside = [], []
         self.copies: list[tuple[Array, Array]] = []  # a phase's part inside of the images, theirs
         if geometry.fits_exactly((size[0], size[1])) and (stride == 1 or c >= _SHORT_RUN):
@@ -150,19 +149,6 @@ class _Span:
         for part in self.outside:
             part.fill(fill)
 
-    def clear(self) -> None:
-        """Set everything to 0, the images' columns and rows that no window covers as well."""
-        if not (self.covers_all and self.copies):
-            self.images.fill(0)
-        if self.copies:
-            for phase in self.phases:
-                phase.fill(0)
-
-    def write(self) -> None:
-        """Give the images the numbers inside of them."""
-        for inside, own in self.copies:
-            np.copyto(own, inside)
-
     def across(self, kw: int) -> Array:
         """Return the numbers that column kw of all windows reads, in all rows of the span."""
         start, phase = divmod(kw * self.geometry.dilation[1], self.geometry.stride[1])
@@ -190,6 +176,56 @@ def _first_hits(span: _Span, holds: Callable[[Array], Array], shape: tuple[int, 
         np.greater(waiting, holds(span.entry(*entry)), out=waiting)
         np.add(places, waiting, out=places)
     return places
+
+
+class _Phase(NamedTuple):
+    """The rows (or columns) of a span that are a stride apart, from one of the first on."""
+
+    entries: list[tuple[int, int]]  # of the windows that read them: k, and the phase's row of o = 0
+    rows: int  # how many
+    inside: slice  # those of them that are in the image
+    own: slice  # the image's rows that they are
+
+
+def _phases(
+    kernel: int, stride: int, dilation: int, before: int, out: int, size: int
+) -> list[_Phase]:
+    """Sort the entries of windows along one axis by the rows that they read."""
+    phases = []
+    for first in range(stride):
+        reads = [(k, divmod(k * dilation, stride)) for k in range(kernel)]
+        entries = [(k, start) for k, (start, phase) in reads if phase == first]
+        if entries:
+            rows = out + entries[-1][1]
+            padded = max(-(-(before - first) // stride), 0)  # rows above the image
+            own = range(size)[first + padded * stride - before :: stride][: max(rows - padded, 0)]
+            inside = slice(padded, padded + len(own))
+            phases.append(_Phase(entries, rows, inside, slice(own.start, own.stop, stride)))
+    return phases
+
+
+def _collect(dx: Array, geometry: Geometry, give: Callable[[int, int], Array]) -> None:
+    """Write into images dx (n, H, W, C) what all windows give to their pixels.
+
+    Entry (kh, kw) of the windows gives ``give(kh, kw)``, (n, OH, OW, C). It goes to pixels that are
+    a stride apart: those are added up in a buffer where they are neighbours, and written once.
+    """
+    (n, *size, c), (oh, ow) = dx.shape, geometry.out
+    g = geometry
+    axes = zip(g.kernel, g.stride, g.dilation, g.before, g.out, size, strict=True)
+    down, across = (_phases(*axis) for axis in axes)
+    covered = [sum(p.inside.stop - p.inside.start for p in phases) for phases in (down, across)]
+    if covered != size:
+        dx.fill(0)
+    for row_phase in down:
+        for phase in across:
+            total = cpu.scratch("total", (n, row_phase.rows, phase.rows, c), dx.dtype)
+            total.fill(0)
+            for kh, row in row_phase.entries:
+                for kw, column in phase.entries:
+                    own = total[:, row : row + oh, column : column + ow]
+                    np.add(own, give(kh, kw), out=own)
+            dx[:, row_phase.own, phase.own] = total[:, row_phase.inside, phase.inside]
 
 
 def _larger(best: Array, other: Array, places: Array, place: Array | int) -> None:
@@ -263,17 +299,16 @@ def _max_backward_numpy(
     places = places.transpose(0, 2, 3, 1)
 
     def lane(images: slice) -> None:
-        dspan = _Span(dx_images[images], geometry)
-        dspan.clear()
         dy = np.ascontiguousarray(dy_images[images])
         part = cpu.scratch("part", dy.shape, grad.dtype)
         hit = cpu.scratch("hit", dy.shape, np.dtype(np.bool_))
-        for number, entry in enumerate(_entries(geometry)):
-            np.equal(places[images], number, out=hit)
+
+        def give(kh: int, kw: int) -> Array:
+            np.equal(places[images], kh * geometry.kernel[1] + kw, out=hit)
             cpu.keep_where(hit, dy, part)
-            total = dspan.entry(*entry)
-            np.add(total, part, out=total)
-        dspan.write()
+            return part
+
+        _collect(dx_images[images], geometry, give)
 
     cpu.parallel(lane, _lanes(n, geometry, c))
     return dx
@@ -483,22 +518,16 @@ def _average_backward_numpy(
     dx = cpu.empty_image(n, c, h, w, grad.dtype)
     dx_images, dy_images = dx.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
     scale = (1 / divisors[:, :, None]).astype(grad.dtype)
+    (kh, kw), (sh, sw), _, (top, left), (_, ow) = geometry
+    columns = geometry._replace(kernel=(kh, 1), stride=(sh, 1), before=(top, 0))
+    rows = geometry._replace(kernel=(1, kw), stride=(1, sw), before=(0, left), out=(h, ow))
 
     def lane(images: slice) -> None:
-        dspan = _Span(dx_images[images], geometry)
-        dspan.clear()
         share = dy_images[images] * scale
         # the transpose of the forward pass: first the columns, then the rows
-        shape = (images.stop - images.start, geometry.span[0], geometry.out[1], c)
-        across = cpu.scratch("across", shape, grad.dtype)
-        across.fill(0)
-        for kh in range(geometry.kernel[0]):
-            rows = across[:, geometry.positions(kh, 0)[0]]
-            np.add(rows, share, out=rows)
-        for kw in range(geometry.kernel[1]):
-            total = dspan.across(kw)
-            np.add(total, across, out=total)
-        dspan.write()
+        across = cpu.scratch("across", (len(share), h, *share.shape[2:]), grad.dtype)
+        _collect(across, columns, lambda kh, kw: share)
+        _collect(dx_images[images], rows, lambda kh, kw: across)
 
     cpu.parallel(lane, _lanes(n, geometry, c))
     return dx
