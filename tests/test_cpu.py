@@ -6,6 +6,7 @@ import gc
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -109,6 +110,30 @@ def test_exception_in_a_helper_thread_reaches_the_caller(four_threads: None) -> 
         cpu.parallel(task, range(2))
 
 
+def test_the_caller_waits_for_those_that_help(four_threads: None) -> None:
+    caller = threading.get_ident()
+    both = threading.Barrier(2)
+    done: list[int] = []
+
+    def task(piece: int) -> None:
+        both.wait(timeout=60)
+        if threading.get_ident() != caller:
+            time.sleep(0.05)
+        done.append(piece)
+
+    cpu.parallel(task, range(2))
+    assert sorted(done) == [0, 1]
+
+
+def test_who_comes_too_late_does_nothing() -> None:
+    done: list[int] = []
+    job = cpu._Job(done.append, range(3))
+    job.drain()
+    job.finish()
+    job.help()
+    assert done == [0, 1, 2] and job.task is None and job.error is None
+
+
 def test_nested_parallel_runs_in_its_lane(four_threads: None) -> None:
     inner_threads: dict[int, set[int]] = {}
 
@@ -170,11 +195,13 @@ def test_several_user_threads_at_once(four_threads: None) -> None:
 
 
 FORK = """
-import os, sys
+import os, sys, threading
 import minidl
 minidl.set_num_threads(3)
 
 def work():
+    both = threading.Barrier(2)
+    minidl.cpu.parallel(lambda piece: both.wait(timeout=20), range(2))  # a thread does help
     x = minidl.ones(1 << 19, requires_grad=True)
     y = (x * 2).exp().sum() + (minidl.ones(400, 400) @ minidl.ones(400, 400)).sum()
     y.backward()

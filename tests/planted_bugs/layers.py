@@ -103,6 +103,28 @@ BUGS = [
         "multiply_turned(matrices[group, kernels], factors[0], own_bias",
         ("tests/nn/test_conv.py::test_fewer_windows_than_kernels",),
     ),
+    # ---- threads ----
+    (
+        "threads: the caller does not wait for those that help",
+        "minidl/cpu.py",
+        "        if helping:\n            self.alone.acquire()\n",
+        "",
+        ("tests/test_cpu.py::test_the_caller_waits_for_those_that_help",),
+    ),
+    (
+        "threads: a helper's error is lost",
+        "minidl/cpu.py",
+        "            self.error = self.error or error",
+        "            pass",
+        ("tests/test_cpu.py::test_exception_in_a_helper_thread_reaches_the_caller",),
+    ),
+    (
+        "threads: a child of a fork waits for its parent's",
+        "minidl/cpu.py",
+        "    os.register_at_fork(after_in_child=_threads.forget)",
+        "    pass",
+        ("tests/test_cpu.py::test_child_of_a_fork_computes",),
+    ),
     # ---- minimal filtering ----
     (
         "winograd: badly chosen points",
