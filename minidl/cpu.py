@@ -480,7 +480,10 @@ def blockwise(task: Callable[..., Any], *arrays: Array) -> None:
     *arrays : array
     """
     first = arrays[0]
-    order = sorted(range(first.ndim), key=[-abs(step) for step in first.strides].__getitem__)
+    if first.size <= SMALL and first.flags.c_contiguous:
+        task(*arrays)
+        return
+    order = sorted(range(first.ndim), key=lambda axis: -abs(first.strides[axis]))
     turned = [array.transpose(order) for array in arrays]
     if first.size <= SMALL:
         task(*turned)
@@ -499,6 +502,10 @@ def blockwise(task: Callable[..., Any], *arrays: Array) -> None:
     parallel(lane, split(turned[0].shape[0], _lanes_of(first.size)))
 
 
+#: Integers by their size in bytes.
+_INTEGERS = {size: np.dtype(f"i{size}") for size in (2, 4, 8)}
+
+
 def keep_where(mask: Array, values: Array, out: Array) -> None:
     """Write `values` where `mask` holds and 0 elsewhere into `out`, inside one block.
 
@@ -510,10 +517,10 @@ def keep_where(mask: Array, values: Array, out: Array) -> None:
     mask : array of bool
     values, out : array of float32, float64 or float16
     """
-    integer = f"i{out.dtype.itemsize}"
+    integer = _INTEGERS[out.dtype.itemsize]
     bits = out.view(integer)
     if values is out:
-        zeros_and_ones = scratch("keep_where", out.shape, np.dtype(integer))
+        zeros_and_ones = scratch("keep_where", out.shape, integer)
         np.copyto(zeros_and_ones, mask)
         np.multiply(bits, zeros_and_ones, out=bits)
     else:

@@ -17,6 +17,7 @@ ReLU than with tanh: its slope is 1 however large x gets, where tanh's tends to 
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -188,6 +189,11 @@ def _check_inplace(name: str, input: Tensor) -> None:
 # --- ReLU -----------------------------------------------------------------------------------------
 
 
+@functools.cache
+def _zeros(dtype: np.dtype) -> Array:
+    return np.zeros(4096, dtype)
+
+
 def rectify(x: Array, y: Array) -> None:
     """Write ``max(x, 0)`` into `y`, which may be `x`: for one block on the CPU.
 
@@ -197,9 +203,9 @@ def rectify(x: Array, y: Array) -> None:
         np.maximum(x, np.zeros(x.shape[-1:], x.dtype), out=y)
         return
     x, y = x.reshape(-1), y.reshape(-1)
-    zeros = np.zeros(min(x.size, 4096), x.dtype)
-    if zeros.size == x.size:
-        np.maximum(x, zeros, out=y)
+    zeros = _zeros(x.dtype)
+    if x.size <= zeros.size:
+        np.maximum(x, zeros[: x.size], out=y)
         return
     rows, whole = (-1, zeros.size), x.size - x.size % zeros.size
     np.maximum(x[:whole].reshape(rows), zeros, out=y[:whole].reshape(rows))

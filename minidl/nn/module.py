@@ -943,10 +943,11 @@ class Sequential(_NumberedModules):
 
     def forward(self, input: Any) -> Any:
         modules: list[Any] = list(self._modules.values())
+        kinds: list[Any] = [type(module) for module in modules]
         place = 0
         while place < len(modules):
             module = modules[place]
-            both = _both(modules, place)
+            both = _both(modules, kinds, place)
             if both is None:
                 input = module(input)
                 place += 1
@@ -976,12 +977,13 @@ class Sequential(_NumberedModules):
         return self
 
 
-def _both(modules: list[Any], place: int) -> Callable[[Any, Any, Any], Any] | None:
+def _both(
+    modules: list[Any], kinds: list[Any], place: int
+) -> Callable[[Any, Any, Any], Any] | None:
     """Return the function for the modules at `place` and after it, if they are one pass."""
-    kinds = tuple(map(type, modules[place : place + 3]))
-    both = _ONE_PASS.get(kinds[:2])  # type: ignore[arg-type]
-    if both is None or kinds[1:] in _ONE_PASS:  # what follows ReLU saves a pass back as well
-        return None
+    both = _ONE_PASS.get(tuple(kinds[place : place + 2]))  # type: ignore[arg-type]
+    if both is None or tuple(kinds[place + 1 : place + 3]) in _ONE_PASS:
+        return None  # what follows ReLU saves a pass back as well
     for module in modules[place : place + 2]:
         if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
             return None
