@@ -981,7 +981,7 @@ def _both(
     modules: list[Any], kinds: list[Any], place: int
 ) -> Callable[[Any, Any, Any], Any] | None:
     """Return the function for the modules at `place` and after it, if they are one pass."""
-    both = _ONE_PASS.get(tuple(kinds[place : place + 2]))  # type: ignore[arg-type]
+    both = _ONE_PASS.get(tuple(kinds[place : place + 2]))
     if both is None or tuple(kinds[place + 1 : place + 3]) in _ONE_PASS:
         return None  # what follows ReLU saves a pass back as well
     for module in modules[place : place + 2]:
