@@ -67,8 +67,9 @@ _LEAST_CHANNELS = 24
 _KERNEL_COST = 200
 
 #: How many numbers a lane transforms and multiplies at a time: enough for each call of NumPy to be
-#: worth it, few enough for a core's own cache (1.5 MB of float32).
-_SLAB = 3 << 17
+#: worth it, few enough for a core's own cache (0.8 MB of float32). Up to twice as many where the
+#: kernels that they meet are as many, which are read anew for every slab.
+_SLAB = 3 << 16
 
 #: How many lanes there are at least.
 _LEAST_LANES = 4
@@ -320,12 +321,13 @@ def _convolve(
 
     def lane(piece: tuple[slice, Band]) -> None:
         images, (rows, first, band) = piece
-        for run in _runs(images, _SLAB // per_image):
+        for run in _runs(images, slab // per_image):
             some_rows(x_images[run, first:], band, y_images[run, rows])
 
     x_images, y_images = x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1)
     per_image = t * whole.tiles * (channels + out_channels)
-    lanes = _lanes(len(x), per_image, _SLAB)
+    slab = min(max(_SLAB, t * depth * out_channels), 2 * _SLAB)
+    lanes = _lanes(len(x), per_image, slab)
     bands = geometry.bands(2 if len(x) <= cpu.LANES // 4 else 1, multiple=m)
     cpu.parallel(lane, [(images, band) for images in lanes for band in bands])
     return y
