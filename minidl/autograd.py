@@ -465,8 +465,10 @@ def _accumulate(leaf: Tensor, gradient: Array, owned: bool) -> None:
                 leaf.grad = Tensor(leaf.grad.array + gradient)
 
 
-def _sum(before: Array, gradient: Array) -> Array:
-    """Return what reaches a tensor on two ways; what it was added to may be in use elsewhere."""
+def _added(before: Array | None, gradient: Array) -> Array:
+    """Return the sum of what reached a tensor before, if anything, and a gradient."""
+    if before is None:
+        return gradient
     with active(device_of(gradient)):
         total: Array = before + gradient
     return total
@@ -497,14 +499,12 @@ def _walk(
         if gradient.dtype != dtype:  # the operation had promoted its argument
             with active(device_of(gradient)):
                 gradient = gradient.astype(dtype)
-        before = waiting[index]
-        waiting[index] = gradient if before is None else _sum(before, gradient)
+        waiting[index] = _added(waiting[index], gradient)
 
     def collect(key: tuple[int, int], gradient: Array) -> None:
         place = wanted.get(key) if wanted is not None else None
         if place is not None:
-            before = found[place]
-            found[place] = gradient if before is None else _sum(before, gradient)
+            found[place] = _added(found[place], gradient)
 
     def to_leaf(leaf: Tensor, gradient: Array, owned: bool) -> None:
         if wanted is None:

@@ -237,7 +237,9 @@ def parallel(task: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
         Writes its result somewhere of its own; what it returns is dropped.
     pieces : sequence
         Must not depend on the number of threads. A task that itself calls `parallel` runs the
-        inner pieces one after the other.
+        inner pieces one after the other. A single piece is done as if it were called directly, so
+        a caller who does not want NumPy's warnings of infinities switches them off himself, as
+        ``Function.apply`` and the walk back do.
 
     Raises
     ------
