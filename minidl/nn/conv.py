@@ -157,8 +157,11 @@ def _forward_numpy(
     x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int, relu: bool
 ) -> Array:
     """Return Y = X·W + b, or max(Y, 0)."""
-    if winograd.suits(geometry, len(x), weight.shape[1], weight.shape[0] // groups, groups):
+    kind = geometry, len(x), weight.shape[1], weight.shape[0] // groups, groups
+    if winograd.suits(*kind):
         return winograd.forward(x, weight, bias, geometry, groups, relu)
+    if winograd.suits_one_axis(*kind):
+        return winograd.forward_one_axis(x, weight, bias, geometry, relu)
     if len(x) * math.prod(geometry.out) < weight.shape[0] // groups:
         return _few_windows_numpy(x, weight, bias, geometry, groups, relu)
     matrices = _as_matrices(weight, bias, groups)
@@ -248,6 +251,8 @@ def _weight_gradient_numpy(
     if winograd.suits(geometry, -(-n // cpu.LANES), depth, per_group, groups):
         dweight = winograd.weight_gradient(x, grad, shape, geometry, groups)
         return dweight, cpu.sum_rows(grad_rows)
+    if winograd.suits_one_axis(geometry, n, depth, per_group, groups):
+        return winograd.weight_gradient_one_axis(x, grad, shape, geometry)
     lanes = cpu.split(n)
     parts = _kernel_parts(geometry, depth)
     sums = [cpu.empty((groups, length + 1, per_group), x.dtype) for _ in lanes]

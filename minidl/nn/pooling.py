@@ -28,6 +28,7 @@ Source: Krizhevsky, Sutskever and Hinton (2012), section 3.4; sizes as PyTorch's
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -187,6 +188,7 @@ class _Phase(NamedTuple):
     own: slice  # the image's rows that they are
 
 
+@functools.cache
 def _phases(
     kernel: int, stride: int, dilation: int, before: int, out: int, size: int
 ) -> list[_Phase]:

@@ -66,6 +66,33 @@ def test_against_loops(data: Any) -> None:
     np.testing.assert_allclose(found, dweight, atol=1e-10)
 
 
+@settings(max_examples=150)
+@given(data=st.data())
+def test_one_axis_against_loops(data: Any) -> None:
+    kernel = (data.draw(st.sampled_from([3, 5])), data.draw(st.integers(1, 6)))
+    padding = tuple(data.draw(st.integers(0, k - 1)) for k in kernel)
+    size = [
+        max(k - 2 * p, 1) + data.draw(st.integers(0, 9))
+        for k, p in zip(kernel, padding, strict=True)
+    ]
+    layout = helpers.LAYOUTS[data.draw(st.sampled_from(sorted(helpers.LAYOUTS)))]
+    n, depth, o = (data.draw(st.integers(1, most)) for most in (11, 3, 3))
+    x = layout(helpers.values((n, depth, *size), 1))
+    weight = layout(helpers.values((o, depth, *kernel), 2))
+    bias = helpers.values((o,), 3) if data.draw(st.booleans()) else None
+    geometry = plan("test", (size[0], size[1]), kernel, (1, 1), (1, 1), padding)
+    expected = reference.conv2d(x, weight, bias, padding=padding)
+
+    for relu in (False, True):
+        y = winograd.forward_one_axis(x, weight, bias, geometry, relu=relu)
+        np.testing.assert_allclose(y, np.maximum(expected, 0) if relu else expected, atol=1e-11)
+    grad = layout(helpers.values(y.shape, 4))
+    found = winograd.weight_gradient_one_axis(x, grad, weight.shape, geometry)
+    _, dweight, dbias = reference.conv2d_backward(grad, x, weight, padding=padding)
+    np.testing.assert_allclose(found[0], dweight, atol=1e-10)
+    np.testing.assert_allclose(found[1], dbias, atol=1e-11)
+
+
 # conv2 and conv3 of AlexNet, one group each; images whose last tiles hang over the edge
 LAYERS = {
     "conv2": (9, (27, 26), 5, (2, 2), (48, 128, 1)),
@@ -109,6 +136,32 @@ def test_the_error_in_float32(name: str) -> None:
         assert np.abs(found - exact).max() <= bound * np.abs(exact).max()
 
 
+# Few channels: a small picture's first layer, and one whose last tiles hang over the edge
+ONE_AXIS = {
+    "colours": (16, (32, 32), 5, (2, 2), (3, 32)),
+    "few maps": (40, (19, 21), 3, (1, 1), (16, 20)),
+}
+
+
+@pytest.mark.parametrize("name", ONE_AXIS)
+def test_the_error_of_one_axis_in_float32(name: str) -> None:
+    x, weight, geometry = layer(*ONE_AXIS[name])
+    weight /= math.sqrt(weight[0].size)
+    grad = helpers.values((len(x), len(weight), *geometry.out), 4)
+    arrays = [a.astype(np.float32) for a in (x, weight, grad)]
+    results = []
+    for images, kernels, dy in ((x, weight, grad), arrays):
+        y = winograd.forward_one_axis(images, kernels, None, geometry, relu=False)
+        both = winograd.weight_gradient_one_axis(images, dy, kernels.shape, geometry)
+        results.append([y, *both])
+    # As with both axes, but one amplifies; the weights' sums run over the windows of a slab.
+    eps, windows = np.finfo(np.float32).eps, len(x) * math.prod(geometry.out)
+    for exact, found, c in zip(*results, (weight[0].size, windows, windows), strict=True):
+        assert found.dtype == np.float32
+        bound = amplification(geometry.kernel[0]) * eps * (1 + math.sqrt(c / 24))
+        assert np.abs(found - exact).max() <= bound * np.abs(exact).max()
+
+
 @pytest.mark.parametrize("name", LAYERS)
 def test_convolutions_of_that_kind_go_this_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight, geometry = layer(*LAYERS[name])
@@ -127,17 +180,39 @@ def test_convolutions_of_that_kind_go_this_way(name: str, monkeypatch: pytest.Mo
         np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("name", ONE_AXIS)
+def test_convolutions_of_few_channels_go_the_other_way(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, weight, geometry = layer(*ONE_AXIS[name])
+    bias, grad = weight[:, 0, 0, 0], helpers.values((len(x), len(weight), *geometry.out), 4)
+
+    def all_three() -> list[helpers.Array]:
+        dx = conv._input_gradient_numpy(grad, weight, x.shape[2:], geometry, 1)
+        both = conv._weight_gradient_numpy(x, grad, weight.shape, geometry, 1)
+        return [conv._forward_numpy(x, weight, bias, geometry, 1, relu=False), dx, *both]
+
+    tiles = all_three()
+    monkeypatch.setattr(winograd, "suits_one_axis", lambda *_: False)
+    for found, expected in zip(tiles, all_three(), strict=True):
+        assert not np.array_equal(found, expected)  # it was the other way
+        np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())
+
+
 def test_lanes_of_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     x, weight, geometry = layer(20, (9, 7), 3, (1, 1), (3, 2))
     grad = helpers.values((20, 2, *geometry.out), 4)
 
     def both() -> list[helpers.Array]:
         y = winograd.forward(x, weight, None, geometry, 1, relu=False)
-        return [y, winograd.weight_gradient(x, grad, weight.shape, geometry, 1)]
+        one_axis = winograd.forward_one_axis(x, weight, None, geometry, relu=False)
+        of_one_axis = winograd.weight_gradient_one_axis(x, grad, weight.shape, geometry)
+        both_axes = winograd.weight_gradient(x, grad, weight.shape, geometry, 1)
+        return [y, both_axes, one_axis, *of_one_axis]
 
     whole = both()
-    monkeypatch.setattr(winograd, "_SLAB", 1)
-    monkeypatch.setattr(winograd, "_BLOCK", 1)
+    for slab in ("_SLAB", "_BLOCK", "_SLAB_ONE_AXIS"):
+        monkeypatch.setattr(winograd, slab, 1)
     for found, expected in zip(both(), whole, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-12)
 
@@ -162,17 +237,40 @@ def test_what_does_not_suit() -> None:
     assert not winograd.suits(conv1, 128, 3, 96, 2)
 
 
+def test_what_does_not_suit_one_axis() -> None:
+    good = plan("test", (32, 32), (5, 5), (1, 1), (1, 1), (2, 2))
+    assert winograd.suits_one_axis(good, 128, 3, 32, 1)
+    assert not winograd.suits_one_axis(good, 128, 3, 32, 2)
+    assert not winograd.suits_one_axis(good, 128, 3, 64, 1)  # too many outputs of too few numbers
+    assert not winograd.suits_one_axis(good, 1, 3, 32, 1)  # too few to gain
+    assert not winograd.suits_one_axis(good._replace(out=(1, 32)), 128, 3, 32, 1)
+    assert not winograd.suits_one_axis(good._replace(out=(0, 32)), 128, 3, 32, 1)
+    for changed in (
+        good._replace(stride=(1, 2)),
+        good._replace(dilation=(2, 1)),
+        good._replace(kernel=(4, 5)),
+    ):
+        assert not winograd.suits_one_axis(changed, 128, 3, 32, 1)
+
+
 def test_threads_do_not_change_a_bit() -> None:
     x, weight, geometry = layer(*LAYERS["conv3"])
     arrays = [a.astype(np.float32) for a in (x, weight)]
+    few, kernels, windows = layer(*ONE_AXIS["few maps"])
+    arrays_one_axis = [a.astype(np.float32) for a in (few, kernels)]
     results = []
     before = minidl.get_num_threads()
     for threads in (1, 2, 5):
         minidl.set_num_threads(threads)
         y = winograd.forward(*arrays, None, geometry, 1, relu=False)
+        other = winograd.forward_one_axis(*arrays_one_axis, None, windows, relu=False)
         results.append(
             [
                 y,
+                other,
+                *winograd.weight_gradient_one_axis(
+                    arrays_one_axis[0], other, kernels.shape, windows
+                ),
                 winograd.input_gradient(y, arrays[1], x.shape[2:], geometry, 1),
                 winograd.weight_gradient(arrays[0], y, weight.shape, geometry, 1),
             ]
