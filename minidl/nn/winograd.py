@@ -92,11 +92,12 @@ _BLOCK = 4 << 20
 
 
 class Transforms(NamedTuple):
-    """The three matrices of one axis."""
+    """The three matrices of an axis."""
 
     output: Array  # Aᵀ (m, t)
     kernel: Array  # G (t, r)
     data: Array  # Bᵀ (t, t)
+    kernel_both: Array  # G for both axes at once: (t·t, r·r)
 
 
 @functools.cache
@@ -114,9 +115,8 @@ def transforms(size: int, dtype: np.dtype) -> Transforms:
         data.append([*_coefficients(others), Fraction(0)])
     kernel.append(infinity)
     data.append(_coefficients(points))
-    return Transforms(
-        *(np.array(rows, np.float64).astype(dtype) for rows in (output, kernel, data))
-    )
+    matrices = [np.array(rows, np.float64).astype(dtype) for rows in (output, kernel, data)]
+    return Transforms(*matrices, np.kron(matrices[1], matrices[1]))
 
 
 def _coefficients(roots: list[Fraction]) -> list[Fraction]:
@@ -248,22 +248,22 @@ def _transform_kernels(weight: Array, groups: int, *, turned: bool) -> Array:
     in the place of input channels.
     """
     depth, size, per_group = weight.shape[1], weight.shape[2], weight.shape[0] // groups
-    kernel = transforms(size, weight.dtype).kernel
-    t = len(kernel)
-    both = np.kron(kernel, kernel)  # (t·t, r·r)
+    both = transforms(size, weight.dtype).kernel_both
+    points = len(both)
     rows = weight.reshape(groups, per_group, depth, size * size)
     if turned:
         both = both[:, ::-1]
     else:
         rows = rows.swapaxes(1, 2)
-    kernels = cpu.empty((t * t, *rows.shape[:3]), weight.dtype)
+    kernels = cpu.empty((points, *rows.shape[:3]), weight.dtype)
     parts = cpu.split(rows.shape[1], 1 if kernels.size <= cpu.SMALL else cpu.LANES)
 
     def lane(piece: tuple[int, slice]) -> None:
         mine = np.ascontiguousarray(rows[piece]).reshape(-1, size * size)
-        np.matmul(both, mine.T, out=kernels[:, piece[0], piece[1]].reshape(t * t, -1))
+        np.matmul(both, mine.T, out=kernels[:, piece[0], piece[1]].reshape(points, -1))
 
     cpu.parallel(lane, [(group, part) for group in range(groups) for part in parts])
+    t = math.isqrt(points)
     return kernels.reshape(t, t, *kernels.shape[1:])
 
 
@@ -296,7 +296,7 @@ def _convolve(
     t, _, groups, depth, per_group = kernels.shape
     channels, out_channels = groups * depth, groups * per_group
     whole = _Tiling(geometry)
-    output, _, data = transforms(whole.size, x.dtype)
+    output, _, data, _ = transforms(whole.size, x.dtype)
     m = whole.m
     y = cpu.empty_image(len(x), out_channels, *geometry.out, x.dtype)
 
@@ -377,7 +377,7 @@ def weight_gradient(
     tiles, down, across, (height, width) = tiling.tiles, tiling.down, tiling.across, tiling.span
     o, depth = shape[0], shape[1] * s * s
     per_group, channels = o // groups, groups * depth
-    output, kernel, data = transforms(size, x.dtype)
+    output, kernel, data, _ = transforms(size, x.dtype)
     spread = np.ascontiguousarray(output.T)  # A (t, m)
     gather = np.ascontiguousarray(kernel.T)  # Gᵀ (r, t)
     images, grads = x.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
@@ -448,10 +448,13 @@ def suits_one_axis(geometry: Geometry, n: int, depth: int, per_group: int, group
     if geometry.stride != ones or geometry.dilation != ones or groups > 1 or size not in _TILES:
         return False
     m = _TILES[size][0]
-    # Every output takes so many copies less, and its kernel so many multiplications ...
-    saved = width * depth * (size - (m + size - 1) * -(-oh // m) / max(oh, 1))
-    # ... but the t points of a tile's outputs are one more pass over memory.
-    return saved >= per_group and n * oh * ow * per_group * saved >= cpu.SMALL_PRODUCT
+    t = m + size - 1
+    saved = ow * (size * oh - t * -(-oh // m))  # by every image, of each column of the kernel
+    if n * saved < _KERNEL_COST * t:
+        return False
+    # An output takes so many copies less, but its points are one more pass over memory.
+    copies = width * depth * saved / (oh * ow)
+    return copies >= per_group and n * width * depth * per_group * saved >= cpu.SMALL_PRODUCT
 
 
 def forward_one_axis(
@@ -459,7 +462,7 @@ def forward_one_axis(
 ) -> Array:
     """Return what :func:`forward` does, of weights (O, C, k, l), by tiles of m x 1 outputs."""
     o, _, size, width = weight.shape
-    output, kernel, _ = transforms(size, x.dtype)
+    output, kernel, *_ = transforms(size, x.dtype)
     m, t = output.shape
     rows = np.ascontiguousarray(weight.transpose(2, 3, 1, 0))  # (k, l, C, O)
     kernels = np.matmul(kernel, rows.reshape(size, -1)).reshape(t, -1, o)
@@ -504,7 +507,7 @@ def weight_gradient_one_axis(
 ) -> tuple[Array, Array]:
     """Return dW, of the weights' `shape` (O, C, k, l), and db: lanes add up their images."""
     (o, depth, size, width), (oh, ow) = shape, geometry.out
-    output, kernel, _ = transforms(size, x.dtype)
+    output, kernel, *_ = transforms(size, x.dtype)
     m, t = output.shape
     down = -(-oh // m)
     spread = np.ascontiguousarray(output.T)  # A (t, m)

@@ -29,7 +29,7 @@ def layer(
 
 @pytest.mark.parametrize("kernel", winograd._TILES)
 def test_the_transforms_are_a_sliding_window(kernel: int) -> None:
-    output, of_kernel, data = winograd.transforms(kernel, np.dtype(np.float64))
+    output, of_kernel, data, _ = winograd.transforms(kernel, np.dtype(np.float64))
     m, t = output.shape
     assert t == m + kernel - 1
     g, d = helpers.values((kernel,), 1), helpers.values((t,), 2)
@@ -102,7 +102,7 @@ LAYERS = {
 
 def amplification(kernel: int) -> float:
     """How much larger than a sum's the rounding errors of one axis are: see the module's text."""
-    output, of_kernel, data = winograd.transforms(kernel, np.dtype(np.float64))
+    output, of_kernel, data, _ = winograd.transforms(kernel, np.dtype(np.float64))
     rows = np.linalg.norm(of_kernel, axis=1) * np.linalg.norm(data, axis=1)
     return float(np.sqrt((output**2 * rows**2).sum(axis=1).max()))
 
@@ -243,6 +243,7 @@ def test_what_does_not_suit_one_axis() -> None:
     assert not winograd.suits_one_axis(good, 128, 3, 32, 2)
     assert not winograd.suits_one_axis(good, 128, 3, 64, 1)  # too many outputs of too few numbers
     assert not winograd.suits_one_axis(good, 1, 3, 32, 1)  # too few to gain
+    assert not winograd.suits_one_axis(good._replace(out=(13, 13)), 1, 256, 64, 1)  # nor for W
     assert not winograd.suits_one_axis(good._replace(out=(1, 32)), 128, 3, 32, 1)
     assert not winograd.suits_one_axis(good._replace(out=(0, 32)), 128, 3, 32, 1)
     for changed in (

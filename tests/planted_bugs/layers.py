@@ -171,8 +171,8 @@ BUGS = [
     (
         "winograd: one axis where its passes cost more than it saves",
         "minidl/nn/winograd.py",
-        "    return saved >= per_group and",
-        "    return saved >= 0 and",
+        "    return copies >= per_group and",
+        "    return copies >= 0 and",
         ("tests/nn/test_winograd.py::test_what_does_not_suit_one_axis",),
     ),
     (
