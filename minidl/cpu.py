@@ -15,6 +15,8 @@ transposed NCHW view: see :func:`empty_image`.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import math
 import os
 import threading
@@ -49,6 +51,20 @@ Piece = TypeVar("Piece")
 # --- Threads ------------------------------------------------------------------------------------
 
 
+def _find_own_core() -> Callable[[], int] | None:
+    """Return the C library's function that tells on which core the caller runs, where it matters.
+
+    That is where threads can be told which cores to use: on Linux.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return None
+    # PyDLL: the call is over sooner than the interpreter's lock could be let go
+    return getattr(ctypes.PyDLL(None), "sched_getcpu", None)
+
+
+_own_core = _find_own_core()
+
+
 class _Threads:
     """The threads that help, made at first use (and again after a fork or a change of number).
 
@@ -68,6 +84,7 @@ class _Threads:
         self.lock = threading.Lock()
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self.helpers: list[threading.Thread] = []
+        self.avoided = -1  # the core that they keep off
 
     def offer(self, job: _Job, helpers: int) -> None:
         """Let up to so many threads help with a job."""
@@ -77,8 +94,26 @@ class _Threads:
                 helper = threading.Thread(target=_help, args=(self.jobs,), name=name, daemon=True)
                 helper.start()
                 self.helpers.append(helper)
+                self.avoided = -1
+            self._make_room()
             for _ in range(helpers):
                 self.jobs.put(job)
+
+    def _make_room(self) -> None:
+        """Keep the helpers off the core that the caller computes on.
+
+        After a pause, Linux in a virtual machine wakes a thread where its waker runs: the other
+        cores are idle, but the host has put them to sleep, and then they count as taken. Both
+        threads would share one core for some 50 ms, until it balances the load.
+        """
+        core = _own_core() if _own_core is not None else self.avoided
+        if core == self.avoided:
+            return
+        self.avoided = core
+        others = os.sched_getaffinity(0) - {core}
+        with contextlib.suppress(OSError):  # it was a hint: a sandbox may forbid it
+            for helper in self.helpers if others else ():
+                os.sched_setaffinity(helper.native_id, others)  # type: ignore[arg-type]
 
     def resize(self, count: int) -> None:
         with self.lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import subprocess
 import sys
 import threading
@@ -82,6 +83,40 @@ def test_every_piece_is_done_once(threads: None, count: int) -> None:
     assert sorted(done) == list(range(100))
     cpu.parallel(done.append, [])
     assert len(done) == 100
+
+
+@pytest.mark.skipif(cpu._own_core is None, reason="threads can't be told where to run here")
+def test_helpers_keep_off_the_callers_core(
+    four_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_use = {0, 1, 2, 3}
+    told: dict[int, set[int]] = {}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: may_use)
+    monkeypatch.setattr(os, "sched_setaffinity", told.__setitem__)
+    for core, others in ((1, {0, 2, 3}), (3, {0, 1, 2})):
+        monkeypatch.setattr(cpu, "_own_core", lambda core=core: core)
+        cpu.parallel(lambda _: None, range(8))
+        helpers_ids = {helper.native_id for helper in cpu._threads.helpers}
+        assert threading.get_native_id() not in helpers_ids
+        assert told == dict.fromkeys(helpers_ids, others)
+    told.clear()
+    cpu.parallel(lambda _: None, range(8))  # nothing has changed
+    may_use = {2}
+    monkeypatch.setattr(cpu, "_own_core", lambda: 2)
+    cpu.parallel(lambda _: None, range(8))  # there is no other core
+    assert not told
+
+
+def test_computing_goes_on_where_no_thread_may_be_told_where_to_run(
+    four_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: Any) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "sched_setaffinity", forbidden, raising=False)
+    done: list[int] = []
+    cpu.parallel(done.append, range(8))
+    assert sorted(done) == list(range(8))
 
 
 def test_exception_reaches_the_caller_and_the_pool_goes_on(four_threads: None) -> None:

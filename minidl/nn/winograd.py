@@ -106,17 +106,19 @@ def transforms(size: int, dtype: np.dtype) -> Transforms:
     m, names = _TILES[size]
     points = [Fraction(name) for name in names]
     infinity = [Fraction(0)] * (size - 1) + [Fraction(1)]
-    output = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
-    kernel, data = [], []
+    output_rows = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
+    kernel_rows, data_rows = [], []
     for p in points:
         others = [q for q in points if q != p]
         scale = math.prod(p - q for q in others)
-        kernel.append([p**i / scale for i in range(size)])
-        data.append([*_coefficients(others), Fraction(0)])
-    kernel.append(infinity)
-    data.append(_coefficients(points))
-    matrices = [np.array(rows, np.float64).astype(dtype) for rows in (output, kernel, data)]
-    return Transforms(*matrices, np.kron(matrices[1], matrices[1]))
+        kernel_rows.append([p**i / scale for i in range(size)])
+        data_rows.append([*_coefficients(others), Fraction(0)])
+    kernel_rows.append(infinity)
+    data_rows.append(_coefficients(points))
+    output, kernel, data = (
+        np.array(rows, np.float64).astype(dtype) for rows in (output_rows, kernel_rows, data_rows)
+    )
+    return Transforms(output, kernel, data, np.kron(kernel, kernel))
 
 
 def _coefficients(roots: list[Fraction]) -> list[Fraction]:

@@ -119,6 +119,20 @@ BUGS = [
         ("tests/test_cpu.py::test_exception_in_a_helper_thread_reaches_the_caller",),
     ),
     (
+        "threads: those that help may run on the caller's core",
+        "minidl/cpu.py",
+        "others = os.sched_getaffinity(0) - {core}",
+        "others = os.sched_getaffinity(0)",
+        ("tests/test_cpu.py::test_helpers_keep_off_the_callers_core",),
+    ),
+    (
+        "threads: where they may not be told where to run, nothing is computed",
+        "minidl/cpu.py",
+        "        with contextlib.suppress(OSError):",
+        "        with contextlib.suppress(ValueError):",
+        ("tests/test_cpu.py::test_computing_goes_on_where_no_thread_may_be_told_where_to_run",),
+    ),
+    (
         "threads: a child of a fork waits for its parent's",
         "minidl/cpu.py",
         "    os.register_at_fork(after_in_child=_threads.forget)",
