@@ -394,7 +394,7 @@ def _seed_gradient(tensor: Tensor, gradient: Any) -> Array:
                 f"{tuple(tensor.shape)}; reduce it first (loss.mean()) or pass gradient="
             )
         with active(device_of(tensor.array)):
-            ones: Array = array_module(tensor.array).ones_like(tensor.array)
+            ones: Array = array_module(tensor.array).ones(tensor.array.shape, tensor.array.dtype)
         return ones
     array = gradient.array if isinstance(gradient, Tensor) else gradient
     check_one_device("backward()", tensor=tensor.array, gradient=array)

@@ -77,20 +77,32 @@ class _Labels(NamedTuple):
 
     rows: Array
     classes: Array  #: 0 if ignored
-    weights: Array  #: 0 if ignored
+    weights: Array | None  #: 0 if ignored; None if every sample counts once
+
+    def weighted(self, values: Array) -> Array:
+        """Return one value a sample as often as the sample counts."""
+        return values if self.weights is None else values * self.weights
+
+    def total(self) -> Any:
+        """Return how much all samples count, the divisor of their mean."""
+        return len(self.rows) if self.weights is None else self.weights.sum()
 
 
 def _labels(target: Array, dtype: Any, weight: Array | None, ignore_index: int) -> _Labels:
     xp = array_module(target)
-    counted = target != ignore_index
+    rows, counted = xp.arange(len(target)), target != ignore_index
+    if weight is None and isinstance(counted, np.ndarray) and counted.all():  # as nearly always
+        return _Labels(rows, target.astype(np.intp), None)  # a copy: the caller's may change
     classes = xp.where(counted, target, 0)
     weights = counted.astype(dtype) if weight is None else weight[classes] * counted
-    return _Labels(xp.arange(len(target)), classes, weights)
+    return _Labels(rows, classes, weights)
 
 
 def _losses_of(labels: _Labels, log_probabilities: Array) -> Array:
     """Return ``-w_t·ℓ_t`` of every row."""
-    losses = -log_probabilities[labels.rows, labels.classes] * labels.weights
+    losses = labels.weighted(-log_probabilities[labels.rows, labels.classes])
+    if labels.weights is None:
+        return losses
     # 0·(-inf) is no loss: the class of a sample that does not count may have probability 0
     return array_module(losses).where(labels.weights == 0, losses.dtype.type(0), losses)
 
@@ -109,12 +121,13 @@ def _spread(
         q = target.astype(x.dtype) * (1 - smoothing) + smoothing / classes
         return (q if weight is None else q * weight), n
     labels = _labels(target, x.dtype, weight, ignore_index)
+    share = labels.weighted(xp.full(n, 1 - smoothing, x.dtype))
     counted = (target != ignore_index)[:, None].astype(x.dtype)
     spread = 1 if weight is None else weight
     q = counted * (x.dtype.type(smoothing / classes) * spread)
     q = xp.broadcast_to(q, x.shape).copy()
-    q[labels.rows, labels.classes] += (1 - smoothing) * labels.weights
-    return q, labels.weights.sum()
+    q[labels.rows, labels.classes] += share
+    return q, labels.total()
 
 
 # --- GPU ------------------------------------------------------------------------------------------
@@ -487,7 +500,7 @@ class CrossEntropyFunction(Function):
         if flat.dtype.kind != "f" and not smoothing:  # q is 0 but for one class of a sample
             ctx.labels = _labels(flat, x.dtype, weight, ignore_index)
             ctx.save_for_backward(log_probabilities)
-            ctx.divisor = ctx.labels.weights.sum()
+            ctx.divisor = ctx.labels.total()
             losses = _losses_of(ctx.labels, log_probabilities)
         else:
             ctx.labels = None
@@ -517,7 +530,7 @@ class CrossEntropyFunction(Function):
         dtarget = None
         if ctx.labels is not None:
             dx[ctx.labels.rows, ctx.labels.classes] -= 1
-            dx *= (ctx.labels.weights * per_sample)[:, None]
+            dx *= ctx.labels.weighted(per_sample)[:, None]
         else:
             (q,) = spread
             dx *= q.sum(axis=1, keepdims=True)
@@ -545,7 +558,7 @@ class NLLFunction(Function):
         rows = _rows(x)
         ctx.rows_shape = rows.shape
         ctx.labels = _labels(target, x.dtype, weight, ignore_index)
-        ctx.divisor = ctx.labels.weights.sum()
+        ctx.divisor = ctx.labels.total()
         losses = _losses_of(ctx.labels, rows)
         if reduction == "none":
             return losses.reshape((x.shape[0], *x.shape[2:]) if x.ndim > 1 else ())
@@ -561,7 +574,7 @@ class NLLFunction(Function):
             return dx, None, None, None, None
         per_sample = _per_sample(grad.reshape(-1), ctx.divisor, ctx.reduction)
         dx = array_module(grad).zeros(ctx.rows_shape, grad.dtype)
-        dx[ctx.labels.rows, ctx.labels.classes] = -per_sample * ctx.labels.weights
+        dx[ctx.labels.rows, ctx.labels.classes] = ctx.labels.weighted(-per_sample)
         return _unrows(dx, ctx.shape), None, None, None, None
 
 
