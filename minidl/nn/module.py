@@ -988,7 +988,7 @@ def _both(
         if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
             return None
     # Only what a module made may be overwritten unasked, and the caller's array only if asked.
-    return both if place or not hasattr(modules[0], "inplace") else None
+    return both if place or "inplace" not in vars(modules[0]) else None
 
 
 class ModuleList(_NumberedModules):

@@ -552,7 +552,7 @@ BUGS = [
     (
         "one pass: a ReLU in front never overwrites the caller's array",
         "minidl/nn/module.py",
-        '    return both if place or not hasattr(modules[0], "inplace") else None',
+        '    return both if place or "inplace" not in vars(modules[0]) else None',
         "    return both",
         ("tests/nn/test_one_pass.py::test_the_callers_array_is_overwritten_if_asked_for",),
     ),
