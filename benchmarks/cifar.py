@@ -10,7 +10,7 @@ def measure(settings: Settings) -> Report:
     """Train as the other networks do."""
     report = Report("CIFAR-10")
     for count in settings.counts((128,), (128,), (2,)):
-        results = contest(settings, "80sec", count, report, repeat=settings.pick(20, 10, 1))
+        results = contest(settings, "80sec", count, report, repeat=settings.pick(30, 20, 1))
         report.tables.append(f"80sec, batch {count}\n\n" + steps_table(results, count))
         report.figures += figures(results, "80sec", count)
     return report

@@ -45,7 +45,7 @@ def measure(settings: Settings) -> Report:
             options = {"variant": variant, "count": count}
             entries = {name: Entry("inference", name, options) for name in ("minidl", *torch)}
             with Team(settings) as team:
-                repeat = settings.pick(30, 10, 1) if count == 1 else settings.pick(2, 1, 1)
+                repeat = settings.pick(60, 40, 1) if count == 1 else settings.pick(2, 1, 1)
                 results = team.compete(entries, repeat, warm_up=settings.pick(3, 3, 1))
                 report.notes += team.notes
             own = results["minidl"].seconds()

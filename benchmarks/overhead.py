@@ -93,7 +93,8 @@ def measure(settings: Settings) -> Report:
     report = Report("Overhead (MLP 784-128-10, batch 32)", notes)
     entries = {name: Entry("overhead", name) for name in ("minidl", "numpy", *torch)}
     with Team(settings) as team:
-        repeat = settings.pick(500, 200, 2)
+        # Most of a second: a shared machine's mood lasts longer than a hundred such steps.
+        repeat = settings.pick(3000, 2000, 2)
         results = team.compete(entries, repeat, warm_up=repeat)
         report.notes += team.notes
     own, bare = results["minidl"].seconds(), results["numpy"].seconds()
