@@ -442,7 +442,7 @@ def weight_gradient(
 
 
 def suits_one_axis(geometry: Geometry, n: int, depth: int, per_group: int, groups: int) -> bool:
-    """Return whether n images' convolution gains from tiles along one axis, if not from both's.
+    """Return whether n images' convolution gains from tiles along one axis: if channels are few.
 
     The parameters are those of :func:`suits`.
     """
@@ -450,14 +450,14 @@ def suits_one_axis(geometry: Geometry, n: int, depth: int, per_group: int, group
     ones = (1, 1)
     if geometry.stride != ones or geometry.dilation != ones or groups > 1 or size not in _TILES:
         return False
-    m = _TILES[size][0]
-    t = m + size - 1
-    saved = ow * (size * oh - t * -(-oh // m))  # by every image, of each column of the kernel
-    if n * saved < _KERNEL_COST * t:
+    if min(depth, per_group) >= _LEAST_CHANNELS:
         return False
-    # An output takes so many copies less, but its points are one more pass over memory.
-    copies = width * depth * saved / (oh * ow)
-    return copies >= per_group and n * width * depth * per_group * saved >= cpu.SMALL_PRODUCT
+    m = _TILES[size][0]
+    saved = size * oh - (m + size - 1) * -(-oh // m)  # of a column of outputs
+    # Its numbers are copied so many times less, but its points are one more pass over memory.
+    if width * depth * saved < per_group * oh:
+        return False
+    return n * ow * width * depth * per_group * saved >= cpu.SMALL_PRODUCT
 
 
 def forward_one_axis(
