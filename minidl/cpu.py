@@ -106,8 +106,7 @@ class _Threads:
         cores are idle, but the host has put them to sleep, and then they count as taken. Both
         threads would share one core for some 50 ms, until it balances the load.
         """
-        core = _own_core() if _own_core is not None else self.avoided
-        if core == self.avoided:
+        if _own_core is None or (core := _own_core()) == self.avoided:
             return
         self.avoided = core
         others = os.sched_getaffinity(0) - {core}

@@ -79,8 +79,8 @@ class _Labels(NamedTuple):
     classes: Array  #: 0 if ignored
     weights: Array | None  #: 0 if ignored; None if every sample counts once
 
-    def weighted(self, values: Array) -> Array:
-        """Return one value a sample as often as the sample counts."""
+    def weighted(self, values: Any) -> Any:
+        """Return one value a sample, or one for all, as often as each sample counts."""
         return values if self.weights is None else values * self.weights
 
     def total(self) -> Any:
@@ -121,12 +121,11 @@ def _spread(
         q = target.astype(x.dtype) * (1 - smoothing) + smoothing / classes
         return (q if weight is None else q * weight), n
     labels = _labels(target, x.dtype, weight, ignore_index)
-    share = labels.weighted(xp.full(n, 1 - smoothing, x.dtype))
     counted = (target != ignore_index)[:, None].astype(x.dtype)
     spread = 1 if weight is None else weight
     q = counted * (x.dtype.type(smoothing / classes) * spread)
     q = xp.broadcast_to(q, x.shape).copy()
-    q[labels.rows, labels.classes] += share
+    q[labels.rows, labels.classes] += labels.weighted(1 - smoothing)
     return q, labels.total()
 
 

@@ -93,12 +93,11 @@ _BLOCK = 4 << 20
 
 
 class Transforms(NamedTuple):
-    """The three matrices of an axis."""
+    """The three matrices of one axis."""
 
     output: Array  # Aᵀ (m, t)
     kernel: Array  # G (t, r)
     data: Array  # Bᵀ (t, t)
-    kernel_both: Array  # G for both axes at once: (t·t, r·r)
 
 
 @functools.cache
@@ -107,19 +106,25 @@ def transforms(size: int, dtype: np.dtype) -> Transforms:
     m, names = _TILES[size]
     points = [Fraction(name) for name in names]
     infinity = [Fraction(0)] * (size - 1) + [Fraction(1)]
-    output_rows = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
-    kernel_rows, data_rows = [], []
+    output = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
+    kernel, data = [], []
     for p in points:
         others = [q for q in points if q != p]
         scale = math.prod(p - q for q in others)
-        kernel_rows.append([p**i / scale for i in range(size)])
-        data_rows.append([*_coefficients(others), Fraction(0)])
-    kernel_rows.append(infinity)
-    data_rows.append(_coefficients(points))
-    output, kernel, data = (
-        np.array(rows, np.float64).astype(dtype) for rows in (output_rows, kernel_rows, data_rows)
+        kernel.append([p**i / scale for i in range(size)])
+        data.append([*_coefficients(others), Fraction(0)])
+    kernel.append(infinity)
+    data.append(_coefficients(points))
+    return Transforms(
+        *(np.array(rows, np.float64).astype(dtype) for rows in (output, kernel, data))
     )
-    return Transforms(output, kernel, data, np.kron(kernel, kernel))
+
+
+@functools.cache
+def _kernel_transform(size: int, dtype: np.dtype) -> Array:
+    """Return G for both axes at once, (t·t, r·r)."""
+    kernel = transforms(size, dtype).kernel
+    return np.kron(kernel, kernel)
 
 
 def _coefficients(roots: list[Fraction]) -> list[Fraction]:
@@ -251,22 +256,20 @@ def _transform_kernels(weight: Array, groups: int, *, turned: bool) -> Array:
     in the place of input channels.
     """
     depth, size, per_group = weight.shape[1], weight.shape[2], weight.shape[0] // groups
-    both = transforms(size, weight.dtype).kernel_both
-    points = len(both)
+    both, t = _kernel_transform(size, weight.dtype), _TILES[size][0] + size - 1
     rows = weight.reshape(groups, per_group, depth, size * size)
     if turned:
         both = both[:, ::-1]
     else:
         rows = rows.swapaxes(1, 2)
-    kernels = cpu.empty((points, *rows.shape[:3]), weight.dtype)
+    kernels = cpu.empty((t * t, *rows.shape[:3]), weight.dtype)
     parts = cpu.split(rows.shape[1], 1 if kernels.size <= cpu.SMALL else cpu.LANES)
 
     def lane(piece: tuple[int, slice]) -> None:
         mine = np.ascontiguousarray(rows[piece]).reshape(-1, size * size)
-        np.matmul(both, mine.T, out=kernels[:, piece[0], piece[1]].reshape(points, -1))
+        np.matmul(both, mine.T, out=kernels[:, piece[0], piece[1]].reshape(t * t, -1))
 
     cpu.parallel(lane, [(group, part) for group in range(groups) for part in parts])
-    t = math.isqrt(points)
     return kernels.reshape(t, t, *kernels.shape[1:])
 
 
@@ -299,7 +302,7 @@ def _convolve(
     t, _, groups, depth, per_group = kernels.shape
     channels, out_channels = groups * depth, groups * per_group
     whole = _Tiling(geometry)
-    output, _, data, _ = transforms(whole.size, x.dtype)
+    output, _, data = transforms(whole.size, x.dtype)
     m = whole.m
     y = cpu.empty_image(len(x), out_channels, *geometry.out, x.dtype)
 
@@ -380,7 +383,7 @@ def weight_gradient(
     tiles, down, across, (height, width) = tiling.tiles, tiling.down, tiling.across, tiling.span
     o, depth = shape[0], shape[1] * s * s
     per_group, channels = o // groups, groups * depth
-    output, kernel, data, _ = transforms(size, x.dtype)
+    output, kernel, data = transforms(size, x.dtype)
     spread = np.ascontiguousarray(output.T)  # A (t, m)
     gather = np.ascontiguousarray(kernel.T)  # Gᵀ (r, t)
     images, grads = x.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
@@ -465,7 +468,7 @@ def forward_one_axis(
 ) -> Array:
     """Return what :func:`forward` does, of weights (O, C, k, l), by tiles of m x 1 outputs."""
     o, _, size, width = weight.shape
-    output, kernel, *_ = transforms(size, x.dtype)
+    output, kernel, _ = transforms(size, x.dtype)
     m, t = output.shape
     rows = np.ascontiguousarray(weight.transpose(2, 3, 1, 0))  # (k, l, C, O)
     kernels = np.matmul(kernel, rows.reshape(size, -1)).reshape(t, -1, o)
@@ -510,7 +513,7 @@ def weight_gradient_one_axis(
 ) -> tuple[Array, Array]:
     """Return dW, of the weights' `shape` (O, C, k, l), and db: lanes add up their images."""
     (o, depth, size, width), (oh, ow) = shape, geometry.out
-    output, kernel, *_ = transforms(size, x.dtype)
+    output, kernel, _ = transforms(size, x.dtype)
     m, t = output.shape
     down = -(-oh // m)
     spread = np.ascontiguousarray(output.T)  # A (t, m)

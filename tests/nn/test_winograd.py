@@ -29,7 +29,7 @@ def layer(
 
 @pytest.mark.parametrize("kernel", winograd._TILES)
 def test_the_transforms_are_a_sliding_window(kernel: int) -> None:
-    output, of_kernel, data, _ = winograd.transforms(kernel, np.dtype(np.float64))
+    output, of_kernel, data = winograd.transforms(kernel, np.dtype(np.float64))
     m, t = output.shape
     assert t == m + kernel - 1
     g, d = helpers.values((kernel,), 1), helpers.values((t,), 2)
@@ -102,7 +102,7 @@ LAYERS = {
 
 def amplification(kernel: int) -> float:
     """How much larger than a sum's the rounding errors of one axis are: see the module's text."""
-    output, of_kernel, data, _ = winograd.transforms(kernel, np.dtype(np.float64))
+    output, of_kernel, data = winograd.transforms(kernel, np.dtype(np.float64))
     rows = np.linalg.norm(of_kernel, axis=1) * np.linalg.norm(data, axis=1)
     return float(np.sqrt((output**2 * rows**2).sum(axis=1).max()))
 
@@ -162,30 +162,21 @@ def test_the_error_of_one_axis_in_float32(name: str) -> None:
         assert np.abs(found - exact).max() <= bound * np.abs(exact).max()
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_convolutions_of_that_kind_go_this_way(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    x, weight, geometry = layer(*LAYERS[name])
-    bias, grad = weight[:, 0, 0, 0], helpers.values((len(x), len(weight), *geometry.out), 4)
-    assert winograd.suits(geometry, -(-len(x) // cpu.LANES), *weight.shape[1::-1], 1)
-
-    def all_three() -> list[helpers.Array]:
-        dx = conv._input_gradient_numpy(grad, weight, x.shape[2:], geometry, 1)
-        both = conv._weight_gradient_numpy(x, grad, weight.shape, geometry, 1)
-        return [conv._forward_numpy(x, weight, bias, geometry, 1, relu=False), dx, *both]
-
-    tiles = all_three()
-    monkeypatch.setattr(winograd, "suits", lambda *_: False)
-    for found, expected in zip(tiles, all_three(), strict=True):
-        assert not np.array_equal(found, expected)  # it was the other way
-        np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())
-
-
-@pytest.mark.parametrize("name", ONE_AXIS)
-def test_convolutions_of_few_channels_go_the_other_way(
-    name: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("rule", "kind"),
+    [
+        *(("suits", kind) for kind in LAYERS.values()),
+        *(("suits_one_axis", kind) for kind in ONE_AXIS.values()),
+    ],
+    ids=[*LAYERS, *ONE_AXIS],
+)
+def test_convolutions_of_that_kind_go_this_way(
+    rule: str, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    x, weight, geometry = layer(*ONE_AXIS[name])
+    x, weight, geometry = layer(*kind)
     bias, grad = weight[:, 0, 0, 0], helpers.values((len(x), len(weight), *geometry.out), 4)
+    n = -(-len(x) // cpu.LANES) if rule == "suits" else len(x)  # as the weights' gradient asks
+    assert getattr(winograd, rule)(geometry, n, *weight.shape[1::-1], 1)
 
     def all_three() -> list[helpers.Array]:
         dx = conv._input_gradient_numpy(grad, weight, x.shape[2:], geometry, 1)
@@ -193,7 +184,7 @@ def test_convolutions_of_few_channels_go_the_other_way(
         return [conv._forward_numpy(x, weight, bias, geometry, 1, relu=False), dx, *both]
 
     tiles = all_three()
-    monkeypatch.setattr(winograd, "suits_one_axis", lambda *_: False)
+    monkeypatch.setattr(winograd, rule, lambda *_: False)
     for found, expected in zip(tiles, all_three(), strict=True):
         assert not np.array_equal(found, expected)  # it was the other way
         np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())

@@ -194,7 +194,7 @@ BUGS = [
         "minidl/nn/conv.py",
         "    if winograd.suits_one_axis(geometry, n, depth, per_group, groups):",
         "    if False:",
-        ("tests/nn/test_winograd.py::test_convolutions_of_few_channels_go_the_other_way",),
+        ("tests/nn/test_winograd.py::test_convolutions_of_that_kind_go_this_way",),
     ),
     (
         "conv: a band of rows reads from the image's top",
