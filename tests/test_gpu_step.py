@@ -1,7 +1,7 @@
 """What one training step of the paper's net asks of a GPU: counted, and held to a budget.
 
 The counts are those of the simulator (``--device=gpu-simulated``). A figure that goes up here goes
-up on every card; CONTRIBUTING.md says what each is made of.
+up on every card; docs/decisions.md says what each is made of.
 """
 
 from __future__ import annotations
