@@ -17,8 +17,9 @@ from functools import partial
 from importlib import metadata
 from typing import Any
 
-from . import __version__, cuda
-from .cpu import get_num_threads
+from . import __version__
+from .kernels import cuda
+from .kernels.cpu import get_num_threads
 from .vision import scan
 
 #: What minidl works with, as pip calls it and for which purpose.

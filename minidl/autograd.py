@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from . import cuda
 from .device import (
     Array,
     Device,
@@ -35,6 +34,7 @@ from .device import (
     module_for,
 )  # fmt: skip
 from .errors import ArgumentError, AutogradError, DeviceError, ShapeError
+from .kernels import cuda
 from .tensor import Tensor
 
 if TYPE_CHECKING:

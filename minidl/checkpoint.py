@@ -23,10 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from .device import Array, Device, copy_to
+from .device import Array, Device
 from .errors import ArgumentError, CheckpointError, DeviceError
 from .files import write_atomically
 from .formats import CODES, PICKLE_HELP, read_npz, read_safetensors, write_safetensors
+from .kernels.cuda import copy_to
 from .tensor import Tensor
 
 __all__ = ["encode", "load", "save"]

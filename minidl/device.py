@@ -1,11 +1,12 @@
 """Where an array lives: :class:`Device`, and the one place that decides NumPy or CuPy.
 
 Everything above this file asks :func:`array_module` for the module that an array belongs to and
-calls functions through it. ``minidl.cuda`` alone imports CuPy, and only when a GPU is asked for.
+calls functions through it. :func:`cupy` alone imports CuPy, and only when a GPU is asked for.
 """
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache, wraps
@@ -14,7 +15,6 @@ from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 
-from . import cuda
 from .errors import DeviceError
 
 #: An array of either device. Written as NumPy's, which CuPy's mirrors.
@@ -24,6 +24,62 @@ Array: TypeAlias = np.ndarray[Any, Any]
 Shape: TypeAlias = tuple[int, ...]
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+HOW_TO_INSTALL = (
+    "pip install 'cupy-cuda12x[ctk]' (or 'cupy-cuda13x[ctk]', after the driver's version)"
+)
+
+
+@cache
+def cupy() -> ModuleType:
+    """Import and return CuPy.
+
+    Raises
+    ------
+    DeviceError
+        CuPy is not installed or can't be loaded; the message says how to install it.
+    """
+    try:
+        return importlib.import_module("cupy")
+    except ImportError as error:
+        raise DeviceError(
+            f"the GPU needs CuPy, which can't be imported ({error}); install it with "
+            f"{HOW_TO_INSTALL}, or use device 'cpu'"
+        ) from error
+
+
+def device_count() -> int:
+    """Return the number of GPUs that can be used: 0 without CuPy, a driver or a card."""
+    try:
+        return int(cupy().cuda.runtime.getDeviceCount())
+    except Exception:  # CuPy's own error types can't be named without importing it
+        return 0
+
+
+def is_available() -> bool:
+    """Return whether there is a GPU that minidl can use.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> minidl.cuda.is_available() in (True, False)
+    True
+    """
+    return device_count() > 0
+
+
+def require(index: int) -> None:
+    """Raise a `DeviceError` that says what is missing unless GPU number `index` can be used."""
+    xp = cupy()
+    try:
+        count = int(xp.cuda.runtime.getDeviceCount())
+    except Exception as error:
+        raise DeviceError(
+            f"CuPy is installed, but no NVIDIA GPU answers ({error}); check `nvidia-smi` and the "
+            "driver, or use device 'cpu'"
+        ) from error
+    if index >= count:
+        raise DeviceError(f"device 'gpu:{index}' does not exist; this machine has {count} GPU(s)")
 
 
 class Device:
@@ -69,7 +125,7 @@ class Device:
         else:
             self.type = "gpu"
             self.index = int(number) if number else (index or 0)
-            cuda.require(self.index)
+            require(self.index)
 
     def __repr__(self) -> str:
         where = "" if self.index is None else f", index={self.index}"
@@ -105,12 +161,12 @@ def array_module(array: Array) -> ModuleType:
     """
     if isinstance(array, (np.ndarray, np.generic)):
         return np
-    return cuda.cupy()
+    return cupy()
 
 
 def module_for(where: Device) -> ModuleType:
     """Return ``numpy`` or ``cupy`` for a device."""
-    return np if where.type == "cpu" else cuda.cupy()
+    return np if where.type == "cpu" else cupy()
 
 
 def device_of(array: Array) -> Device:
@@ -134,9 +190,9 @@ def active(where: Device) -> AbstractContextManager[Any]:
 
     Of several GPUs one is CuPy's current one; for that one, and for the CPU, nothing happens.
     """
-    if where.index is None or cuda.cupy().cuda.runtime.getDevice() == where.index:
+    if where.index is None or cupy().cuda.runtime.getDevice() == where.index:
         return _NOTHING
-    context: AbstractContextManager[Any] = cuda.cupy().cuda.Device(where.index)
+    context: AbstractContextManager[Any] = cupy().cuda.Device(where.index)
     return context
 
 
@@ -174,10 +230,3 @@ def check_one_device(name: str, **arrays: Any) -> None:
         raise DeviceError(
             f"{name}: all tensors must be on one device, got {where}; move them with .to(device)"
         )
-
-
-def copy_to(array: Array, where: Device) -> Array:
-    """Return `array` on device `where`: itself when it is there already, a copy otherwise."""
-    if device_of(array) == where:
-        return array
-    return cuda.to_host(array) if where.type == "cpu" else cuda.to_device(array, where.index or 0)

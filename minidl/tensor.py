@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .device import Array, Device, active, array_module, copy_to, device_of
+from .device import Array, Device, active, array_module, device_of
 from .errors import ArgumentError, AutogradError, DTypeError, ShapeError
+from .kernels.cuda import copy_to
 
 float16 = np.dtype("float16")
 float32 = np.dtype("float32")
@@ -838,7 +839,7 @@ def from_dlpack(source: Any) -> Tensor:
     kind = source.__dlpack_device__()[0]
     if kind == 1:  # kDLCPU
         return Tensor(np.from_dlpack(source))
-    from .cuda import cupy
+    from .device import cupy
 
     return Tensor(cupy().from_dlpack(source))
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu
 from ..device import Array, Shape, array_module
 from ..errors import DataError
+from ..kernels import cpu
 from ..tensor import Tensor
 
 __all__ = ["default_collate", "default_convert"]

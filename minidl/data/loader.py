@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from .. import cuda, random
+from .. import random
 from ..errors import ArgumentError
+from ..kernels import cuda
 from ..random import Generator
 from .collate import default_collate, default_convert
 from .notes import add_notes, collect_notes

@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import cpu
 from ..device import Array, Shape
 from ..errors import DataError
+from ..kernels import cpu
 from ..tensor import Tensor
 from .collate import Empty, memory_order
 

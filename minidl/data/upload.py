@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import cuda
 from ..device import CPU, Device
+from ..kernels import cuda
 from ..tensor import Tensor
 from .collate import is_namedtuple, memory_order
 

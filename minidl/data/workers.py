@@ -36,8 +36,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .. import cpu, random
+from .. import random
 from ..errors import ArgumentError, DataError
+from ..kernels import cpu
 from .collate import Collation, Empty, default_collate
 from .notes import collect_notes
 from .stream import SampleScope, use_sample

@@ -23,11 +23,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu, cuda
 from ..autograd import Function, Node, describe, is_grad_enabled
-from ..cuda_memory import aligned, is_dense
 from ..device import Array, Shape, array_module
 from ..errors import AutogradError, DTypeError
+from ..kernels import cpu, cuda
+from ..kernels.cuda import aligned, is_dense
 from ..tensor import Tensor
 from .module import Module
 

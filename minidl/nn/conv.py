@@ -41,24 +41,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu, cuda
 from ..autograd import Function, Node
 from ..device import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..kernels import cpu, cuda
+from ..kernels.windows import Band, Geometry, Pair, plan
 from ..tensor import Tensor
 from . import init, winograd
 from .activation import ReLU, rectify, relu_, relu_gradient
-from .im2col import (
-    Band,
-    Geometry,
-    IntOrPair,
-    Pair,
-    check_images,
-    col2im,
-    copy_pixels,
-    pair,
-    plan,
-)
+from .im2col import IntOrPair, check_images, col2im, copy_pixels, pair
 from .linear import multiply_turned
 from .module import Module, Parameter, in_one_pass
 from .padding import pad

@@ -22,11 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu, cuda
 from ..autograd import Function, Node
-from ..cuda_memory import aligned
 from ..device import Array, Shape, array_module
 from ..errors import ArgumentError
+from ..kernels import cpu, cuda
+from ..kernels.cuda import aligned
 from ..random import default_generator
 from ..tensor import Tensor
 from .activation import _check_inplace, has_kernels

@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu, cuda
 from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import DTypeError, ShapeError
+from ..kernels import cpu, cuda
 from ..tensor import Tensor
 from . import init
 from .activation import ReLU, has_kernels, rectify, relu_gradient

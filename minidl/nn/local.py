@@ -22,14 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu, cuda
 from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import DTypeError, ShapeError
+from ..kernels import cpu, cuda
+from ..kernels.windows import Geometry, plan
 from ..tensor import Tensor
 from . import init
 from .activation import has_kernels
-from .im2col import Geometry, IntOrPair, check_images, col2im, im2col, pair, plan
+from .im2col import IntOrPair, check_images, col2im, im2col, pair
 from .module import Module, Parameter
 
 

@@ -25,11 +25,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import cuda
 from ..autograd import Function, Node
-from ..cuda_memory import aligned
 from ..device import Array, Shape, array_module, check_one_device
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..kernels import cuda
+from ..kernels.cuda import aligned
 from ..tensor import Tensor
 from .activation import ROWS_CUDA, has_kernels, log_softmax_array, rows_cuda
 from .module import Module

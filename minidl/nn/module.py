@@ -30,10 +30,10 @@ from typing import Any, NamedTuple, Self, TypeVar, overload
 
 import numpy as np
 
-from .. import cuda
 from ..autograd import no_grad
 from ..device import Device
 from ..errors import ArgumentError, CheckpointError, DTypeError
+from ..kernels import cuda
 from ..tensor import Tensor, as_tensor
 
 

@@ -42,10 +42,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu, cuda
 from ..autograd import Function, Node
 from ..device import Array, active, device_of
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..kernels import cpu, cuda
 from ..tensor import Tensor, int64
 from .activation import ReLU, rectify
 from .module import Module, Parameter, in_one_pass

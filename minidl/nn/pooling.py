@@ -35,13 +35,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import cpu, cuda
 from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError
+from ..kernels import cpu, cuda
+from ..kernels.windows import Geometry, Pair, plan
 from ..tensor import Tensor
 from .activation import ReLU, relu
-from .im2col import Geometry, IntOrPair, Pair, check_images, pad_images, pair, plan
+from .im2col import IntOrPair, check_images, pad_images, pair
 from .module import Module, in_one_pass
 
 

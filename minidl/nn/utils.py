@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import cuda
 from ..autograd import no_grad
-from ..cuda_memory import ManySource, aligned, is_dense
 from ..device import Array, active, array_module, device_of
 from ..errors import ArgumentError
+from ..kernels import cuda
+from ..kernels.cuda import ManySource, aligned, is_dense
 from ..ops import stack, zeros
 from ..tensor import Tensor
 

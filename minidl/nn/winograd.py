@@ -59,10 +59,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import cpu
 from ..device import Array
+from ..kernels import cpu
+from ..kernels.windows import Band, Geometry, Pair
 from .activation import rectify
-from .im2col import Band, Geometry, Pair, copy_pixels
+from .im2col import copy_pixels
 
 #: For a kernel's size: the outputs of a tile along an axis, and the points but infinity.
 _TILES = {

@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import cuda
-from ..device import CPU, Array, Device, active, copy_to, device_of, module_for, on_its_device
+from ..device import CPU, Array, Device, active, device_of, module_for, on_its_device
 from ..errors import ArgumentError
+from ..kernels import cuda
+from ..kernels.cuda import copy_to
 from ..random import Generator, default_generator
 from ..tensor import DEFAULT_DTYPE, Tensor, float64, int64
 from .shape import _flat

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Function, Node
-from ..cpu import apply_ufunc
 from ..device import (
     Array,
     Shape,
@@ -27,6 +26,7 @@ from ..device import (
     on_its_device,
 )  # fmt: skip
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..kernels.cpu import apply_ufunc
 from ..tensor import DEFAULT_DTYPE, Tensor, as_tensor, bool_
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}

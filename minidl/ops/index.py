@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import cuda
 from ..autograd import Function, Node, describe
-from ..device import Array, array_module, check_one_device, copy_to, device_of, on_its_device
+from ..device import Array, array_module, check_one_device, device_of, on_its_device
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..kernels import cuda
+from ..kernels.cuda import copy_to
 from ..tensor import Tensor, as_tensor, bool_
 from .elementwise import common_dtype, unbroadcast, where
 from .reduce import ValuesAndIndices

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu, cuda
 from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..kernels import cpu, cuda
 from ..tensor import Tensor
 from .elementwise import unbroadcast
 

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..autograd import Function, Node
-from ..device import Array, Device, Shape, array_module, copy_to, device_of
+from ..device import Array, Device, Shape, array_module, device_of
 from ..errors import ArgumentError, ShapeError
+from ..kernels.cuda import copy_to
 from ..tensor import Tensor, bool_
 from .elementwise import common_dtype, unbroadcast
 

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from ..cuda_memory import ManySource
 from ..device import Array
 from ..errors import ArgumentError
+from ..kernels.cuda import ManySource
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer, Update, _zeros_like, check_options
 

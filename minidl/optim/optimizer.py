@@ -29,11 +29,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from .. import cpu, cuda
 from ..autograd import describe, enable_grad
-from ..cuda_memory import ManySource
-from ..device import Array, Device, active, array_module, check_one_device, copy_to, device_of
+from ..device import Array, Device, active, array_module, check_one_device, device_of
 from ..errors import ArgumentError, CheckpointError, DTypeError, ShapeError
+from ..kernels import cpu, cuda
+from ..kernels.cuda import ManySource, copy_to
 from ..tensor import Tensor
 
 if TYPE_CHECKING:

@@ -25,9 +25,9 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
-from ..cuda_memory import ManySource
 from ..device import Array
 from ..errors import ArgumentError
+from ..kernels.cuda import ManySource
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer, Update, _zeros_like, check_options
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..device import Array, copy_to, device
+from ..device import Array, device
 from ..errors import DataError, ShapeError
+from ..kernels.cuda import copy_to
 from ..nn import Conv2d, Module
 from .training import RunLog
 

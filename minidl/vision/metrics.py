@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import cuda, ops
+from .. import ops
 from ..autograd import no_grad
 from ..device import Array, active, array_module, device_of, on_its_device
 from ..errors import ArgumentError, ShapeError
+from ..kernels import cuda
 from ..nn import Module
 from ..nn.functional import cross_entropy, log_softmax
 from ..tensor import Tensor

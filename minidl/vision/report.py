@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import cuda
 from ..errors import DataError
 from ..files import write_atomically
+from ..kernels import cuda
 
 __all__ = ["write"]
 

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import cpu
 from ..autograd import no_grad
-from ..device import Array, Device, active, array_module, copy_to, device_of
+from ..device import Array, Device, active, array_module, device_of
 from ..errors import MinidlError
+from ..kernels import cpu
+from ..kernels.cuda import copy_to
 from ..nn import Module
 from ..tensor import Tensor
 

@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ... import cpu, cuda
-from ...device import Array, Device, active, copy_to, device_of
+from ...device import Array, Device, active, device_of
 from ...errors import ArgumentError, DTypeError, ShapeError
+from ...kernels import cpu, cuda
+from ...kernels.cuda import copy_to
 from ...tensor import Tensor
 from ._image import is_rgb_bytes, pair
 from .color import PCAJitter

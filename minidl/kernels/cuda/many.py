@@ -1,14 +1,10 @@
-"""GPU kernels over memory as it lies: arrays in any order of axes, and many arrays in one launch.
-
-An elementwise kernel need not know what an array's axes mean: it walks along memory.
-:func:`aligned` brings the arrays of one operation to one order of memory, and copies only those
-that lie in another.
+"""Kernels that work on many arrays in one launch, such as all parameters of a net.
 
 A step of an optimizer changes all parameters of a net: AlexNet has 16, from 96 numbers to 37
-million. :class:`ManySource` makes a kernel that works on all of them at once. Their addresses,
-sizes and numbers (the learning rate, ...) are a table that travels *by value* among the kernel's
-arguments, of which a launch takes 4 KB: nothing is copied to the GPU beforehand. A block works on
-:data:`CHUNK` elements of one array, so that large and small arrays keep all blocks equally busy.
+million. Their addresses, sizes and numbers (the learning rate, ...) are a table that travels *by
+value* among the kernel's arguments, of which a launch takes 4 KB: nothing is copied to the GPU
+beforehand. A block works on :data:`CHUNK` elements of one array, so that large and small arrays
+keep all blocks equally busy.
 """
 
 from __future__ import annotations
@@ -18,37 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from . import cuda
-
-Array = Any  # of CuPy
-
-# --- One operation's arrays -----------------------------------------------------------------------
-
-
-def aligned(first: Array, *others: Array) -> list[Array]:
-    """Return arrays of one shape as C-contiguous ones, their axes in the order of `first`'s memory.
-
-    Views of the arrays that lie so, copies of the others.
-    """
-    arrays = [first, *others]
-    if not first.flags.c_contiguous:
-        order = _order(first)
-        arrays = [array.transpose(order) for array in arrays]
-    xp = cuda.cupy()
-    return [array if array.flags.c_contiguous else xp.ascontiguousarray(array) for array in arrays]
-
-
-def is_dense(array: Array) -> bool:
-    """Return whether the array fills its memory without gaps, in whatever order of axes."""
-    return bool(array.flags.c_contiguous or array.transpose(_order(array)).flags.c_contiguous)
-
-
-def _order(array: Array) -> list[int]:
-    strides = array.strides
-    return sorted(range(array.ndim), key=lambda axis: -abs(strides[axis]))
-
-
-# --- Many arrays ----------------------------------------------------------------------------------
+from .launch import Source
 
 #: Elements that a block works on.
 CHUNK = 1 << 14
@@ -113,7 +79,7 @@ class ManySource:
         members += [f"T {name};" for name in numbers]
         members += [f"int {name};" for name in [*flags, "first"]]
         many = _MANY % {"capacity": self.capacity, "chunk": CHUNK}
-        self.source = cuda.Source(f"struct Row {{ {' '.join(members)} }};\n{many}{code}")
+        self.source = Source(f"struct Row {{ {' '.join(members)} }};\n{many}{code}")
 
     def _row(self, dtype: np.dtype) -> np.dtype:
         """Return NumPy's twin of the struct."""

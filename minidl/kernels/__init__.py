@@ -1,0 +1,98 @@
+"""The kernels' storey: arrays in, arrays out.
+
+It holds how a layer is made fast; what a layer is stands in ``nn``.
+
+``kernels.of("conv", x)`` is the module ``kernels/cpu/conv.py`` for a NumPy array and
+``kernels/cuda/conv.py`` for a CuPy array, or None where plain code has to do: for dtypes other than
+float32 and float64, and under :func:`reference`. Both modules define the same functions.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable
+from functools import wraps
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ..device import Array
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
+
+#: Characters of the dtypes that kernels compute with: float32 and float64.
+DTYPES = "fd"
+
+
+class _Here(threading.local):
+    reference = False
+
+
+_here = _Here()
+_modules: dict[tuple[str, bool], ModuleType] = {}
+
+
+def of(name: str, array: Array) -> Any:
+    """Return the module of kernels for an operation and an array, or None for the plain code.
+
+    Parameters
+    ----------
+    name : str
+        Name of the module: "conv", "max_pool", ...
+    array : ndarray or cupy.ndarray
+        Its type decides the device; its dtype whether there are kernels at all.
+
+    Returns
+    -------
+    module or None
+    """
+    if _here.reference or array.dtype.char not in DTYPES:
+        return None
+    key = name, isinstance(array, np.ndarray)
+    module = _modules.get(key)
+    if module is None:
+        folder = "cpu" if key[1] else "cuda"
+        module = _modules[key] = importlib.import_module(f"{__name__}.{folder}.{name}")
+    return module
+
+
+def is_reference() -> bool:
+    """Return whether this thread is inside :class:`reference`."""
+    return _here.reference
+
+
+class reference:
+    """Run every layer's plain code: a context manager, and a decorator.
+
+    Inside, no kernel is used and nothing is fused, on either device: every layer's own page is
+    what runs, so that a debugger can step through it. Results equal the fast ones to rounding.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> x = minidl.tensor([-1.0, 2.0])
+    >>> with minidl.reference():
+    ...     y = minidl.relu(x)
+    >>> y
+    tensor([0., 2.])
+    """
+
+    def __init__(self) -> None:
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_here.reference)
+        _here.reference = True
+
+    def __exit__(self, *error: object) -> None:
+        _here.reference = self._before.pop()
+
+    def __call__(self, function: Callback) -> Callback:
+        @wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            with type(self)():
+                return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]

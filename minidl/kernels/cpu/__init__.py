@@ -1,0 +1,17 @@
+"""The CPU's kernels, NumPy alone, and the engine below them.
+
+The engine is three files: ``lanes`` (threads and BLAS), ``memory`` (blocks that are used again) and
+``blocks`` (elementwise work and products). Kernels use it as ``cpu.parallel``, ``cpu.empty``, ...
+"""
+
+from .blocks import (
+    BLOCK, SMALL, SMALL_PRODUCT, apply_ufunc, blockwise, empty_like, keep_where, matmul, sum_rows,
+)  # fmt: skip
+from .lanes import LANES, get_num_threads, parallel, set_num_threads, single_threaded_blas, split
+from .memory import empty, empty_image, release_memory, scratch
+
+__all__ = [
+    "BLOCK", "LANES", "SMALL", "SMALL_PRODUCT", "apply_ufunc", "blockwise", "empty", "empty_image",
+    "empty_like", "get_num_threads", "keep_where", "matmul", "parallel", "release_memory",
+    "scratch", "set_num_threads", "single_threaded_blas", "split", "sum_rows",
+]  # fmt: skip

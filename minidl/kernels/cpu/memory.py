@@ -1,0 +1,141 @@
+"""Memory that is used again: blocks that dropped arrays give back, and each thread's own buffers.
+
+An activation of AlexNet takes up to 150 MB, and fresh memory costs a page fault every 4 KB, which
+takes longer than computing on it. :func:`empty` therefore hands out memory that earlier arrays have
+given back; :func:`scratch` is a thread's own buffer for columns and the like.
+
+An image activation is NCHW in shape and NHWC in memory (channels last): see :func:`empty_image`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+
+import numpy as np
+
+from ...device import Array, Shape
+
+
+class _Here(threading.local):
+    def __init__(self) -> None:
+        self.buffers: dict[str, np.ndarray] = {}  # see scratch
+
+
+_here = _Here()
+
+_POOLED = 1 << 20  # smaller arrays come quickly enough from NumPy
+
+
+class _Pool:
+    """Blocks of memory that dropped arrays have given back, by size in bytes.
+
+    A training step asks for the same sizes again and again and finds them all. A block may also
+    serve an array up to `FIT` times smaller: conv2's output where conv1's was. Where sizes vary,
+    idle blocks are dropped, those of the size used longest ago first, so that no more memory lies
+    idle than is in use (and `SPARE`).
+    """
+
+    SPARE = 1 << 28
+    FIT = 3.0
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # an array may be dropped in the middle of anything
+        self.free: dict[int, list[np.ndarray]] = {}  # sizes in the order of their last use
+        self.idle = self.used = 0  # bytes
+
+    def take(self, size: int) -> np.ndarray:
+        with self.lock:
+            fitting = [n for n, free in self.free.items() if free and size <= n <= size * self.FIT]
+            if fitting:
+                size = min(fitting)
+                self.used += size
+                self.idle -= size
+                return self.free[size].pop()
+            self.used += size
+            self.trim(self.used + self.SPARE)
+        return np.empty(size, np.uint8)
+
+    def give_back(self, block: np.ndarray) -> None:
+        with self.lock:
+            self.used -= block.nbytes
+            self.idle += block.nbytes
+            blocks = self.free.pop(block.nbytes, [])
+            blocks.append(block)
+            self.free[block.nbytes] = blocks
+
+    def trim(self, limit: int) -> None:
+        """Drop idle blocks until at most `limit` bytes are idle."""
+        with self.lock:
+            for size in list(self.free):
+                blocks = self.free[size]
+                while blocks and self.idle > limit:
+                    blocks.pop()
+                    self.idle -= size
+                if not blocks:
+                    del self.free[size]
+
+    def after_fork(self) -> None:
+        self.lock = threading.RLock()  # another thread of the parent's may hold it for ever
+
+
+_pool = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.after_fork)
+
+
+class _Lease:
+    """What an array of :func:`empty` keeps alive: its block, which goes back to the pool."""
+
+    __slots__ = ("__array_interface__", "block")
+
+    def __init__(self, block: np.ndarray, shape: Shape, dtype: np.dtype) -> None:
+        self.block = block
+        self.__array_interface__ = {
+            "data": (block.ctypes.data, False),
+            "shape": shape,
+            "typestr": dtype.str,
+            "version": 3,
+        }
+
+    def __del__(self) -> None:
+        _pool.give_back(self.block)
+
+
+def empty(shape: Shape, dtype: np.dtype) -> Array:
+    """Return an uninitialised C-contiguous array, from memory given back by dropped ones.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : dtype
+    """
+    dtype = np.dtype(dtype)
+    size = dtype.itemsize * math.prod(shape)
+    if size < _POOLED:
+        return np.empty(shape, dtype)
+    return np.asarray(_Lease(_pool.take(size), tuple(shape), dtype))
+
+
+def empty_image(n: int, c: int, h: int, w: int, dtype: np.dtype) -> Array:
+    """Return an uninitialised activation: NCHW in shape, NHWC in memory."""
+    return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+
+
+def release_memory() -> None:
+    """Give the memory that dropped arrays left behind back to the operating system."""
+    _pool.trim(0)
+
+
+def scratch(slot: str, shape: Shape, dtype: np.dtype) -> Array:
+    """Return this thread's buffer number `slot`, as an uninitialised array of `shape`.
+
+    The memory is the thread's own and is handed out again at the next call with the same slot: it
+    holds columns and the like for as long as one piece of work uses them.
+    """
+    size = dtype.itemsize * math.prod(shape)
+    block = _here.buffers.get(slot)
+    if block is None or block.nbytes < size:
+        block = _here.buffers[slot] = np.empty(size, np.uint8)
+    return np.ndarray(shape, dtype, block)

@@ -1,0 +1,90 @@
+"""Matrix products by cuBLAS itself.
+
+CuPy's ``matmul`` can neither add to its result nor switch TF32 on and off.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...device import cupy
+from ...errors import DeviceError
+
+_tf32 = False
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Choose whether products of float32 matrices may round their factors to TF32.
+
+    TF32 has 10 bits of mantissa instead of 23, and is several times as fast from Ampere on.
+    Default: off, as on the CPU.
+    """
+    global _tf32
+    _tf32 = bool(allowed)
+
+
+def is_tf32_allowed() -> bool:
+    """Return what :func:`allow_tf32` chose."""
+    return _tf32
+
+
+def matmul(a: Any, b: Any, out: Any = None, *, accumulate: bool = False) -> Any:
+    """Return the 2-D product ``a @ b``, with one call of cuBLAS and no copy of an operand.
+
+    Parameters
+    ----------
+    a : array, shape (M, K)
+    b : array, shape (K, N)
+        Either may be the transpose of a matrix in memory order. Rows may be further apart than
+        they are long.
+    out : array, shape (M, N), optional
+        Its rows likewise. Default: new memory.
+    accumulate : bool
+        Add to `out` instead of overwriting it. Default False.
+    """
+    xp = cupy()
+    (m, k), n = a.shape, b.shape[1]
+    if out is None:
+        out = xp.empty((m, n), a.dtype)
+    if 0 in (m, n):
+        return out
+    if k == 0:
+        if not accumulate:
+            out.fill(0)
+        return out
+    from cupy_backends.cuda.libs import cublas
+
+    # cuBLAS counts along columns: outᵀ = bᵀ·aᵀ, and a matrix in our order is its own transpose.
+    (b_op, b_lead), (a_op, a_lead) = _layout(b), _layout(a)
+    out_op, out_lead = _layout(out)
+    assert out_op == cublas.CUBLAS_OP_N, "the result's rows must be contiguous"
+    double = a.dtype == np.float64
+    real = 1 if double else 0  # CUDA_R_64F, CUDA_R_32F
+    if double:
+        compute = cublas.CUBLAS_COMPUTE_64F
+    else:
+        compute = cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if _tf32 else cublas.CUBLAS_COMPUTE_32F
+    one = np.ones(1, a.dtype)
+    beta = np.full(1, accumulate, a.dtype)
+    handle = xp.cuda.get_cublas_handle()
+    cublas.gemmEx(
+        handle, b_op, a_op, n, m, k, one.ctypes.data, b.data.ptr, real, b_lead, a.data.ptr, real,
+        a_lead, beta.ctypes.data, out.data.ptr, real, out_lead, compute,
+        cublas.CUBLAS_GEMM_DEFAULT,
+    )  # fmt: skip
+    return out
+
+
+def _layout(matrix: Any) -> tuple[int, int]:
+    """Return a matrix' operation in cuBLAS's order (0: as it is, 1: transposed) and its pitch."""
+    size = matrix.itemsize
+    (rows, columns), (down, right) = matrix.shape, matrix.strides
+    by_rows = columns == 1 or right == size
+    if by_rows and (rows == 1 or down >= columns * size):
+        return 0, max(down // size if rows > 1 else columns, columns)
+    by_columns = rows == 1 or down == size
+    if by_columns and (columns == 1 or right >= rows * size):
+        return 1, max(right // size if columns > 1 else rows, rows)
+    raise DeviceError(f"matmul: a matrix of shape {matrix.shape} has strides {matrix.strides}")

@@ -1,0 +1,131 @@
+"""Compiling and starting kernels. A :class:`Source` is a ``.cu`` file beside its Python.
+
+The file is read and compiled at the first launch, for the dtype at hand (``T`` in the source), and
+cached by CuPy. Nothing here makes the host wait for the GPU.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...device import cupy
+from ...errors import DeviceError
+
+#: In front of every source. NVRTC knows no system headers and no INFINITY.
+_HEADER = r"""
+#define FOR_EACH(i, n) \
+    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \
+         i += (long long)blockDim.x * gridDim.x)
+"""
+
+_C_TYPES = {"f": "float", "d": "double"}
+
+#: The sources of all files that have been imported, for the tests that compile every one.
+sources: list[Source] = []
+
+
+class Source:
+    """The CUDA C source of some kernels, compiled at their first call.
+
+    In the source ``T`` is the type of the numbers, float or double, and ``FOR_EACH(i, n)`` runs
+    over 0 ... n - 1 with all threads of the grid. Kernels are ``extern "C" __global__``.
+
+    Parameters
+    ----------
+    file : str
+        Name of a ``.cu`` file in this folder, read at first use. Its ``#include "name.cuh"`` lines
+        are replaced by those files of this folder. Or the source text itself.
+    """
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self._modules: dict[str, Any] = {}
+        sources.append(self)
+
+    def source(self, dtype: Any) -> str:
+        """Return what the compiler gets for numbers of `dtype`.
+
+        Raises
+        ------
+        DeviceError
+            The dtype is neither float32 nor float64.
+        """
+        name = _C_TYPES.get(np.dtype(dtype).char)
+        if name is None:
+            raise DeviceError(f"GPU kernels compute with float32 and float64, not {dtype}")
+        return f"typedef {name} T;\n{_HEADER}{self.code}"
+
+    @cached_property
+    def code(self) -> str:
+        """The source text, with included files in their places."""
+        return _read(self.file) if self.file.endswith(".cu") else self.file
+
+    def launch(
+        self,
+        name: str,
+        dtype: Any,
+        threads: int,
+        *args: Any,
+        block: int = 256,
+        grid: int | None = None,
+        shared: int = 0,
+    ) -> None:
+        """Start a kernel on the current stream.
+
+        Parameters
+        ----------
+        name : str
+        dtype : dtype
+            What ``T`` is.
+        threads : int
+            How many elements there are to work on; the grid follows from it.
+        *args
+            Arrays of the device, which must be C-contiguous, and numbers: an int becomes an
+            ``int``, a float a ``T``, a bool a ``bool``; a NumPy scalar keeps its type.
+        block : int
+            Threads of a block. Default 256.
+        grid : int, optional
+            Blocks, where `threads` does not decide it.
+        shared : int
+            Bytes of dynamic shared memory of a block. Default 0.
+        """
+        if threads == 0:
+            return
+        dtype = np.dtype(dtype)
+        module = self._modules.get(dtype.char)
+        if module is None:
+            module = cupy().RawModule(code=self.source(dtype), options=("-std=c++14",))
+            self._modules[dtype.char] = module
+        if grid is None:
+            # Several rounds of a thread cost nothing; the limit keeps huge arrays in range.
+            grid = min(-(-threads // block), 1 << 20)
+        arguments = tuple([_argument(value, dtype) for value in args])
+        module.get_function(name)((grid,), (block,), arguments, shared_mem=shared)
+
+
+def _read(name: str) -> str:
+    """Return a file of this folder, with the files that it includes."""
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
+    return re.sub(r'^#include "([\w.]+)"$', lambda found: _read(found[1]), text, flags=re.MULTILINE)
+
+
+def _argument(value: Any, dtype: np.dtype) -> Any:
+    """Return what CuPy hands to the kernel for one argument."""
+    if isinstance(value, bool):
+        return np.bool_(value)
+    if isinstance(value, int):
+        return np.int32(value)  # an OverflowError beyond: such a kernel must take np.int64
+    if isinstance(value, float):
+        return dtype.type(value)
+    if isinstance(value, np.ndarray):
+        raise DeviceError(
+            f"a kernel was given an array of the host, of shape {value.shape}; move it with .to()"
+        )
+    if hasattr(value, "flags") and not value.flags.c_contiguous:
+        raise DeviceError(f"a kernel was given a strided array, of shape {value.shape}")
+    return value
