@@ -135,7 +135,9 @@ class Recorder:
     @contextlib.contextmanager
     def recording(self, model: Any) -> Iterator[Recorder]:
         """Record what `model` does in this block."""
-        from minidl import autograd, cuda, cuda_memory
+        from minidl import autograd
+        from minidl.kernels import cuda
+        from minidl.kernels.cuda import many
 
         xp = cuda.cupy()
         from cupy_backends.cuda.libs import cublas
@@ -143,7 +145,7 @@ class Recorder:
         self.launches.clear()
         self._seen = self.count() if self.count is not None else Counter()
         raw_module, launch = xp.RawModule, cuda.Source.launch
-        many, gemm, node = cuda_memory.ManySource.launch, cublas.gemmEx, autograd.Node
+        many, gemm, node = many.ManySource.launch, cublas.gemmEx, autograd.Node
         modules = [(source, source._modules) for source in cuda.sources]
         recorder = self
 
@@ -200,7 +202,7 @@ class Recorder:
         for source, _ in modules:
             source._modules = {}
         xp.RawModule, cuda.Source.launch = NotedModule, noted_launch  # type: ignore[method-assign]
-        cuda_memory.ManySource.launch = noted_many  # type: ignore[method-assign]
+        many.ManySource.launch = noted_many  # type: ignore[method-assign]
         cublas.gemmEx, autograd.Node = noted_gemm, NotedNode  # type: ignore[misc]
         with contextlib.ExitStack() as stack:
             self._follow(stack, model, autograd.Function)
@@ -209,7 +211,7 @@ class Recorder:
                 self.switch("", "")
             finally:
                 xp.RawModule, cuda.Source.launch = raw_module, launch  # type: ignore[method-assign]
-                cuda_memory.ManySource.launch = many  # type: ignore[method-assign]
+                many.ManySource.launch = many  # type: ignore[method-assign]
                 cublas.gemmEx, autograd.Node = gemm, node  # type: ignore[misc]
                 for source, own in modules:
                     source._modules = own

@@ -11,6 +11,7 @@ from . import tensor as _tensor  # first: the tape and the operations build on i
 # isort: split
 from . import autograd, cuda, errors, nn, ops, random
 from .autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .kernels import reference
 from .kernels.cpu import get_num_threads, set_num_threads
 from .device import device
 from .gradcheck import gradcheck

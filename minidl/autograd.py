@@ -256,6 +256,10 @@ class Node:
         return f"<{self.function.__name__}Backward>"
 
 
+#: What ``forward`` and ``backward`` of a :class:`Function` are given.
+Context = Node
+
+
 def _describe(array: Array, name: str | None) -> str:
     named = f" {name!r}" if name else ""
     return f"the {array.dtype} tensor{named} of shape {tuple(array.shape)}"

@@ -19,8 +19,8 @@ import threadpoolctl
 
 import minidl
 import minidl.nn.functional as F
-from minidl import cpu
 from minidl.errors import ArgumentError
+from minidl.kernels import cpu
 
 FLOAT = np.dtype(np.float32)
 
@@ -85,7 +85,7 @@ def test_every_piece_is_done_once(threads: None, count: int) -> None:
     assert len(done) == 100
 
 
-@pytest.mark.skipif(cpu._own_core is None, reason="threads can't be told where to run here")
+@pytest.mark.skipif(cpu.lanes._own_core is None, reason="threads can't be told where to run here")
 def test_helpers_keep_off_the_callers_core(
     four_threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,15 +94,15 @@ def test_helpers_keep_off_the_callers_core(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: may_use)
     monkeypatch.setattr(os, "sched_setaffinity", told.__setitem__)
     for core, others in ((1, {0, 2, 3}), (3, {0, 1, 2})):
-        monkeypatch.setattr(cpu, "_own_core", lambda core=core: core)
+        monkeypatch.setattr(cpu.lanes, "_own_core", lambda core=core: core)
         cpu.parallel(lambda _: None, range(8))
-        helpers_ids = {helper.native_id for helper in cpu._threads.helpers}
+        helpers_ids = {helper.native_id for helper in cpu.lanes._threads.helpers}
         assert threading.get_native_id() not in helpers_ids
         assert told == dict.fromkeys(helpers_ids, others)
     told.clear()
     cpu.parallel(lambda _: None, range(8))  # nothing has changed
     may_use = {2}
-    monkeypatch.setattr(cpu, "_own_core", lambda: 2)
+    monkeypatch.setattr(cpu.lanes, "_own_core", lambda: 2)
     cpu.parallel(lambda _: None, range(8))  # there is no other core
     assert not told
 
@@ -162,7 +162,7 @@ def test_the_caller_waits_for_those_that_help(four_threads: None) -> None:
 
 def test_who_comes_too_late_does_nothing() -> None:
     done: list[int] = []
-    job = cpu._Job(done.append, range(3))
+    job = cpu.lanes._Job(done.append, range(3))
     job.drain()
     job.finish()
     job.help()
@@ -232,11 +232,12 @@ def test_several_user_threads_at_once(four_threads: None) -> None:
 FORK = """
 import os, sys, threading
 import minidl
+from minidl.kernels import cpu
 minidl.set_num_threads(3)
 
 def work():
     both = threading.Barrier(2)
-    minidl.cpu.parallel(lambda piece: both.wait(timeout=20), range(2))  # a thread does help
+    cpu.parallel(lambda piece: both.wait(timeout=20), range(2))  # a thread does help
     x = minidl.ones(1 << 19, requires_grad=True)
     y = (x * 2).exp().sum() + (minidl.ones(400, 400) @ minidl.ones(400, 400)).sum()
     y.backward()
@@ -310,9 +311,9 @@ def test_memory_is_not_shared_between_living_arrays() -> None:
 def test_released_memory_is_gone() -> None:
     array = cpu.empty((1 << 20,), FLOAT)
     del array
-    assert cpu._pool.free
+    assert cpu.memory._pool.free
     cpu.release_memory()
-    assert not any(cpu._pool.free.values())
+    assert not any(cpu.memory._pool.free.values())
 
 
 def test_small_and_empty_arrays() -> None:
@@ -387,7 +388,7 @@ def test_no_warnings_inside_lanes(four_threads: None) -> None:
 
 
 def test_idle_memory_is_bounded_when_sizes_vary() -> None:
-    pool = cpu._Pool()
+    pool = cpu.memory._Pool()
     pool.SPARE = 10_000  # type: ignore[misc]
     for size in range(1000, 3000, 10):
         pool.give_back(pool.take(size))
@@ -396,7 +397,7 @@ def test_idle_memory_is_bounded_when_sizes_vary() -> None:
 
 
 def test_the_size_used_longest_ago_is_dropped_first() -> None:
-    pool = cpu._Pool()
+    pool = cpu.memory._Pool()
     pool.SPARE = 2500  # type: ignore[misc]
     first, second = pool.take(1000), pool.take(1100)
     pool.give_back(second)

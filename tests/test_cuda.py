@@ -17,8 +17,8 @@ import pytest
 
 import minidl
 import minidl.nn.functional as F
-from minidl import cuda
 from minidl.errors import DeviceError
+from minidl.kernels import cuda
 
 SOURCE = cuda.Source(r"""
 // y = factor * x + shift; one thread a number.

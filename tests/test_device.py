@@ -15,8 +15,9 @@ from helpers import asynchronous
 import minidl
 from minidl import nn
 from minidl.data import DataLoader, DeviceBatches
-from minidl.device import CPU, array_module, check_one_device, copy_to, device_of
+from minidl.device import CPU, array_module, check_one_device, device_of
 from minidl.errors import DeviceError
+from minidl.kernels.cuda import copy_to
 from minidl.vision.metrics import RunningMeans, accuracy
 from minidl.vision.transforms import RawToInput, ToRaw
 

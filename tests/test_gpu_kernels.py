@@ -17,7 +17,7 @@ import pytest
 from cupy_on_cpu import nvrtc_check
 
 import minidl
-from minidl import cuda
+from minidl.kernels import cuda
 
 ROOT = Path(minidl.__file__).parent.parent
 

@@ -14,8 +14,8 @@ import pytest
 
 import minidl
 from minidl import __main__ as program
-from minidl import cuda
 from minidl.errors import DeviceError
+from minidl.kernels import cuda
 
 
 def lines() -> dict[str, str]:

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl import cuda, nn
+from minidl import nn
 from minidl.errors import DeviceError
+from minidl.kernels import cuda
 
 
 @pytest.fixture

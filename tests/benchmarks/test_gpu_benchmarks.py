@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 import minidl
-from minidl import cuda, nn
+from minidl import nn
+from minidl.kernels import cuda
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

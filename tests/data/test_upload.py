@@ -13,9 +13,9 @@ import pytest
 from helpers import asynchronous
 
 import minidl
-from minidl import cuda
 from minidl.data import DataLoader, Dataset, DeviceBatches, TensorDataset, upload
 from minidl.data.upload import pin
+from minidl.kernels import cuda
 
 
 class Pair(NamedTuple):
@@ -219,7 +219,7 @@ def test_a_copy_runs_beside_the_step(simulator: ModuleType, gpu: str) -> None:
         for _ in range(2):
             next(batches)
             cupy.cuda.get_current_stream().launch_host_func(done.append, "step")
-        cuda._copy_stream(0).synchronize()
+        cuda.transfer._copy_stream(0).synchronize()
         assert done == ["step"]  # the third batch waits for the first step, not for the second
     assert done == ["step", "step"]
 

@@ -23,9 +23,9 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl import cpu
 from minidl.data import DataLoader, Dataset, default_collate, loader, transport, workers
 from minidl.errors import ArgumentError, DataError
+from minidl.kernels import cpu
 
 ROOT = Path(__file__).parents[2]
 
@@ -438,7 +438,7 @@ def test_a_worker_computes_even_if_the_parent_was_in_the_middle_of_it() -> None:
     held, enough = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with cpu._pool.lock, cpu._threads.lock, cpu.single_threaded_blas.lock:
+        with cpu.memory._pool.lock, cpu.lanes._threads.lock, cpu.single_threaded_blas.lock:
             held.set()
             enough.wait()
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl import cuda_memory
 from minidl.errors import ArgumentError
+from minidl.kernels.cuda.many import CHUNK
 from minidl.nn.utils import clip_grad_norm_, clip_grad_value_
 
 
@@ -65,7 +65,7 @@ def test_no_gradients_and_bad_ones(device: str) -> None:
 
 
 def many(device: str, layout: str = "contiguous") -> list[minidl.Tensor]:
-    shapes = [(7, 6, 5), (cuda_memory.CHUNK + 3,), (0,), (), (1, 9), *[(3,)] * 200]
+    shapes = [(7, 6, 5), (CHUNK + 3,), (0,), (), (1, 9), *[(3,)] * 200]
     made = [helpers.leaf(np.zeros(shape, np.float32), device) for shape in shapes]
     for parameter, seed in zip(made, range(1000), strict=False):
         gradient = helpers.values(tuple(parameter.shape), seed, np.float32)

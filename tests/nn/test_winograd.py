@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidl
-from minidl import cpu
+from minidl.kernels import cpu
 from minidl.nn import conv, winograd
 from minidl.nn.im2col import Geometry, plan
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl import cuda_memory
 from minidl.errors import ArgumentError, CheckpointError, DTypeError, ShapeError
+from minidl.kernels.cuda import many
 from minidl.optim import SGD, Adam, AdamW, Optimizer, param_groups
 from minidl.optim import optimizer as module
 
@@ -382,7 +382,7 @@ def both_ways(
 @makers
 @pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
 def test_gpu_has_the_cpus_bits(make: Any, dtype: Any, gpu: str) -> None:
-    chunk = cuda_memory.CHUNK
+    chunk = many.CHUNK
     shapes = [(), (0,), (1,), (7, 6, 5), (chunk - 1,), (chunk,), (2, chunk + 1)]
     for ours, theirs in zip(*both_ways(make, shapes, gpu, dtype), strict=True):
         np.testing.assert_array_equal(theirs, ours)

@@ -148,7 +148,7 @@ BUGS = [
     ),
     (
         "gpu: numbers reach the kernels in double precision",
-        "minidl/cuda.py",
+        "minidl/kernels/cuda/launch.py",
         "        return dtype.type(value)\n    if isinstance(value, np.ndarray)",
         "        return np.float64(value)\n    if isinstance(value, np.ndarray)",
         ("tests/nn/test_normalization.py::test_layouts",),
@@ -156,7 +156,7 @@ BUGS = [
     ),
     (
         "gpu: the optimizers work past the end of a parameter",
-        "minidl/cuda_memory.py",
+        "minidl/kernels/cuda/many.py",
         "stop = min(i - threadIdx.x + %(chunk)dLL, (row).size); i < stop;",
         "stop = min(i - threadIdx.x + %(chunk)dLL, (row).size + 1); i < stop;",
         ("tests/optim/test_sgd.py::test_every_combination_of_options",),
@@ -180,7 +180,7 @@ BUGS = [
     ),
     (
         "gpu: a step does not wait for its batch",
-        "minidl/cuda.py",
+        "minidl/kernels/cuda/transfer.py",
         "            cupy().cuda.get_current_stream().wait_event(self._copied)",
         "            cupy().cuda.get_current_stream()",
         ("tests/data/test_upload.py::test_a_batch_is_there_when_it_is_looked_at",),
@@ -188,7 +188,7 @@ BUGS = [
     ),
     (
         "gpu: a batch's memory is in use when it arrives",
-        "minidl/cuda.py",
+        "minidl/kernels/cuda/transfer.py",
         "            stream.wait_event(xp.cuda.get_current_stream().record())\n",
         "",
         ("tests/data/test_upload.py::test_batches_that_are_dropped_after_use",),
@@ -196,7 +196,7 @@ BUGS = [
     ),
     (
         "gpu: a product of no terms is fresh memory",
-        "minidl/cuda.py",
+        "minidl/kernels/cuda/blas.py",
         "        if not accumulate:\n            out.fill(0)\n",
         "        if not accumulate:\n            pass\n",
         ("tests/ops/test_matmul.py::test_matmul",),
@@ -268,7 +268,7 @@ BUGS = [
     ),
     (
         "gpu: the first GPU's stream waits for the second's batch",
-        "minidl/cuda.py",
+        "minidl/kernels/cuda/transfer.py",
         "        with cupy().cuda.Device(self._index):",
         "        if True:",
         ("tests/data/test_upload.py::test_the_stream_of_the_batchs_gpu_waits",),
@@ -301,7 +301,7 @@ BUGS = [
     ),
     (
         "gpu: cuBLAS's full memory is not explained",
-        "minidl/cuda.py",
+        "minidl/kernels/cuda/out_of_memory.py",
         '    "CUBLAS_STATUS_ALLOC_FAILED",\n',
         "",
         ("tests/test_out_of_memory.py::test_a_card_that_is_full_beside_the_pool",),
@@ -333,7 +333,7 @@ BUGS = [
     ),
     (
         "gpu: synchronize leaves the copies under way",
-        "minidl/cuda.py",
+        "minidl/kernels/cuda/memory.py",
         "        cupy().cuda.runtime.deviceSynchronize()",
         "        cupy().cuda.get_current_stream().synchronize()",
         ("tests/data/test_upload.py::test_synchronize_waits_for_copies_as_well",),

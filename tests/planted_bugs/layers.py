@@ -77,7 +77,7 @@ BUGS = [
     ),
     (
         "im2col: windows at the wrong dilation",
-        "minidl/nn/im2col.py",
+        "minidl/kernels/windows.py",
         "slice(kw * dw, kw * dw",
         "slice(kw * dh, kw * dh",
         ("tests/nn/test_im2col.py::test_any_unfold_and_fold",),
@@ -106,35 +106,35 @@ BUGS = [
     # ---- threads ----
     (
         "threads: the caller does not wait for those that help",
-        "minidl/cpu.py",
+        "minidl/kernels/cpu/lanes.py",
         "        if helping:\n            self.alone.acquire()\n",
         "",
         ("tests/test_cpu.py::test_the_caller_waits_for_those_that_help",),
     ),
     (
         "threads: a helper's error is lost",
-        "minidl/cpu.py",
+        "minidl/kernels/cpu/lanes.py",
         "            self.error = self.error or error",
         "            pass",
         ("tests/test_cpu.py::test_exception_in_a_helper_thread_reaches_the_caller",),
     ),
     (
         "threads: those that help may run on the caller's core",
-        "minidl/cpu.py",
+        "minidl/kernels/cpu/lanes.py",
         "others = os.sched_getaffinity(0) - {core}",
         "others = os.sched_getaffinity(0)",
         ("tests/test_cpu.py::test_helpers_keep_off_the_callers_core",),
     ),
     (
         "threads: where they may not be told where to run, nothing is computed",
-        "minidl/cpu.py",
+        "minidl/kernels/cpu/lanes.py",
         "        with contextlib.suppress(OSError):",
         "        with contextlib.suppress(ValueError):",
         ("tests/test_cpu.py::test_computing_goes_on_where_no_thread_may_be_told_where_to_run",),
     ),
     (
         "threads: a child of a fork waits for its parent's",
-        "minidl/cpu.py",
+        "minidl/kernels/cpu/lanes.py",
         "    os.register_at_fork(after_in_child=_threads.forget)",
         "    pass",
         ("tests/test_cpu.py::test_child_of_a_fork_computes",),
@@ -198,7 +198,7 @@ BUGS = [
     ),
     (
         "conv: a band of rows reads from the image's top",
-        "minidl/nn/im2col.py",
+        "minidl/kernels/windows.py",
         "bands.append(Band(rows, max(first, 0), windows))",
         "bands.append(Band(rows, 0, windows))",
         ("tests/nn/test_conv.py::test_a_few_images_are_cut_into_bands",),

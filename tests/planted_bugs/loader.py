@@ -207,7 +207,7 @@ BUGS = [
     ),
     (
         "fork: the memory pool's lock stays held",
-        "minidl/cpu.py",
+        "minidl/kernels/cpu/memory.py",
         "    os.register_at_fork(after_in_child=_pool.after_fork)",
         "    pass",
         (
