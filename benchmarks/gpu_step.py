@@ -61,7 +61,7 @@ def make(
 
 def _by_events(lib: Any, work: tuple[Any, ...], count: int, tf32: bool, steps: int) -> Any:
     """Return the milliseconds of every layer, measured and predicted."""
-    from minidl.__main__ import report as machine_report
+    from minidl.training.machine import report as machine_report
 
     xp = lib.cuda.cupy()
     name = xp.cuda.runtime.getDeviceProperties(0)["name"]

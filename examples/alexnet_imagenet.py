@@ -23,21 +23,22 @@ from typing import Any
 from tqdm import tqdm
 
 import minidl
-from minidl.checkpoints import Checkpoints
+from minidl import training
 from minidl.errors import ArgumentError, CheckpointError, DataError, DeviceError
 from minidl.nn.functional import cross_entropy
 from minidl.optim import SGD
 from minidl.optim.lr_scheduler import LambdaLR
-from minidl.vision import figures, report, training
+from minidl.training import Interrupted, Interruption, RunLog, latest_run, new_run, report
+from minidl.training.checkpoints import Checkpoints
+from minidl.training.schedules import SCHEDULES, has_color_noise, make_scheduler, parameter_groups
+from minidl.training.watch import FiniteCheck, FlatLoss, NotFiniteError
+from minidl.vision import figures
 from minidl.vision.batches import PictureBatches
 from minidl.vision.datasets import FakeData, Shapes
 from minidl.vision.datasets.opening import open_folder
 from minidl.vision.metrics import RunningMeans, accuracy, evaluate
 from minidl.vision.models import AlexNet, alexnet
-from minidl.vision.schedules import SCHEDULES, has_color_noise, make_scheduler, parameter_groups
 from minidl.vision.statistics import PixelStatistics
-from minidl.vision.training import Interrupted, Interruption, RunLog, latest_run, new_run
-from minidl.vision.watch import FiniteCheck, FlatLoss, NotFiniteError
 
 
 @dataclass(frozen=True)

@@ -26,18 +26,18 @@ from PIL import Image
 from tqdm import tqdm
 
 import minidl
-from minidl.checkpoints import Checkpoints
 from minidl.data import DataLoader, Dataset, DeviceBatches
 from minidl.errors import ArgumentError, CheckpointError, DataError, DeviceError
 from minidl.nn.functional import softmax
 from minidl.nn.module import StateDictError
+from minidl.training import latest_run
+from minidl.training.checkpoints import Checkpoints
 from minidl.vision import submission
 from minidl.vision.datasets.decoding import pil_loader, shown
 from minidl.vision.datasets.folder import has_image_extension
 from minidl.vision.metrics import class_scores
 from minidl.vision.models import AlexNet, alexnet
 from minidl.vision.statistics import PixelStatistics
-from minidl.vision.training import latest_run
 from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_finish
 
 

@@ -34,12 +34,12 @@ from minidl.data import (
 from minidl.errors import ArgumentError, DataError, DeviceError
 from minidl.nn.functional import cross_entropy
 from minidl.optim.lr_scheduler import CosineAnnealingLR
+from minidl.training import RunLog, Waiting, new_run
 from minidl.vision import figures
 from minidl.vision.datasets import CIFAR10
 from minidl.vision.datasets.opening import hold_out
 from minidl.vision.metrics import RunningMeans, evaluate
 from minidl.vision.models import AlexNet, CudaConvnet, alexnet, cuda_convnet
-from minidl.vision.training import RunLog, Waiting, new_run
 from minidl.vision.transforms import RawPicture, RawToInput
 
 

@@ -43,12 +43,11 @@ from .tensor import bool_ as bool
 from .tensor import float32 as float
 from .tensor import float64 as double
 from .tensor import int64 as long
+from .version import __version__
 
 if TYPE_CHECKING:
-    from . import checkpoint, data, optim, vision
+    from . import checkpoint, data, optim, training, vision
     from .checkpoint import load, save
-
-__version__ = "0.1.0"
 
 _ON_FIRST_USE = {
     "checkpoint": (".checkpoint", None),
@@ -56,6 +55,7 @@ _ON_FIRST_USE = {
     "load": (".checkpoint", "load"),
     "optim": (".optim", None),
     "save": (".checkpoint", "save"),
+    "training": (".training", None),
     "vision": (".vision", None),
 }
 

@@ -1,15 +1,15 @@
 """Saving and loading, exactly and safely: :func:`save` and :func:`load`.
 
-A checkpoint is one safetensors file, so that every program that reads safetensors reads minidl's
-weights, and a ``state_dict`` saved here loads in PyTorch by ``safetensors.torch.load_file``. The
+A checkpoint is one safetensors file. Every program that reads safetensors can read minidl's
+weights, and ``safetensors.torch.load_file`` loads a ``state_dict`` saved here into PyTorch. The
 file's metadata holds what the format lacks:
 
-- ``"minidl"``: JSON of the saved object's structure, in which tensors are named, and of every
-  tensor's SHA-256 over dtype, shape and bytes;
+- ``"minidl"``: JSON with the structure of the saved object, which refers to tensors by name, and
+  with the SHA-256 of each tensor's dtype, shape and bytes;
 - ``"minidl.sha256"``: the SHA-256 of that JSON.
 
-Nothing read is ever executed: no pickle. Every byte that carries a value is under a hash, so that
-a damaged file is an error and never a wrong number.
+Nothing that is read is ever executed: there is no pickle. A hash covers every byte that carries a
+value, so that a damaged file is an error and never a wrong number.
 """
 
 from __future__ import annotations
@@ -42,26 +42,26 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     Parameters
     ----------
     obj : object
-        Any nest of dict, list and tuple, of Tensors, NumPy arrays and scalars, int, float, bool,
-        str, bytes and None; such as ``{"model": model.state_dict(), "epoch": 3}``. Keys of
-        dicts: whatever of these can be one.
+        Dicts, lists and tuples, nested in any way, of Tensors, NumPy arrays and scalars, int,
+        float, bool, str, bytes and None, such as ``{"model": model.state_dict(), "epoch": 3}``.
+        The keys of dicts may be any of these that are hashable.
     path : str or path-like
-        Replaced in one instant when everything is on the disk. If writing fails, the file that was
-        there is there still, and nothing else.
+        Replaced atomically when everything is on the disk. If writing fails, the older file remains
+        and nothing is left behind.
 
     Raises
     ------
     ArgumentError
-        Something in `obj` can't be saved; the message says where it is.
+        If something in `obj` can't be saved. The message says where it is.
     CheckpointError
-        The file can't be written. If only the last step failed, the syncing of its folder, the new
-        file is there, and the message says so.
+        If the file can't be written. If only the last step failed, syncing the folder, the new file
+        is there, and the message says so.
 
     Notes
     -----
-    Values come back bit for bit, with their types; of dicts' and lists' subclasses the base class
-    comes back. The order of axes in memory does not come back, nor do gradients and
-    ``requires_grad``. What shared one array shares one array again.
+    Values are restored bit for bit, with their types; subclasses of dict and list become their base
+    class. The memory order of axes, gradients and ``requires_grad`` are not saved. Tensors that
+    shared an array share one again.
 
     Examples
     --------
@@ -86,22 +86,22 @@ def load(path: str | os.PathLike[str], map_location: str | Device | None = None)
     Parameters
     ----------
     path : str or path-like
-        A file of :func:`save`; any other safetensors file; or a NumPy ``.npz`` file.
+        A file of :func:`save`, any other safetensors file, or a NumPy ``.npz`` file.
     map_location : str or Device, optional
-        Where Tensors shall be. Default: where they were when they were saved.
+        The device of the loaded Tensors. Default: the device that each was saved from.
 
     Returns
     -------
     object
-        What was saved. Of other safetensors files a dict of Tensors (bfloat16 becomes float32,
-        exactly), of an ``.npz`` file a dict of NumPy arrays; these files have no checksums or weak
-        ones.
+        The saved object. For another program's safetensors file, a dict of Tensors (bfloat16
+        becomes float32, exactly); for an ``.npz`` file, a dict of NumPy arrays. Those files have
+        weak checksums or none.
 
     Raises
     ------
     CheckpointError
-        The file is missing, damaged, cut off or of another kind. PyTorch's ``.pth`` files are
-        refused, as reading them can run code; the message says how to convert them.
+        If the file is missing, damaged, cut off or of another kind. PyTorch's ``.pth`` files are
+        refused, because reading them can run code; the message says how to convert them.
 
     Examples
     --------
@@ -140,12 +140,12 @@ def encode(obj: Any) -> list[bytes | memoryview]:
     Returns
     -------
     list of bytes and memoryview
-        Copies: what was saved may change before they are written.
+        Copies, so that `obj` may change before they are written.
 
     Raises
     ------
     ArgumentError
-        Something in `obj` can't be saved; the message says where it is.
+        If something in `obj` can't be saved. The message says where it is.
     """
     encoder = _Encoder()
     root = encoder.encode(obj, ())
@@ -167,14 +167,14 @@ def _reason(error: Exception) -> str:
 
 # --- From objects to JSON and arrays, and back ----------------------------------------------------
 #
-# null, true, false, strings, ints of at most 64 bits, finite floats and lists stand for
-# themselves. Everything else is a JSON object with one key that says what it is.
+# null, true, false, strings, ints of at most 64 bits, finite floats and lists represent
+# themselves. Everything else is a JSON object whose only key names its kind.
 
 
 class _Encoder:
     def __init__(self) -> None:
         self.arrays: dict[str, np.ndarray] = {}
-        # With the name its array, to keep it alive: its address must not be used again.
+        # The array beside the name keeps it alive, so that its address is not reused.
         self._known: dict[tuple[Any, ...], tuple[str, Array]] = {}
 
     def encode(self, obj: Any, where: tuple[Any, ...]) -> Any:
@@ -215,7 +215,7 @@ class _Encoder:
         )
 
     def _store(self, array: Array, where: tuple[Any, ...]) -> str:
-        """Keep an array under a name made from its place, once for all places that share it."""
+        """Keep an array under a name made from its place; arrays that are shared, only once."""
         on_cpu = isinstance(array, np.ndarray)
         address = array.ctypes.data if on_cpu else array.data.ptr  # type: ignore[attr-defined]
         identity = (on_cpu, address, array.shape, array.strides, array.dtype)
@@ -233,7 +233,7 @@ class _Encoder:
         while name in self.arrays or name == "__metadata__":  # the latter is the format's own
             count += 1
             name = f"{base}~{count}"
-        # C order is a must: the format knows no strides, and safetensors does not look at them.
+        # In C order, because the format has no strides and safetensors does not check them.
         self.arrays[name] = np.asarray(copy_to(array, Device("cpu")), dtype, order="C")
         self._known[identity] = name, array
         return name

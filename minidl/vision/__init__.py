@@ -1,4 +1,4 @@
-"""Computer vision: data sets, transforms, models, metrics, figures, and help for training programs.
+"""Computer vision: data sets, transforms, models, metrics, and figures.
 
 Each part is imported when it is first used, and Pillow when a picture is first opened.
 """

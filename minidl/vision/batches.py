@@ -19,9 +19,9 @@ import numpy as np
 
 from ..data import DataLoader, DeviceBatches
 from ..errors import DataError
+from .bad_images import BadImages
 from .models.rows import RowNet
 from .statistics import PixelStatistics
-from .training import BadImages
 from .transforms.presets import alexnet_evaluation, alexnet_finish, alexnet_training
 
 __all__ = ["PictureBatches"]

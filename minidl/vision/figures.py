@@ -16,7 +16,7 @@ from ..device import Array, device
 from ..errors import DataError, ShapeError
 from ..kernels.cuda import copy_to
 from ..nn import Conv2d, Module
-from .training import RunLog
+from ..training.log import RunLog
 
 __all__ = ["filter_grid", "save_all", "save_curves", "save_filters"]
 
@@ -108,8 +108,8 @@ def save_curves(log: str | os.PathLike[str], path: str | os.PathLike[str]) -> No
     Parameters
     ----------
     log : str or path
-        What a :class:`~minidl.vision.training.RunLog` wrote: "epoch" entries with ``train_loss``,
-        ``val_loss``, ``top1`` and perhaps ``top5``, and perhaps "step" entries with ``loss``.
+        The file of a :class:`~minidl.training.RunLog`: its "epoch" entries have ``train_loss``,
+        ``val_loss``, ``top1`` and perhaps ``top5``; its "step" entries, if any, have ``loss``.
     path : str or path
         Of the PNG file.
 

@@ -6,24 +6,20 @@ Nothing here waits for a GPU but :meth:`RunningMeans.read` (and what calls it).
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 import numpy as np
 
 from .. import ops
 from ..autograd import no_grad
-from ..device import Array, active, array_module, device_of, on_its_device
+from ..device import Array, on_its_device
 from ..errors import ArgumentError, ShapeError
 from ..kernels import cuda
 from ..nn import Module
 from ..nn.functional import cross_entropy, log_softmax
 from ..tensor import Tensor
+from ..training.means import RunningMeans
 
 __all__ = ["RunningMeans", "accuracy", "class_scores", "evaluate"]
-
-
-#: Steps whose numbers share an array, which is read in one copy.
-_ROWS = 128
 
 
 def _ranks_numpy(scores: Array, labels: Array) -> Array:
@@ -160,81 +156,6 @@ def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list
         return [Tensor(_percent_numpy(ranks, k)) for k in topk]
     ranks = _ranks_cuda(scores, labels)
     return [Tensor(_percent_cuda(ranks, k)) for k in topk]
-
-
-class RunningMeans:
-    """Weighted means of numbers that stay on their device until they are read.
-
-    To read a number of a GPU is to wait for everything that was given to it; a training loop that
-    reads its loss in every step keeps the GPU idle in between. So ``update`` keeps the tensors, and
-    ``read`` fetches those of many steps at once.
-
-    Attributes
-    ----------
-    weight : int
-        The sum of the weights of what was read.
-
-    Examples
-    --------
-    >>> import minidl
-    >>> from minidl.vision.metrics import RunningMeans
-    >>> means = RunningMeans()
-    >>> means.update(minidl.tensor(1.0), minidl.tensor(50.0), weight=3)
-    >>> means.update(minidl.tensor(2.0), minidl.tensor(90.0), weight=1)
-    >>> means.read()
-    [[1.0, 50.0], [2.0, 90.0]]
-    >>> means.values()
-    [1.25, 60.0]
-    """
-
-    def __init__(self) -> None:
-        self.weight = 0
-        self._sums: list[float] = []
-        self._unread: list[int] = []  # weights
-        self._rows: list[Array] = []  # of the device, ROWS steps each; float64 holds any float
-
-    def update(self, *values: Tensor, weight: int = 1) -> None:
-        """Add one set of numbers.
-
-        Parameters
-        ----------
-        *values : Tensor
-            Without axes, on one device; as many in every call.
-        weight : int, default 1
-            How much they count: the number of pictures that they are means of.
-        """
-        row = len(self._unread) % _ROWS
-        with active(device_of(values[0].array)):
-            if row == 0:
-                xp = array_module(values[0].array)
-                self._rows.append(xp.empty((_ROWS, len(values)), np.float64))
-            for column, value in enumerate(values):
-                self._rows[-1][row, column] = value.array
-        self._unread.append(weight)
-
-    def read(self) -> list[list[float]]:
-        """Fetch the numbers of the calls of ``update`` since the last reading, and return them."""
-        rows = [row for block in self._rows for row in block.tolist()][: len(self._unread)]
-        for weight, row in zip(self._unread, rows, strict=True):
-            sums = self._sums or [0.0] * len(row)
-            self._sums = [total + value * weight for total, value in zip(sums, row, strict=True)]
-            self.weight += weight
-        self._unread, self._rows = [], []
-        return rows
-
-    def values(self) -> list[float]:
-        """Return the means of what was read."""
-        return [total / self.weight for total in self._sums]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the sums, for a checkpoint; reads what was not read yet."""
-        self.read()
-        return {"weight": self.weight, "sums": list(self._sums)}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from what :meth:`state_dict` returned."""
-        self.weight, self._sums = state_dict["weight"], list(state_dict["sums"])
-        self._unread, self._rows = [], []
 
 
 def class_scores(model: Module, images: Tensor) -> Tensor:

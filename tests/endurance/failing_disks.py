@@ -25,8 +25,8 @@ from unittest import mock
 import numpy as np
 
 import minidl
-from minidl.checkpoints import NAMES, Checkpoints
 from minidl.errors import CheckpointError
+from minidl.training.checkpoints import NAMES, Checkpoints
 
 TIMES = 2000
 SHORT = 70  # each fault of the largest state once

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 import minidl
-from minidl.checkpoints import Checkpoints
 from minidl.errors import CheckpointError
+from minidl.training.checkpoints import Checkpoints
 
 TIMES = 500
 SHORT = 4

@@ -23,10 +23,10 @@ from programs import ROOT, assert_one_sentence, command, draw, environment, run
 
 import minidl
 from minidl.data import Dataset
+from minidl.training import Interruption, RunLog
+from minidl.training.watch import NotFiniteError
 from minidl.vision.batches import PictureBatches
 from minidl.vision.models import alexnet
-from minidl.vision.training import Interruption, RunLog
-from minidl.vision.watch import NotFiniteError
 
 PROGRAM = "alexnet_imagenet.py"
 # The 32×32 network: 23 million parameters, a tenth of a second a step.

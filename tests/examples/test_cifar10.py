@@ -9,7 +9,7 @@ import pytest
 from programs import assert_one_sentence, draw, run
 
 import minidl
-from minidl.vision.training import RunLog
+from minidl.training import RunLog
 
 PROGRAM = "cifar10.py"
 CLASSES = ("airplane", "bird", "cat")

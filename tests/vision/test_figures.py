@@ -11,9 +11,9 @@ from PIL import Image
 
 from minidl import nn
 from minidl.errors import DataError, ShapeError
+from minidl.training import RunLog
 from minidl.vision import figures
 from minidl.vision.models import alexnet
-from minidl.vision.training import RunLog
 
 
 def test_every_kernel_is_in_its_place() -> None:

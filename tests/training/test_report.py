@@ -13,7 +13,7 @@ import pytest
 
 import minidl
 from minidl.errors import DataError
-from minidl.vision import report
+from minidl.training import report
 
 HISTORY = [
     {"epoch": 1, "train_loss": 6.5, "train_top1": 1.25, "val_loss": 6.25, "top1": 30.0,

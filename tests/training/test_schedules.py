@@ -1,4 +1,4 @@
-"""minidl.vision.schedules: against the published run's log, and by hand."""
+"""minidl.training.schedules: against the published run's log, and by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from minidl import nn
 from minidl.optim import SGD
 from minidl.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
-from minidl.vision import schedules
+from minidl.training import schedules
 
 STEPS = 10  # an epoch
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl.checkpoints import Checkpoints
 from minidl.errors import ArgumentError, CheckpointError
+from minidl.training.checkpoints import Checkpoints
 
 
 def state(epoch: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""minidl.vision.watch: numbers that are not finite are named; a loss that stays is noticed."""
+"""minidl.training.watch: numbers that are not finite are named; a loss that stays is noticed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import minidl
 from minidl import nn
 from minidl.nn.functional import cross_entropy
 from minidl.optim import SGD
-from minidl.vision.watch import FiniteCheck, FlatLoss, NotFiniteError
+from minidl.training.watch import FiniteCheck, FlatLoss, NotFiniteError
 
 
 class Root(nn.Module):
