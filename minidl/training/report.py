@@ -16,9 +16,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .. import cuda
 from ..errors import DataError
 from ..files import write_atomically
-from ..kernels import cuda
 from . import machine
 from .log import as_json
 
