@@ -300,8 +300,8 @@ def alexnet(
     Returns
     -------
     AlexNet
-        In training mode. Call it with images of shape (N, *input_size) for logits of shape
-        (N, num_classes). ``input_size`` and ``input_scale`` say what it expects.
+        In training mode. Call it with images ``(N, *input_size)`` for logits
+        ``(N, num_classes)``. ``input_size`` and ``input_scale`` say what it expects.
 
     Raises
     ------

@@ -1,0 +1,120 @@
+"""Sphinx: the guides in this folder, and an API reference made from the docstrings.
+
+``python -m sphinx -W --keep-going docs build/docs`` needs no network.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+
+import minidl  # noqa: E402
+
+project = "minidl"
+author = "the minidl authors"
+version = release = minidl.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+html_theme = "furo"
+html_title = "minidl"
+exclude_patterns = ["README.md"]
+myst_heading_anchors = 3
+autosummary_generate = False
+default_role = "literal"  # `name` in a docstring is an argument
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_default_options = {"members": True, "show-inheritance": True}
+napoleon_google_docstring = False
+napoleon_use_ivar = True  # attributes as a list, not as objects that a property may repeat
+napoleon_use_param = False  # types are prose ("array, shape (N, C)"), not names to look up
+napoleon_use_rtype = False
+
+#: The public modules, in the order of the reference.
+MODULES = (
+    "minidl",
+    "minidl.nn",
+    "minidl.nn.functional",
+    "minidl.nn.init",
+    "minidl.nn.utils",
+    "minidl.autograd",
+    "minidl.optim",
+    "minidl.optim.lr_scheduler",
+    "minidl.data",
+    "minidl.vision.datasets",
+    "minidl.vision.transforms",
+    "minidl.vision.models",
+    "minidl.vision.batches",
+    "minidl.vision.figures",
+    "minidl.vision.metrics",
+    "minidl.vision.report",
+    "minidl.vision.scan",
+    "minidl.vision.schedules",
+    "minidl.vision.statistics",
+    "minidl.vision.submission",
+    "minidl.vision.training",
+    "minidl.vision.watch",
+    "minidl.checkpoint",
+    "minidl.checkpoints",
+    "minidl.random",
+    "minidl.cuda",
+    "minidl.errors",
+)
+
+
+def public_names(module: ModuleType) -> list[str]:
+    """Return the documented classes and functions that a module offers."""
+    names = getattr(module, "__all__", None)
+    if names is None:
+        names = [
+            name
+            for name, value in vars(module).items()
+            if not name.startswith("_")
+            and (module is minidl or getattr(value, "__module__", "") == module.__name__)
+        ]
+    values = {name: getattr(module, name) for name in names}
+    return [
+        name
+        for name, value in values.items()
+        if (inspect.isclass(value) or inspect.isroutine(value))
+        and value.__module__.startswith("minidl")  # not NumPy's float32
+    ]
+
+
+def write_reference() -> None:
+    """Write a page for every public module: its docstring, a table, and every name in full."""
+    folder = HERE / "api"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.rst"):
+        old.unlink()
+    seen: set[int] = set()  # the objects that have an entry in the index
+    for path in MODULES:
+        names = public_names(importlib.import_module(path))
+        lines = [path, "=" * len(path), "", f".. automodule:: {path}", "   :no-members:", ""]
+        lines += [f".. currentmodule:: {path}", "", ".. autosummary::", ""]
+        lines += [f"   {name}" for name in names]
+        for name in names:
+            value = getattr(sys.modules[path], name)
+            kind = "class" if inspect.isclass(value) else "function"
+            lines += ["", f".. auto{kind}:: {path}::{name}"]
+            if id(value) in seen:
+                lines.append("   :no-index:")
+            seen.add(id(value))
+        (folder / f"{path}.rst").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    contents = ["API reference", "=============", "", ".. toctree::", ""]
+    contents += [f"   {path}" for path in MODULES]
+    (folder / "index.rst").write_text("\n".join(contents) + "\n", encoding="utf-8")
+
+
+write_reference()
