@@ -1,0 +1,79 @@
+"""The guides are true: their links lead somewhere, their code runs, their excerpts are real."""
+
+from __future__ import annotations
+
+import doctest
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+GUIDES = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [*GUIDES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+ALL = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+
+#: A fenced block of Python, and the comment above it, if there is one.
+BLOCK = re.compile(r"(?:<!-- (.*?) -->\n)?```python\n(.*?)```", re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@ALL
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith("https://"):
+            continue
+        file, _, anchor = link.partition("#")
+        target = page.parent / file if file else page
+        assert target.exists(), f"{page.name}: {link}"
+        if anchor:
+            assert anchor in anchors(target), f"{page.name}: {link}"
+
+
+@ALL
+def test_cited_paths_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for path in re.findall(r"`((?:minidl|tests|examples|benchmarks|docs)/[\w./-]*)", text):
+        assert (ROOT / path).exists(), f"{page.name}: {path}"
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
+def test_code_runs(page: Path) -> None:
+    """Blocks of a page run one after the other; one that comes from a file is as it is there."""
+    names: dict[str, object] = {"__name__": page.stem}
+    for comment, code in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if comment.startswith("from "):
+            source = (ROOT / comment.removeprefix("from ")).read_text(encoding="utf-8")
+            wanted = textwrap.dedent(code).strip("\n")
+            assert wanted in source or textwrap.indent(wanted, "    ") in source, code
+        elif ">>>" in code:
+            test = doctest.DocTestParser().get_doctest(code, names, page.name, str(page), 0)
+            runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+            runner.run(test, clear_globs=False)
+            assert runner.failures == 0, code
+            names.update(test.globs)
+        else:
+            exec(compile(code, page.name, "exec"), names)
+
+
+def test_every_guide_is_in_the_contents() -> None:
+    contents = [
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("index.md", "README.md")
+    ]
+    for page in GUIDES:
+        if page.name not in ("index.md", "README.md"):
+            assert f"\n{page.stem}\n" in contents[0], page.name
+            assert f"]({page.name})" in contents[1], page.name
+
+
+def test_the_linter_is_one_version_everywhere() -> None:
+    (wanted,) = re.findall(r"ruff(>=\S+)", (ROOT / "setup.cfg").read_text(encoding="utf-8"))
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    assert re.findall(r'"ruff(>=[^"]+)"', hooks) == [wanted, wanted]
