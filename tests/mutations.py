@@ -6,17 +6,21 @@ go red. A test that nothing can turn red proves nothing.
 
     python tests/mutations.py              # all of them, after a green run without any bug
     python tests/mutations.py lrn pool     # those whose name contains one of the words
-    python tests/mutations.py gpu          # those that run on the simulated GPU
+    python tests/mutations.py gpu          # those of the GPU
     python tests/mutations.py --list
+    python tests/mutations.py --follow     # write new places into the lists after code has moved
 
-Each bug is one replacement of text that must occur exactly once, so that the list can't rot:
-``tests/test_mutations.py`` checks that in every run of the suite.
+Each bug names a function and a piece of code in it, which is found by its syntax: see
+``tests/planting.py``. It must be there exactly once; ``tests/test_mutations.py`` checks that in
+every run of the suite, so that the lists can't rot.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
+import re
 import runpy
 import shutil
 import subprocess
@@ -27,17 +31,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import on_simulated_gpu
+import planting
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = planting.ROOT
+LISTS = ROOT / "tests" / "planted_bugs"
 COPIED = ("minidl", "tests", "examples", "setup.cfg", "pyproject.toml")
 
 
 @dataclass(frozen=True)
 class Mutation:
-    """A planted bug: in `file`, `old` becomes `new`, and `tests` must fail."""
+    """A planted bug: at `place`, `old` becomes `new`, and `tests` must fail."""
 
     name: str
-    file: str
+    place: str
     old: str
     new: str
     tests: tuple[str, ...]
@@ -57,12 +63,29 @@ MODES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 def listed() -> list[Mutation]:
     """Return the bugs of all lists in ``tests/planted_bugs``."""
     found = []
-    for path in sorted((ROOT / "tests" / "planted_bugs").glob("*.py")):
-        found += [Mutation(*bug) for bug in runpy.run_path(str(path))["BUGS"]]
+    for path in sorted(LISTS.glob("*.py")):
+        for name, place, old, new, tests, *mode in runpy.run_path(str(path))["BUGS"]:
+            tests = (tests,) if isinstance(tests, str) else tests
+            found.append(Mutation(name, place, old, new, tests, *mode))
     return found
 
 
 MUTATIONS = listed()
+
+
+@functools.cache
+def _text(file: str) -> str:
+    path = ROOT / file
+    return path.read_text(encoding="utf-8") if path.is_file() else ""
+
+
+def is_test(test: str) -> bool:
+    """Return whether there is such a test: ``file::name[...]`` or ``file::Class::name``."""
+    file, *names = test.partition("[")[0].split("::")
+    return all(
+        re.search(rf"\b(def|class) {name}\b|^{name} = ", text, re.MULTILINE)
+        for name, text in zip(names, [_text(file), _text("tests/operation.py")], strict=False)
+    )
 
 
 def run_tests(folder: Path, tests: tuple[str, ...], mode: str) -> subprocess.CompletedProcess[str]:
@@ -88,12 +111,13 @@ def copy_project(folder: Path) -> None:
 
 def check(mutation: Mutation, folder: Path) -> str | None:
     """Plant the bug and return None if the tests caught it, or else what is wrong."""
-    path = folder / mutation.file
+    try:
+        file, planted = planting.plant(mutation.place, mutation.old, mutation.new, folder)
+    except planting.NotFound as error:
+        return str(error)
+    path = folder / file
     source = path.read_text(encoding="utf-8")
-    count = source.count(mutation.old)
-    if count != 1:
-        return f"the text to replace occurs {count} times in {mutation.file}, expected once"
-    path.write_text(source.replace(mutation.old, mutation.new), encoding="utf-8")
+    path.write_text(planted, encoding="utf-8")
     try:
         result = run_tests(folder, mutation.tests, mutation.mode)
     finally:
@@ -105,16 +129,42 @@ def check(mutation: Mutation, folder: Path) -> str | None:
     return None
 
 
+def follow() -> int:
+    """Write into the lists where code is now, if it is in one place; return what is left to do."""
+    left = 0
+    for mutation in MUTATIONS:
+        if not (problem := planting.problem(mutation.place, mutation.old, mutation.new)):
+            continue
+        places = planting.elsewhere(mutation.old, mutation.new)
+        name = mutation.place.rpartition(".")[2].rpartition(":")[2]
+        # Of several, the function of the same name, if there is one.
+        places = [place for place in places if re.split("[.:]", place)[-1] == name] or places
+        if len(places) != 1:
+            print(f"{mutation.name}: {problem}")
+            left += 1
+            continue
+        for path in LISTS.glob("*.py"):
+            before, found, rest = path.read_text("utf-8").partition(f'"{mutation.name}"')
+            if found:
+                rest = rest.replace(f'"{mutation.place}"', f'"{places[0]}"', 1)
+                path.write_text(before + found + rest, encoding="utf-8")
+                print(f"{mutation.name}: now at {places[0]}")
+    return left
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", help="only bugs whose name contains one of these")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
+    parser.add_argument("--follow", action="store_true", help="look for code that has moved")
     arguments = parser.parse_args()
+    if arguments.follow:
+        return min(follow(), 1)
     chosen = [
         m for m in MUTATIONS if not arguments.words or any(w in m.name for w in arguments.words)
     ]
     if arguments.list or not chosen:
-        print("\n".join(f"{m.name:55} {m.file}" for m in chosen) or "no bug has such a name")
+        print("\n".join(f"{m.name:55} {m.place}" for m in chosen) or "no bug has such a name")
         return 0 if chosen else 2
 
     with tempfile.TemporaryDirectory() as temporary:

@@ -20,9 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: What is added to the environment.
 MODES: dict[str, dict[str, str]] = {
-    "each launch at once": {},
-    "threads in random orders": {"CUPY_ON_CPU_ORDER": "shuffled"},
-    "streams that wait as long as they may": {"CUPY_ON_CPU_ASYNCHRONOUS": "1"},
+    "gpu": {},
+    "gpu-shuffled": {"CUPY_ON_CPU_ORDER": "shuffled"},  # threads in random orders
+    "gpu-deferred": {"CUPY_ON_CPU_ASYNCHRONOUS": "1"},  # streams that wait as long as they may
 }
 
 
@@ -44,7 +44,7 @@ def run(mode: str, arguments: list[str]) -> int:
         check=False,
     )
     seconds = time.monotonic() - start
-    print(f"==== simulated GPU, {mode}, {seconds:.0f} s ====\n{result.stdout}", flush=True)
+    print(f"==== {mode}, simulated, {seconds:.0f} s ====\n{result.stdout}", flush=True)
     return result.returncode
 
 

@@ -1,0 +1,44 @@
+"""Bugs to plant in batch normalization: see ``tests/mutations.py``."""
+
+from __future__ import annotations
+
+#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+BUGS = [
+    (
+        "gpu: batch norm's threads halve before the others have",
+        "minidl.nn.normalization:cuda.of_block",
+        "for (int half = BLOCK / 2; half > 0; half /= 2) {\n        __syncthreads();",
+        "__syncthreads();\n    for (int half = BLOCK / 2; half > 0; half /= 2) {",
+        "tests/nn/test_normalization.py::test_batch_norm",
+        "gpu-shuffled",
+    ),
+    (
+        "gpu: batch norm's running variance is biased",
+        "minidl.nn.normalization:cuda.normalize",
+        "all.squares / max(count - 1, 1LL)",
+        "all.squares / max(count, 1LL)",
+        "tests/nn/test_normalization.py::test_running_variance_is_unbiased_and_the_output_is_not",
+        "gpu",
+    ),
+    (
+        "batch norm: the running variance is biased",
+        "minidl.nn.normalization:_batch_forward_numpy",
+        "count / max(count - 1, 1)",
+        "1.0",
+        "tests/nn/test_normalization.py::test_running_variance_is_unbiased_and_the_output_is_not",
+    ),
+    (
+        "batch norm: the output's variance is unbiased",
+        "minidl.nn.normalization:_batch_forward_numpy",
+        "cpu.sum_rows(_map_images(square, rows)) / x.dtype.type(count)",
+        "cpu.sum_rows(_map_images(square, rows)) / x.dtype.type(count - 1)",
+        "tests/nn/test_normalization.py::test_running_variance_is_unbiased_and_the_output_is_not",
+    ),
+    (
+        "batch norm: the mean's part of the gradient is dropped",
+        "minidl.nn.normalization:_batch_backward_numpy.input_gradient",
+        "out -= dbias / n",
+        "out -= 0 * dbias / n",
+        "tests/nn/test_normalization.py::test_batch_norm_gradcheck",
+    ),
+]

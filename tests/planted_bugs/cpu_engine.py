@@ -1,0 +1,50 @@
+"""Bugs to plant in the CPU engine: threads and memory: see ``tests/mutations.py``."""
+
+from __future__ import annotations
+
+#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+BUGS = [
+    (
+        "threads: the caller does not wait for those that help",
+        "minidl.kernels.cpu.lanes:_Job.finish",
+        "if helping:\n    self.alone.acquire()",
+        "",
+        "tests/test_cpu.py::test_the_caller_waits_for_those_that_help",
+    ),
+    (
+        "threads: a helper's error is lost",
+        "minidl.kernels.cpu.lanes:_Job.help",
+        "self.error = self.error or error",
+        "pass",
+        "tests/test_cpu.py::test_exception_in_a_helper_thread_reaches_the_caller",
+    ),
+    (
+        "threads: those that help may run on the caller's core",
+        "minidl.kernels.cpu.lanes:_Threads._make_room",
+        "os.sched_getaffinity(0) - {core}",
+        "os.sched_getaffinity(0)",
+        "tests/test_cpu.py::test_helpers_keep_off_the_callers_core",
+    ),
+    (
+        "threads: where they may not be told where to run, nothing is computed",
+        "minidl.kernels.cpu.lanes:_Threads._make_room",
+        "contextlib.suppress(OSError)",
+        "contextlib.suppress(ValueError)",
+        "tests/test_cpu.py::test_computing_goes_on_where_no_thread_may_be_told_where_to_run",
+    ),
+    (
+        "threads: a child of a fork waits for its parent's",
+        "minidl.kernels.cpu.lanes:",
+        "os.register_at_fork(after_in_child=_threads.forget)",
+        "pass",
+        "tests/test_cpu.py::test_child_of_a_fork_computes",
+    ),
+    (
+        "fork: the memory pool's lock stays held",
+        "minidl.kernels.cpu.memory:",
+        "os.register_at_fork(after_in_child=_pool.after_fork)",
+        "pass",
+        "tests/data/test_workers.py::"
+        "test_a_worker_computes_even_if_the_parent_was_in_the_middle_of_it",
+    ),
+]

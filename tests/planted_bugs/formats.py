@@ -1,0 +1,143 @@
+"""Bugs to plant in file formats: see ``tests/mutations.py``."""
+
+from __future__ import annotations
+
+#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+BUGS = [
+    (
+        "formats: a name twice",
+        "minidl.formats:_without_duplicates",
+        "len(found) != len(pairs)",
+        "False",
+        "tests/test_formats.py::test_headers_made_to_hurt",
+    ),
+    (
+        "formats: bool of 2",
+        "minidl.formats:_array",
+        "code == 'BOOL' and array.view(np.uint8).max(initial=0) > 1",
+        "False",
+        "tests/test_checkpoint.py::test_hostile_headers",
+    ),
+    (
+        "formats: the header's padding",
+        "minidl.formats:write_safetensors",
+        "text += b' ' * (-len(text) % 8)",
+        "",
+        (
+            "tests/test_formats.py::test_each_array_begins_at_a_multiple_of_its_item",
+            "tests/test_checkpoint.py::test_tensors_are_aligned_in_the_file",
+        ),
+    ),
+    (
+        "formats: pickles in a zip",
+        "minidl.formats:read_npz",
+        "any((member.filename.endswith('data.pkl') for member in members))",
+        "False",
+        "tests/test_checkpoint.py::test_pickles_are_refused_and_not_run",
+    ),
+    (
+        "formats: objects in .npz",
+        "minidl.formats:_read_npy",
+        "dtype.hasobject",
+        "False",
+        "tests/test_checkpoint.py::test_pickles_are_refused_and_not_run",
+    ),
+    (
+        "formats: zip bombs",
+        "minidl.formats:read_npz",
+        "total > max(_MAX_EXPANSION * size, _ALWAYS_ALLOWED)",
+        "False",
+        "tests/test_formats.py::test_what_unpacks_to_a_thousand_times_as_much_is_refused",
+    ),
+    (
+        "formats: zip bombs in bzip2",
+        "minidl.formats:read_npz",
+        "member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)",
+        "False",
+        "tests/test_formats.py::test_ways_of_packing_without_a_bound_are_refused",
+    ),
+    (
+        "formats: an .npy header is believed",
+        "minidl.formats:_read_npy",
+        "len(shape) > _MAX_AXES or math.prod(shape) * dtype.itemsize != size - file.tell()",
+        "False",
+        "tests/test_formats.py::test_npy_headers_made_to_hurt",
+    ),
+    (
+        "formats: two arrays of one name in .npz",
+        "minidl.formats:read_npz",
+        "name in arrays",
+        "False",
+        "tests/test_formats.py::test_a_name_twice_in_an_npz_file",
+    ),
+    (
+        "formats: .npz in one piece",
+        "minidl.formats:",
+        "_PIECE = 1 << 20",
+        "_PIECE = 1 << 40",
+        "tests/test_formats.py::test_npz_takes_the_files_size",
+    ),
+    (
+        "formats: Fortran's order",
+        "minidl.formats:_read_npy",
+        "'F' if fortran else 'C'",
+        "'C'",
+        "tests/test_formats.py::test_npz_as_numpy_reads_it",
+    ),
+    (
+        "formats: bfloat16 in the lower half",
+        "minidl.formats:_array",
+        "array <<= 16",
+        "array <<= 0",
+        "tests/test_checkpoint.py::test_bfloat16_widens_exactly",
+    ),
+    (
+        "formats: metadata in random order",
+        "minidl.formats:write_safetensors",
+        "header[_METADATA] = metadata",
+        "",
+        "tests/test_checkpoint.py::test_the_same_object_gives_the_same_bytes",
+    ),
+    (
+        "formats: arrays in random order",
+        "minidl.formats:read_safetensors",
+        "{name: _array(name, entries.pop(name)) for name in header}",
+        "{name: _array(name, entries.pop(name)) for name in list(entries)}",
+        "tests/test_formats.py::test_arrays_come_in_the_headers_order",
+    ),
+    (
+        "formats: metadata that is null",
+        "minidl.formats:read_safetensors",
+        "header.pop(_METADATA, None) or {}",
+        "header.pop(_METADATA, None)",
+        "tests/test_formats.py::test_arrays_come_in_the_headers_order",
+    ),
+    (
+        "formats: the file stays in memory",
+        "minidl.formats:read_safetensors",
+        "del data\nmetadata = header.pop(_METADATA, None) or {}",
+        "metadata = header.pop(_METADATA, None) or {}",
+        "tests/test_formats.py::test_bfloat16_is_widened_array_by_array",
+    ),
+    (
+        "formats: all is widened before anything is freed",
+        "minidl.formats:read_safetensors",
+        "entries.pop(name)",
+        "entries[name]",
+        "tests/test_formats.py::test_bfloat16_is_widened_array_by_array",
+    ),
+    (
+        "formats: a header too large for the format",
+        "minidl.formats:write_safetensors",
+        "except SafetensorError as error:",
+        "except ZeroDivisionError as error:",
+        "tests/test_formats.py::test_a_header_larger_than_the_format_allows",
+    ),
+    (
+        "formats: dtypes that NumPy lacks",
+        "minidl.formats:_array",
+        "code != 'BF16' and code not in DTYPES",
+        "False",
+        "tests/test_formats.py::test_a_dtype_that_numpy_lacks",
+    ),
+]

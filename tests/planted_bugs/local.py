@@ -1,0 +1,14 @@
+"""Bugs to plant in locally connected layers: see ``tests/mutations.py``."""
+
+from __future__ import annotations
+
+#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+BUGS = [
+    (
+        "local: the bias gradient is that of one image",
+        "minidl.nn.local:LocallyConnected2dFunction.backward",
+        "grad.sum(axis=0)",
+        "grad[0]",
+        "tests/nn/test_local.py::test_large_batch",
+    ),
+]

@@ -1,0 +1,28 @@
+"""Bugs to plant in metrics: see ``tests/mutations.py``."""
+
+from __future__ import annotations
+
+#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+BUGS = [
+    (
+        "accuracy: ties count as right",
+        "minidl.vision.metrics:_ranks_numpy",
+        "(scores > right) | (scores == right) & (np.arange(classes) < column)",
+        "scores > right",
+        "tests/vision/test_metrics.py::test_a_network_that_says_nothing_is_not_right_by_chance",
+    ),
+    (
+        "metrics: one view is ranked by rounded log-probabilities",
+        "minidl.vision.metrics:class_scores",
+        "model(images)",
+        "log_softmax(model(images), 1)",
+        "tests/vision/test_metrics.py::test_classes_of_nearly_the_same_logits_are_no_tie",
+    ),
+    (
+        "metrics: the log-loss is averaged over views, not the probabilities",
+        "minidl.vision.metrics:class_scores",
+        "ops.logsumexp(scores.reshape(n, views, -1), 1) - float(np.log(views))",
+        "scores.reshape(n, views, -1).mean(1)",
+        "tests/vision/test_metrics.py::test_ten_crops_as_the_original_program_scores_them",
+    ),
+]

@@ -1,0 +1,139 @@
+"""Bugs to plant in pooling: see ``tests/mutations.py``."""
+
+from __future__ import annotations
+
+#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+BUGS = [
+    (
+        "gpu: the pool's window hangs over the image's edge",
+        "minidl.nn.pooling:cuda.max_forward",
+        "if (w < 0 || w >= width) continue;\n                const T value",
+        "if (w < 0 || w > width) continue;\n                const T value",
+        "tests/nn/test_pooling.py::test_any_max_pool",
+        "gpu",
+    ),
+    (
+        "gpu: NaN loses against the next number of its window",
+        "minidl.nn.pooling:cuda.max_forward",
+        "(!(value <= best) && best == best)",
+        "value > best",
+        "tests/nn/test_pooling.py::test_nan_is_not_lost",
+        "gpu",
+    ),
+    (
+        "pool: the columns' phases are mixed up",
+        "minidl.nn.pooling:_Span.__init__",
+        "first - columns.start",
+        "p",
+        "tests/nn/test_pooling.py::test_any_max_pool",
+    ),
+    (
+        "pool: padding is 0",
+        "minidl.nn.pooling:_max_forward_numpy.lane",
+        "span.read(-math.inf)",
+        "span.read(0)",
+        "tests/nn/test_pooling.py::test_padding_is_minus_infinity",
+    ),
+    (
+        "pool: overlapping windows overwrite each other's gradient",
+        "minidl.nn.pooling:_collect",
+        "np.add(own, give(kh, kw), out=own)",
+        "np.copyto(own, give(kh, kw), where=give(kh, kw) != 0)",
+        "tests/nn/test_pooling.py::test_overlapping_windows_add_their_gradients",
+    ),
+    (
+        "pool: a tie goes to every maximum",
+        "minidl.nn.pooling:_max_backward_numpy.lane.give",
+        "np.equal(places[images], kh * geometry.kernel[1] + kw, out=hit)",
+        "np.less_equal(places[images], kh * geometry.kernel[1] + kw, out=hit)",
+        "tests/nn/test_pooling.py::test_ties_go_to_exactly_one_position_the_first",
+    ),
+    (
+        "pool: pixels that no window covers keep what was in the memory",
+        "minidl.nn.pooling:_collect",
+        "if covered != size:\n    dx.fill(0)",
+        "",
+        "tests/nn/test_pooling.py::test_any_max_pool",
+    ),
+    (
+        "pool: gradients of the padding reach the image",
+        "minidl.nn.pooling:_phases",
+        "-(-(before - first) // stride)",
+        "(before - first) // stride",
+        "tests/nn/test_pooling.py::test_any_max_pool",
+    ),
+    (
+        "pool: a tie goes to the last maximum",
+        "minidl.nn.pooling:_larger",
+        "np.greater",
+        "np.greater_equal",
+        "tests/nn/test_pooling.py::test_ties_go_to_exactly_one_position_the_first",
+    ),
+    (
+        "pool: a later row's place is that of the first row",
+        "minidl.nn.pooling:_max_forward_numpy.lane",
+        "kh * kernel_w",
+        "0",
+        "tests/nn/test_pooling.py::test_any_max_pool",
+    ),
+    (
+        "pool: NaN has the place of the first number",
+        "minidl.nn.pooling:_max_forward_numpy.lane",
+        "places[images][lost] = _first_hits(span, np.isnan, best.shape)[lost]",
+        "",
+        "tests/nn/test_pooling.py::test_the_first_nan_wins",
+    ),
+    (
+        "pool: minus infinity stands in the padding",
+        "minidl.nn.pooling:_max_forward_numpy.lane",
+        "places[images][lost] = lowest[lost]",
+        "",
+        "tests/nn/test_pooling.py::test_minus_infinity_itself",
+    ),
+    (
+        "pool: the window is one row short",
+        "minidl.nn.pooling:_max_forward_numpy.lane",
+        "for kh in range(1, kernel_h):\n"
+        "    rows = geometry.positions(kh, 0)[0]\n"
+        "    number = cpu.scratch('number', best.shape, places.dtype)\n"
+        "    np.add(columns[:, rows], columns.dtype.type(kh * kernel_w), out=number)\n"
+        "    _larger(best, across[:, rows], places[images], number)",
+        "for kh in range(1, max(kernel_h - 1, 1)):\n"
+        "    rows = geometry.positions(kh, 0)[0]\n"
+        "    number = cpu.scratch('number', best.shape, places.dtype)\n"
+        "    np.add(columns[:, rows], columns.dtype.type(kh * kernel_w), out=number)\n"
+        "    _larger(best, across[:, rows], places[images], number)",
+        "tests/nn/test_pooling.py::test_any_max_pool",
+    ),
+    (
+        "pool: ceil_mode keeps a window that begins in the padding",
+        "minidl.nn.pooling:_pool_geometry",
+        "(room + missing) // s * s >= n + p",
+        "(room + missing) // s * s > n + p",
+        "tests/nn/test_pooling.py::test_ceil_mode_never_starts_a_window_in_the_right_padding",
+    ),
+    (
+        "pool: the overhang of ceil_mode counts in the average",
+        "minidl.nn.pooling:_divisors",
+        "np.minimum(starts + k, n + p)",
+        "starts + k",
+        "tests/nn/test_pooling.py::test_the_overhang_of_ceil_mode_does_not_count",
+    ),
+    (
+        "pool: adaptive windows end too early",
+        "minidl.nn.pooling:_bins",
+        "-(-(i + 1) * size // out)",
+        "(i + 1) * size // out",
+        (
+            "tests/nn/test_pooling.py::test_adaptive_avg_pool_gradcheck",
+            "tests/nn/test_pooling.py::test_any_adaptive_avg_pool",
+        ),
+    ),
+    (
+        "one pass: the pool's indices are lost",
+        "minidl.nn.pooling:_pool_and_rectify",
+        "if pool.return_indices:\n    return pool(relu_(input))",
+        "",
+        "tests/nn/test_one_pass.py::test_indices",
+    ),
+]

@@ -1,0 +1,30 @@
+"""Bugs to plant in the preparation of ImageNet: see ``tests/mutations.py``."""
+
+from __future__ import annotations
+
+#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+BUGS = [
+    (
+        "prepare: classes of ImageNet are tuples of names",
+        "examples/prepare_imagenet.py:Program.begin",
+        "self.folders['train'].names",
+        "self.folders['train'].classes",
+        "tests/examples/test_prepare_imagenet.py::"
+        "test_archives_give_the_same_shards_as_the_folders_in_them",
+    ),
+    (
+        "prepare: shards are prepared again",
+        "examples/prepare_imagenet.py:open_folders",
+        "len(folders) < len(splits)",
+        "False",
+        "tests/examples/test_prepare_imagenet.py::test_shards_are_no_pictures_to_prepare",
+    ),
+    (
+        "prepare: the data's place is in the manifest",
+        "examples/prepare_imagenet.py:Preparation.prepare",
+        "reason.replace(path, source).replace(folder.root + os.sep, '')",
+        "reason.replace(path, source)",
+        "tests/examples/test_prepare_imagenet.py::"
+        "test_archives_give_the_same_shards_as_the_folders_in_them",
+    ),
+]
