@@ -14,7 +14,7 @@ measurement: ``train_step.py --device gpu`` makes one and prints both side by si
 **The floor** of the traffic is what convolution by explicit columns must move at least: every
 layer's inputs read and outputs written once, the columns written once and read once, and made
 again for the gradient of the weights (kept, they would take 2.3 GB). A ReLU that is done with its
-neighbour (``minidl.nn.module.in_one_pass``) has no bytes of its own there.
+neighbour (``minidl.nn.fusion``) has no bytes of its own there.
 """
 
 from __future__ import annotations

@@ -232,6 +232,7 @@ class Recorder:
         counts for that which is not ReLU.
         """
         from minidl import nn
+        from minidl.nn import fusion
         from minidl.nn import module as modules
 
         names = {
@@ -261,11 +262,14 @@ class Recorder:
 
             return run
 
-        passes = dict(modules._ONE_PASS)
+        pairs, methods = dict(fusion.PAIRS), dict(fusion._METHODS)
         modules.Module.__call__ = noted_call  # type: ignore[method-assign]
-        modules._ONE_PASS.update({kinds: noted_both(both) for kinds, both in passes.items()})
+        fusion.PAIRS.update({kinds: noted_both(both) for kinds, both in pairs.items()})
+        # A replaced __call__ would see that layers are fused, so it switches fusion off.
+        fusion._METHODS.update({kind: (noted_call, own) for kind, (_, own) in methods.items()})
         stack.callback(setattr, modules.Module, "__call__", call)
-        stack.callback(modules._ONE_PASS.update, passes)
+        stack.callback(fusion.PAIRS.update, pairs)
+        stack.callback(fusion._METHODS.update, methods)
         waiting = [function]
         while waiting:
             kind = waiting.pop()

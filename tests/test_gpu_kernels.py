@@ -40,7 +40,7 @@ def file_of(module: ModuleType) -> Path:
 
 def names_made_in(module: ModuleType) -> list[str]:
     text = (ROOT / file_of(module)).read_text(encoding="utf-8")
-    return re.findall(r"^(\w+) = (?:cuda\.Source|ManySource)\(", text, re.MULTILINE)
+    return re.findall(r"^(\w+) = (?:(?:cuda\.)?Source|ManySource)\(", text, re.MULTILINE)
 
 
 def find_sources() -> dict[str, cuda.Source]:

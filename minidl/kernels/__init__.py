@@ -3,13 +3,15 @@
 It holds how a layer is made fast; what a layer is stands in ``nn``.
 
 ``kernels.of("conv", x)`` is the module ``kernels/cpu/conv.py`` for a NumPy array and
-``kernels/cuda/conv.py`` for a CuPy array, or None where plain code has to do: for dtypes other than
-float32 and float64, and under :func:`reference`. Both modules define the same functions.
+``kernels/cuda/conv.py`` for a CuPy array; both define the same functions. It is None where the plain
+code runs: for dtypes other than float32 and float64, where there is no such module because no kernel
+pays, and inside :class:`reference`.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import threading
 from collections.abc import Callable
 from functools import wraps
@@ -31,7 +33,7 @@ class _Here(threading.local):
 
 
 _here = _Here()
-_modules: dict[tuple[str, bool], ModuleType] = {}
+_modules: dict[tuple[str, bool], ModuleType | None] = {}
 
 
 def of(name: str, array: Array) -> Any:
@@ -51,11 +53,11 @@ def of(name: str, array: Array) -> Any:
     if _here.reference or array.dtype.char not in DTYPES:
         return None
     key = name, isinstance(array, np.ndarray)
-    module = _modules.get(key)
-    if module is None:
-        folder = "cpu" if key[1] else "cuda"
-        module = _modules[key] = importlib.import_module(f"{__name__}.{folder}.{name}")
-    return module
+    if key not in _modules:
+        path = f"{__name__}.{'cpu' if key[1] else 'cuda'}.{name}"
+        there = importlib.util.find_spec(path) is not None
+        _modules[key] = importlib.import_module(path) if there else None
+    return _modules[key]
 
 
 def is_reference() -> bool:

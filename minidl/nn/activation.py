@@ -17,165 +17,39 @@ ReLU than with tanh: its slope is 1 however large x gets, where tanh's tends to 
 
 from __future__ import annotations
 
-import functools
-import math
 from typing import Any
 
 import numpy as np
 
 from ..autograd import Function, Node, describe, is_grad_enabled
-from ..device import Array, Shape, array_module
+from ..device import Array, array_module
 from ..errors import AutogradError, DTypeError
-from ..kernels import cpu, cuda
-from ..kernels.cuda import aligned, is_dense
+from ..kernels import cpu
+from ..kernels.cpu import relu as cpu_relu
+from ..kernels.cuda import relu as cuda_relu
+from ..kernels.cuda import sigmoid as cuda_sigmoid
+from ..kernels.cuda import softmax as cuda_softmax
+from ..kernels.cuda import tanh as cuda_tanh
 from ..tensor import Tensor
 from .module import Module
 
-#: Kernels work on rows along an axis: what they share.
-ROWS_CUDA = r"""
-// Rows along an axis of an array (outer, length, inner): row r is (r / inner, all, r % inner).
-// A row along the last axis has a warp (lanes = 32), so that neighbours read neighbours; along
-// another axis it has one thread (lanes = 1), and the next thread's row lies beside it.
-
-#define MINUS_INFINITY T(__int_as_float(0xff800000))
-
-__device__ inline T largest_of(T value, int lanes)
-{
-    for (int apart = lanes / 2; apart > 0; apart /= 2)
-        value = max(value, __shfl_xor_sync(0xffffffffu, value, apart));
-    return value;
-}
-
-__device__ inline T sum_of(T value, int lanes)
-{
-    for (int apart = lanes / 2; apart > 0; apart /= 2)
-        value += __shfl_xor_sync(0xffffffffu, value, apart);
-    return value;
-}
-"""
-
-_CUDA = cuda.Source(
-    r"""
-// Elementwise kernels: one thread an element of memory, whatever the order of its axes.
-
-extern "C" __global__ void relu_forward(const T* x, T* y, long long size)
-{
-    FOR_EACH(i, size) y[i] = x[i] < 0 ? T(0) : x[i];  // NaN stays
-}
-
-extern "C" __global__ void relu_backward(const T* y, const T* grad, T* dx, long long size)
-{
-    FOR_EACH(i, size) dx[i] = y[i] > 0 ? grad[i] : T(0);
-}
-
-extern "C" __global__ void tanh_forward(const T* x, T* y, long long size)
-{
-    FOR_EACH(i, size) y[i] = tanh(x[i]);
-}
-
-extern "C" __global__ void tanh_backward(const T* y, const T* grad, T* dx, long long size)
-{
-    FOR_EACH(i, size) dx[i] = grad[i] * (1 - y[i] * y[i]);
-}
-
-extern "C" __global__ void sigmoid_forward(const T* x, T* y, long long size)
-{
-    FOR_EACH(i, size) {
-        const T small = exp(-abs(x[i]));
-        y[i] = (x[i] >= 0 ? T(1) : small) / (1 + small);
-    }
-}
-
-extern "C" __global__ void sigmoid_backward(const T* y, const T* grad, T* dx, long long size)
-{
-    FOR_EACH(i, size) dx[i] = grad[i] * y[i] * (1 - y[i]);
-}
-
-"""
-    + ROWS_CUDA
-    + r"""
-// e^x_i / Σ_j e^x_j, or its logarithm.
-extern "C" __global__ void softmax_forward(
-    const T* x, T* y, long long rows, long long length, long long inner, int lanes, bool logarithm)
-{
-    FOR_EACH(i, rows * lanes) {
-        const long long row = i / lanes, start = row / inner * length * inner + row % inner;
-        const long long first = i % lanes;
-        T largest = MINUS_INFINITY;
-        for (long long j = first; j < length; j += lanes)
-            largest = max(largest, x[start + j * inner]);
-        largest = largest_of(largest, lanes);
-        T sum = 0;
-        for (long long j = first; j < length; j += lanes)
-            sum += exp(x[start + j * inner] - largest);
-        sum = sum_of(sum, lanes);
-        const T log_sum = log(sum);
-        for (long long j = first; j < length; j += lanes) {
-            const T shifted = x[start + j * inner] - largest;
-            y[start + j * inner] = logarithm ? shifted - log_sum : exp(shifted) / sum;
-        }
-    }
-}
-
-// y_i·(dy_i - Σ_j dy_j·y_j), or of the logarithm dy_i - e^y_i·Σ_j dy_j.
-extern "C" __global__ void softmax_backward(
-    const T* y, const T* grad, T* dx, long long rows, long long length, long long inner, int lanes,
-    bool logarithm)
-{
-    FOR_EACH(i, rows * lanes) {
-        const long long row = i / lanes, start = row / inner * length * inner + row % inner;
-        const long long first = i % lanes;
-        T sum = 0;
-        for (long long j = first; j < length; j += lanes) {
-            const long long k = start + j * inner;
-            sum += logarithm ? grad[k] : grad[k] * y[k];
-        }
-        sum = sum_of(sum, lanes);
-        for (long long j = first; j < length; j += lanes) {
-            const long long k = start + j * inner;
-            dx[k] = logarithm ? grad[k] - exp(y[k]) * sum : y[k] * (grad[k] - sum);
-        }
-    }
-}
-"""
-)
+__all__ = [
+    "LogSoftmax",
+    "ReLU",
+    "Sigmoid",
+    "Softmax",
+    "Tanh",
+    "log_softmax",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "tanh",
+]
 
 
 def has_kernels(x: Array) -> bool:
     """Return whether `x` is on a GPU and of a dtype that the kernels have (float16 is not)."""
     return not isinstance(x, (np.ndarray, np.generic)) and x.dtype.char in "fd"
-
-
-def _elementwise_cuda(name: str, *inputs: Array, out: Array | None = None) -> Array:
-    """Return a kernel's result, in the memory order of the first input, or in `out`."""
-    if out is None or not is_dense(out):
-        result = cuda.cupy().empty_like(inputs[0])
-    else:
-        result = out
-    target, *sources = aligned(result, *inputs)
-    _CUDA.launch(name, target.dtype, target.size, *sources, target, np.int64(target.size))
-    if out is not None and result is not out:
-        out[...] = result
-    return result if out is None else out
-
-
-def _softmax_cuda(name: str, axis: int, logarithm: bool, *inputs: Array) -> Array:
-    """Return what a kernel makes of the rows along `axis`."""
-    xp = cuda.cupy()
-    out = xp.empty(inputs[0].shape, inputs[0].dtype)
-    sources = [xp.ascontiguousarray(array) for array in inputs]
-    *sizes, lanes = rows_cuda(out.shape or (1,), axis)
-    _CUDA.launch(
-        name, out.dtype, int(sizes[0]) * lanes, *sources, out, *sizes, lanes, logarithm, block=128
-    )
-    return out
-
-
-def rows_cuda(shape: Shape, axis: int) -> tuple[np.int64, np.int64, np.int64, int]:
-    """Return how many rows lie along an axis, their length, what is inside, and a row's threads."""
-    outer, inner = math.prod(shape[: axis % len(shape)]), math.prod(shape[axis % len(shape) + 1 :])
-    lanes = 32 if inner == 1 else 1
-    return np.int64(outer * inner), np.int64(shape[axis]), np.int64(inner), lanes
 
 
 def _check_inplace(name: str, input: Tensor) -> None:
@@ -189,59 +63,19 @@ def _check_inplace(name: str, input: Tensor) -> None:
 # --- ReLU -----------------------------------------------------------------------------------------
 
 
-@functools.cache
-def _zeros(dtype: np.dtype) -> Array:
-    return np.zeros(4096, dtype)
-
-
-def rectify(x: Array, y: Array) -> None:
-    """Write ``max(x, 0)`` into `y`, which may be `x`: for one block on the CPU.
-
-    With a row of zeros: NumPy takes three times as long with a scalar.
-    """
-    if not (x.flags.c_contiguous and y.flags.c_contiguous):
-        np.maximum(x, np.zeros(x.shape[-1:], x.dtype), out=y)
-        return
-    x, y = x.reshape(-1), y.reshape(-1)
-    zeros = _zeros(x.dtype)
-    if x.size <= zeros.size:
-        np.maximum(x, zeros[: x.size], out=y)
-        return
-    rows, whole = (-1, zeros.size), x.size - x.size % zeros.size
-    np.maximum(x[:whole].reshape(rows), zeros, out=y[:whole].reshape(rows))
-    np.maximum(x[whole:], zeros[: x.size - whole], out=y[whole:])
-
-
-def _relu_forward_numpy(x: Array, inplace: bool) -> Array:
-    y = x if inplace else cpu.empty_like(x)
-    cpu.blockwise(rectify, x, y)
-    return y
-
-
-def _relu_backward_numpy(y: Array, grad: Array, overwrite: bool) -> Array:
-    if overwrite:
-        cpu.blockwise(lambda y, grad: cpu.keep_where(y > 0, grad, grad), y, grad)
-        return grad
-    dx = cpu.empty_like(y)
-    cpu.blockwise(lambda y, grad, dx: cpu.keep_where(y > 0, grad, dx), y, grad, dx)
-    return dx
-
-
 def relu_gradient(y: Array, grad: Array, overwrite: bool) -> Array:
     """Return the gradient of ``y = max(x, 0)``'s input, in the memory of `grad` if `overwrite`."""
     if isinstance(y, np.ndarray):
-        return _relu_backward_numpy(y, grad, overwrite)
+        return cpu_relu.backward(y, grad, overwrite=overwrite)
     if has_kernels(y):
-        # Otherwise in the memory order of y, in which the next gradient is computed.
-        same_order = overwrite and grad.strides == y.strides
-        return _elementwise_cuda("relu_backward", y, grad, out=grad if same_order else None)
+        return cuda_relu.backward(y, grad, overwrite=overwrite)
     return grad * (y > 0)
 
 
 def relu_(y: Array) -> None:
     """Overwrite an array on a GPU by ``max(y, 0)``."""
     if has_kernels(y):
-        _elementwise_cuda("relu_forward", y, out=y)
+        cuda_relu.forward(y, inplace=True)
     else:  # float16
         array_module(y).maximum(y, y.dtype.type(0), out=y)
 
@@ -252,9 +86,9 @@ class ReLUFunction(Function):
     @staticmethod
     def forward(ctx: Node, x: Array, inplace: bool) -> Array:
         if isinstance(x, np.ndarray):
-            y = _relu_forward_numpy(x, inplace)
+            y = cpu_relu.forward(x, inplace=inplace)
         elif has_kernels(x):
-            y = _elementwise_cuda("relu_forward", x, out=x if inplace else None)
+            y = cuda_relu.forward(x, inplace=inplace)
         else:  # integers
             xp = array_module(x)
             y = xp.maximum(x, x.dtype.type(0), out=x if inplace else None)
@@ -294,7 +128,7 @@ class TanhFunction(Function):
         if isinstance(x, np.ndarray):
             y = cpu.apply_ufunc(np.tanh, x)
         elif has_kernels(x):
-            y = _elementwise_cuda("tanh_forward", x)
+            y = cuda_tanh.forward(x)
         else:  # float16
             y = array_module(x).tanh(x)
         ctx.save_for_backward(y)
@@ -304,7 +138,7 @@ class TanhFunction(Function):
     def backward(ctx: Node, grad: Array) -> Array:
         (y,) = ctx.saved_tensors
         if has_kernels(y):
-            return _elementwise_cuda("tanh_backward", y, grad)
+            return cuda_tanh.backward(y, grad)
         return grad * (1 - y * y)
 
 
@@ -315,7 +149,7 @@ class SigmoidFunction(Function):
     def forward(ctx: Node, x: Array) -> Array:
         xp = array_module(x)
         if has_kernels(x):
-            y = _elementwise_cuda("sigmoid_forward", x)
+            y = cuda_sigmoid.forward(x)
         else:  # the CPU, and float16 on a GPU
             small = xp.exp(-xp.abs(x))  # in (0, 1]
             y = xp.where(x >= 0, 1, small) / (1 + small)
@@ -326,7 +160,7 @@ class SigmoidFunction(Function):
     def backward(ctx: Node, grad: Array) -> Array:
         (y,) = ctx.saved_tensors
         if has_kernels(y):
-            return _elementwise_cuda("sigmoid_backward", y, grad)
+            return cuda_sigmoid.backward(y, grad)
         return grad * y * (1 - y)
 
 
@@ -362,7 +196,7 @@ class SoftmaxFunction(Function):
     def forward(ctx: Node, x: Array, axis: int) -> Array:
         ctx.axis = axis
         if has_kernels(x):
-            y = _softmax_cuda("softmax_forward", axis, False, x)
+            y = cuda_softmax.forward(x, axis, logarithm=False)
         else:
             y = array_module(x).exp(x - x.max(axis=axis, keepdims=True))
             y /= y.sum(axis=axis, keepdims=True)
@@ -373,7 +207,7 @@ class SoftmaxFunction(Function):
     def backward(ctx: Node, grad: Array) -> Any:
         (y,) = ctx.saved_tensors
         if has_kernels(y):
-            return _softmax_cuda("softmax_backward", ctx.axis, False, y, grad), None
+            return cuda_softmax.backward(y, grad, ctx.axis, logarithm=False), None
         return y * (grad - (grad * y).sum(axis=ctx.axis, keepdims=True)), None
 
 
@@ -384,7 +218,7 @@ class LogSoftmaxFunction(Function):
     def forward(ctx: Node, x: Array, axis: int) -> Array:
         ctx.axis = axis
         if has_kernels(x):
-            y = _softmax_cuda("softmax_forward", axis, True, x)
+            y = cuda_softmax.forward(x, axis, logarithm=True)
         else:
             y = log_softmax_array(x, axis)
         ctx.save_for_backward(y)
@@ -394,7 +228,7 @@ class LogSoftmaxFunction(Function):
     def backward(ctx: Node, grad: Array) -> Any:
         (y,) = ctx.saved_tensors
         if has_kernels(y):
-            return _softmax_cuda("softmax_backward", ctx.axis, True, y, grad), None
+            return cuda_softmax.backward(y, grad, ctx.axis, logarithm=True), None
         return grad - array_module(y).exp(y) * grad.sum(axis=ctx.axis, keepdims=True), None
 
 

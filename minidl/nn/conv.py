@@ -45,14 +45,17 @@ from ..autograd import Function, Node
 from ..device import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels import cpu, cuda
+from ..kernels.cpu.relu import rectify
 from ..kernels.windows import Band, Geometry, Pair, plan
 from ..tensor import Tensor
 from . import init, winograd
-from .activation import ReLU, rectify, relu_, relu_gradient
+from .activation import relu_, relu_gradient
 from .im2col import IntOrPair, check_images, col2im, copy_pixels, pair
 from .linear import multiply_turned
-from .module import Module, Parameter, in_one_pass
+from .module import Module, Parameter
 from .padding import pad
+
+__all__ = ["Conv2d", "conv2d"]
 
 #: How many numbers of columns a lane writes at a time (5 MB of float32).
 _COLUMN_BLOCK = 5 << 18
@@ -862,8 +865,3 @@ class Conv2d(Module):
         if self.ceil_mode:
             text += ", ceil_mode=True"
         return text
-
-
-@in_one_pass(Conv2d, ReLU)
-def _convolve_and_rectify(conv: Conv2d, relu: ReLU, input: Tensor) -> Tensor:
-    return conv._convolve(input, relu=True)

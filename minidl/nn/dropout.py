@@ -32,6 +32,8 @@ from ..tensor import Tensor
 from .activation import _check_inplace, has_kernels
 from .module import Module
 
+__all__ = ["Dropout", "PlainDropout", "dropout", "plain_dropout"]
+
 _WORDS_PER_COUNTER = 8  # Philox4x64: 4 words of 64 bits from each value of its counter
 _BLOCK = 1 << 17  # elements in a piece of work; a multiple of _WORDS_PER_COUNTER
 

@@ -6,6 +6,8 @@ from .. import ops
 from ..tensor import Tensor
 from .module import Module
 
+__all__ = ["Flatten"]
+
 
 class Flatten(Module):
     """Make the axes from `start_dim` to `end_dim` one.

@@ -33,6 +33,8 @@ from ..kernels.windows import Geometry, Pair, plan
 from ..tensor import Tensor
 from .module import Module
 
+__all__ = ["Fold", "Unfold", "fold", "unfold"]
+
 IntOrPair: TypeAlias = int | tuple[int, ...] | list[int]
 
 

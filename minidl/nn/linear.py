@@ -24,10 +24,13 @@ from ..autograd import Function, Node
 from ..device import Array, array_module
 from ..errors import DTypeError, ShapeError
 from ..kernels import cpu, cuda
+from ..kernels.cpu.relu import rectify
 from ..tensor import Tensor
 from . import init
-from .activation import ReLU, has_kernels, rectify, relu_gradient
-from .module import Module, Parameter, in_one_pass
+from .activation import has_kernels, relu_gradient
+from .module import Module, Parameter
+
+__all__ = ["Linear", "linear"]
 
 
 def multiply_turned(
@@ -352,8 +355,3 @@ class Linear(Module):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
         )
-
-
-@in_one_pass(Linear, ReLU)
-def _multiply_and_rectify(layer: Linear, relu: ReLU, input: Tensor) -> Tensor:
-    return _linear(input, layer.weight, layer.bias, relu=True)

@@ -33,6 +33,8 @@ from .activation import has_kernels
 from .im2col import IntOrPair, check_images, col2im, im2col, pair
 from .module import Module, Parameter
 
+__all__ = ["LocallyConnected2d", "locally_connected2d"]
+
 
 def _products(a: Array, b: Array) -> Array:
     """Return ``a[l] @ b[l]`` for every position l."""

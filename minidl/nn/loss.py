@@ -30,9 +30,12 @@ from ..device import Array, Shape, array_module, check_one_device
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels import cuda
 from ..kernels.cuda import aligned
+from ..kernels.cuda.rows import rows as rows_cuda
 from ..tensor import Tensor
-from .activation import ROWS_CUDA, has_kernels, log_softmax_array, rows_cuda
+from .activation import has_kernels, log_softmax_array
 from .module import Module
+
+__all__ = ["CrossEntropyLoss", "MSELoss", "NLLLoss", "cross_entropy", "mse_loss", "nll_loss"]
 
 _REDUCTIONS = ("mean", "sum", "none")
 
@@ -132,7 +135,7 @@ def _spread(
 # --- GPU ------------------------------------------------------------------------------------------
 
 _CUDA = cuda.Source(
-    ROWS_CUDA
+    '#include "rows.cuh"\n'
     + r"""
 // What a row leaves for the sums and for the backward, each an array of all rows.
 struct Rows { T *loss, *weight, *largest, *log_sum, *q_sum; };

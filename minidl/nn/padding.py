@@ -20,6 +20,8 @@ from ..device import Array, array_module
 from ..errors import ArgumentError
 from ..tensor import Tensor
 
+__all__ = ["pad"]
+
 
 def _sources(length: int, before: int, after: int, mode: str) -> list[int]:
     """Return for every padded position which position of the axis it shows."""

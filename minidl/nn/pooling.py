@@ -41,9 +41,17 @@ from ..errors import ArgumentError, DTypeError
 from ..kernels import cpu, cuda
 from ..kernels.windows import Geometry, Pair, plan
 from ..tensor import Tensor
-from .activation import ReLU, relu
 from .im2col import IntOrPair, check_images, pad_images, pair
-from .module import Module, in_one_pass
+from .module import Module
+
+__all__ = [
+    "AdaptiveAvgPool2d",
+    "AvgPool2d",
+    "MaxPool2d",
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
+    "max_pool2d",
+]
 
 
 def _pool_geometry(
@@ -1070,11 +1078,3 @@ class AdaptiveAvgPool2d(Module):
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
         return f"output_size={self.output_size}"
-
-
-@in_one_pass(ReLU, MaxPool2d)
-def _pool_and_rectify(relu_: ReLU, pool: MaxPool2d, input: Tensor) -> Any:
-    """The largest of what ReLU lets pass is what it lets pass of the largest: fewer numbers."""
-    if pool.return_indices:
-        return pool(relu_(input))
-    return relu(pool(input), inplace=True)

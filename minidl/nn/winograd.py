@@ -61,8 +61,8 @@ import numpy as np
 
 from ..device import Array
 from ..kernels import cpu
+from ..kernels.cpu.relu import rectify
 from ..kernels.windows import Band, Geometry, Pair
-from .activation import rectify
 from .im2col import copy_pixels
 
 #: For a kernel's size: the outputs of a tile along an axis, and the points but infinity.

@@ -94,7 +94,7 @@ def test_recording_leaves_no_trace(gpu: str) -> None:
     model = nn.Linear(3, 2).to(gpu)
 
     def state() -> tuple[Any, ...]:
-        passes = dict(minidl.nn.module._ONE_PASS)
+        passes = dict(minidl.nn.fusion.PAIRS)
         call = nn.Module.__call__
         return cuda.Source.launch, minidl.autograd.Node, cuda.cupy().RawModule, call, passes
 

@@ -10,7 +10,7 @@ import pytest
 
 import minidl
 from minidl.errors import ArgumentError, CheckpointError, DTypeError
-from minidl.nn.module import (
+from minidl.nn import (
     Identity,
     Module,
     ModuleDict,
@@ -18,8 +18,8 @@ from minidl.nn.module import (
     Parameter,
     ParameterList,
     Sequential,
-    StateDictError,
 )
+from minidl.nn.module import StateDictError
 
 
 class Affine(Module):
@@ -571,7 +571,7 @@ def test_repr_equals_pytorch():
         net.gone = None
         return net
 
-    import minidl.nn.module as ours
+    import minidl.nn as ours
 
     assert repr(build(ours)) == repr(build(torch.nn))
 

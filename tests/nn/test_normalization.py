@@ -632,9 +632,9 @@ def test_a_gradient_that_is_still_held_stays_as_it_is(name: str, device: str) ->
 
 
 LAUNCHES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
-    "channels": ({"across_forward": 1}, {"across_backward_5": 1}),
-    "channels, any size": ({"across_forward": 1}, {"across_backward": 1}),
-    "space": ({"within_forward": 1}, {"within_backward": 1}),
+    "channels": ({"response_norm_forward": 1}, {"response_norm_backward_5": 1}),
+    "channels, any size": ({"response_norm_forward": 1}, {"response_norm_backward": 1}),
+    "space": ({"spatial_response_norm_forward": 1}, {"spatial_response_norm_backward": 1}),
     "batch": ({"moments": 1, "normalize": 1}, {"gradient_sums": 1, "gradients": 1}),
 }
 

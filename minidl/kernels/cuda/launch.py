@@ -63,7 +63,7 @@ class Source:
     @cached_property
     def code(self) -> str:
         """The source text, with included files in their places."""
-        return _read(self.file) if self.file.endswith(".cu") else self.file
+        return _with_includes(_read(self.file) if self.file.endswith(".cu") else self.file)
 
     def launch(
         self,
@@ -109,9 +109,14 @@ class Source:
 
 
 def _read(name: str) -> str:
-    """Return a file of this folder, with the files that it includes."""
-    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
-    return re.sub(r'^#include "([\w.]+)"$', lambda found: _read(found[1]), text, flags=re.MULTILINE)
+    """Return the text of a file of this folder."""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def _with_includes(text: str) -> str:
+    """Return CUDA C with the files of this folder that it includes in their places."""
+    include = re.compile(r'^#include "([\w.]+)"$', re.MULTILINE)
+    return include.sub(lambda found: _with_includes(_read(found[1])), text)
 
 
 def _argument(value: Any, dtype: np.dtype) -> Any:

@@ -1,4 +1,4 @@
-"""Neighbours that a Sequential does in one pass give what they give one by one, bit for bit."""
+"""Layers that a Sequential fuses give what they give one by one, bit for bit."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from minidl.nn import (
     Module,
     ReLU,
     Sequential,
+    fusion,
 )
 
 #: Layers, and the shape of their input.
@@ -123,20 +124,73 @@ def test_pool_first_with_ties(
         np.testing.assert_array_equal(a, b)
 
 
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Count calls of ReLU's module."""
-    calls: list[str] = []
-    forward = ReLU.forward
-    monkeypatch.setattr(
-        ReLU, "forward", lambda self, x: (calls.append("relu"), forward(self, x))[1]
-    )
-    return calls
+@pytest.fixture
+def fused(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The pairs that are done as one, by the names of their layers."""
+    done: list[str] = []
+
+    def noted(both: fusion.Both, kinds: tuple[type[Module], ...]) -> fusion.Both:
+        def run(first: Any, second: Any, input: Any) -> Any:
+            done.append("+".join(kind.__name__ for kind in kinds))
+            return both(first, second, input)
+
+        return run
+
+    for kinds, both in dict(fusion.PAIRS).items():
+        monkeypatch.setitem(fusion.PAIRS, kinds, noted(both, kinds))
+    return done
 
 
-def test_relu_is_not_called_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = counted(monkeypatch)
+def test_neighbors_are_done_as_one(fused: list[str]) -> None:
     Sequential(Linear(3, 3), ReLU(), Linear(3, 3))(minidl.randn(2, 3))
-    assert calls == []
+    assert fused == ["Linear+ReLU"]
+
+
+def test_the_later_pair_wins(fused: list[str]) -> None:
+    Sequential(Conv2d(2, 6, 3), ReLU(), LocalResponseNorm(3))(minidl.randn(1, 2, 5, 5))
+    assert fused == ["ReLU+LocalResponseNorm"]
+
+
+def test_the_switch_and_reference(fused: list[str]) -> None:
+    net, x = Sequential(Linear(3, 3), ReLU()), minidl.randn(2, 3)
+    fusion.set_fusion(False)
+    try:
+        apart = net(x)
+    finally:
+        fusion.set_fusion(True)
+    with minidl.reference():
+        net(x)
+    assert fused == []
+    np.testing.assert_array_equal(net(x).numpy(force=True), apart.numpy(force=True))
+    assert fused == ["Linear+ReLU"]
+
+
+@pytest.mark.parametrize("name", ["conv", "linear", "pool", "norm"])
+@minidl.no_grad()
+def test_dtypes_without_kernels(name: str, device: str) -> None:
+    make, shape = NETS[name]
+    net = Sequential(*make()).half().to(device)
+    images = minidl.randn(*shape).half().to(device)
+    apart = one_by_one(net, images)
+    np.testing.assert_array_equal(net(images).numpy(force=True), apart.numpy(force=True))
+
+
+@pytest.mark.parametrize("method", ["forward", "__call__"])
+def test_replaced_methods_see_every_layer(
+    method: str, fused: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a tracer would that patches the class."""
+    seen: list[str] = []
+    kind = ReLU if method == "forward" else Module
+    own = getattr(kind, method)
+
+    def noted(self: Module, *args: Any) -> Any:
+        seen.append(type(self).__name__)
+        return own(self, *args)
+
+    monkeypatch.setattr(kind, method, noted)
+    Sequential(Linear(3, 3), ReLU())(minidl.randn(2, 3))
+    assert fused == [] and seen[-1] == "ReLU"
 
 
 @minidl.no_grad()

@@ -1,0 +1,134 @@
+"""Fusion: neighboring layers of a Sequential that one kernel does in one pass over memory.
+
+An activation is cheap to compute but expensive to load. A kernel that applies its neighbor's ReLU
+while it has the numbers at hand saves passes over memory, forward and backward. That crosses the
+border between two layers, so it stands here and nowhere else:
+
+- :data:`PAIRS`, the table of pairs. Each entry returns ``second(first(input))`` with the same
+  gradients, bit for bit, through the kernels' epilogues (:mod:`minidl.kernels.epilogue`).
+- :func:`pair_at`, which decides whether two neighbors are done as one.
+- :func:`set_fusion`, the switch. ``minidl.nn.summary`` shows which layers are fused.
+
+Nothing is fused under ``minidl.reference()``, for dtypes without kernels, or where somebody could
+see the difference: a layer has hooks, a subclass, or a replaced ``forward`` or ``__call__``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+from .. import kernels
+from ..autograd import Context, Function
+from ..device import Array
+from ..tensor import Tensor
+from .activation import ReLU, relu
+from .conv import Conv2d
+from .linear import Linear, _linear
+from .module import Module
+from .pooling import MaxPool2d
+from .response_norm import LocalResponseNorm
+from .response_norm import check as check_response_norm
+
+Both: TypeAlias = Callable[[Any, Any, Any], Any]
+Callback = TypeVar("Callback", bound=Both)
+
+#: Functions ``both(first, second, input)`` by the classes of the two layers.
+PAIRS: dict[tuple[type[Module], type[Module]], Both] = {}
+
+#: The methods that the classes above had when they were registered: replaced ones are called.
+_METHODS: dict[type[Module], tuple[Any, Any]] = {}
+
+_enabled = True
+
+
+def set_fusion(enabled: bool) -> None:
+    """Switch the fusion of layers on or off; it is on at start.
+
+    Parameters
+    ----------
+    enabled : bool
+    """
+    global _enabled
+    _enabled = bool(enabled)
+
+
+def pair_at(modules: Sequence[Any], place: int) -> Both | None:
+    """Return the function that does the modules at `place` and after it as one, or None."""
+    both = PAIRS.get(tuple(type(module) for module in modules[place : place + 2]))  # type: ignore[arg-type]
+    if both is None or not _enabled or kernels.is_reference():
+        return None
+    if tuple(type(module) for module in modules[place + 1 : place + 3]) in PAIRS:
+        return None  # the later pair saves more: a pass forward and one backward
+    for module in modules[place : place + 2]:
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+            return None
+        if (type(module).__call__, type(module).forward) != _METHODS[type(module)]:
+            return None
+    # Only what a module made may be overwritten unasked, and the caller's array only if asked.
+    return both if place or "inplace" not in vars(modules[0]) else None
+
+
+def fuses(first: type[Module], second: type[Module]) -> Callable[[Callback], Callback]:
+    """Register a function that does two neighboring layers as one."""
+
+    def register(both: Callback) -> Callback:
+        PAIRS[first, second] = both
+        for kind in (first, second):
+            _METHODS[kind] = kind.__call__, kind.forward
+        return both
+
+    return register
+
+
+# --- ReLU in front of a response norm -------------------------------------------------------------
+
+
+class _ReLUNormFunction(Function):
+    """The norm of max(x, 0): ReLU is the norm's prologue, and is not stored."""
+
+    @staticmethod
+    def forward(
+        ctx: Context, x: Array, size: int, alpha: float, beta: float, k: float, groups: int
+    ) -> Array:
+        ctx.settings = size, alpha, beta, k, groups
+        ctx.kernel = kernels.of("response_norm", x)
+        ctx.save_for_backward(x)
+        return ctx.kernel.forward(x, *ctx.settings, prologue="relu")
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        (x,) = ctx.saved_tensors
+        overwrite = ctx.may_overwrite[0]
+        dx = ctx.kernel.backward(grad, x, *ctx.settings, overwrite=overwrite, prologue="relu")
+        return dx, None, None, None, None, None
+
+
+@fuses(ReLU, LocalResponseNorm)
+def _relu_norm(relu: ReLU, norm: LocalResponseNorm, input: Tensor) -> Tensor:
+    if kernels.of("response_norm", input.array) is None:
+        return norm(relu(input))
+    check_response_norm("local_response_norm", input, norm.size, norm.groups)
+    settings = norm.size, norm.alpha, norm.beta, norm.k, norm.groups
+    return _ReLUNormFunction.apply(input, *settings)
+
+
+# --- Others ---------------------------------------------------------------------------------------
+
+
+@fuses(Conv2d, ReLU)
+def _convolve_and_rectify(conv: Conv2d, relu: ReLU, input: Tensor) -> Tensor:
+    return conv._convolve(input, relu=True)
+
+
+@fuses(Linear, ReLU)
+def _multiply_and_rectify(layer: Linear, relu: ReLU, input: Tensor) -> Tensor:
+    return _linear(input, layer.weight, layer.bias, relu=True)
+
+
+@fuses(ReLU, MaxPool2d)
+def _pool_and_rectify(relu_: ReLU, pool: MaxPool2d, input: Tensor) -> Any:
+    """The largest of what ReLU lets pass is what it lets pass of the largest: fewer numbers."""
+    if pool.return_indices:
+        return pool(relu_(input))
+    return relu(pool(input), inplace=True)

@@ -1,0 +1,34 @@
+"""The pages of layers, one line each: what they list in ``__all__`` is exported from here.
+
+Classes become names of :mod:`minidl.nn`, functions names of :mod:`minidl.nn.functional`.
+"""
+
+from typing import TYPE_CHECKING
+
+from .activation import *
+from .containers import *
+from .conv import *
+from .dropout import *
+from .flatten import *
+from .im2col import *
+from .linear import *
+from .local import *
+from .loss import *
+from .module import *
+from .normalization import *
+from .padding import *
+from .pooling import *
+from .response_norm import *
+from .spatial_response_norm import *
+
+_public = {
+    name: value
+    for name, value in list(globals().items())
+    if getattr(value, "__module__", "").startswith("minidl.nn.")
+}
+
+#: The functions of all pages, for ``minidl.nn.functional``.
+FUNCTIONS = {name: value for name, value in _public.items() if not isinstance(value, type)}
+
+if not TYPE_CHECKING:  # type checkers can't follow it, and see all names
+    __all__ = [name for name, value in _public.items() if isinstance(value, type)]
