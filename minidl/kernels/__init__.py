@@ -3,9 +3,9 @@
 It holds how a layer is made fast; what a layer is stands in ``nn``.
 
 ``kernels.of("conv", x)`` is the module ``kernels/cpu/conv.py`` for a NumPy array and
-``kernels/cuda/conv.py`` for a CuPy array; both define the same functions. It is None where the plain
-code runs: for dtypes other than float32 and float64, where there is no such module because no kernel
-pays, and inside :class:`reference`.
+``kernels/cuda/conv.py`` for a CuPy array; both define the same functions. It is None where the
+plain code runs: for dtypes other than float32 and float64, where there is no such module because no
+kernel pays, and inside :class:`reference`.
 """
 
 from __future__ import annotations
