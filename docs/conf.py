@@ -10,6 +10,7 @@ import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
@@ -40,6 +41,9 @@ napoleon_google_docstring = False
 napoleon_use_ivar = True  # attributes as a list, not as objects that a property may repeat
 napoleon_use_param = False  # types are prose ("array, shape (N, C)"), not names to look up
 napoleon_use_rtype = False
+
+#: Where the plain code of a page of ``minidl/nn`` begins and ends.
+PLAIN_CODE, OPERATION = "# --- The plain code", "# --- The operation"
 
 #: The public modules, in the order of the reference.
 MODULES = (
@@ -92,12 +96,18 @@ def public_names(module: ModuleType) -> list[str]:
     ]
 
 
-def write_reference() -> None:
-    """Write a page for every public module: its docstring, a table, and every name in full."""
-    folder = HERE / "api"
+def new_folder(name: str) -> Path:
+    """Return an empty folder for generated pages, which git ignores."""
+    folder = HERE / name
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.rst"):
         old.unlink()
+    return folder
+
+
+def write_reference() -> None:
+    """Write a page for every public module: its docstring, a table, and every name in full."""
+    folder = new_folder("api")
     seen: set[int] = set()  # the objects that have an entry in the index
     for path in MODULES:
         names = public_names(importlib.import_module(path))
@@ -117,4 +127,41 @@ def write_reference() -> None:
     (folder / "index.rst").write_text("\n".join(contents) + "\n", encoding="utf-8")
 
 
+def write_layers() -> None:
+    """Write a page for every page of ``minidl/nn``: its docstring and its plain code."""
+    folder = new_folder("layers")
+    sources = sorted(Path(minidl.nn.__file__).parent.glob("*.py"))
+    names = [source.stem for source in sources if PLAIN_CODE in source.read_text(encoding="utf-8")]
+    for name in names:
+        lines = [name, "=" * len(name), "", f".. automodule:: minidl.nn.{name}"]
+        lines += ["   :no-members:", "   :no-index:", ""]
+        lines += [f".. literalinclude:: ../../minidl/nn/{name}.py"]
+        lines += [f"   :start-at: {PLAIN_CODE}", f"   :end-before: {OPERATION}"]
+        (folder / f"{name}.rst").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    contents = ["Layers, page by page", "====================", ""]
+    contents += [
+        "The maths and the plain code of every layer, as they stand in ``minidl/nn/``.",
+        "",
+    ]
+    contents += [".. toctree::", "", *(f"   {name}" for name in names)]
+    (folder / "index.rst").write_text("\n".join(contents) + "\n", encoding="utf-8")
+
+
+def set_formulas(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Make literal blocks of the indented formulas in a page's first lines."""
+    if what != "module" or not name.startswith("minidl."):
+        return
+    for number in range(len(lines) - 1, 1, -1):
+        line, above, before = lines[number], lines[number - 1], lines[number - 2]
+        begins = line.startswith("    ") and not above.strip() and before.strip()
+        if begins and before[0] != " " and not before.endswith("::"):
+            lines[number - 1 : number] = ["", "::", ""]
+
+
+def setup(app: Any) -> None:
+    """Connect to Sphinx."""
+    app.connect("autodoc-process-docstring", set_formulas)
+
+
 write_reference()
+write_layers()
