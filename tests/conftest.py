@@ -89,7 +89,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if name == SIMULATED and not config.getoption("--hypothesis-profile"):
         # Tests of their own number of examples don't read the profile's. (A test of several
         # parameters is one function and several items.)
-        for test in {item.obj for item in items if hasattr(item, "obj")}:
+        for test in {item.function for item in items if hasattr(item, "function")}:
             if hasattr(test, "hypothesis"):
                 own: Any = getattr(test, "_hypothesis_internal_use_settings", settings.default)
                 count = max(5, own.max_examples // FEWER)

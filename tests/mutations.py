@@ -84,7 +84,9 @@ def is_test(test: str) -> bool:
     file, *names = test.partition("[")[0].split("::")
     return all(
         re.search(rf"\b(def|class) {name}\b|^{name} = ", text, re.MULTILINE)
-        for name, text in zip(names, [_text(file), _text("tests/operation.py")], strict=False)
+        for name, text in zip(
+            names, [_text(file), _text(file) + _text("tests/operation.py")], strict=False
+        )
     )
 
 
