@@ -1,21 +1,16 @@
-"""Containers: modules made of modules, in a chain, a list or a dictionary."""
+"""Containers: modules in a list or a dictionary, parameters in a list."""
 
 from __future__ import annotations
 
 import itertools
 import operator
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
-from ..kernels import cuda
 from ..tensor import Tensor
-from . import fusion
 from .module import Module, Parameter, _indent, _repr_block
 
-__all__ = [
-    "Identity", "ModuleDict", "ModuleList", "ParameterList", "Sequential",
-]  # fmt: skip
+__all__ = ["Identity", "ModuleDict", "ModuleList", "ParameterList"]
 
 
 class Identity(Module):
@@ -35,8 +30,8 @@ class Identity(Module):
         return input
 
 
-class _NumberedModules(Module):
-    """What Sequential and ModuleList share: numbered children and the methods of a list."""
+class NumberedModules(Module):
+    """Numbered children and the methods of a list, for Sequential and ModuleList."""
 
     def _index(self, index: int) -> int:
         """Turn a possibly negative index into a position, or raise IndexError."""
@@ -97,76 +92,7 @@ class _NumberedModules(Module):
         self._rename(modules)
 
 
-class Sequential(_NumberedModules):
-    """Modules called one after the other, each with the output of the one before.
-
-    Some neighbors run as one pass over memory, such as a convolution and its ReLU: see
-    :mod:`minidl.nn.fusion`.
-
-    Parameters
-    ----------
-    *args : Module, or one OrderedDict of str to Module
-        Unnamed modules get the names "0", "1", ...
-
-    Examples
-    --------
-    >>> from collections import OrderedDict
-    >>> from minidl.nn import Identity, Sequential
-    >>> net = Sequential(OrderedDict([("first", Identity()), ("second", Identity())]))
-    >>> net.first is net[0], len(net[1:])
-    (True, 1)
-    >>> net
-    Sequential(
-      (first): Identity()
-      (second): Identity()
-    )
-    """
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__()
-        if len(args) == 1 and isinstance(args[0], Mapping):
-            for name, module in args[0].items():
-                self.add_module(name, module)
-        else:
-            for position, module in enumerate(args):
-                self.add_module(str(position), module)
-
-    def forward(self, input: Any) -> Any:
-        """Return what the modules, one after the other, make of `input`."""
-        modules: list[Any] = list(self._modules.values())
-        place = 0
-        while place < len(modules):
-            module, both = modules[place], fusion.pair_at(modules, place)
-            if both is None:
-                input = module(input)
-                place += 1
-                continue
-            try:
-                input = both(module, modules[place + 1], input)
-            except cuda.OutOfMemoryError as error:
-                error.leaves(module, (input,))
-                raise
-            place += 2
-        return input
-
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            # A part keeps its modules' names, so that its state_dict keeps its keys.
-            return type(self)(OrderedDict(list(self._modules.items())[index]))
-        return self._modules[self._keys()[self._index(index)]]
-
-    def __add__(self, other: Sequential) -> Sequential:
-        if not isinstance(other, Sequential):
-            return NotImplemented
-        return Sequential(*self, *other)
-
-    def insert(self, index: int, module: Module) -> Self:
-        """Put a module before position ``index``; all are renumbered. Returns the container."""
-        self._insert(index, module)
-        return self
-
-
-class ModuleList(_NumberedModules):
+class ModuleList(NumberedModules):
     """A list of modules that are registered but not chained.
 
     Parameters

@@ -3,7 +3,7 @@
 Classes become names of :mod:`minidl.nn`, functions names of :mod:`minidl.nn.functional`.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .activation import *
 from .containers import *
@@ -19,6 +19,7 @@ from .normalization import *
 from .padding import *
 from .pooling import *
 from .response_norm import *
+from .sequential import *
 from .spatial_response_norm import *
 
 _public = {
@@ -28,7 +29,9 @@ _public = {
 }
 
 #: The functions of all pages, for ``minidl.nn.functional``.
-FUNCTIONS = {name: value for name, value in _public.items() if not isinstance(value, type)}
+FUNCTIONS: dict[str, Any] = {
+    name: value for name, value in _public.items() if not isinstance(value, type)
+}
 
 if not TYPE_CHECKING:  # type checkers can't follow it, and see all names
     __all__ = [name for name, value in _public.items() if isinstance(value, type)]

@@ -22,6 +22,7 @@ from .conv import Conv2d
 from .linear import Linear
 from .local import LocallyConnected2d
 from .module import Module
+from .sequential import Sequential
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,13 @@ class SummaryRow:
     output_shape : tuple of int
         Of one image.
     parameters : int
-        Elements of its own parameters.
+        Number of elements of its own parameters.
     formula : str
-        How they come about: "96·3·11·11 + 96".
+        That number as a formula: "96·3·11·11 + 96".
     macs : int
         Multiply-accumulates for one image.
+    fused : str
+        Name of the next layer, if both run in one pass (:mod:`minidl.nn.fusion`), else "".
     """
 
     name: str
@@ -53,11 +56,12 @@ class SummaryRow:
     parameters: int
     formula: str
     macs: int
+    fused: str = ""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What ``summary`` returns; ``print`` shows it as a table.
+    """The layers of a network; ``print`` shows them as a table.
 
     Attributes
     ----------
@@ -68,7 +72,7 @@ class Summary:
     rows : list of SummaryRow
         The layers in the order in which they ran.
     parameters, trainable_parameters : int
-        Elements of all parameters (shared ones once), and of those that are trained.
+        Number of elements of all parameters (shared ones once), and of those that are trained.
     """
 
     model: str
@@ -83,7 +87,8 @@ class Summary:
         return sum(row.macs for row in self.rows)
 
     def __str__(self) -> str:
-        header = ("layer", "type", "k/s/p/groups", "output", "parameters", "", "MACs")
+        fused = "fused with" if any(row.fused for row in self.rows) else ""
+        header = ("layer", "type", "k/s/p/groups", "output", "parameters", "", "MACs", fused)
         body = [
             (
                 row.name,
@@ -93,10 +98,11 @@ class Summary:
                 f"{row.parameters:,}" if row.parameters else "",
                 f"= {row.formula}" if row.parameters else "",
                 f"{row.macs:,}" if row.macs else "",
+                row.fused,
             )
             for row in self.rows
         ]
-        total = ("total", "", "", "", f"{self.parameters:,}", "", f"{self.macs:,}")
+        total = ("total", "", "", "", f"{self.parameters:,}", "", f"{self.macs:,}", "")
         table = [header, *body, total]
         widths = [max(len(line[column]) for line in table) for column in range(len(header))]
         rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
@@ -135,12 +141,12 @@ def summary(model: Module, input_size: Sequence[int] | None = None) -> Summary:
     >>> table = summary(Sequential(Linear(4, 3), ReLU(), Linear(3, 2)), (4,))
     >>> print(table)
     Sequential, input 4
-    layer  type    k/s/p/groups  output  parameters             MACs
-    ----------------------------------------------------------------
-    0      Linear                     3          15  = 3·4 + 3    12
+    layer  type    k/s/p/groups  output  parameters             MACs  fused with
+    ----------------------------------------------------------------------------
+    0      Linear                     3          15  = 3·4 + 3    12  1
     1      ReLU                       3
     2      Linear                     2           8  = 2·3 + 2     6
-    ----------------------------------------------------------------
+    ----------------------------------------------------------------------------
     total                                        23               18
     trainable parameters: 23
     """
@@ -161,10 +167,17 @@ def summary(model: Module, input_size: Sequence[int] | None = None) -> Summary:
 def _run(model: Module, size: tuple[int, ...]) -> list[SummaryRow]:
     """Evaluate the model on zeros and note every layer as it runs."""
     names = {id(module): name for name, module in model.named_modules()}
+    fused = {
+        id(first): names[id(second)]
+        for container in model.modules()
+        if isinstance(container, Sequential)
+        for first, second in container.fused_pairs()
+    }
     rows: list[SummaryRow] = []
 
     def note(module: Module, args: Any, output: Any) -> None:
-        rows.append(_row(names[id(module)] or type(module).__name__, module, output))
+        name = names[id(module)] or type(module).__name__
+        rows.append(_row(name, module, output, fused.get(id(module), "")))
 
     modes = [(module, module.training) for module in model.modules()]
     leaves = [module for module, _ in modes if not any(True for _ in module.children())]
@@ -183,7 +196,7 @@ def _run(model: Module, size: tuple[int, ...]) -> list[SummaryRow]:
     return rows
 
 
-def _row(name: str, module: Module, output: Any) -> SummaryRow:
+def _row(name: str, module: Module, output: Any, fused: str) -> SummaryRow:
     own = list(module.parameters(recurse=False))
     shape = tuple(output.shape[1:])
     return SummaryRow(
@@ -194,6 +207,7 @@ def _row(name: str, module: Module, output: Any) -> SummaryRow:
         sum(p.numel() for p in own),
         " + ".join(_times(p.shape, "·") for p in own),
         _macs(module, shape),
+        fused,
     )
 
 

@@ -19,7 +19,7 @@ from minidl.nn import (
     ParameterList,
     Sequential,
 )
-from minidl.nn.module import StateDictError
+from minidl.nn.state import StateDictError
 
 
 class Affine(Module):

@@ -11,9 +11,12 @@ from minidl.nn import (
     Identity,
     Linear,
     LocallyConnected2d,
+    LocalResponseNorm,
     MaxPool2d,
     Module,
+    ReLU,
     Sequential,
+    fusion,
 )  # fmt: skip
 from minidl.nn.summary import summary
 
@@ -100,3 +103,16 @@ def test_a_layer_that_is_its_own_network():
 
     rows = summary(Bare(), (2,)).rows
     assert [(row.name, row.macs) for row in rows] == [("Bare", 0)]
+
+
+def test_fused_layers_are_shown(device):
+    layers = Conv2d(3, 4, 3), ReLU(), LocalResponseNorm(3), Conv2d(4, 2, 1), ReLU()
+    model = Sequential(Sequential(*layers), Identity()).to(device)
+    table = summary(model, (3, 6, 6))
+    assert [row.fused for row in table.rows] == ["", "0.2", "", "0.4", "", ""]
+    assert str(table).splitlines()[1].endswith("MACs  fused with")
+    fusion.set_fusion(False)
+    try:
+        assert "fused" not in str(summary(model, (3, 6, 6)))
+    finally:
+        fusion.set_fusion(True)

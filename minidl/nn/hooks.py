@@ -1,0 +1,156 @@
+"""Hooks: functions that a module runs before and after its ``forward``."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple, Self
+
+from ..errors import ArgumentError
+
+
+class RemovableHandle:
+    """What registering a hook returns: ``remove()`` takes the hook off again.
+
+    It is also a context manager that removes the hook at the end of its block.
+    """
+
+    _next_id = itertools.count()
+
+    def __init__(self, hooks: dict[int, Any]) -> None:
+        self._hooks = hooks
+        self.id = next(RemovableHandle._next_id)
+
+    def remove(self) -> None:
+        """Take the hook off; doing it twice does no harm."""
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.remove()
+
+
+class _Hook(NamedTuple):
+    function: Callable[..., Any]
+    with_kwargs: bool
+    always_call: bool = False
+
+
+def _add_hook(hooks: dict[int, _Hook], hook: _Hook, prepend: bool) -> RemovableHandle:
+    handle = RemovableHandle(hooks)
+    earlier = dict(hooks) if prepend else {}
+    if prepend:
+        hooks.clear()  # the same dictionary must stay: handles refer to it
+    hooks[handle.id] = hook
+    hooks.update(earlier)
+    return handle
+
+
+class Hooks:
+    """The hooks of a module: how they are registered and run."""
+
+    _forward_hooks: dict[int, _Hook]
+    _forward_pre_hooks: dict[int, _Hook]
+
+    forward: Callable[..., Any]
+
+    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        finished: set[int] = set()
+        try:
+            for hook in tuple(self._forward_pre_hooks.values()):
+                args, kwargs = self._call_pre_hook(hook, args, kwargs)
+            output = self.forward(*args, **kwargs)
+            for key, hook in tuple(self._forward_hooks.items()):
+                finished.add(key)
+                output = self._call_forward_hook(hook, args, kwargs, output)
+            return output
+        except Exception:
+            for key, hook in tuple(self._forward_hooks.items()):
+                if hook.always_call and key not in finished:
+                    self._call_forward_hook(hook, args, kwargs, None)
+            raise
+
+    def _call_pre_hook(
+        self, hook: _Hook, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if hook.with_kwargs:
+            changed = hook.function(self, args, kwargs)
+            if changed is None:
+                return args, kwargs
+            if not (isinstance(changed, tuple) and len(changed) == 2):
+                raise ArgumentError(
+                    "a forward pre-hook with kwargs must return None or a tuple (args, kwargs), "
+                    f"but it returned {changed!r}"
+                )
+            return changed
+        changed = hook.function(self, args)
+        if changed is None:
+            return args, kwargs
+        return (changed if isinstance(changed, tuple) else (changed,)), kwargs
+
+    def _call_forward_hook(
+        self, hook: _Hook, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
+    ) -> Any:
+        if hook.with_kwargs:
+            changed = hook.function(self, args, kwargs, output)
+        else:
+            changed = hook.function(self, args, output)
+        return output if changed is None else changed
+
+    def register_forward_pre_hook(
+        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Run ``hook(module, args)`` before each ``forward``.
+
+        Parameters
+        ----------
+        hook : callable
+            Returns None, or the new positional arguments (a tuple, or one value that is wrapped).
+        prepend : bool, default False
+            Run before the hooks that are there already.
+        with_kwargs : bool, default False
+            Call ``hook(module, args, kwargs)``; it then returns None or ``(args, kwargs)``.
+
+        Returns
+        -------
+        RemovableHandle
+        """
+        return _add_hook(self._forward_pre_hooks, _Hook(hook, with_kwargs), prepend)
+
+    def register_forward_hook(
+        self,
+        hook: Callable[..., Any],
+        *,
+        prepend: bool = False,
+        with_kwargs: bool = False,
+        always_call: bool = False,
+    ) -> RemovableHandle:
+        """Run ``hook(module, args, output)`` after each ``forward``.
+
+        Parameters
+        ----------
+        hook : callable
+            Returns None, or what replaces the output.
+        prepend : bool, default False
+            Run before the hooks that are there already.
+        with_kwargs : bool, default False
+            Call ``hook(module, args, kwargs, output)``.
+        always_call : bool, default False
+            Run the hook (with output None) even when ``forward`` raises.
+
+        Returns
+        -------
+        RemovableHandle
+
+        Examples
+        --------
+        >>> import minidl
+        >>> layer = minidl.nn.Identity()
+        >>> handle = layer.register_forward_hook(lambda module, args, output: print(output.shape))
+        >>> _ = layer(minidl.zeros(2, 3))
+        Size([2, 3])
+        >>> handle.remove()
+        """
+        return _add_hook(self._forward_hooks, _Hook(hook, with_kwargs, always_call), prepend)

@@ -1,0 +1,36 @@
+"""Parameter: a tensor that a module trains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..tensor import Tensor, as_tensor
+
+__all__ = ["Parameter"]
+
+
+class Parameter(Tensor):
+    """A tensor that a module registers as trainable when it is assigned to an attribute.
+
+    Parameters
+    ----------
+    data : Tensor or array
+        The values; the parameter shares their memory.
+    requires_grad : bool, default True
+        Whether ``backward`` fills ``grad``.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> minidl.nn.Parameter(minidl.zeros(2))
+    Parameter containing:
+    tensor([0., 0.], requires_grad=True)
+    """
+
+    def __init__(self, data: Any, requires_grad: bool = True) -> None:
+        source = as_tensor(data)
+        super().__init__(source.array, requires_grad)
+        self.version = source.version  # one memory, one count of its changes
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()
