@@ -23,6 +23,7 @@ from ..tensor import Tensor
 
 _CUDA = ManySource(
     r"""
+#include "many.cuh"
 #define INFINITE T(__int_as_float(0x7f800000))
 
 // The larger number, or NaN.

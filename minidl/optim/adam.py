@@ -14,57 +14,15 @@ weights beside the moments instead: w ← (1 − ε·λ)·w.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from ..device import Array
+from ..device import Array, array_module
 from ..errors import ArgumentError
-from ..kernels.cuda import ManySource
+from ..kernels.updates import Update
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, Update, _zeros_like, check_options
-
-_CUDA = ManySource(
-    r"""
-// The rule, Adam._update. A block changes a run of one parameter, a thread every 256th of it.
-extern "C" __global__ void adam(const Table table)
-{
-    const int block = blockIdx.x + table.first;
-    const Row& row = row_of(table, block);
-    T* __restrict__ param = row.param;
-    const T* __restrict__ grad = row.grad;
-    T* __restrict__ mean = row.mean;
-    T* __restrict__ square = row.square;
-    T* __restrict__ largest = row.largest;
-    const T rest1 = row.rest1, beta2 = row.beta2, rest2 = row.rest2, eps = row.eps;
-    const T step_size = row.step_size, root = row.root, decay = row.decay, shrink = row.shrink;
-    const bool decoupled = row.decoupled;
-    const T sign = row.maximize ? -1 : 1;
-
-    #pragma unroll 2
-    FOR_EACH_OF_CHUNK(i, row, block) {
-        T w = param[i], g = sign * grad[i];
-        if (decoupled) w = times(w, shrink);
-        else if (decay != 0) g += times(w, decay);
-
-        const T m = mean[i] + times(g - mean[i], rest1);  // m ← m + (1 − β₁)·(g − m)
-        T s = times(square[i], beta2) + times(times(g, g), rest2);  // s ← β₂·s + (1 − β₂)·g²
-        mean[i] = m;
-        square[i] = s;
-        if (largest) {
-            const T before = largest[i];
-            s = before > s || before != before ? before : s;  // NaN stays
-            largest[i] = s;
-        }
-        param[i] = w - times(m / (sqrt(s) / root + eps), step_size);
-    }
-}
-""",
-    arrays=("param", "grad", "mean", "square", "largest"),
-    numbers=("rest1", "beta2", "rest2", "eps", "step_size", "root", "decay", "shrink"),
-    flags=("decoupled", "maximize"),
-)
+from .optimizer import Group, Optimizer, check_options, zeros_like
 
 
 class Adam(Optimizer):
@@ -109,7 +67,6 @@ class Adam(Optimizer):
     """
 
     _state_arrays = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
-    _cuda = _CUDA
     _kernel = "adam"
 
     def __init__(
@@ -156,7 +113,7 @@ class Adam(Optimizer):
             state["step"] = Tensor(np.zeros((), np.float32))
         for key in keys:
             if state.get(key) is None:
-                state[key] = Tensor(_zeros_like(param.array))
+                state[key] = Tensor(zeros_like(param.array))
         state["step"].array[...] += 1
         step = float(state["step"].array)
         lr, (beta1, beta2) = float(group["lr"]), group["betas"]
@@ -176,51 +133,34 @@ class Adam(Optimizer):
         )
 
     @staticmethod
-    def _update(
-        xp: ModuleType,
-        param: Array,
-        grad: Array,
+    def _rule(
+        w: Array,
+        g: Array,
         state: tuple[Array, ...],
-        numbers: tuple[Any, ...],
-        scratch: Array,
-    ) -> None:
-        beta1, beta2, eps, step_size, root, decay, decoupled_lr, maximize = numbers
-        work, other = scratch
-        mean, square, *largest = state
-
+        beta1: float,
+        beta2: float,
+        eps: float,
+        step_size: float,  # ε/(1 − β₁ᵗ)
+        root: float,  # √(1 − β₂ᵗ)
+        weight_decay: float,
+        decoupled_lr: float | None,
+        maximize: bool,
+    ) -> tuple[Array, ...]:
+        """Return the new parameter, m, s and, for AMSGrad, the largest s so far."""
+        xp = array_module(w)
+        m, s, *largest = state
         if maximize:
-            grad = xp.negative(grad, out=work)
-        if decay and decoupled_lr is not None:
-            xp.multiply(param, 1 - decoupled_lr * decay, out=param)
-        elif decay:
-            xp.multiply(param, decay, out=other)
-            grad = xp.add(grad, other, out=work)
-
-        xp.subtract(grad, mean, out=other)  # m ← m + (1 − β₁)·(g − m)
-        xp.multiply(other, 1 - beta1, out=other)
-        xp.add(mean, other, out=mean)
-
-        xp.multiply(grad, grad, out=other)  # s ← β₂·s + (1 − β₂)·g²
-        xp.multiply(other, 1 - beta2, out=other)
-        xp.multiply(square, beta2, out=square)
-        xp.add(square, other, out=square)
-        if largest:
-            square = xp.maximum(largest[0], square, out=largest[0])
-
-        xp.sqrt(square, out=other)  # √s/√(1 − β₂ᵗ) + δ
-        xp.divide(other, root, out=other)
-        xp.add(other, eps, out=other)
-        xp.divide(mean, other, out=work)
-        xp.multiply(work, step_size, out=work)
-        xp.subtract(param, work, out=param)
-
-    @staticmethod
-    def _numbers_cuda(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
-        beta1, beta2, eps, step_size, root, decay, decoupled_lr, maximize = numbers
-        decoupled = decoupled_lr is not None and decay != 0
-        shrink = 1 - decoupled_lr * decay if decoupled else 1.0
-        rates = (1 - beta1, beta2, 1 - beta2, eps, step_size, root, decay, shrink)
-        return (*rates, decoupled, maximize)
+            g = -g
+        if weight_decay and decoupled_lr is not None:  # AdamW
+            w = (1 - decoupled_lr * weight_decay) * w
+        elif weight_decay:
+            g = g + weight_decay * w
+        m = m + (1 - beta1) * (g - m)
+        s = beta2 * s + (1 - beta2) * (g * g)
+        largest = [xp.maximum(before, s) for before in largest]
+        spread = largest[0] if largest else s
+        w = w - step_size * (m / (xp.sqrt(spread) / root + eps))
+        return w, m, s, *largest
 
 
 class AdamW(Adam):

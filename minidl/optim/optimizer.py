@@ -1,67 +1,42 @@
-"""What every optimizer shares: parameter groups, their state, and the walk over memory.
+"""What every optimizer shares: parameter groups, their state, and the step over all parameters.
 
-An optimizer such as SGD says only
+An optimizer such as SGD adds
 
-- :meth:`Optimizer._prepare`: which arrays one parameter's update needs, and with which numbers;
-- :meth:`Optimizer._update`: the rule itself, on arrays of equal shape, with ``out=`` everywhere.
-
-This file brings the rule to the data. A rule makes five to ten passes over parameter, gradient and
-state. AlexNet has 61 million parameters: pass after pass over whole arrays would fetch every byte
-from memory as often. So the arrays are cut into pieces of :data:`PIECE` elements that stay in a
-core's cache from the first pass to the last; the pieces run on the threads of
-:mod:`minidl.cpu`. How they are cut depends on the shapes alone.
-
-A piece is a flat run of the *parameter's* memory, whatever the order of its axes there. State has
-the parameter's order; a gradient in another order (a convolution's often is) is copied piece
-by piece into the thread's scratch memory.
-
-On a GPU one kernel applies the rule to all parameters in one launch (``_cuda``); a rule without a
-kernel is applied to whole arrays, operation by operation.
+- :meth:`Optimizer._prepare`: the arrays and numbers of one parameter's update;
+- :meth:`Optimizer._rule`: the update rule, as plain array code;
+- ``_kernel``: the name of a kernel that applies the same rule to all parameters at once, in place
+  and piece by piece (``minidl/kernels``). Without one, or under :class:`minidl.reference`, the
+  plain rule is what runs.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from copy import deepcopy
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from .. import kernels
 from ..autograd import describe, enable_grad
-from ..device import Array, Device, active, array_module, check_one_device, device_of
+from ..device import Array, active, array_module, check_one_device, device_of
 from ..errors import ArgumentError, CheckpointError, DTypeError, ShapeError
-from ..kernels import cpu, cuda
-from ..kernels.cuda import ManySource, copy_to
+from ..kernels import cuda
+from ..kernels.cuda import copy_to
+from ..kernels.updates import Update
 from ..tensor import Tensor
 
 if TYPE_CHECKING:
     from ..nn.module import Module
 
-#: Elements updated at a time: in the cache, and enough to be worth a hand-over between threads.
-PIECE = 1 << 17
-
-#: Elements that a thread takes at a time. Fewer than these in all are updated without a hand-over.
-TASK = 1 << 19
-
 Group = dict[str, Any]
-
-
-class Update(NamedTuple):
-    """One parameter's update, or a piece of it."""
-
-    param: Array  #: changed in place
-    grad: Array  #: read only, of the same logical shape
-    state: tuple[Array, ...]  #: changed in place, each of the same logical shape
-    numbers: tuple[Any, ...]  #: the rate and the rule's other numbers
 
 
 class Optimizer:
     """Base class of all optimizers.
 
-    To write one of your own, either implement ``_prepare`` and ``_update`` (see the module's first
-    lines), or override :meth:`step`, as below.
+    To write your own, override :meth:`step`, as below.
 
     Parameters
     ----------
@@ -87,7 +62,7 @@ class Optimizer:
 
     Examples
     --------
-    An optimizer of one's own, by overriding `step`:
+    Plain gradient descent:
 
     >>> import minidl
     >>> class Descent(minidl.optim.Optimizer):
@@ -109,17 +84,13 @@ class Optimizer:
     #: Names in `state` of arrays with the parameter's shape.
     _state_arrays: tuple[str, ...] = ()
 
-    #: How many scratch arrays of a piece's size the rule wants.
-    _scratch: int = 2
-
-    #: The rule as a kernel, on rows of the parameter, its gradient and its state; and its name.
-    _cuda: ClassVar[ManySource | None] = None
+    #: Name of the module of kernels that applies the rule, if there is one.
     _kernel: ClassVar[str] = ""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "_update" in cls.__dict__ and "_cuda" not in cls.__dict__:
-            cls._cuda = None  # a kernel that was inherited is another rule's
+        if "_rule" in cls.__dict__ and "_kernel" not in cls.__dict__:
+            cls._kernel = ""  # an inherited kernel applies another rule
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, (Tensor, set)):
@@ -242,8 +213,7 @@ class Optimizer:
         return loss
 
     def _update_all(self) -> None:
-        on_cpu: list[Update] = []
-        on_gpu: list[Update] = []
+        updates: dict[Any, list[Update]] = {}  # by module of kernels, None for the plain rule
         for group in self.param_groups:
             for index, param in enumerate(group["params"]):
                 if param.grad is None:
@@ -256,94 +226,33 @@ class Optimizer:
                     )
                 if type(grad) is not type(array):
                     check_one_device(f"{type(self).__name__}.step", param=array, grad=grad)
-                update = self._prepare(param, group)
+                kernel = kernels.of(self._kernel, array) if self._kernel else None
+                updates.setdefault(kernel, []).append(self._prepare(param, group))
                 param.version[0] += 1
-                (on_cpu if isinstance(update.param, np.ndarray) else on_gpu).append(update)
-        if on_cpu:
-            self._update_cpu(on_cpu)
-        if on_gpu:
-            self._update_cuda(on_gpu)
+        for kernel, chosen in updates.items():
+            if kernel is not None:
+                kernel.step(chosen)
+            else:
+                for update in chosen:
+                    self._apply_rule(update)
+
+    def _apply_rule(self, update: Update) -> None:
+        param, grad, state, numbers = update
+        with active(device_of(param)), np.errstate(all="ignore"):
+            new = self._rule(param, grad, state, *numbers)
+            for array, value in zip((param, *state), new, strict=True):
+                array[...] = value
 
     # --- What an optimizer implements -------------------------------------------------------------
 
     def _prepare(self, param: Tensor, group: Group) -> Update:
-        """Return the update of `param`, whose gradient is there; make its state at first."""
+        """Return the update of `param`, which has a gradient; create its state the first time."""
         raise NotImplementedError(f"{type(self).__name__} must implement step() or _prepare()")
 
     @staticmethod
-    def _update(
-        xp: ModuleType,
-        param: Array,
-        grad: Array,
-        state: tuple[Array, ...],
-        numbers: tuple[Any, ...],
-        scratch: Array,
-    ) -> None:
-        """Apply the rule to arrays of one shape; ``scratch`` has one more axis in front.
-
-        `grad` is not to be changed. The rule is elementwise, so that any cut gives the same bits.
-        """
+    def _rule(w: Array, g: Array, state: tuple[Array, ...], *numbers: Any) -> tuple[Array, ...]:
+        """Return the new parameter and its new state, arrays of one shape. Changes none of them."""
         raise NotImplementedError
-
-    # --- Bringing the rule to the data ------------------------------------------------------------
-
-    def _update_cpu(self, updates: list[Update]) -> None:
-        copies: list[tuple[Array, Array]] = []
-        tasks: list[list[Update]] = [[]]
-        filled = 0
-        for update in updates:
-            for piece in _pieces(update, copies):
-                if filled >= TASK:
-                    tasks.append([])
-                    filled = 0
-                tasks[-1].append(piece)
-                filled += piece.param.size
-
-        def run(task: list[Update]) -> None:
-            for param, grad, state, numbers in task:
-                if grad.shape != param.shape:  # in another order than the parameter
-                    other, grad = grad, cpu.scratch("optim.grad", param.shape, param.dtype)
-                    np.copyto(grad.reshape(other.shape), other, casting="same_kind")
-                scratch = cpu.scratch("optim", (self._scratch, *param.shape), param.dtype)
-                self._update(np, param, grad, state, numbers, scratch)
-
-        with np.errstate(all="ignore"):  # infinity and NaN are results, as IEEE says
-            if len(tasks) == 1:
-                run(tasks[0])  # without BLAS
-            else:
-                cpu.parallel(run, tasks)
-        for array, copy in copies:
-            array[...] = copy.reshape(array.shape)
-
-    def _update_cuda(self, updates: list[Update]) -> None:
-        """Apply the rule to all parameters of a device and a dtype in one launch."""
-        rows: dict[tuple[Device, np.dtype], list[Any]] = {}
-        copies: list[tuple[Array, Array]] = []
-        for update in updates:
-            param, grad, state, numbers = update
-            device = device_of(param)
-            with active(device):
-                if self._cuda is None or param.dtype.char not in "fd":
-                    xp = array_module(param)
-                    scratch = xp.empty((self._scratch, *param.shape), param.dtype)
-                    self._update(xp, param, grad, state, numbers, scratch)
-                    continue
-                arrays: list[Array | None] = list(_runs_cuda(update, copies))
-            arrays += [None] * (len(self._cuda.arrays) - len(arrays))
-            row = arrays, self._numbers_cuda(numbers)
-            rows.setdefault((device, param.dtype), []).append(row)
-        for (device, dtype), alike in rows.items():
-            assert self._cuda is not None
-            with active(device):
-                self._cuda.launch(self._kernel, dtype, alike)
-        for array, copy in copies:
-            with active(device_of(array)):
-                array[...] = copy
-
-    @staticmethod
-    def _numbers_cuda(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
-        """Return an update's numbers as the kernel wants them: all ``numbers``, then ``flags``."""
-        return numbers
 
     # --- Saving -----------------------------------------------------------------------------------
 
@@ -426,7 +335,7 @@ class Optimizer:
             raise CheckpointError(
                 f"{where} has shape {source.shape}, expected {tuple(param.shape)}"
             )
-        array = _zeros_like(param.array)
+        array = zeros_like(param.array)
         with active(param.device):
             array[...] = source
         return Tensor(array)
@@ -500,73 +409,8 @@ def check_options(where: str, **options: float) -> None:
             raise ArgumentError(f"{where}: {name} must be at least 0, got {value}")
 
 
-def _zeros_like(array: Array) -> Array:
+def zeros_like(array: Array) -> Array:
     """Return zeros with the shape, dtype, device and order in memory of `array`."""
     with active(device_of(array)):
         zeros: Array = array_module(array).zeros_like(array)
     return zeros
-
-
-def _runs_cuda(update: Update, copies: list[tuple[Array, Array]]) -> Iterator[Array]:
-    """Return parameter, gradient and state as runs of memory, all in the parameter's order.
-
-    An array to be changed that is not one run is replaced by a copy; `copies` gets the pair.
-    """
-    param, grad, state, _ = update
-    xp = cuda.cupy()
-    order = sorted(range(param.ndim), key=lambda axis: -abs(param.strides[axis]))
-    for array in (param, grad, *state):
-        turned = array.transpose(order)
-        if turned.dtype != param.dtype or not turned.flags.c_contiguous:
-            turned = xp.array(turned, param.dtype, order="C")
-            if array is not grad:
-                copies.append((array.transpose(order), turned))
-        yield turned
-
-
-def _pieces(update: Update, copies: list[tuple[Array, Array]]) -> Iterator[Update]:
-    """Cut an update into runs of the parameter's memory; a small one stays as it is.
-
-    An array to be changed that is not one run of memory is replaced by a copy; `copies` gets the
-    pair, to be written back at the end.
-    """
-    param, grad, state, numbers = update
-    alike = all(array.flags.c_contiguous for array in (param, grad, *state))
-    if alike and param.ndim and param.size <= PIECE:
-        yield update
-        return
-    if not param.flags.c_contiguous:
-        strides = param.strides
-        order = sorted(range(param.ndim), key=lambda axis: -abs(strides[axis]))
-        param, grad = param.transpose(order), grad.transpose(order)
-        state = tuple(array.transpose(order) for array in state)
-
-    def run_of(array: Array) -> Array:
-        if array.flags.c_contiguous:
-            return array.reshape(-1)
-        copy = np.ascontiguousarray(array).reshape(-1)
-        copies.append((array, copy))
-        return copy
-
-    length = len(param) if param.ndim else 1
-    flat_param = run_of(param)
-    flat_state = tuple([run_of(array) for array in state])
-    if grad.flags.c_contiguous:
-        grad, step, width = grad.reshape(-1), PIECE, 1
-        length = flat_param.size
-    else:  # whole rows, to be copied; a vector keeps a second axis to be told from a run
-        grad = grad[:, None] if grad.ndim == 1 else grad
-        width = flat_param.size // length
-        step = max(1, PIECE // width)
-    if length <= step:
-        if length:
-            yield Update(flat_param, grad, flat_state, numbers)
-        return
-    for start in range(0, length, step):
-        cut = slice(start * width, (start + step) * width)
-        yield Update(
-            flat_param[cut],
-            grad[start : start + step],
-            tuple([array[cut] for array in flat_state]),
-            numbers,
-        )

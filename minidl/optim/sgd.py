@@ -22,56 +22,13 @@ forget it, PyTorch's brakes at once.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import ModuleType
 from typing import Any
 
 from ..device import Array
 from ..errors import ArgumentError
-from ..kernels.cuda import ManySource
+from ..kernels.updates import Update
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, Update, _zeros_like, check_options
-
-_CUDA = ManySource(
-    r"""
-// The rule, SGD._update. A block changes a run of one parameter, a thread every 256th of it.
-extern "C" __global__ void sgd(const Table table)
-{
-    const int block = blockIdx.x + table.first;
-    const Row& row = row_of(table, block);
-    T* __restrict__ param = row.param;
-    const T* __restrict__ grad = row.grad;
-    T* __restrict__ state = row.state;
-    const T rate = row.rate, momentum = row.momentum, undamped = row.undamped;
-    const T decay = row.decay, decay_rate = row.decay_rate;
-    const bool nesterov = row.nesterov, in_velocity = row.in_velocity, first = row.first_step;
-    const T sign = row.maximize ? -1 : 1;
-
-    #pragma unroll 4
-    FOR_EACH_OF_CHUNK(i, row, block) {
-        const T w = param[i];
-        T g = sign * grad[i];
-        if (in_velocity) {  // v ← m·v − λ·ε·w − ε·g;  w ← w + v
-            T v = times(state[i], momentum);
-            if (decay != 0) v -= times(w, decay_rate);
-            v -= times(g, rate);
-            state[i] = v;
-            param[i] = w + v;
-            continue;
-        }
-        if (decay != 0) g += times(w, decay);
-        if (state) {  // b ← m·b + (1 − d)·g
-            const T b = first ? g : times(state[i], momentum) + times(g, undamped);
-            state[i] = b;
-            g = nesterov ? g + times(b, momentum) : b;
-        }
-        param[i] = w - times(g, rate);
-    }
-}
-""",
-    arrays=("param", "grad", "state"),
-    numbers=("rate", "momentum", "undamped", "decay", "decay_rate"),
-    flags=("nesterov", "maximize", "in_velocity", "first_step"),
-)
+from .optimizer import Group, Optimizer, check_options, zeros_like
 
 
 class SGD(Optimizer):
@@ -119,7 +76,6 @@ class SGD(Optimizer):
     """
 
     _state_arrays = ("momentum_buffer", "velocity")
-    _cuda = _CUDA
     _kernel = "sgd"
 
     def __init__(
@@ -176,7 +132,7 @@ class SGD(Optimizer):
             key = "velocity" if in_velocity else "momentum_buffer"
             first = state.get(key) is None
             if first:
-                state[key] = Tensor(_zeros_like(param.array))
+                state[key] = Tensor(zeros_like(param.array))
             arrays = (state[key].array,)
         numbers = (
             float(group["lr"]),
@@ -192,53 +148,31 @@ class SGD(Optimizer):
         return Update(param.array, param.grad.array, arrays, numbers)
 
     @staticmethod
-    def _update(
-        xp: ModuleType,
-        param: Array,
-        grad: Array,
+    def _rule(
+        w: Array,
+        g: Array,
         state: tuple[Array, ...],
-        numbers: tuple[Any, ...],
-        scratch: Array,
-    ) -> None:
-        lr, momentum, dampening, decay, nesterov, maximize, in_velocity, first = numbers
-        work, other = scratch
-
-        if in_velocity and momentum:  # v ← m·v − λ·ε·w − ε·g;  w ← w + v
-            (velocity,) = state
-            xp.multiply(velocity, momentum, out=velocity)
-            if decay:
-                xp.multiply(param, decay * lr, out=work)
-                xp.subtract(velocity, work, out=velocity)
-            xp.multiply(grad, -lr if maximize else lr, out=work)
-            xp.subtract(velocity, work, out=velocity)
-            xp.add(param, velocity, out=param)
-            return
-
-        if decay:  # g ← ±g + λ·w
-            xp.multiply(param, decay, out=work)
-            (xp.subtract if maximize else xp.add)(work, grad, out=work)
-            grad = work
-        elif maximize:
-            grad = xp.negative(grad, out=work)
-        if momentum:  # b ← m·b + (1 − d)·g
-            (buffer,) = state
-            if first:
-                buffer[...] = grad
-            else:
-                xp.multiply(buffer, momentum, out=buffer)
-                more = xp.multiply(grad, 1 - dampening, out=other) if dampening else grad
-                xp.add(buffer, more, out=buffer)
-            if nesterov:
-                xp.multiply(buffer, momentum, out=other)
-                grad = xp.add(grad, other, out=work)
-            else:
-                grad = buffer
-        xp.multiply(grad, lr, out=work)
-        xp.subtract(param, work, out=param)
-
-    @staticmethod
-    def _numbers_cuda(numbers: tuple[Any, ...]) -> tuple[Any, ...]:
-        lr, momentum, dampening, decay, nesterov, maximize, in_velocity, first = numbers
-        in_velocity = in_velocity and momentum != 0
-        rates = (lr, momentum, 1 - dampening, decay, decay * lr)
-        return (*rates, nesterov, maximize, in_velocity, first)
+        lr: float,
+        momentum: float,
+        dampening: float,
+        weight_decay: float,
+        nesterov: bool,
+        maximize: bool,
+        rate_in_velocity: bool,
+        first: bool,
+    ) -> tuple[Array, ...]:
+        """Return the new parameter and, with momentum, the new b or v."""
+        if maximize:
+            g = -g
+        if rate_in_velocity and momentum:
+            v = momentum * state[0]
+            if weight_decay:
+                v = v - (weight_decay * lr) * w
+            v = v - lr * g
+            return w + v, v
+        if weight_decay:
+            g = g + weight_decay * w
+        if not momentum:
+            return (w - lr * g,)
+        b = g if first else momentum * state[0] + (1 - dampening) * g
+        return w - lr * (g + momentum * b if nesterov else b), b

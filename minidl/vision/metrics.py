@@ -9,11 +9,10 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from .. import ops
+from .. import kernels, ops
 from ..autograd import no_grad
-from ..device import Array, on_its_device
+from ..device import Array, array_module, on_its_device
 from ..errors import ArgumentError, ShapeError
-from ..kernels import cuda
 from ..nn import Module
 from ..nn.functional import cross_entropy, log_softmax
 from ..tensor import Tensor
@@ -22,73 +21,24 @@ from ..training.means import RunningMeans
 __all__ = ["RunningMeans", "accuracy", "class_scores", "evaluate"]
 
 
-def _ranks_numpy(scores: Array, labels: Array) -> Array:
-    classes = scores.shape[1]
+def _ranks(scores: Array, labels: Array) -> Array:
+    """Return the number of classes ranked before the right one, (N,): of equal scores, the first.
+
+    A row with NaN, or with a label that is no class, gets the number of classes: never a hit.
+    """
+    xp, classes = array_module(scores), scores.shape[1]
     known = (labels >= 0) & (labels < classes)
-    column = np.where(known, labels, 0)[:, None]
-    right = np.take_along_axis(scores, column, axis=1)  # (N, 1)
-    before = (scores > right) | ((scores == right) & (np.arange(classes) < column))
-    lost = ~known | np.isnan(scores).any(axis=1)
-    return np.asarray(before.sum(axis=1) + classes * lost)
+    column = xp.where(known, labels, 0)[:, None]
+    right = xp.take_along_axis(scores, column, axis=1)  # (N, 1)
+    before = (scores > right) | ((scores == right) & (xp.arange(classes) < column))
+    lost = ~known | xp.isnan(scores).any(axis=1)
+    return xp.asarray(before.sum(axis=1) + classes * lost)
 
 
-def _percent_numpy(ranks: Array, k: int) -> Array:
-    return np.asarray((ranks < k).sum(dtype=np.float32) * np.float32(100.0 / len(ranks)))
-
-
-_CUDA = cuda.Source(r"""
-__device__ int warp_sum(int value) {
-  for (int other = 16; other; other /= 2) value += __shfl_xor_sync(0xffffffffu, value, other);
-  return value;
-}
-
-// A warp ranks one row: each lane counts the classes before the right one among every 32nd.
-extern "C" __global__ void ranks(
-    const T* scores, const long long* labels, int* ranks, int rows, int classes) {
-  const int row = (blockIdx.x * blockDim.x + threadIdx.x) / 32, lane = threadIdx.x % 32;
-  if (row >= rows) return;  // a whole warp
-  const T* own = scores + (long long)row * classes;
-  const long long label = labels[row];
-  const bool known = label >= 0 && label < classes;
-  const T right = own[known ? label : 0];
-  int before = 0, lost = !known;
-  for (int c = lane; c < classes; c += 32) {
-    const T score = own[c];
-    before += score > right || (score == right && c < label);
-    lost |= score != score;  // NaN
-  }
-  before = warp_sum(before);
-  lost = warp_sum(lost);
-  if (lane == 0) ranks[row] = lost ? classes : before;
-}
-
-// One warp counts the rows whose rank is below k.
-extern "C" __global__ void percent(const int* ranks, float* out, int rows, int k, float one) {
-  int hits = 0;
-  for (int row = threadIdx.x; row < rows; row += 32) hits += ranks[row] < k;
-  hits = warp_sum(hits);
-  if (threadIdx.x == 0) *out = hits * one;
-}
-""")
-
-
-def _ranks_cuda(scores: Array, labels: Array) -> Array:
-    xp, (rows, classes) = cuda.cupy(), scores.shape
-    if scores.dtype not in (np.float32, np.float64):
-        scores = scores.astype(np.float64)  # float16 and whole numbers keep their order
-    ranks: Array = xp.empty(rows, np.int32)
-    _CUDA.launch(
-        "ranks", scores.dtype, 32 * rows, xp.ascontiguousarray(scores),
-        xp.ascontiguousarray(labels, np.int64), ranks, rows, classes,
-    )  # fmt: skip
-    return ranks
-
-
-def _percent_cuda(ranks: Array, k: int) -> Array:
-    out: Array = cuda.cupy().empty((), np.float32)
-    one = np.float32(100.0 / len(ranks))
-    _CUDA.launch("percent", np.float32, 32, ranks, out, len(ranks), k, one, block=32)
-    return out
+def _percent(ranks: Array, k: int) -> Array:
+    """Return the percentage of ranks below k."""
+    hits = (ranks < k).sum(dtype=np.float32)
+    return array_module(ranks).asarray(hits * np.float32(100.0 / len(ranks)))
 
 
 @on_its_device
@@ -151,11 +101,10 @@ def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list
         raise ArgumentError(
             f"accuracy: topk must lie between 1 and the {classes} classes, got {tuple(topk)}"
         )
-    if isinstance(scores, np.ndarray):
-        ranks = _ranks_numpy(scores, labels)
-        return [Tensor(_percent_numpy(ranks, k)) for k in topk]
-    ranks = _ranks_cuda(scores, labels)
-    return [Tensor(_percent_cuda(ranks, k)) for k in topk]
+    kernel = kernels.of("accuracy", scores)
+    ranks, percent = (kernel.ranks, kernel.percent) if kernel else (_ranks, _percent)
+    of_rows = ranks(scores, labels)
+    return [Tensor(percent(of_rows, k)) for k in topk]
 
 
 def class_scores(model: Module, images: Tensor) -> Tensor:

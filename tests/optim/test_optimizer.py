@@ -10,9 +10,9 @@ import pytest
 
 import minidl
 from minidl.errors import ArgumentError, CheckpointError, DTypeError, ShapeError
+from minidl.kernels.cpu import many as pieces
 from minidl.kernels.cuda import many
 from minidl.optim import SGD, Adam, AdamW, Optimizer, param_groups
-from minidl.optim import optimizer as module
 
 MAKERS = {
     "sgd": lambda params: SGD(params, lr=0.1, momentum=0.9, weight_decay=0.01, nesterov=True),
@@ -59,8 +59,8 @@ LAYOUTS = ["C", "F", "channels-last", "reversed", "sliced"]
 def test_any_memory_layout_gives_the_same_bits(
     make: Any, of_param: str, of_grad: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PIECE", 50)  # many pieces, the last ones short
-    monkeypatch.setattr(module, "TASK", 100)
+    monkeypatch.setattr(pieces, "PIECE", 50)  # many pieces, the last ones short
+    monkeypatch.setattr(pieces, "TASK", 100)
     shape = (7, 6, 5)
     plain, other = parameter(values(shape, 1)), parameter(in_layout(values(shape, 1), of_param))
     memory = other.array
@@ -83,7 +83,7 @@ def test_any_shape_in_pieces(make: Any, shape: tuple[int, ...], monkeypatch: Any
     whole.grad = minidl.Tensor(np.asarray(values(shape, 2)))
     cut.grad = minidl.Tensor(np.asarray(values(shape, 2)).T.copy().T)
     make([whole]).step()
-    monkeypatch.setattr(module, "PIECE", 7)
+    monkeypatch.setattr(pieces, "PIECE", 7)
     make([cut]).step()
     np.testing.assert_array_equal(whole.array, cut.array)
     if whole.array.size:
@@ -99,8 +99,8 @@ def test_a_strided_vector_of_gradients() -> None:
 
 @makers
 def test_threads_do_not_change_a_bit(make: Any, threads: None, monkeypatch: Any) -> None:
-    monkeypatch.setattr(module, "PIECE", 64)
-    monkeypatch.setattr(module, "TASK", 128)
+    monkeypatch.setattr(pieces, "PIECE", 64)
+    monkeypatch.setattr(pieces, "TASK", 128)
     results = []
     for count in (1, 2, 3):
         minidl.set_num_threads(count)
@@ -443,11 +443,44 @@ def test_gpu_infinities_and_nan_as_on_the_cpu(gpu: str) -> None:
         np.testing.assert_array_equal(results[1], results[0])
 
 
+@makers
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_kernels_equal_the_plain_rule_bit_for_bit(make: Any, dtype: str, device: str) -> None:
+    results = []
+    for fast in (True, False):
+        param = parameter(values((40, 3), 1).astype(dtype), device)
+        optimizer = make([param])
+        for seed in (2, 3, 4):
+            param.grad = minidl.Tensor(values((40, 3), seed).astype(dtype)).to(device)
+            if fast:
+                optimizer.step()
+            else:
+                minidl.reference()(optimizer.step)()
+        state = [value for value in optimizer.state[param].values() if value is not None]
+        results.append([t.detach().cpu().numpy() for t in (param, *state)])
+    for kernel, plain in zip(*results, strict=True):
+        np.testing.assert_array_equal(kernel, plain)
+
+
+@makers
+def test_float16_is_updated_by_the_plain_rule(make: Any, device: str) -> None:
+    half = parameter(values((5,), 1).astype(np.float16), device)
+    single = parameter(values((5,), 1).astype(np.float16).astype(np.float32), device)
+    for param in (half, single):
+        param.grad = minidl.Tensor(values((5,), 2).astype(param.array.dtype)).to(device)
+        make([param]).step()
+    assert half.dtype == np.float16
+    # A step of three or four roundings, each of half a unit of float16's 11 bits.
+    np.testing.assert_allclose(
+        half.detach().cpu().numpy(), single.detach().cpu().numpy(), rtol=0, atol=2e-3
+    )
+
+
 def test_a_rule_of_ones_own_does_not_get_an_inherited_kernel(device: str) -> None:
     class Doubled(SGD):
         @staticmethod
-        def _update(xp: Any, param: Any, grad: Any, state: Any, numbers: Any, scratch: Any) -> None:
-            param -= 2 * grad
+        def _rule(w: Any, g: Any, state: Any, *numbers: Any) -> Any:
+            return (w - 2 * g,)
 
     w = parameter(np.ones(3, np.float32), device)
     w.grad = minidl.ones(3, device=device)

@@ -14,9 +14,9 @@ BUGS = [
     ),
     (
         "gpu: the optimizers work past the end of a parameter",
-        "minidl.kernels.cuda.many:cuda.",
-        "stop = min(i - threadIdx.x + %(chunk)dLL, (row).size); i < stop;",
-        "stop = min(i - threadIdx.x + %(chunk)dLL, (row).size + 1); i < stop;",
+        "minidl/kernels/cuda/many.cuh:",
+        "stop = min(i - threadIdx.x + (long long)CHUNK, (row).size); i < stop;",
+        "stop = min(i - threadIdx.x + (long long)CHUNK, (row).size + 1); i < stop;",
         "tests/optim/test_sgd.py::test_every_combination_of_options",
         "gpu",
     ),

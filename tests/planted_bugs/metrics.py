@@ -6,8 +6,8 @@ from __future__ import annotations
 BUGS = [
     (
         "accuracy: ties count as right",
-        "minidl.vision.metrics:_ranks_numpy",
-        "(scores > right) | (scores == right) & (np.arange(classes) < column)",
+        "minidl.vision.metrics:_ranks",
+        "(scores > right) | (scores == right) & (xp.arange(classes) < column)",
         "scores > right",
         "tests/vision/test_metrics.py::test_a_network_that_says_nothing_is_not_right_by_chance",
     ),

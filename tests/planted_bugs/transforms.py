@@ -86,7 +86,7 @@ BUGS = [
     ),
     (
         "raw: the mean picture is mirrored with the crop",
-        "minidl.vision.transforms.raw:_forward_numpy.picture",
+        "minidl.kernels.cpu.raw_to_input:raw_to_input.picture",
         "target -= mean[above:above + height_here, offset:offset + width_here]",
         "part = mean[above:above + height_here, offset:offset + width_here]\n"
         "target -= part[:, ::-1] if mirrored else part",
@@ -108,7 +108,7 @@ BUGS = [
     ),
     (
         "gpu raw: the mean picture is mirrored with the crop",
-        "minidl.vision.transforms.raw:cuda.raw_to_input",
+        "minidl/kernels/cuda/raw_to_input.cu:raw_to_input",
         "((long long)y * w + x) * channels : 0);",
         "((long long)y * w + (mirrored ? w - 1 - x : x)) * channels : 0);",
         "tests/vision/test_raw.py::test_every_crop_gets_the_central_part_of_a_mean_picture",

@@ -79,6 +79,9 @@ def test_against_a_loop(
     assert found.device == minidl.device(device) and found.dtype == np.float32
     expected = by_loop(raw, mean, std, white, size)
     np.testing.assert_array_equal(found.cpu().numpy(), expected)  # to the last bit
+    with minidl.reference():
+        plain = RawToInput(mean, std, white, size)(there)
+    np.testing.assert_array_equal(plain.cpu().numpy(), expected)
 
 
 def test_every_crop_gets_the_central_part_of_a_mean_picture(device: str) -> None:

@@ -40,10 +40,12 @@ class Source:
     file : str
         Name of a ``.cu`` file in this folder, read at first use. Its ``#include "name.cuh"`` lines
         are replaced by those files of this folder. Or the source text itself.
+    before : str
+        Source text to put in front.
     """
 
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, file: str, before: str = "") -> None:
+        self.file, self.before = file, before
         self._modules: dict[str, Any] = {}
         sources.append(self)
 
@@ -63,7 +65,8 @@ class Source:
     @cached_property
     def code(self) -> str:
         """The source text, with included files in their places."""
-        return _with_includes(_read(self.file) if self.file.endswith(".cu") else self.file)
+        text = f'#include "{self.file}"' if self.file.endswith(".cu") else self.file
+        return self.before + _with_includes(text)
 
     def launch(
         self,

@@ -1,19 +1,20 @@
 """Kernels that work on many arrays in one launch, such as all parameters of a net.
 
-A step of an optimizer changes all parameters of a net: AlexNet has 16, from 96 numbers to 37
-million. Their addresses, sizes and numbers (the learning rate, ...) are a table that travels *by
-value* among the kernel's arguments, of which a launch takes 4 KB: nothing is copied to the GPU
-beforehand. A block works on :data:`CHUNK` elements of one array, so that large and small arrays
-keep all blocks equally busy.
+An optimizer's step changes all parameters: AlexNet has 16, from 96 numbers to 37 million. Their
+addresses, sizes and numbers (the learning rate, ...) form a table that travels *by value* in the
+kernel's arguments, which hold 4 KB: nothing is copied to the GPU beforehand. A block works on
+:data:`CHUNK` elements of one array, so large and small arrays keep all blocks equally busy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from ...device import Array, Device, active, cupy, device_of
+from ..updates import Update
 from .launch import Source
 
 #: Elements that a block works on.
@@ -21,45 +22,25 @@ CHUNK = 1 << 14
 
 _THREADS = 256
 
-#: What the table may take of the 4 KB of a kernel's arguments.
+#: The part of a kernel's 4 KB of arguments that the table may fill.
 _TABLE_BYTES = 4096 - 128
-
-_MANY = r"""
-struct Table { Row rows[%(capacity)d]; int count, first; };  // first: the number of block 0
-
-// The row that a block works on.
-__device__ inline const Row& row_of(const Table& table, int block)
-{
-    int k = 0;
-    while (k + 1 < table.count && block >= table.rows[k + 1].first) k++;
-    return table.rows[k];
-}
-
-// The elements of a row that are a block's.
-#define FOR_EACH_OF_CHUNK(i, row, block) \
-    for (long long i = ((block) - (row).first) * %(chunk)dLL + threadIdx.x, \
-         stop = min(i - threadIdx.x + %(chunk)dLL, (row).size); i < stop; i += blockDim.x)
-
-// A product that is rounded before something is added to it, as on the CPU: a·b + c is otherwise
-// one operation. So both devices get the same bits.
-__device__ inline float times(float a, float b) { return __fmul_rn(a, b); }
-__device__ inline double times(double a, double b) { return __dmul_rn(a, b); }
-"""
 
 
 class ManySource:
     """The CUDA C source of kernels that work on many arrays in one launch.
 
-    In the source a ``Row`` has the members that are named here and ``long long size``; a kernel's
-    first parameter is a ``Table``. A block finds its number, ``blockIdx.x + table.first``, its row,
-    ``row_of(table, block)``, and its elements, ``FOR_EACH_OF_CHUNK(i, row, block)``.
-    ``times(a, b)`` is a product that is never fused with a sum.
+    The source includes ``many.cuh``. In it, a ``Row`` has the members that are named here and
+    ``long long size``; a kernel's first parameter is a ``Table``. A block finds its number,
+    ``blockIdx.x + table.first``, its row, ``row_of(table, block)``, and its elements,
+    ``FOR_EACH_OF_CHUNK(i, row, block)``. ``times(a, b)`` is a product that is never fused with a
+    sum.
 
     Parameters
     ----------
-    code : str
+    file : str
+        Name of a ``.cu`` file in this folder, or the source text; see :class:`Source`.
     arrays : sequence of str
-        The members of type ``T*``. All arrays of a row have one size.
+        Members of type ``T*``. All arrays of a row have one size.
     numbers : sequence of str
         Members of type ``T``.
     flags : sequence of str
@@ -68,7 +49,7 @@ class ManySource:
 
     def __init__(
         self,
-        code: str,
+        file: str,
         arrays: Sequence[str],
         numbers: Sequence[str] = (),
         flags: Sequence[str] = (),
@@ -78,8 +59,11 @@ class ManySource:
         members = [f"T* {name};" for name in arrays] + ["long long size;"]
         members += [f"T {name};" for name in numbers]
         members += [f"int {name};" for name in [*flags, "first"]]
-        many = _MANY % {"capacity": self.capacity, "chunk": CHUNK}
-        self.source = Source(f"struct Row {{ {' '.join(members)} }};\n{many}{code}")
+        self.source = Source(
+            file,
+            f"#define CAPACITY {self.capacity}\n#define CHUNK {CHUNK}\n"
+            f"struct Row {{ {' '.join(members)} }};\n",
+        )
 
     def _row(self, dtype: np.dtype) -> np.dtype:
         """Return NumPy's twin of the struct."""
@@ -90,8 +74,37 @@ class ManySource:
 
     @staticmethod
     def blocks(sizes: Sequence[int]) -> int:
-        """Return how many blocks work on arrays of these sizes."""
+        """Return the number of blocks that work on arrays of these sizes."""
         return sum(-(-size // CHUNK) for size in sizes)
+
+    def update(
+        self, name: str, updates: Sequence[Update], members: Callable[[tuple[Any, ...]], Any]
+    ) -> None:
+        """Apply a rule to every parameter, in place: one launch for each device and dtype.
+
+        Parameters
+        ----------
+        name : str
+            The kernel. Its row starts with the parameter, its gradient and its state.
+        updates : sequence of Update
+        members : callable
+            From an update's numbers to the row's ``numbers``, then ``flags``.
+        """
+        rows: dict[tuple[Device, np.dtype], list[Any]] = {}
+        copies: list[tuple[Array, Array]] = []
+        for update in updates:
+            device = device_of(update.param)
+            with active(device):
+                arrays: list[Array | None] = [*_runs(update, copies)]
+            arrays += [None] * (len(self.arrays) - len(arrays))
+            row = arrays, members(update.numbers)
+            rows.setdefault((device, update.param.dtype), []).append(row)
+        for (device, dtype), alike in rows.items():
+            with active(device):
+                self.launch(name, dtype, alike)
+        for array, copy in copies:
+            with active(device_of(array)):
+                array[...] = copy
 
     def launch(
         self,
@@ -110,7 +123,7 @@ class ManySource:
         rows : sequence of (arrays, values)
             The contiguous arrays of a row, or None for a null pointer, and its numbers and flags.
         *args
-            What the kernel gets after the table.
+            The kernel's arguments after the table.
         """
         dtype = np.dtype(dtype)
         table_type = np.dtype(
@@ -134,3 +147,21 @@ class ManySource:
                 entries[k] = (*pointers, size, *values, block)
                 block += -(-size // CHUNK)
             self.source.launch(name, dtype, 1, table[()], *args, grid=block - first, block=_THREADS)
+
+
+def _runs(update: Update, copies: list[tuple[Array, Array]]) -> list[Array]:
+    """Return parameter, gradient and state as runs of memory, all in the parameter's order.
+
+    An array to be changed that is not one run is replaced by a copy; `copies` gets the pair.
+    """
+    param, grad, state, _ = update
+    order = sorted(range(param.ndim), key=lambda axis: -abs(param.strides[axis]))
+    runs = []
+    for array in (param, grad, *state):
+        turned = array.transpose(order)
+        if turned.dtype != param.dtype or not turned.flags.c_contiguous:
+            turned = cupy().array(turned, param.dtype, order="C")
+            if array is not grad:
+                copies.append((array.transpose(order), turned))
+        runs.append(turned)
+    return runs

@@ -22,9 +22,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...device import Array, Device, active, device_of
+from ... import kernels
+from ...device import Array, Device, active, array_module, device_of
 from ...errors import ArgumentError, DTypeError, ShapeError
-from ...kernels import cpu, cuda
+from ...kernels import cuda
 from ...kernels.cuda import copy_to
 from ...tensor import Tensor
 from ._image import is_rgb_bytes, pair
@@ -106,90 +107,36 @@ class ToRaw:
         return f"{type(self).__name__}(flip={self.flip}, jitter={self.jitter})"
 
 
-def _forward_numpy(
+def raw_to_input(
     pixels: Array, place: Array, shift: Array, mean: Array, std: Array, white: float, h: int, w: int
 ) -> Array:
-    n, height, width, channels = pixels.shape
-    out = cpu.empty((n, h, w, channels), np.dtype(np.float32))
-    # Written out for a row of the crop: NumPy then works along W·C numbers at a time, not along C.
-    mean_row, std_row = (
-        np.tile(mean, (1, w, 1)) if mean.ndim == 1 else None,
-        np.tile(std, (1, w, 1)),
-    )
-    divides = bool((std != 1).any())
+    """Apply the formula of this file's docstring: the plain code, on either device.
 
-    def picture(number: int) -> None:
-        top, left, mirrored = place[number].tolist()
-        rows = slice(max(top, 0), max(min(top + h, height), 0))
-        columns = slice(max(left, 0), max(min(left + w, width), 0))
-        source = pixels[number, rows, columns]
-        offset = columns.start - left
-        if mirrored:
-            turned = cpu.scratch("turned", source.shape, source.dtype)
-            for channel in range(
-                channels
-            ):  # long runs of one, where NumPy would take three by three
-                turned[..., channel] = source[:, ::-1, channel]
-            source = turned
-            offset = left + w - columns.stop
-        if source.shape[:2] != (h, w):
-            out[number] = 0
-        above, (height_here, width_here) = rows.start - top, source.shape[:2]
-        target = out[number, above : above + height_here, offset : offset + width_here]
-        np.divide(source, np.float32(white), out=target, dtype=np.float32)
-        if shift[number].any():
-            target += np.tile(shift[number], (1, width_here, 1))
-        if mean_row is not None:
-            target -= mean_row[:, :width_here]
-        else:
-            target -= mean[above : above + height_here, offset : offset + width_here]
-        if divides:
-            target /= std_row[:, :width_here]
+    Parameters
+    ----------
+    pixels : array of uint8, shape (N, H, W, C)
+    place : array of int32, shape (N, 3)
+    shift : array of float32, shape (N, C)
+    mean : array of float32, shape (C,) or (h, w, C)
+    std : array of float32, shape (C,)
+    white : float
+    h, w : int
+        Size of the crops.
 
-    def lane(pictures: slice) -> None:
-        for number in range(pictures.start, pictures.stop):
-            picture(number)
-
-    cpu.parallel(lane, cpu.split(n))
-    return out.transpose(0, 3, 1, 2)
-
-
-_CUDA = cuda.Source(r"""
-// A block makes one row of one crop, a thread every blockDim-th pixel of it: it reads the pixel's
-// channels, which are neighbours, and writes one number to each channel's plane of (C, N, h, w).
-extern "C" __global__ void raw_to_input(
-    const unsigned char* pixels, const int* place, const float* shift, const T* mean, const T* std,
-    T* out, T white, bool mean_is_picture, int images, int channels, int height, int width, int h,
-    int w) {
-  const int n = blockIdx.x / h, y = blockIdx.x % h;
-  const int left = place[3 * n + 1], row = place[3 * n] + y;
-  const bool mirrored = place[3 * n + 2];
-  for (int x = threadIdx.x; x < w; x += blockDim.x) {
-    const int column = left + (mirrored ? w - 1 - x : x);
-    const bool inside = row >= 0 && row < height && column >= 0 && column < width;
-    const long long pixel = (long long)row * width + column;
-    const unsigned char* from = pixels + ((long long)n * height * width + pixel) * channels;
-    const T* centre = mean + (mean_is_picture ? ((long long)y * w + x) * channels : 0);
-    T* to = out + ((long long)n * h + y) * w + x;
-    for (int c = 0; c < channels; ++c)
-      to[(long long)c * images * h * w] =
-          inside ? (from[c] / white + shift[(long long)n * channels + c] - centre[c]) / std[c] : 0;
-  }
-}
-""")
-
-
-def _forward_cuda(
-    pixels: Array, place: Array, shift: Array, mean: Array, std: Array, white: float, h: int, w: int
-) -> Array:
-    xp, (n, height, width, channels) = cuda.cupy(), pixels.shape
-    out = cuda.empty_image(n, channels, h, w, np.float32)
-    _CUDA.launch(
-        "raw_to_input", np.float32, out.size, xp.ascontiguousarray(pixels), place, shift, mean, std,
-        cuda.channel_major(out), white, mean.ndim > 1, n, channels, height, width, h, w,
-        grid=n * h, block=min(-(-w // 32) * 32, 256),
-    )  # fmt: skip
-    return out
+    Returns
+    -------
+    array of float32, shape (N, C, h, w)
+    """
+    xp, (n, height, width, _) = array_module(pixels), pixels.shape
+    top, left, mirrored = place.T[:, :, None]  # (N, 1) each
+    x, y = xp.arange(w), xp.arange(h)
+    row = top + y  # (N, h)
+    column = left + xp.where(mirrored, w - 1 - x, x)  # (N, w)
+    inside = ((row >= 0) & (row < height))[:, :, None] & ((column >= 0) & (column < width))[:, None]
+    row, column = row.clip(0, height - 1), column.clip(0, width - 1)
+    picked = pixels[xp.arange(n)[:, None, None], row[:, :, None], column[:, None]]  # (N, h, w, C)
+    out = (picked / np.float32(white) + shift[:, None, None] - mean) / std
+    return xp.where(inside[..., None], out, np.float32(0)).transpose(0, 3, 1, 2)
 
 
 class RawToInput:
@@ -282,7 +229,8 @@ class RawToInput:
         place = batch.place.array.reshape(-1, 3).astype(np.int32, copy=False)
         shift = batch.shift.array.reshape(-1, channels).astype(np.float32, copy=False)
         mean, std = self._on(device_of(pixels), h, w)
-        forward = _forward_numpy if isinstance(pixels, np.ndarray) else _forward_cuda
+        kernel = kernels.of("raw_to_input", shift)
+        forward = kernel.raw_to_input if kernel else raw_to_input
         try:
             with active(device_of(pixels)):
                 out = forward(pixels, place, shift, mean, std, self.white, h, w)
