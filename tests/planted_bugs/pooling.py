@@ -129,11 +129,4 @@ BUGS = [
             "tests/nn/test_pooling.py::test_any_adaptive_avg_pool",
         ),
     ),
-    (
-        "one pass: the pool's indices are lost",
-        "minidl.nn.pooling:_pool_and_rectify",
-        "if pool.return_indices:\n    return pool(relu_(input))",
-        "",
-        "tests/nn/test_one_pass.py::test_indices",
-    ),
 ]
