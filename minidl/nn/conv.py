@@ -45,13 +45,13 @@ from ..autograd import Function, Node
 from ..device import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels import cpu, cuda
+from ..kernels.cpu.linear import multiply_turned
 from ..kernels.cpu.relu import rectify
 from ..kernels.windows import Band, Geometry, Pair, plan
 from ..tensor import Tensor
 from . import init, winograd
 from .activation import relu_, relu_gradient
 from .im2col import IntOrPair, check_images, col2im, copy_pixels, pair
-from .linear import multiply_turned
 from .module import Module, Parameter
 from .padding import pad
 
@@ -227,7 +227,9 @@ def _few_windows_numpy(
         group, kernels = piece
         own_bias = None if bias is None else bias.reshape(groups, per_group)[group, kernels]
         own = y_rows[:, group, kernels]
-        multiply_turned(matrices[group, kernels], factors[group], own_bias, own, relu)
+        multiply_turned(
+            matrices[group, kernels], factors[group], own_bias, own, "relu" if relu else None
+        )
 
     parts = cpu.split(per_group, _FEW_PIECES)
     cpu.parallel(multiply, [(group, part) for group in range(groups) for part in parts])

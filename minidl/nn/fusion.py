@@ -24,7 +24,8 @@ from ..device import Array
 from ..tensor import Tensor
 from .activation import ReLU, relu
 from .conv import Conv2d
-from .linear import Linear, _linear
+from .linear import Linear, rows
+from .linear import check as check_linear
 from .module import Module
 from .pooling import MaxPool2d
 from .response_norm import LocalResponseNorm
@@ -113,17 +114,44 @@ def _relu_norm(relu: ReLU, norm: LocalResponseNorm, input: Tensor) -> Tensor:
     return _ReLUNormFunction.apply(input, *settings)
 
 
+# --- ReLU behind a linear layer -------------------------------------------------------------------
+
+
+class _LinearReLUFunction(Function):
+    """max(x·Wᵀ + b, 0): ReLU is the product's epilogue, and its gradient is that of the result."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, weight: Array, bias: Array | None) -> Array:
+        ctx.kernel = kernels.of("linear", x)
+        y: Array = ctx.kernel.forward(rows(x), weight, bias, epilogue="relu")
+        y = y.reshape(*x.shape[:-1], len(weight))
+        ctx.save_for_backward(x, weight, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        x, weight, y = ctx.saved_tensors
+        dx, dweight, dbias = ctx.kernel.backward(
+            rows(grad), rows(x), weight, ctx.needs_input_grad, epilogue="relu", y=rows(y),
+            overwrite=ctx.may_overwrite[0],
+        )  # fmt: skip
+        return None if dx is None else dx.reshape(x.shape), dweight, dbias
+
+
+@fuses(Linear, ReLU)
+def _linear_relu(layer: Linear, relu: ReLU, input: Tensor) -> Tensor:
+    if kernels.of("linear", input.array) is None:
+        return relu(layer(input))
+    check_linear(input, layer.weight, layer.bias)
+    return _LinearReLUFunction.apply(input, layer.weight, layer.bias)
+
+
 # --- Others ---------------------------------------------------------------------------------------
 
 
 @fuses(Conv2d, ReLU)
 def _convolve_and_rectify(conv: Conv2d, relu: ReLU, input: Tensor) -> Tensor:
     return conv._convolve(input, relu=True)
-
-
-@fuses(Linear, ReLU)
-def _multiply_and_rectify(layer: Linear, relu: ReLU, input: Tensor) -> Tensor:
-    return _linear(input, layer.weight, layer.bias, relu=True)
 
 
 @fuses(ReLU, MaxPool2d)

@@ -1,0 +1,87 @@
+"""The fully connected layer on the GPU: one cuBLAS product each, and the bias' own kernels."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...device import Array, cupy
+from ..epilogue import EPILOGUES, Epilogue
+from . import epilogue as epilogues
+from .blas import matmul
+from .launch import Source
+
+SOURCE = Source("linear.cu")
+
+
+def forward(x: Array, weight: Array, bias: Array | None, *, epilogue: Epilogue = None) -> Array:
+    """Return x·Wᵀ + b for rows x (N, I), or its epilogue."""
+    y = matmul(_matrix(x), _matrix(weight).T)
+    if bias is not None or epilogue:
+        added = y if bias is None else cupy().ascontiguousarray(bias, y.dtype)
+        SOURCE.launch(
+            "add_bias", y.dtype, y.size, added, y, np.int64(y.size), y.shape[1], bias is not None,
+            EPILOGUES[epilogue],
+        )  # fmt: skip
+    return y
+
+
+def backward(
+    grad: Array,
+    x: Array,
+    weight: Array,
+    want: tuple[bool, bool, bool],
+    *,
+    epilogue: Epilogue = None,
+    y: Array | None = None,
+    overwrite: bool = False,
+) -> tuple[Array | None, Array | None, Array | None]:
+    """Return dx, dW and db, those that are wanted.
+
+    With an epilogue, whose result `y` was, `grad` is the gradient behind it; `overwrite` allows
+    its memory to be used.
+    """
+    dbias = None
+    if epilogue:
+        assert y is not None
+        if want[2]:
+            grad, dbias = _rectified_and_bias_gradient(y, grad, overwrite)
+        else:
+            grad = epilogues.gradient(epilogue, y, grad, overwrite)
+    elif want[2]:
+        dbias = _bias_gradient(grad)
+    return (
+        matmul(_matrix(grad), _matrix(weight)) if want[0] else None,
+        matmul(_matrix(grad).T, _matrix(x)) if want[1] else None,
+        dbias,
+    )
+
+
+def _bias_gradient(grad: Array) -> Array:
+    xp = cupy()
+    rows, columns = grad.shape
+    sums = xp.empty(columns, grad.dtype)
+    SOURCE.launch(
+        "sum_rows", grad.dtype, columns, xp.ascontiguousarray(grad), sums, rows, columns,
+        grid=-(-columns // 32),
+    )  # fmt: skip
+    return sums
+
+
+def _rectified_and_bias_gradient(y: Array, grad: Array, overwrite: bool) -> tuple[Array, Array]:
+    """Return the gradient in front of ReLU, in the memory of `grad` if `overwrite`, and db."""
+    xp = cupy()
+    rows, columns = y.shape
+    source = xp.ascontiguousarray(grad)
+    dy = source if overwrite or source is not grad else xp.empty_like(y)
+    sums = xp.empty(columns, y.dtype)
+    SOURCE.launch(
+        "sum_rectified_rows", y.dtype, columns, xp.ascontiguousarray(y), source, dy, sums, rows,
+        columns, grid=-(-columns // 32),
+    )  # fmt: skip
+    return dy, sums
+
+
+def _matrix(x: Array) -> Array:
+    """Return a matrix that cuBLAS can read: itself if its rows or columns are runs of memory."""
+    flags = x.flags
+    return x if flags.c_contiguous or flags.f_contiguous else cupy().ascontiguousarray(x)
