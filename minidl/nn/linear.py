@@ -17,6 +17,7 @@ Inputs with more axes, (..., I), are taken as rows.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from .. import kernels
@@ -42,7 +43,7 @@ def forward(x: Array, weight: Array, bias: Array | None) -> Array:
 
 
 def backward(
-    grad: Array, x: Array, weight: Array, want: tuple[bool, bool, bool]
+    grad: Array, x: Array, weight: Array, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Return dx, dW and db, those that are wanted."""
     xp = array_module(x)

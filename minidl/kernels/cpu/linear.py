@@ -6,6 +6,8 @@ reads its own rows of W once for the whole batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...device import Array
@@ -30,7 +32,7 @@ def backward(
     grad: Array,
     x: Array,
     weight: Array,
-    want: tuple[bool, bool, bool],
+    want: Sequence[bool],
     *,
     epilogue: Epilogue = None,
     y: Array | None = None,

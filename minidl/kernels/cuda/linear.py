@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...device import Array, cupy
@@ -29,7 +31,7 @@ def backward(
     grad: Array,
     x: Array,
     weight: Array,
-    want: tuple[bool, bool, bool],
+    want: Sequence[bool],
     *,
     epilogue: Epilogue = None,
     y: Array | None = None,
