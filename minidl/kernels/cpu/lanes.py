@@ -27,13 +27,13 @@ Piece = TypeVar("Piece")
 
 
 def _find_own_core() -> Callable[[], int] | None:
-    """Return the C library's function that tells on which core the caller runs, where it matters.
+    """Return the C library's function for the number of the caller's core, or None.
 
-    That is where threads can be told which cores to use: on Linux.
+    It is of use only where threads can be bound to cores: on Linux.
     """
     if not hasattr(os, "sched_setaffinity"):
         return None
-    # PyDLL: the call is over sooner than the interpreter's lock could be let go
+    # PyDLL: the call takes less time than releasing the interpreter's lock.
     return getattr(ctypes.PyDLL(None), "sched_getcpu", None)
 
 
@@ -41,10 +41,10 @@ _own_core = _find_own_core()
 
 
 class _Threads:
-    """The threads that help, made at first use (and again after a fork or a change of number).
+    """The helper threads, made at first use, after a fork and when their number changes.
 
-    Not a ``ThreadPoolExecutor``: a thread is woken up in some 10 to 100 µs, and its futures and
-    conditions do that more often. A small net calls :func:`parallel` 30 times in 40 ms.
+    Not a ``ThreadPoolExecutor``: waking a thread takes 10 to 100 µs, and an executor's futures and
+    conditions wake threads more often. A small net calls :func:`parallel` 30 times in 40 ms.
     """
 
     def __init__(self) -> None:
@@ -55,14 +55,14 @@ class _Threads:
         self.forget()
 
     def forget(self) -> None:
-        """Begin without threads: after a fork the parent's do not exist in the child."""
+        """Start without helpers: the parent's threads do not exist in a forked child."""
         self.lock = threading.Lock()
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self.helpers: list[threading.Thread] = []
-        self.avoided = -1  # the core that they keep off
+        self.avoided = -1  # the core that helpers stay off
 
     def offer(self, job: _Job, helpers: int) -> None:
-        """Let up to so many threads help with a job."""
+        """Offer a job to at most `helpers` threads."""
         with self.lock:
             while len(self.helpers) < self.count - 1:
                 name = f"minidl-lane_{len(self.helpers)}"
@@ -75,17 +75,17 @@ class _Threads:
                 self.jobs.put(job)
 
     def _make_room(self) -> None:
-        """Keep the helpers off the core that the caller computes on.
+        """Keep the helpers off the caller's core.
 
-        After a pause, Linux in a virtual machine wakes a thread where its waker runs: the other
-        cores are idle, but the host has put them to sleep, and then they count as taken. Both
-        threads would share one core for some 50 ms, until it balances the load.
+        After a pause, Linux in a virtual machine wakes a thread on its waker's core: the host has
+        put the other, idle cores to sleep, and sleeping cores count as busy. Both threads would
+        share one core for some 50 ms, until the scheduler balances the load.
         """
         if _own_core is None or (core := _own_core()) == self.avoided:
             return
         self.avoided = core
         others = os.sched_getaffinity(0) - {core}
-        with contextlib.suppress(OSError):  # it was a hint: a sandbox may forbid it
+        with contextlib.suppress(OSError):  # only a hint: a sandbox may forbid it
             for helper in self.helpers if others else ():
                 os.sched_setaffinity(helper.native_id, others)  # type: ignore[arg-type]
 
@@ -100,18 +100,18 @@ class _Threads:
 
 
 def _help(jobs: SimpleQueue[_Job | None]) -> None:
-    """Help with one job after the other: the life of a thread."""
+    """Help with one job after another: the life of a helper thread."""
     while job := jobs.get():
         job.help()
         del job  # not held while waiting for the next
 
 
 class _Here(threading.local):
-    """What every thread has of its own."""
+    """Each thread's own state."""
 
     def __init__(self) -> None:
         self.in_lane = False
-        self.blas: list[list[int]] = []  # counts to give back, see _SingleThreadedBlas
+        self.blas: list[list[int]] = []  # counts to restore: see _SingleThreadedBlas
 
 
 _threads = _Threads()
@@ -144,10 +144,10 @@ def get_num_threads() -> int:
 
 
 class _SingleThreadedBlas:
-    """A context in which BLAS uses one thread; the caller's setting returns when the last leaves.
+    """A context in which BLAS uses one thread; the last thread to leave restores the setting.
 
-    Most BLAS libraries have one setting for the process: threads inside the context are counted.
-    Those built on OpenMP have one for every thread, so each thread that computes enters by itself.
+    Most BLAS libraries have one setting for the whole process, so the threads inside the context
+    are counted. Libraries built on OpenMP have one per thread, so each computing thread enters.
     """
 
     def __init__(self) -> None:
@@ -197,13 +197,13 @@ class _SingleThreadedBlas:
 class _Blas:
     """Reads and sets the number of threads of one BLAS library.
 
-    For OpenBLAS by its own functions: threadpoolctl (seen in 3.8.0) listens to the first thread
-    that sets a limit and silently ignores the others, where here any thread may be the first or the
-    last; and a small network switches often enough to feel the difference, 5 µs to 1.
+    OpenBLAS is set through its own functions: threadpoolctl (seen in 3.8.0) obeys only the first
+    thread that sets a limit, and here any thread may be first or last. Its switch also takes 5 µs
+    instead of 1, which slows a small network.
     """
 
     def __init__(self, library: Any) -> None:
-        self.before = 1  # what __exit__ gives back
+        self.before = 1  # what __exit__ restores
         self.get: Callable[[], int] = library.get_num_threads
         self.set: Callable[[int], Any] = library.set_num_threads
         if library.internal_api == "openblas" and library.threading_layer != "openmp":
@@ -242,12 +242,11 @@ def parallel(task: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
     Parameters
     ----------
     task : callable
-        Writes its result somewhere of its own; what it returns is dropped.
+        Writes its result to memory that no other piece uses; its return value is dropped.
     pieces : sequence
-        Must not depend on the number of threads. A task that itself calls `parallel` runs the
-        inner pieces one after the other. A single piece is done as if it were called directly, so
-        a caller who does not want NumPy's warnings of infinities switches them off himself, as
-        ``Function.apply`` and the walk back do.
+        Must not depend on the number of threads. Inside a task, another `parallel` runs its pieces
+        one after another. A single piece is called directly: callers must silence NumPy's warnings
+        of infinities themselves, as ``Function.apply`` and the walk back do.
 
     Raises
     ------
@@ -271,26 +270,26 @@ def parallel(task: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
         try:
             raise job.error
         finally:
-            del job  # or error, traceback and this call hold each other, and the arrays
+            del job  # error, traceback and this frame would keep each other and the arrays alive
 
 
 class _Job:
-    """A task and the pieces that no thread has taken yet."""
+    """A task and its pieces that no thread has taken yet."""
 
     def __init__(self, task: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
-        # Cleared at the end: a thread that comes too late still gets the job, and the task holds
-        # the arrays, whose memory and ownership the caller waits for.
+        # Cleared at the end: a late thread still receives the job, and the task holds arrays whose
+        # memory, and sole ownership, the caller needs back.
         self.task: Callable[[Piece], None] | None = task
         self.remaining = iter(pieces)  # next() on it is atomic: threads take the pieces in turn
         self.lock = threading.Lock()
         self.over = False
         self.helping = 0  # threads
-        self.alone = threading.Lock()  # let go by the last of them
+        self.alone = threading.Lock()  # released by the last helper
         self.alone.acquire()
         self.error: BaseException | None = None  # a helper's
 
     def help(self) -> None:
-        """Do pieces on another thread than the caller's, if the job is still on."""
+        """Run pieces on a helper thread, unless the job has ended."""
         with self.lock:
             if self.over:
                 return
@@ -305,7 +304,7 @@ class _Job:
                 self.alone.release()
 
     def finish(self) -> None:
-        """Let no more threads begin, and wait for those that have."""
+        """Admit no more helpers, and wait for those at work."""
         with self.lock:
             self.over = True
             helping = self.helping
@@ -314,13 +313,13 @@ class _Job:
         self.task = None
 
     def drain(self) -> None:
-        """Do pieces until none is left."""
+        """Run pieces until none is left."""
         task = self.task
         assert task is not None
         outer = _here.in_lane
         _here.in_lane = True
         try:
-            # infinity and NaN are results, as IEEE says; a pool's thread must be told by itself
+            # Infinity and NaN are results, as IEEE says. NumPy's setting is per thread.
             with single_threaded_blas, np.errstate(all="ignore"):
                 for piece in self.remaining:
                     task(piece)

@@ -25,23 +25,24 @@ class _Here(threading.local):
 
 _here = _Here()
 
-_POOLED = 1 << 20  # smaller arrays come quickly enough from NumPy
+#: Smaller arrays come from NumPy, which is fast enough for them.
+_POOLED = 1 << 20
 
 
 class _Pool:
-    """Blocks of memory that dropped arrays have given back, by size in bytes.
+    """Blocks of memory that dropped arrays have returned, by size in bytes.
 
     A training step asks for the same sizes again and again and finds them all. A block may also
-    serve an array up to `FIT` times smaller: conv2's output where conv1's was. Where sizes vary,
-    idle blocks are dropped, those of the size used longest ago first, so that no more memory lies
-    idle than is in use (and `SPARE`).
+    serve an array up to `FIT` times smaller: conv2's output takes conv1's place. Where sizes vary,
+    the blocks of the least recently used sizes are dropped, so that idle memory never exceeds the
+    memory in use by more than `SPARE`.
     """
 
     SPARE = 1 << 28
     FIT = 3.0
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()  # an array may be dropped in the middle of anything
+        self.lock = threading.RLock()  # an array may be dropped inside any call
         self.free: dict[int, list[np.ndarray]] = {}  # sizes in the order of their last use
         self.idle = self.used = 0  # bytes
 
@@ -77,7 +78,7 @@ class _Pool:
                     del self.free[size]
 
     def after_fork(self) -> None:
-        self.lock = threading.RLock()  # another thread of the parent's may hold it for ever
+        self.lock = threading.RLock()  # a thread that the child lacks may hold the old one
 
 
 _pool = _Pool()
@@ -86,7 +87,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Lease:
-    """What an array of :func:`empty` keeps alive: its block, which goes back to the pool."""
+    """Kept alive by an array of :func:`empty`: returns the array's block to the pool."""
 
     __slots__ = ("__array_interface__", "block")
 
@@ -104,7 +105,7 @@ class _Lease:
 
 
 def empty(shape: Shape, dtype: np.dtype) -> Array:
-    """Return an uninitialised C-contiguous array, from memory given back by dropped ones.
+    """Return an uninitialized C-contiguous array, from memory given back by dropped ones.
 
     Parameters
     ----------
@@ -119,20 +120,20 @@ def empty(shape: Shape, dtype: np.dtype) -> Array:
 
 
 def empty_image(n: int, c: int, h: int, w: int, dtype: np.dtype) -> Array:
-    """Return an uninitialised activation: NCHW in shape, NHWC in memory."""
+    """Return an uninitialized activation: NCHW in shape, NHWC in memory."""
     return empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
 
 
 def release_memory() -> None:
-    """Give the memory that dropped arrays left behind back to the operating system."""
+    """Return the memory of dropped arrays to the operating system."""
     _pool.trim(0)
 
 
 def scratch(slot: str, shape: Shape, dtype: np.dtype) -> Array:
-    """Return this thread's buffer number `slot`, as an uninitialised array of `shape`.
+    """Return this thread's buffer named `slot`, as an uninitialized array of `shape`.
 
-    The memory is the thread's own and is handed out again at the next call with the same slot: it
-    holds columns and the like for as long as one piece of work uses them.
+    The next call with the same slot returns the same memory: it holds columns and the like while
+    one piece of work uses them.
     """
     size = dtype.itemsize * math.prod(shape)
     block = _here.buffers.get(slot)

@@ -62,7 +62,7 @@ def to_device(array: Any, index: int) -> Any:
 
 
 def empty_image(n: int, c: int, h: int, w: int, dtype: Any) -> Any:
-    """Return an uninitialised activation: NCHW in shape, (C, N, H, W) in memory."""
+    """Return an uninitialized activation: NCHW in shape, (C, N, H, W) in memory."""
     return cupy().empty((c, n, h, w), dtype).transpose(1, 0, 2, 3)
 
 

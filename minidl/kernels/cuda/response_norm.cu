@@ -2,8 +2,8 @@
 #include "epilogue.cuh"
 
 // Images are (groups, depth, positions): the channels of a position are `positions` numbers apart.
-// Every thread takes one position and one group, and goes along the channels. Neighbours read and
-// write neighbouring numbers, and what a window shares with the one before is still in the cache.
+// Every thread takes one position and one group, and goes along the channels. Neighbors read and
+// write neighboring numbers, and what a window shares with the one before is still in the cache.
 
 extern "C" __global__ void response_norm_forward(
     const T* x, T* y, int groups, int depth, long long positions, int size, T alpha, T beta, T k,

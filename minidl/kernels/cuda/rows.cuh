@@ -1,5 +1,5 @@
 // Rows along an axis of an array (outer, length, inner): row r is (r / inner, all, r % inner).
-// A row along the last axis has a warp (lanes = 32), so that neighbours read neighbours; along
+// A row along the last axis has a warp (lanes = 32), so that neighbors read neighbors; along
 // another axis it has one thread (lanes = 1), and the next thread's row lies beside it.
 
 #define MINUS_INFINITY T(__int_as_float(0xff800000))

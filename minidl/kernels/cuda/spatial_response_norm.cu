@@ -31,8 +31,8 @@ extern "C" __global__ void spatial_response_norm_forward(
     }
 }
 
-// One block a map, since a number's gradient needs what other threads compute for its neighbours:
-// first all threads write crosses = g·x·s^(-β) / s, and the part of dx that needs no neighbours;
+// One block a map, since a number's gradient needs what other threads compute for its neighbors:
+// first all threads write crosses = g·x·s^(-β) / s, and the part of dx that needs no neighbors;
 // then they add up the mirrored windows.
 extern "C" __global__ void spatial_response_norm_backward(
     const T* x, const T* dy, T* dx, T* crosses, int maps, int height, int width, int size,
