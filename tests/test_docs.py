@@ -14,8 +14,8 @@ GUIDES = sorted((ROOT / "docs").glob("*.md"))
 PAGES = [*GUIDES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
 ALL = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
-#: A fenced block of Python, and the comment above it, if there is one.
-BLOCK = re.compile(r"(?:<!-- (.*?) -->\n)?```python\n(.*?)```", re.DOTALL)
+#: A fenced block, its language, and the comment above it, if there is one.
+BLOCK = re.compile(r"(?:<!-- ([^\n]*?) -->\n)?```(\S*)\n(.*?)```", re.DOTALL)
 
 
 def anchors(page: Path) -> set[str]:
@@ -38,6 +38,14 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 @ALL
+def test_named_code_is_in_the_file_that_it_links_to(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name, file in re.findall(r"\[`(\w+)`\]\((\S+\.py)\)", text):
+        source = (page.parent / file).read_text(encoding="utf-8")
+        assert re.search(rf"^(def|class) {name}\b", source, re.MULTILINE), f"{name}: {file}"
+
+
+@ALL
 def test_cited_paths_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for path in re.findall(r"`((?:minidl|tests|examples|benchmarks|docs)/[\w./-]*)", text):
@@ -48,11 +56,13 @@ def test_cited_paths_exist(page: Path) -> None:
 def test_code_runs(page: Path) -> None:
     """Blocks of a page run one after the other; one that comes from a file is as it is there."""
     names: dict[str, object] = {"__name__": page.stem}
-    for comment, code in BLOCK.findall(page.read_text(encoding="utf-8")):
+    for comment, language, code in BLOCK.findall(page.read_text(encoding="utf-8")):
         if comment.startswith("from "):
             source = (ROOT / comment.removeprefix("from ")).read_text(encoding="utf-8")
             wanted = textwrap.dedent(code).strip("\n")
             assert wanted in source or textwrap.indent(wanted, "    ") in source, code
+        elif language != "python":
+            continue
         elif ">>>" in code:
             test = doctest.DocTestParser().get_doctest(code, names, page.name, str(page), 0)
             runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
