@@ -1,10 +1,11 @@
 """DataLoader: batches of a data set, in order, prepared ahead of time by worker processes.
 
-**Who decides what.** The consumer asks the batch sampler for the next list of indices and numbers
-its samples; a worker fetches them and collates; the consumer receives the batches in the sampler's
-order. Batch ``k`` is the work of worker ``k mod num_workers``. Each sample's random choices come
-from a stream of (seed, epoch, place in the epoch): see :mod:`minidl.data.stream`. How the workers
-live is in :mod:`minidl.data.workers`, how a batch comes over in :mod:`minidl.data.transport`.
+**Division of labor.** The consumer asks the batch sampler for the next list of indices and numbers
+its samples; a worker fetches and collates them; the consumer receives the batches in the sampler's
+order. Worker ``k mod num_workers`` makes batch ``k``. Each sample's random choices come from a
+stream of (seed, epoch, place in the epoch): see :mod:`minidl.data.stream`. The consumer's side of
+the workers is :mod:`minidl.data.pool`, their own :mod:`minidl.data.worker`; batches travel by
+:mod:`minidl.data.transport`.
 """
 
 from __future__ import annotations
@@ -19,20 +20,11 @@ from ..kernels import cuda
 from ..random import Generator
 from .collate import default_collate, default_convert
 from .notes import add_notes, collect_notes
+from .pool import SILENCE, Order, Workers, start_context
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 from .stream import OrderScope, use_order
 from .upload import pin, pinned_parts
-from .workers import (
-    SILENCE,
-    Failure,
-    Job,
-    Order,
-    Source,
-    WorkerInfo,
-    Workers,
-    get_worker_info,
-    start_context,
-)
+from .worker import Failure, Job, Source, WorkerInfo, get_worker_info
 
 __all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
 
@@ -54,78 +46,77 @@ class DataLoader:
     batch_sampler : iterable, optional
         Lists of indices; excludes ``batch_size``, ``shuffle``, ``sampler`` and ``drop_last``.
     num_workers : int, default 0
-        Processes that prepare batches ahead of time; with 0 the caller's own thread prepares
-        them when asked. The batches are the same bytes for any number.
+        Number of processes that prepare batches ahead of time. With 0, the caller's own thread
+        prepares each batch on demand. The batches have the same bytes for any number.
     collate_fn : callable, optional
         From a list of samples to a batch. Default :func:`default_collate`.
     pin_memory : bool, default False
-        Where there is a GPU, put each batch into memory that it can read by itself, all tensors in
-        one block: :class:`~minidl.data.DeviceBatches` sends it up in one copy, during the step
-        before. Without a GPU batches are in ordinary memory. The bytes are the same.
+        If there is a GPU, put each batch into pinned memory, which the GPU reads by itself, all
+        tensors in one block: :class:`~minidl.data.DeviceBatches` uploads it in one copy, during
+        the step before. Without a GPU, batches are in ordinary memory. The bytes are the same.
     drop_last : bool, default False
-        Leave out the last batch when it is smaller.
+        Drop the last batch if it is smaller.
     timeout : float, default 0
         Seconds that a worker may take for one sample (or for ``collate_fn``) before it counts as
-        hung. 0 means 8 seconds; PyTorch's 0 waits for ever, and its limit is on a whole batch.
+        hung. 0 means 8 seconds. (PyTorch's 0 waits forever, and its limit is for a whole batch.)
     worker_init_fn : callable, optional
-        Called with the worker's number in each worker before its first sample. See Notes.
+        Called in each worker with its number, before its first sample. See Notes.
     multiprocessing_context : str or context, optional
         How workers are started: ``"fork"``, ``"spawn"``, ``"forkserver"``, or a context of
-        ``multiprocessing``. Default: by fork where the system can do that, else by spawn.
+        ``multiprocessing``. Default: fork if the system supports it, otherwise spawn.
     generator : minidl.Generator, optional
-        Lends its seed to the order and the augmentation; it is not advanced. Default: the
-        library's own generator, which :func:`minidl.manual_seed` seeds.
+        Its seed determines order and augmentation; it is not advanced. Default: the library's own
+        generator, which :func:`minidl.manual_seed` seeds.
     prefetch_factor : int or None, default 2
-        Batches in preparation or waiting, for each worker. ``None`` is 2. More than 64 are made
-        as the first of them are taken.
+        Batches in preparation or waiting, for each worker. ``None`` is 2. Of more than 64, the rest
+        are started as the first ones are taken.
     persistent_workers : bool, default False
         Keep the workers (and their copies of the data set) from one epoch to the next.
 
     Attributes
     ----------
     epoch : int
-        The number that the next iteration will have. Set it with :meth:`set_epoch`.
+        The number of the next iteration's epoch. Set it with :meth:`set_epoch`.
     notes : dict of str to list of str
-        What the data set has remarked by :func:`minidl.data.note` on the samples of the batches
-        that have come out so far, by kind; each remark once, in their order.
+        Remarks that the data set has made with :func:`minidl.data.note` about the samples of the
+        batches delivered so far, by kind; each remark once, in order.
 
     Raises
     ------
     ArgumentError
         From the constructor, for arguments that exclude each other or are out of range; from
-        ``iter()``, when workers are spawned and something that they need can't be pickled, or in a
-        process that can't have workers, because it is one.
+        ``iter()``, if workers are spawned and something that they need can't be pickled, or in a
+        process that is a worker itself.
     DataError
         From the iterator: a worker has died or hung (the message names it and the index that it
-        was at), or samples do not make a batch. An exception that the data set, a transform or
-        ``collate_fn`` raises comes out of the iterator as itself, whether or not a worker raised
-        it, with a note that names the sample's index; one that can't be pickled becomes a
-        DataError with the traceback in a note.
+        was at), or the samples do not form a batch. An exception from the data set, a transform or
+        ``collate_fn`` is raised unchanged, whether or not in a worker, with a note that names the
+        sample's index; one that can't be pickled becomes a DataError with the traceback in a note.
 
     Notes
     -----
     **Order and augmentation** are functions of (seed, epoch, place in the epoch). Iterating
-    counts the epochs from 0, so that iterating the same loader twice gives two orders even when
-    the seed was set again in between; ``set_epoch(0)`` replays the first. To go on where a run was
+    counts the epochs from 0, so iterating the same loader twice gives two orders even if the seed
+    was set again in between; ``set_epoch(0)`` replays the first. To resume a run that was
     interrupted after ``k`` batches of epoch ``e``: ``set_epoch(e)``, then
     ``iterate(start_batch=k)``.
 
-    **Workers are processes.** By fork they inherit the data set as it is at the start of the
-    iteration, without a copy; by spawn it is pickled. What ``__getitem__`` or ``worker_init_fn``
-    assigns afterwards, to ``get_worker_info().dataset`` or anywhere else, belongs to that
-    worker; :func:`minidl.data.note` sends remarks back. The samplers and the loop run in the
-    caller's process. A worker computes with one thread and never uses a GPU.
-    :func:`default_collate` makes its batches in memory that it shares with the caller. They stay
-    there, and the caller may do with them as with any other; what is kept of more than two batches
-    of a worker is copied.
+    **Workers are processes.** Forked workers inherit the data set as it is at the start of the
+    iteration, without a copy; for spawned ones it is pickled. Whatever ``__getitem__`` or
+    ``worker_init_fn`` assigns afterwards, to ``get_worker_info().dataset`` or anywhere else,
+    belongs to that worker; :func:`minidl.data.note` sends remarks back. The samplers and the loop
+    run in the caller's process. A worker computes with one thread and never uses a GPU.
+    :func:`default_collate` makes its batches in memory shared with the caller. They stay there and
+    behave like any other tensor; if the caller keeps more than two batches of a worker, further
+    ones are copied.
 
     ``random``, ``numpy.random`` and minidl's own generator are seeded with ``WorkerInfo.seed`` in
-    every worker, but what they give depends on the number of workers: draw from
+    every worker, but their numbers depend on the number of workers: draw from
     :func:`minidl.data.sample_stream` instead.
 
     Workers end when the iterator is exhausted or dropped (with ``persistent_workers``, when the
-    loader is), and when this process ends, even by SIGKILL. When one dies or hangs, the others
-    are ended as well, and the next iteration starts new ones.
+    loader is dropped), and when this process ends, even by SIGKILL. If one dies or hangs, the
+    others are ended too, and the next iteration starts new ones.
 
     Examples
     --------
@@ -160,7 +151,7 @@ class DataLoader:
         if not hasattr(dataset, "__getitem__"):
             raise ArgumentError(
                 f"DataLoader: dataset is a {type(dataset).__name__} without __getitem__; "
-                "expected something that is indexed, such as a minidl.data.Dataset"
+                "expected something indexable, such as a minidl.data.Dataset"
             )
         if num_workers < 0:
             raise ArgumentError(f"DataLoader: num_workers must be at least 0, got {num_workers}")
@@ -185,7 +176,7 @@ class DataLoader:
                 )
             batch_size = None
         elif batch_size is None and drop_last:
-            raise ArgumentError("DataLoader: batch_size=None makes no batches to drop the last of")
+            raise ArgumentError("DataLoader: drop_last=True needs a batch_size, got None")
 
         if sampler is None:
             sampler = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
@@ -221,12 +212,12 @@ class DataLoader:
         return self.iterate()
 
     def set_epoch(self, epoch: int) -> None:
-        """Let the next iteration be the one numbered ``epoch``.
+        """Set the epoch's number of the next iteration; later iterations count on from it.
 
         Parameters
         ----------
         epoch : int
-            At least 0. The iterations after the next count on from it.
+            At least 0.
 
         Examples
         --------
@@ -242,14 +233,13 @@ class DataLoader:
         self.epoch = epoch
 
     def iterate(self, start_batch: int = 0) -> Iterator[Any]:
-        """Iterate over an epoch from one of its batches on.
+        """Iterate over an epoch, starting at one of its batches.
 
         Parameters
         ----------
         start_batch : int, default 0
-            How many batches to leave out. Their samples are not fetched, only their indices
-            are; the batches that follow are the same as in a whole epoch. With the number of
-            batches in the epoch the iterator is empty.
+            Number of batches to skip, at most those of an epoch. Their indices are drawn, but
+            their samples are not fetched; the remaining batches are those of a whole epoch.
 
         Returns
         -------
@@ -258,8 +248,7 @@ class DataLoader:
         Raises
         ------
         ArgumentError
-            When ``start_batch`` is negative, or (by the iterator) when the epoch has fewer
-            batches.
+            `start_batch` is negative, or (from the iterator) the epoch has fewer batches.
 
         Examples
         --------
@@ -300,11 +289,11 @@ class DataLoader:
         return _Prefetch(self, jobs, workers)
 
     def _plan(self, seed: int, epoch: int, start_batch: int) -> Iterator[Job]:
-        """The epoch's jobs in order; runs in the consumer's thread, as the samplers must."""
+        """Yield the epoch's jobs in order, in the consumer's thread, where samplers must run."""
         alone = self.batch_sampler is None
         scope = OrderScope(seed, epoch)
         place = number = 0
-        # Samplers may draw at iter() or as late as at any next(): both see the epoch's scope.
+        # Samplers may draw in iter() or in any next(): both see the epoch's scope.
         with use_order(scope):
             source = iter(self.sampler if self.batch_sampler is None else self.batch_sampler)
         while True:
@@ -347,7 +336,7 @@ class _Inline:
 
 
 class _Prefetch:
-    """The iterator with workers: a window of orders, whose results are taken in order."""
+    """The iterator with workers: a queue of orders, whose results are taken in order."""
 
     def __init__(self, loader: DataLoader, jobs: Iterator[Job], workers: Workers) -> None:
         from multiprocessing.util import Finalize
@@ -357,7 +346,7 @@ class _Prefetch:
         self._waiting: deque[Order | Failure] = deque()
         self._ordered = 0
         self._open = True
-        # Workers that nobody else has end with the iterator; others need not finish its orders.
+        # When the iterator is dropped, persistent workers need not finish its orders.
         Finalize(self, _cancel, (self._waiting,))
         with workers.whole():
             for _ in range(loader.num_workers * loader.prefetch_factor):
@@ -375,7 +364,7 @@ class _Prefetch:
         if isinstance(order, Failure):
             self._waiting.popleft()
             raise order.error
-        # A batch would be missing if the iteration went on after a Ctrl-C in between.
+        # After a Ctrl-C inside, a batch would be missing if the iteration went on.
         with self._workers.whole():
             notes, result = self._workers.result(order)
             self._waiting.popleft()
@@ -393,7 +382,7 @@ class _Prefetch:
             job = next(self._jobs)
         except StopIteration:
             self._open = False
-        except Exception as error:  # a sampler's; its turn comes after the batches before it
+        except Exception as error:  # a sampler's; it is raised after the batches before it
             self._open = False
             self._waiting.append(Failure(error))
         else:
@@ -402,7 +391,7 @@ class _Prefetch:
 
 
 def _cancel(waiting: deque[Order | Failure]) -> None:
-    """What is left to do when an iterator is dropped."""
+    """Cancel the orders of an iterator that was dropped."""
     for order in waiting:
         if isinstance(order, Order):
             order.cancel()

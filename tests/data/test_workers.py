@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl.data import DataLoader, Dataset, default_collate, loader, transport, workers
+from minidl.data import DataLoader, Dataset, default_collate, loader, pool, transport
 from minidl.errors import ArgumentError, DataError
 from minidl.kernels import cpu
 
@@ -160,7 +160,7 @@ def test_a_worker_that_hangs_elsewhere_than_in_a_sample() -> None:
     _, error = until_error(
         DataLoader(at(-1, spin), 3, num_workers=1, timeout=0.3, collate_fn=collate)
     )
-    assert "while it made a batch of 3 samples, the last of index 2" in str(error)
+    assert "while making a batch of 3 samples, the last of index 2" in str(error)
 
 
 def test_slow_batches_of_quick_samples_are_no_hang() -> None:
@@ -265,7 +265,7 @@ def test_workers_end_with_a_parent_that_is_killed(state: str) -> None:
 def test_a_program_may_end_in_the_middle_of_an_epoch() -> None:
     program = """
         import os, signal, time
-        from minidl.data import DataLoader, Dataset, workers
+        from minidl.data import DataLoader, Dataset, pool
 
         class Pids(Dataset):
             def __getitem__(self, index):
@@ -273,7 +273,7 @@ def test_a_program_may_end_in_the_middle_of_an_epoch() -> None:
             def __len__(self):
                 return 100
 
-        workers._GRACE_SECONDS = 0.2
+        pool._GRACE_SECONDS = 0.2
         loader = DataLoader(Pids(), num_workers=2, persistent_workers=True)
         batches = iter(loader)
         os.kill(next(batches).item(), signal.SIGSTOP)
@@ -584,7 +584,7 @@ def test_large_and_growing_batches() -> None:
     sizes = [[0], list(range(300)), [1, 2], list(range(100_000))]
     for files in (True, False):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(workers, "HAS_ANONYMOUS_FILES", files and workers.HAS_ANONYMOUS_FILES)
+            patch.setattr(pool, "HAS_ANONYMOUS_FILES", files and pool.HAS_ANONYMOUS_FILES)
             found = [
                 batch.tolist()
                 for batch in DataLoader(range(100_000), batch_sampler=sizes, num_workers=1)
@@ -597,12 +597,12 @@ def test_both_sides_never_wait_for_each_other_to_read(files: bool) -> None:
     """More is under way than a pipe takes: many lines, or without files orders and batches."""
     program = """
         import resource
-        from minidl.data import DataLoader, workers
+        from minidl.data import DataLoader, pool
 
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         files, size, slots = %r
-        workers.HAS_ANONYMOUS_FILES &= files
+        pool.HAS_ANONYMOUS_FILES &= files
         loader = DataLoader(range(3000 * size), size, num_workers=1, prefetch_factor=slots)
         print(sum(len(batch) for batch, _ in zip(loader, range(3000 if files else 6))))
     """

@@ -42,14 +42,14 @@ BUGS = [
     ),
     (
         "loader: augmentation by the place in the batch",
-        "minidl.data.workers:Source.batch",
+        "minidl.data.worker:Source.batch",
         "job.first_place + number",
         "number",
         "tests/data/test_loader.py::test_augmentation_does_not_depend_on_the_batch_size",
     ),
     (
         "loader: collate_fn draws from the worker's generator",
-        "minidl.data.workers:Source.batch",
+        "minidl.data.worker:Source.batch",
         "with use_sample(SampleScope(job.seed, job.epoch, -1 - job.first_place)):",
         "if True:",
         "tests/data/test_loader.py::test_random_choices_of_collate_fn_belong_to_the_batch",
@@ -71,7 +71,7 @@ BUGS = [
     ),
     (
         "loader: a lost worker looks like the end of the epoch",
-        "minidl.data.workers:Workers.whole",
+        "minidl.data.pool:Workers.whole",
         "raise self.lost",
         "raise StopIteration",
         "tests/data/test_workers.py::test_a_lost_worker_is_named_and_the_loader_goes_on",
@@ -93,16 +93,16 @@ BUGS = [
     ),
     (
         "loader: an endless limit",
-        "minidl.data.workers:_Worker.wait_for",
+        "minidl.data.pool:_Worker.wait_for",
         "silence >= limit",
         "silence >= 20 * limit",
         "tests/data/test_workers.py::test_a_lost_worker_is_named_and_the_loader_goes_on[spins]",
     ),
     (
         "loader: a worker that lives is taken for a hung one",
-        "minidl.data.workers:_Worker.wait_for",
-        "if self.numbers.cells[_BEATS] != beats:\n"
-        "    silence, beats = (0.0, self.numbers.cells[_BEATS])\n"
+        "minidl.data.pool:_Worker.wait_for",
+        "if self.numbers.cells[BEATS] != beats:\n"
+        "    silence, beats = (0.0, self.numbers.cells[BEATS])\n"
         "else:\n"
         "    silence += patience\n"
         "    if silence >= limit:\n"
@@ -112,15 +112,15 @@ BUGS = [
     ),
     (
         "loader: the clock counts, not the waiting",
-        "minidl.data.workers:_Worker.wait_for",
-        "if self.numbers.cells[_BEATS] != beats:\n"
-        "    silence, beats = (0.0, self.numbers.cells[_BEATS])\n"
+        "minidl.data.pool:_Worker.wait_for",
+        "if self.numbers.cells[BEATS] != beats:\n"
+        "    silence, beats = (0.0, self.numbers.cells[BEATS])\n"
         "else:\n"
         "    silence += patience\n"
         "    if silence >= limit:\n"
         "        raise self._hang(silence)",
-        "if self.numbers.cells[_BEATS] != beats:\n"
-        "    silence, beats, seen = (0.0, self.numbers.cells[_BEATS], time.monotonic())\n"
+        "if self.numbers.cells[BEATS] != beats:\n"
+        "    silence, beats, seen = (0.0, self.numbers.cells[BEATS], time.monotonic())\n"
         "else:\n"
         "    silence = time.monotonic() - locals().get('seen', time.monotonic())\n"
         "    if silence >= limit:\n"
@@ -129,133 +129,133 @@ BUGS = [
     ),
     (
         "loader: a hung worker is left alive",
-        "minidl.data.workers:Workers.whole",
+        "minidl.data.pool:Workers.whole",
         "for worker in self.members:\n    worker.kill()\nself.stop()",
         "",
         "tests/data/test_workers.py::test_a_lost_worker_is_named_and_the_loader_goes_on[stopped]",
     ),
     (
         "loader: the message names the wrong index",
-        "minidl.data.workers:_Worker._place",
+        "minidl.data.pool:_Worker._place",
         "keys[position]",
         "keys[-1] + 1",
         "tests/data/test_workers.py::test_a_lost_worker_is_named_and_the_loader_goes_on[ended]",
     ),
     (
         "loader: a worker whose pipe is closed is not noticed",
-        "minidl.data.workers:_Worker._take_answer",
+        "minidl.data.pool:_Worker._take_answer",
         "raise self._death() from None",
         "raise",
         "tests/data/test_workers.py::test_a_lost_worker_is_named_and_the_loader_goes_on[closed]",
     ),
     (
         "loader: workers inherit the handlers of signals",
-        "minidl.data.workers:_leave_the_parent",
+        "minidl.data.worker:_leave_the_parent",
         "signal.signal(signal.SIGTERM, signal.SIG_DFL)",
         "",
         "tests/data/test_workers.py::test_signals_threads_and_seeds_of_a_worker",
     ),
     (
         "loader: Ctrl-C reaches the workers",
-        "minidl.data.workers:_leave_the_parent",
+        "minidl.data.worker:_leave_the_parent",
         "signal.signal(signal.SIGINT, signal.SIG_IGN)",
         "",
         "tests/data/test_workers.py::test_signals_threads_and_seeds_of_a_worker",
     ),
     (
         "loader: signals stay blocked in workers",
-        "minidl.data.workers:_leave_the_parent",
-        "signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)",
+        "minidl.data.worker:_leave_the_parent",
+        "signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD)",
         "pass",
         "tests/data/test_workers.py::test_signals_threads_and_seeds_of_a_worker",
     ),
     (
         "loader: the same numpy.random in every worker",
-        "minidl.data.workers:_seed_everything",
+        "minidl.data.worker:_seed_everything",
         "np.random.seed(seed % 2 ** 32)",
         "",
         "tests/data/test_workers.py::test_signals_threads_and_seeds_of_a_worker",
     ),
     (
         "loader: workers compute with many threads",
-        "minidl.data.workers:_work",
+        "minidl.data.worker:work",
         "cpu.set_num_threads(1)",
         "",
         "tests/data/test_workers.py::test_signals_threads_and_seeds_of_a_worker",
     ),
     (
         "loader: workers hold each other's pipes",
-        "minidl.data.workers:_leave_the_parent",
+        "minidl.data.worker:_leave_the_parent",
         "other.channel.connection.close()",
         "",
         "tests/data/test_workers.py::test_a_worker_holds_nothing_of_the_others",
     ),
     (
         "loader: workers hold each other's memory",
-        "minidl.data.workers:_leave_the_parent",
+        "minidl.data.worker:_leave_the_parent",
         "other.close()",
         "pass",
         "tests/data/test_workers.py::test_a_worker_holds_nothing_of_the_others",
     ),
     (
         "loader: a stopped or locked worker outlives its parent",
-        "minidl.data.workers:_Parent.watch",
+        "minidl.data.worker:Parent.watch",
         "sys.platform == 'linux' and self.is_main_thread",
         "False",
         "tests/data/test_workers.py::test_workers_end_with_a_parent_that_is_killed",
     ),
     (
         "loader: descriptors stay open",
-        "minidl.data.workers:_Worker.finish",
+        "minidl.data.pool:_Worker.finish",
         "self.theirs.close()\nself.close()",
         "",
         "tests/data/test_workers.py::test_a_lost_worker_is_named_and_the_loader_goes_on[ended]",
     ),
     (
         "loader: after the end of the program a stopped worker is waited for",
-        "minidl.data.workers:Workers.__init__",
+        "minidl.data.pool:Workers.__init__",
         "Finalize(self, _stop, (self.members,), exitpriority=100)",
         "Finalize(self, _stop, (self.members,))",
         "tests/data/test_workers.py::test_a_program_may_end_in_the_middle_of_an_epoch",
     ),
     (
         "loader: half of the workers started stay",
-        "minidl.data.workers:Workers.__init__",
+        "minidl.data.pool:Workers.__init__",
         "self.stop()\nraise DataError(...) from error",
         'raise DataError(f"worker {number} of num_workers={count} can\'t be started") from error',
         "tests/data/test_workers.py::test_a_process_that_cannot_be_started",
     ),
     (
         "loader: exceptions that can't be pickled kill the worker",
-        "minidl.data.workers:_portable",
+        "minidl.data.worker:_portable",
         "travels = False",
         "travels = True",
         "tests/data/test_workers.py::test_an_exception_that_cannot_travel_becomes_one_that_can",
     ),
     (
         "loader: exceptions lose the worker's traceback",
-        "minidl.data.workers:_portable",
+        "minidl.data.worker:_portable",
         "error.add_note(f'Traceback in worker {number} of the DataLoader:\\n{text}')",
         "",
         "tests/data/test_workers.py::test_an_exception_comes_out_whole_and_the_worker_lives_on",
     ),
     (
         "loader: batches stay in slots until none is left",
-        "minidl.data.workers:_Worker._take_answer",
+        "minidl.data.pool:_Worker._take_answer",
         "None if lent < _MOST_LENT else ordinary_memory",
         "None",
         "tests/data/test_workers.py::test_batches_that_are_kept_stay_as_they_are",
     ),
     (
         "loader: what a transform collates lies where the next batch will",
-        "minidl.data.workers:Source.batch",
+        "minidl.data.worker:Source.batch",
         "samples: list[Any] = []",
         "samples: list[Any] = []\nCollation.__init__.__defaults__ = (empty,)",
         "tests/data/test_workers.py::test_what_a_transform_collates_may_be_kept",
     ),
     (
         "loader: freed memory goes back to the system",
-        "minidl.data.workers:_work",
+        "minidl.data.worker:work",
         "_keep_freed_memory()",
         "",
         "tests/data/test_workers.py::test_the_memory_of_a_sample_serves_the_next",
@@ -281,35 +281,35 @@ BUGS = [
     ),
     (
         "loader: more lines under way than a pipe takes",
-        "minidl.data.workers:_Worker.__init__",
+        "minidl.data.pool:_Worker.__init__",
         "min(ahead, _MOST_ORDERS)",
         "ahead",
         "tests/data/test_workers.py::test_both_sides_never_wait_for_each_other_to_read[True]",
     ),
     (
         "loader: without shared memory, an order meets a batch in the pipe",
-        "minidl.data.workers:_Worker.__init__",
+        "minidl.data.pool:_Worker.__init__",
         "min(ahead, _MOST_ORDERS) + _MOST_LENT if HAS_ANONYMOUS_FILES else 1",
         "min(ahead, _MOST_ORDERS) + _MOST_LENT if HAS_ANONYMOUS_FILES else ahead",
         "tests/data/test_workers.py::test_both_sides_never_wait_for_each_other_to_read[False]",
     ),
     (
         "loader: a worker dies of an exception without a message",
-        "minidl.data.workers:_portable",
+        "minidl.data.worker:_portable",
         "except Exception:\n    message = ...",
         "except ZeroDivisionError:\n    message = ''",
         "tests/data/test_workers.py::test_an_exception_without_a_message_is_not_the_workers_end",
     ),
     (
         "loader: a child uses its parent's workers",
-        "minidl.data.workers:Workers.usable",
+        "minidl.data.pool:Workers.usable",
         "self.lost is None and self._process_id == os.getpid()",
         "self.lost is None",
         "tests/data/test_workers.py::test_a_forked_process_leaves_its_parents_workers_alone",
     ),
     (
         "loader: a worker that can't have workers says so in multiprocessing's words",
-        "minidl.data.workers:Workers.__init__",
+        "minidl.data.pool:Workers.__init__",
         "current_process().daemon",
         "False",
         "tests/data/test_workers.py::test_a_worker_cannot_have_workers",
@@ -323,7 +323,7 @@ BUGS = [
     ),
     (
         "loader: a process begins in the middle of another thread's closing",
-        "minidl.data.workers:_Worker.close",
+        "minidl.data.pool:_Worker.close",
         "self.is_open = False",
         "",
         "tests/data/test_workers.py::"
