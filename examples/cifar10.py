@@ -13,13 +13,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 import minidl
 from minidl.data import (
@@ -31,10 +29,11 @@ from minidl.data import (
     SequentialSampler,
     sample_stream,
 )
-from minidl.errors import ArgumentError, DataError, DeviceError
+from minidl.errors import DataError
 from minidl.nn.functional import cross_entropy
 from minidl.optim.lr_scheduler import CosineAnnealingLR
-from minidl.training import RunLog, Waiting, new_run
+from minidl.training import Interruption, Progress, RunLog, new_run, run_program, set_up_device
+from minidl.training.command_line import add_device_options
 from minidl.vision import figures
 from minidl.vision.datasets import CIFAR10
 from minidl.vision.datasets.opening import hold_out
@@ -151,8 +150,9 @@ def make_optimizer(model: AlexNet | CudaConvnet, recipe: Recipe) -> minidl.optim
     return minidl.optim.SGD(groups, recipe.lr, MOMENTUM, rate_in_velocity=True)
 
 
-def train(args: argparse.Namespace) -> None:
-    """Train, and report the error after each epoch."""
+def train(interruption: Interruption) -> int:
+    """Train, and report the error after each epoch; return the exit status."""
+    args = parse()
     if args.data is None:
         raise DataError(
             f"--data DIR is needed: unpack {CIFAR10.url} and name the folder that has "
@@ -160,11 +160,8 @@ def train(args: argparse.Namespace) -> None:
         )
     recipe = RECIPES[args.variant]
     output = Path(new_run(args.output, "runs/cifar10"))
-    if args.num_threads:
-        minidl.set_num_threads(args.num_threads)
     recipe = replace(recipe, lr=args.lr or recipe.lr, epochs=args.epochs or recipe.epochs)
-    device = minidl.device(args.device)
-    minidl.cuda.allow_tf32(args.tf32)
+    device = set_up_device(vars(args))
     minidl.manual_seed(args.seed)
     pixels, labels, held_pixels, held_labels = read_pictures(args.data)
     model = make_model(args.variant, recipe, int(labels.max()) + 1).to(device)
@@ -184,21 +181,23 @@ def train(args: argparse.Namespace) -> None:
     step = 0
     with RunLog(output) as log:
         for epoch in range(1, recipe.epochs + 1):
-            means, batches = RunningMeans(), Waiting(seen)
-            for images, targets in tqdm(batches, f"epoch {epoch}", len(seen), leave=False):
-                optimizer.zero_grad()
-                loss = cross_entropy(model(images), targets)
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                means.update(loss, weight=BATCH_SIZE)
-                step += 1
-                if step % READ_EVERY == 0 or step % len(seen) == 0:
-                    means.read()
-                    train_loss = means.values()[0]
-                    if not np.isfinite(train_loss):
-                        raise SystemExit(f"the loss became {train_loss}: try a lower --lr")
-            speed = means.weight / batches.elapsed
+            means = RunningMeans()
+            with Progress(seen, f"epoch {epoch}", len(seen), leave=False) as batches:
+                for images, targets in batches:
+                    optimizer.zero_grad()
+                    loss = cross_entropy(model(images), targets)
+                    loss.backward()
+                    optimizer.step()
+                    schedule.step()
+                    means.update(loss, weight=BATCH_SIZE)
+                    batches.update(BATCH_SIZE)
+                    step += 1
+                    if step % READ_EVERY == 0 or step % len(seen) == 0:
+                        means.read()
+                        train_loss = means.values()[0]
+                        if not np.isfinite(train_loss):
+                            raise SystemExit(f"the loss became {train_loss}: try a lower --lr")
+            speed = batches.speed
             scores = evaluate(model, unseen, topk=(1,))
             line = {"epoch": epoch, "train_loss": train_loss, "val_loss": scores["loss"]}
             log.write("epoch", step, **line, top1=scores["top1"], images_per_second=speed)
@@ -210,6 +209,7 @@ def train(args: argparse.Namespace) -> None:
     minidl.save({"model": model.state_dict(), "mean": mean}, output / "model.safetensors")
     written = ["log.jsonl", "model.safetensors", *figures.save_all(model, log.path, output)]
     print(f"final error {100 - scores['top1']:.2f} %; written to {output}: {', '.join(written)}")
+    return 0
 
 
 def parse() -> argparse.Namespace:
@@ -221,26 +221,11 @@ def parse() -> argparse.Namespace:
     add("--epochs", type=int, metavar="N", help="default: the network's, see RECIPES")
     add("--lr", type=float, metavar="RATE", help="default: the network's, see RECIPES")
     add("--seed", type=int, metavar="N", default=0, help="decides everything random (default: 0)")
-    add("--device", default="cpu", help="cpu, gpu or gpu:N (default: cpu)")
-    add("--tf32", action=argparse.BooleanOptionalAction, default=False,
-        help="let the GPU round the factors of products to 10 bits, which is faster")  # fmt: skip
-    add("--num-threads", type=int, metavar="N", help="to compute with (default: all cores)")
+    add_device_options(add, default="cpu")
     add("--output", metavar="DIR", help="default: runs/cifar10, then runs/cifar10-2, ...")
+    parser.set_defaults(device="cpu", tf32=False, num_threads=None)
     return parser.parse_args()
 
 
-def main() -> int:
-    """Run the program; return its exit status."""
-    warnings.simplefilter("ignore", RuntimeWarning)  # overflow: the loss tells, and is checked
-    try:
-        train(parse())
-    except (ArgumentError, DataError, DeviceError) as error:
-        print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_program(train))

@@ -1,5 +1,8 @@
 """What any training program needs, and nothing about pictures.
 
+- :mod:`~minidl.training.run`: what happens around the training loop, from first step to report
+- :mod:`~minidl.training.state`: what a checkpoint contains, and how a run goes on from it
+- :mod:`~minidl.training.program`: the device, mistakes, and the exit status of a program
 - :mod:`~minidl.training.signals`: stop at the end of a step when the user presses Ctrl-C
 - :mod:`~minidl.training.settings`: settings, and those that a resumed run may change
 - :mod:`~minidl.training.command_line`: the command lines of training programs
@@ -8,6 +11,7 @@
 - :mod:`~minidl.training.checkpoints`: the newest two checkpoints and the best, in rotation
 - :mod:`~minidl.training.schedules`: learning rates over a whole run
 - :mod:`~minidl.training.means`: running means of losses and accuracies
+- :mod:`~minidl.training.progress`: the progress bar of an epoch, with the speed
 - :mod:`~minidl.training.waiting`: time spent waiting for data
 - :mod:`~minidl.training.watch`: NaN, infinity, and a loss that does not fall
 - :mod:`~minidl.training.leniency`: files that a training can do without
@@ -16,8 +20,8 @@
 """
 
 from . import (
-    checkpoints, command_line, folders, leniency, log, machine, means, report, schedules, settings,
-    signals, waiting, watch,
+    checkpoints, command_line, folders, leniency, log, machine, means, program, progress, report,
+    run, schedules, settings, signals, state, waiting, watch,
 )  # fmt: skip
 from .checkpoints import Checkpoints
 from .command_line import at_least
@@ -26,8 +30,12 @@ from .leniency import Leniency
 from .log import RunLog
 from .machine import versions
 from .means import RunningMeans
-from .settings import resumed_settings
+from .program import run_program, set_up_device
+from .progress import Progress
+from .run import Run, describe
+from .settings import begin, resumed_settings
 from .signals import Interrupted, Interruption, speak_to_nobody
+from .state import RunState
 from .waiting import Waiting
 from .watch import FiniteCheck, FlatLoss, NotFiniteError
 
@@ -39,14 +47,21 @@ __all__ = [
     "Interruption",
     "Leniency",
     "NotFiniteError",
+    "Progress",
+    "Run",
     "RunLog",
+    "RunState",
     "RunningMeans",
     "Waiting",
     "at_least",
+    "begin",
+    "describe",
     "latest_run",
     "make_folder",
     "new_run",
     "resumed_settings",
+    "run_program",
+    "set_up_device",
     "speak_to_nobody",
     "versions",
 ]

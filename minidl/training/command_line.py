@@ -1,12 +1,38 @@
-"""The command lines of training programs."""
+"""The options that training programs share, for :mod:`argparse`.
+
+A program adds the groups that it needs to the parser of :func:`make_parser`, between groups of its
+own. Options that the user does not give are absent from the result, so that
+:func:`minidl.training.begin` can tell them from those that are given: ``DEFAULTS`` holds their
+values in a new run, ``MAY_CHANGE`` the names of those that may differ when a run goes on.
+"""
 
 from __future__ import annotations
 
 import math
-from argparse import ArgumentTypeError
-from collections.abc import Callable
+from argparse import (
+    SUPPRESS,
+    ArgumentParser,
+    ArgumentTypeError,
+    BooleanOptionalAction,
+    RawDescriptionHelpFormatter,
+)
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
 
-__all__ = ["at_least"]
+from .program import EXIT_STATUSES
+from .schedules import SCHEDULES
+
+__all__ = [
+    "DEFAULTS", "MAY_CHANGE", "add_device_options", "add_optimization_options", "add_run_options",
+    "at_least", "make_parser", "table_of_recipes",
+]  # fmt: skip
+
+#: Settings of a new run, for options of this page that neither the user nor a recipe gives.
+DEFAULTS: dict[str, Any] = {"seed": 0, "device": "auto", "tf32": False, "num_threads": None,
+    "lr_drop_at": None, "save_minutes": 15.0}  # fmt: skip
+#: What may differ when a run goes on. With any other difference it would be another run.
+MAY_CHANGE = {"device", "num_threads", "epochs", "lr_drop_at", "output", "save_minutes"}
 
 
 def at_least(least: float) -> Callable[[str], float]:
@@ -29,3 +55,104 @@ def at_least(least: float) -> Callable[[str], float]:
         return number
 
     return read
+
+
+def make_parser(description: str | None, epilog: str = "") -> ArgumentParser:
+    """Return a parser that shows its texts as they are, and leaves out what is not given.
+
+    Parameters
+    ----------
+    description, epilog : str
+        What ``--help`` says first and last. The exit statuses stand before the epilog.
+    """
+    return ArgumentParser(
+        description=description,
+        epilog=f"{EXIT_STATUSES}\n\n{epilog}",
+        formatter_class=RawDescriptionHelpFormatter,
+        argument_default=SUPPRESS,
+    )
+
+
+def table_of_recipes(recipes: Mapping[str, Any]) -> str:
+    """Return a table of recipes for ``--help``, one column each.
+
+    Parameters
+    ----------
+    recipes : mapping of str to dataclass instance
+    """
+    columns = {name: asdict(recipe) for name, recipe in recipes.items()}
+    lines = [f"{'recipe':14}" + "".join(f"{name:>10}" for name in columns)]
+    for key in next(iter(columns.values())):
+        lines.append(f"{key:14}" + "".join(f"{recipe[key]!s:>10}" for recipe in columns.values()))
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def add_optimization_options(parser: ArgumentParser) -> Callable[..., Any]:
+    """Add ``--epochs``, ``--batch-size``, ``--lr``, ``--schedule`` and the like.
+
+    Returns
+    -------
+    callable
+        Adds a further option to the group.
+    """
+    add = parser.add_argument_group("training (default: the recipe's)").add_argument
+    add("--epochs", type=at_least(1), metavar="N")
+    add("--batch-size", type=at_least(1), metavar="N")
+    add(
+        "--lr",
+        type=at_least(0.0),
+        metavar="RATE",
+        help="rate of weights; that of biases is twice it",
+    )
+    add("--schedule", choices=SCHEDULES, help="step: a tenth after each third; paper: a tenth at "
+        "25, 55 and 84%% of the run; original: like paper, with conv1 frozen in two steps and the "
+        "color noise ended at 73%%, as in the published run; plateau: a tenth when top-1 has not "
+        "risen for 4 epochs")  # fmt: skip
+    add("--lr-drop-at", type=at_least(0.0), nargs="+", metavar="EPOCH", help="instead of the "
+        "schedule, from the first epoch on: divide the rate by 10 each time that this number of "
+        "epochs is done; may be given with --resume")  # fmt: skip
+    add("--weight-decay", type=at_least(0.0), metavar="FACTOR", help="of weights; biases have none")
+    add("--seed", type=at_least(0), metavar="N", help="decides everything random (default: 0)")
+    return add
+
+
+def add_device_options(add: Callable[..., Any], default: str = "auto") -> None:
+    """Add ``--device``, ``--tf32`` and ``--num-threads``; see ``set_up_device``.
+
+    Parameters
+    ----------
+    add : callable
+        The ``add_argument`` of a parser or of a group.
+    default : str, default "auto"
+        The device, for the help; setting it is up to the program.
+    """
+    add("--device", help=f"auto, cpu, gpu or gpu:N (default: {default})")
+    add("--tf32", action=BooleanOptionalAction, help="let a GPU round the factors of products to "
+        "10 bits: faster, less exact")  # fmt: skip
+    add("--num-threads", type=at_least(1), metavar="N", help="to compute with (default: all cores)")
+
+
+def add_run_options(parser: ArgumentParser, folder: str) -> Callable[..., Any]:
+    """Add ``--device``, ``--output``, ``--save-minutes``, ``--resume``, ``--evaluate`` and others.
+
+    Parameters
+    ----------
+    parser : ArgumentParser
+    folder : str
+        The default for ``--output``; see :func:`~minidl.training.new_run`.
+
+    Returns
+    -------
+    callable
+        Adds a further option to the group.
+    """
+    add = parser.add_argument_group("run").add_argument
+    add_device_options(add)
+    add("--output", metavar="DIR", help=f"(default: {folder}, then {folder}-2, ...)")
+    add("--save-minutes", type=at_least(0.0), metavar="M", help="save at this interval, and after "
+        "each epoch: last.safetensors, previous.safetensors, best.safetensors "
+        "(default: 15)")  # fmt: skip
+    add("--resume", nargs="?", const=None, metavar="PATH", help="go on from a checkpoint or an "
+        "output folder (default: --output, or else the latest run)")  # fmt: skip
+    add("--evaluate", action="store_true", help="only evaluate the checkpoint or run of --resume")
+    return add

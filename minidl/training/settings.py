@@ -1,13 +1,77 @@
-"""The settings of a run, and those that may change when the run is resumed."""
+"""The settings of a run: of a new one, and of one that is resumed."""
 
 from __future__ import annotations
 
+import os
+import shlex
+import sys
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, CheckpointError
+from .checkpoints import Checkpoints
+from .folders import latest_run, new_run
 
-__all__ = ["resumed_settings"]
+__all__ = ["begin", "resumed_settings"]
+
+
+def begin(
+    given: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    may_change: Collection[str],
+    folder: str,
+    evaluating: bool = False,
+) -> tuple[dict[str, Any], Path | None, Any]:
+    """Return the settings of a new run, or of the run that ``--resume`` asks for.
+
+    Parameters
+    ----------
+    given : mapping of str to object
+        The settings that the user gives. With "resume", the run there goes on: a run's folder or a
+        checkpoint; None means the folder "output", or else the latest run.
+    defaults : mapping of str to object
+        The settings that the user need not give.
+    may_change : collection of str
+        The names of settings that may differ in a run that goes on.
+    folder : str
+        The default for "output"; see :func:`~minidl.training.new_run`.
+    evaluating : bool, default False
+        Load the best checkpoint, only to evaluate it: all settings may differ.
+
+    Returns
+    -------
+    settings : dict
+        With "output", the run's folder, and "command", the command line of this program after
+        those of the run so far.
+    path : Path or None
+        The checkpoint's file; None for a new run.
+    state : object
+        What the checkpoint contains, on the CPU; see :mod:`minidl.training.state`.
+
+    Raises
+    ------
+    ArgumentError
+        If "output" holds another run, or a setting differs that must not.
+    CheckpointError
+        If there is no checkpoint, or it is not one of a run.
+    """
+    command = shlex.join(["python", *sys.argv])
+    if not evaluating and "resume" not in given:
+        output = new_run(given.get("output"), folder)
+        return {**defaults, **given, "output": output, "command": command}, None, None
+    given = dict(given)
+    wanted = given.pop("resume", None) or given.get("output")
+    wanted = wanted or latest_run(Path(folder).parent, f"{Path(folder).name}*")
+    path, state = Checkpoints.load(wanted, "best" if evaluating else "last", "cpu")
+    if not isinstance(state, dict) or not {"options", "versions"} <= set(state):
+        raise CheckpointError(f"{path} was not written by this program")
+    saved = {**defaults, **state["options"], "output": str(path.parent)}
+    settings = resumed_settings(saved, given, set(given) if evaluating else may_change)
+    if not evaluating and os.path.realpath(settings["output"]) != os.path.realpath(path.parent):
+        new_run(settings["output"])  # from here on, it goes its own way
+    settings["command"] = "\n".join(filter(None, [settings.get("command"), command]))
+    return settings, path, state
 
 
 def resumed_settings(

@@ -9,11 +9,13 @@ import importlib
 from typing import Any
 
 __all__ = [
+    "bad_images",
     "batches",
     "datasets",
     "figures",
     "metrics",
     "models",
+    "picture_options",
     "report",
     "scan",
     "schedules",
