@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness import Report, Settings, main
+from harness import Report, Settings
+from publish import main
 from train_step import contest, figures, steps_table
 
 

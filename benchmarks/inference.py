@@ -13,12 +13,12 @@ from harness import (
     Work,
     fastest,
     library,
-    main,
     milliseconds,
     table,
     torch_contenders,
 )
 from networks import batch, network
+from publish import main
 
 
 def make(contender: str, variant: str, count: int) -> Work:

@@ -27,12 +27,12 @@ from harness import (
     Work,
     fastest,
     library,
-    main,
     milliseconds,
     table,
     torch_contenders,
 )
 from networks import batch, network
+from publish import main
 
 
 @lru_cache(1)

@@ -21,18 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness import (
-    HERE,
-    Entry,
-    Report,
-    Settings,
-    Team,
-    Work,
-    library,
-    main,
-    table,
-    torch_contenders,
-)
+from harness import HERE, Entry, Report, Settings, Team, Work, library, table, torch_contenders
+from publish import main
 
 SIZE, RESIZED, BATCH = 224, 256, 128
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -20,11 +20,11 @@ from harness import (
     Team,
     Work,
     library,
-    main,
     progress,
     table,
     torch_contenders,
 )
+from publish import main
 
 
 def make(contender: str, variant: str, count: int, steps: int) -> Work:

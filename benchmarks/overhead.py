@@ -8,17 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness import (
-    Entry,
-    Report,
-    Settings,
-    Team,
-    Work,
-    library,
-    main,
-    table,
-    torch_contenders,
-)
+from harness import Entry, Report, Settings, Team, Work, library, table, torch_contenders
+from publish import main
 
 BATCH, INPUTS, HIDDEN, CLASSES = 32, 784, 128, 10
 RATE, MOMENTUM = 0.01, 0.9

@@ -16,7 +16,8 @@ import memory
 import overhead
 import precision
 import train_step
-from harness import parse, publish, settings_of
+from harness import parse, settings_of
+from publish import publish
 
 SCRIPTS = (train_step, inference, cifar, overhead, memory, layers, precision, loader)
 

@@ -25,12 +25,12 @@ from harness import (
     Work,
     fastest,
     library,
-    main,
     milliseconds,
     table,
     torch_contenders,
 )
 from networks import batch, network
+from publish import main
 
 VARIANTS = ("paper", "single-tower", "torchvision")
 GROWTH = (16, 32, 64, 128, 256)

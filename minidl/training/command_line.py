@@ -98,12 +98,7 @@ def add_optimization_options(parser: ArgumentParser) -> Callable[..., Any]:
     add = parser.add_argument_group("training (default: the recipe's)").add_argument
     add("--epochs", type=at_least(1), metavar="N")
     add("--batch-size", type=at_least(1), metavar="N")
-    add(
-        "--lr",
-        type=at_least(0.0),
-        metavar="RATE",
-        help="rate of weights; that of biases is twice it",
-    )
+    add("--lr", type=at_least(0.0), metavar="RATE", help="of weights; biases have twice this rate")
     add("--schedule", choices=SCHEDULES, help="step: a tenth after each third; paper: a tenth at "
         "25, 55 and 84%% of the run; original: like paper, with conv1 frozen in two steps and the "
         "color noise ended at 73%%, as in the published run; plateau: a tenth when top-1 has not "

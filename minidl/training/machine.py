@@ -58,10 +58,16 @@ def versions() -> dict[str, str]:
     }
 
 
-def report() -> str:
-    """Return the report of the machine, one ``name: value`` a line."""
+def report(gpu: bool = True) -> str:
+    """Return the report of the machine, one ``name: value`` a line.
+
+    Parameters
+    ----------
+    gpu : bool, default True
+        Include CuPy and the GPUs, which imports CuPy.
+    """
     lines: list[Line] = []
-    for part in (_system, _packages, _blas, _cores, _cupy, _devices):
+    for part in (_system, _packages, _blas, _cores, *((_cupy, _devices) if gpu else ())):
         try:
             for line in part():  # one by one, to keep the lines before an error
                 lines.append(line)

@@ -46,8 +46,10 @@ def set_up_device(settings: Mapping[str, Any]) -> Device:
     if settings["num_threads"]:
         set_num_threads(settings["num_threads"])
     cuda.allow_tf32(settings["tf32"])
-    best = "gpu" if cuda.is_available() else "cpu"
-    return Device(best if settings["device"] == "auto" else settings["device"])
+    name = settings["device"]
+    if name == "auto":
+        name = "gpu" if cuda.is_available() else "cpu"
+    return Device(name)
 
 
 def run_program(work: Callable[[Interruption], int], on_stop: str = "") -> int:

@@ -147,7 +147,7 @@ def _machine(device: str) -> dict[str, str]:
         device = "gpu" if cuda.is_available() else "cpu"
     gpu = device != "cpu"
     wanted = _MACHINE + (_MACHINE_GPU if gpu else ())
-    lines = (line.split(": ", 1) for line in machine.report().splitlines())
+    lines = (line.split(": ", 1) for line in machine.report(gpu).splitlines())
     return {"device": device} | {
         name: value.strip()
         for name, value in lines

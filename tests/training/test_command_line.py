@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
+from dataclasses import dataclass
 
 import pytest
 
+from minidl.training import command_line
 from minidl.training.command_line import at_least
+from minidl.vision import picture_options
 
 
 @pytest.mark.parametrize("text", ["-1", "0.5", "nan", "inf", "many", ""])
@@ -16,3 +19,38 @@ def test_numbers_of_the_command_line(text: str) -> None:
     if text != "0.5":
         with pytest.raises(ArgumentTypeError, match=r"^expected a number of 0.0 or more, got '"):
             at_least(0.0)(text)
+
+
+def test_options_that_are_not_given_are_absent() -> None:
+    parser = command_line.make_parser("A program.", "The end.")
+    command_line.add_optimization_options(parser)
+    command_line.add_run_options(parser, "runs/net")
+    assert vars(parser.parse_args([])) == {}
+    given = vars(parser.parse_args("--lr-drop-at 3 5.5 --no-tf32 --resume --seed 1".split()))
+    assert given == {"lr_drop_at": [3.0, 5.5], "tf32": False, "resume": None, "seed": 1}
+    text = parser.format_help()
+    assert "Exit status: 0 after the last epoch" in text and text.endswith("\n\nThe end.\n")
+    assert "runs/net-2" in text
+
+
+def test_every_default_and_every_change_belongs_to_an_option() -> None:
+    parser = command_line.make_parser("")
+    picture_options.add_picture_options(parser)
+    command_line.add_optimization_options(parser)
+    add = command_line.add_run_options(parser, "runs/net")
+    add("--ten-crop", action="store_true")
+    options = {action.dest for action in parser._actions}
+    for page in (command_line, picture_options):
+        assert options >= set(page.DEFAULTS) | page.MAY_CHANGE
+
+
+def test_table_of_recipes() -> None:
+    @dataclass
+    class Recipe:
+        lr: float = 0.1
+        init: str | None = None
+
+    table = command_line.table_of_recipes({"small": Recipe(), "large": Recipe(0.5, "he")})
+    assert [line.split() for line in table.splitlines()] == [
+        ["recipe", "small", "large"], ["lr", "0.1", "0.5"], ["init", "None", "he"],
+    ]  # fmt: skip

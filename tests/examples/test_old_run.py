@@ -1,0 +1,100 @@
+"""A run that an older minidl began goes on as it would have gone on there.
+
+``old_run/`` holds two checkpoints that ``examples/alexnet_imagenet.py`` of minidl 0.1.0 wrote while
+it still contained all that :mod:`minidl.training` contains now: in the second epoch of the run
+below, and after its end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import runpy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from programs import ROOT
+
+import minidl
+from minidl import nn
+from minidl.data import Dataset
+from minidl.training import Interruption
+from minidl.vision.batches import PictureBatches
+
+OLD = Path(__file__).parent / "old_run"
+
+
+class Noise(Dataset):
+    transform: Any = None
+
+    def __len__(self) -> int:
+        return 12
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        pixels = np.random.default_rng(index).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        return self.transform(Image.fromarray(pixels)), index % 2
+
+
+class Tiny(nn.Module):
+    input_size, input_scale = (3, 32, 32), "pixels"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 4, 8, stride=8)
+        self.relu, self.drop = nn.ReLU(), nn.Dropout(0.5)
+        self.fc = nn.Linear(64, 2)
+
+    def forward(self, x: minidl.Tensor) -> minidl.Tensor:
+        return self.fc(self.drop(self.relu(self.conv1(x)).flatten(1)))
+
+    def named_rows(self) -> dict[str, nn.Module]:
+        return {"conv1": self.conv1, "fc": self.fc}
+
+
+@pytest.fixture
+def resumed(tmp_path: Path) -> Any:
+    """The run, loaded in its second epoch."""
+    state = minidl.load(OLD / "middle.safetensors")
+    settings = {**state["options"], "output": str(tmp_path)}
+    model: Any = Tiny()
+    batches = PictureBatches(model, Noise(), Noise(), batch_size=4, workers=0, folder=tmp_path)
+    program = runpy.run_path(str(ROOT / "examples" / "alexnet_imagenet.py"))
+    run = program["Run"](model, batches, argparse.Namespace(**settings))
+    run.load(state)
+    return run
+
+
+def test_begins_where_it_was(resumed: Any) -> None:
+    assert (resumed.epoch, resumed.batch, resumed.step) == (1, 1, 4)
+    assert resumed.save()
+    old = minidl.load(OLD / "middle.safetensors")
+    new = minidl.load(resumed.checkpoints.folder / "last.safetensors")
+    assert new.keys() == old.keys()
+    for name, tensor in old["model"].items():
+        assert np.array_equal(new["model"][name].numpy(), tensor.numpy()), name
+    for state in (old, new):
+        del state["options"]["output"], state["versions"]
+    for name in ("options", "progress", "history", "means", "flat", "pictures"):
+        assert new[name] == old[name], name
+    assert np.array_equal(new["rng"].numpy(), old["rng"].numpy())
+
+
+def test_ends_where_it_ended(resumed: Any) -> None:
+    """To rounding: the file may have been written on another kind of machine."""
+    assert resumed.train(Interruption()) == 0
+    old = minidl.load(OLD / "end.safetensors")
+    new = minidl.load(resumed.checkpoints.folder / "last.safetensors")
+    assert new["progress"] == old["progress"] == [2, 0, 6]
+    for line, expected in zip(new["history"], old["history"], strict=True):
+        assert line == pytest.approx(expected, rel=1e-4)
+    for name, tensor in old["model"].items():
+        # The two steps change weights by 4e-4 and biases by 5e-6.
+        np.testing.assert_allclose(new["model"][name].numpy(), tensor.numpy(), 1e-5, 1e-6, name)
+    momenta = [
+        [entry["velocity"].numpy() for entry in state["optimizer"]["state"].values()]
+        for state in (old, new)
+    ]
+    for velocity, expected in zip(*momenta, strict=True):
+        np.testing.assert_allclose(velocity, expected, 1e-3, 2e-7)
