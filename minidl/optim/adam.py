@@ -6,9 +6,9 @@ In step t, with gradient g (Kingma and Ba, "Adam", ICLR 2015, algorithm 1)::
     s ← β₂·s + (1 − β₂)·g²
     w ← w − ε · m/(1 − β₁ᵗ) / (√(s/(1 − β₂ᵗ)) + δ)
 
-The divisions undo that m and s start at 0. AMSGrad (Reddi et al., ICLR 2018) divides by the largest
-s so far. Weight decay λ adds λ·w to g in Adam; AdamW (Loshchilov and Hutter, ICLR 2019) shrinks the
-weights beside the moments instead: w ← (1 − ε·λ)·w.
+The divisions correct the bias from m and s starting at 0. AMSGrad (Reddi et al., ICLR 2018) divides
+by the largest s so far. Weight decay λ adds λ·w to g in Adam; AdamW (Loshchilov and Hutter, ICLR
+2019) shrinks the weights directly instead, without affecting the moments: w ← (1 − ε·λ)·w.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ class Adam(Optimizer):
     amsgrad : bool
         Divide by the largest second moment so far. Default False.
     maximize : bool
-        Climb. Default False.
+        Ascend instead of descending. Default False.
     decoupled_weight_decay : bool
-        AdamW's decay. Default False.
+        Use AdamW's decay. Default False.
     foreach, capturable, fused : bool, optional
-        PyTorch's choice of an implementation: accepted, without effect.
+        Choose an implementation in PyTorch; accepted, without effect.
     differentiable : bool
-        Only False.
+        Must be False.
 
     Raises
     ------
@@ -61,7 +61,7 @@ class Adam(Optimizer):
     >>> w = minidl.nn.Parameter(minidl.tensor([1.0]))
     >>> optimizer = minidl.optim.Adam([w], lr=0.5)
     >>> (100 * w).sum().backward()
-    >>> optimizer.step()  # the first step is lr, whatever the gradient's size
+    >>> optimizer.step()  # the first step has size lr, whatever the gradient
     >>> w.tolist()
     [0.5]
     """
@@ -172,7 +172,7 @@ class AdamW(Adam):
     lr, betas, eps, amsgrad, maximize, foreach, capturable, differentiable, fused
         As in :class:`Adam`.
     weight_decay : float
-        λ: the weights shrink by ε·λ in every step. Default 1e-2.
+        λ: the weights shrink by the factor 1 − ε·λ in every step. Default 1e-2.
 
     Raises
     ------

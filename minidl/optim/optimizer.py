@@ -44,7 +44,7 @@ class Optimizer:
         What to optimize. Dicts are parameter groups: ``"params"`` and any of the options, which
         override `defaults` for this group.
     defaults : dict
-        Options of groups that don't say otherwise, such as ``{"lr": 0.01}``.
+        Options of groups that don't override them, such as ``{"lr": 0.01}``.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class Optimizer:
     ArgumentError
         No parameters, a parameter given twice, or not a leaf.
     DTypeError
-        Something that is not a Tensor, or a set, whose order would change from run to run.
+        Something that is not a Tensor; or a set, whose order varies between runs.
 
     Examples
     --------
@@ -110,7 +110,7 @@ class Optimizer:
             self.add_param_group(group)
 
     def add_param_group(self, param_group: Group) -> None:
-        """Add a group, such as a layer that is no longer frozen.
+        """Add a group, for example the parameters of a layer that is no longer frozen.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ class Optimizer:
         Raises
         ------
         ArgumentError
-            A parameter is in a group already, given twice, or not a leaf; names are mixed.
+            A parameter is already in a group, given twice, or not a leaf; only some have names.
         DTypeError
             `param_group` is not a dict, or something in ``"params"`` is not a Tensor.
         """
@@ -168,12 +168,12 @@ class Optimizer:
         self.param_groups.append(group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters.
+        """Clear the gradients of all parameters.
 
         Parameters
         ----------
         set_to_none : bool
-            Drop the gradients (default); otherwise keep their memory and fill it with 0.
+            True (default): drop the gradients. False: keep their memory and fill it with 0.
         """
         for group in self.param_groups:
             for param in group["params"]:
@@ -184,7 +184,7 @@ class Optimizer:
                         param.grad.array.fill(0)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Change every parameter that has a gradient, in place.
+        """Update every parameter that has a gradient, in place.
 
         Parameters
         ----------
@@ -263,7 +263,7 @@ class Optimizer:
         -------
         dict
             ``{"state": {index: {...}}, "param_groups": [{..., "params": [index, ...]}]}``.
-            Parameters are known by their position in the groups. Tensors are not copied.
+            Parameters are identified by their position in the groups. Tensors are not copied.
         """
         numbers: dict[int, int] = {}
         for group in self.param_groups:
@@ -288,7 +288,7 @@ class Optimizer:
         Raises
         ------
         CheckpointError
-            The groups, their sizes or the shapes belong to another set of parameters.
+            The groups, their sizes or the shapes don't match this optimizer's parameters.
         """
         where = f"{type(self).__name__}.load_state_dict"
         try:
@@ -324,8 +324,8 @@ class Optimizer:
         self.state, self.param_groups = state, groups
 
     def _loaded(self, where: str, param: Tensor, key: str, value: Any) -> Any:
-        """Return a copy of one entry of a saved state, where and as `param` wants it."""
-        if key == "step":  # a number that stays on the CPU; PyTorch before 1.12 kept an int
+        """Return a copy of one entry of a saved state, with the device and layout of `param`."""
+        if key == "step":  # stays on the CPU; an int in PyTorch before 1.12
             return Tensor(np.array(float(value), np.float32))
         if key not in self._state_arrays or value is None:
             return deepcopy(value)
@@ -355,32 +355,31 @@ def param_groups(
     bias_lr_multiplier: float = 2.0,
     bias_weight_decay: float = 0.0,
 ) -> list[Group]:
-    """Return two parameter groups: weights, and biases with a rate and a decay of their own.
+    """Return two parameter groups: weights, and biases with their own rate and decay.
 
     Parameters
     ----------
     model : Module
-        Whose parameters.
     lr : float
-        The weights' learning rate.
+        Learning rate of the weights.
     weight_decay : float
-        The weights' decay. Default 0.
+        Weight decay of the weights. Default 0.
     bias_lr_multiplier : float
-        How many times `lr` is the biases' rate. Default 2.
+        Learning rate of the biases, as a multiple of `lr`. Default 2.
     bias_weight_decay : float
-        The biases' decay. Default 0.
+        Weight decay of the biases. Default 0.
 
     Returns
     -------
     list of dict
-        Weights, then biases; a group without parameters is left out. A parameter is a bias when
-        the last part of its name is ``bias``.
+        Weights, then biases, without empty groups. A parameter is a bias if the last part of its
+        name is ``bias``.
 
     Notes
     -----
-    The paper's network was trained so: cuda-convnet gave biases the rate 0.02 beside 0.01 and no
-    decay, and Caffe's AlexNet says ``lr_mult: 2, decay_mult: 0``. Schedulers multiply the rate of
-    each group, so the ratio stays.
+    The paper's network was trained this way: cuda-convnet gave biases the rate 0.02, weights 0.01,
+    and biases no decay; Caffe's AlexNet has ``lr_mult: 2, decay_mult: 0``. Schedulers multiply the
+    rate of each group, so the ratio stays the same.
 
     Examples
     --------
@@ -403,14 +402,14 @@ def param_groups(
 
 
 def check_options(where: str, **options: float) -> None:
-    """Raise ArgumentError naming the first of `options` that is not a number of at least 0."""
+    """Raise an ArgumentError that names the first of `options` that is not at least 0."""
     for name, value in options.items():
         if not float(value) >= 0.0:  # NaN fails too
             raise ArgumentError(f"{where}: {name} must be at least 0, got {value}")
 
 
 def zeros_like(array: Array) -> Array:
-    """Return zeros with the shape, dtype, device and order in memory of `array`."""
+    """Return zeros with the shape, dtype, device and memory layout of `array`."""
     with active(device_of(array)):
         zeros: Array = array_module(array).zeros_like(array)
     return zeros

@@ -14,9 +14,9 @@ cuda-convnet and like Caffe, keeps a velocity that has the rate inside::
     v ← m·v − λ·ε·w − ε·g
     w ← w + v
 
-Then v = −ε·b as long as ε is constant: both walk the same path. They differ after the rate
-changes: the paper's velocity goes on with the old rate's speed and takes about 1/(1 − m) steps to
-forget it, PyTorch's brakes at once.
+As long as ε is constant, v = −ε·b and both forms take the same path. They differ after the rate
+changes: the paper's velocity keeps the old rate's speed and takes about 1/(1 − m) steps to forget
+it; PyTorch's form slows down at once.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ class SGD(Optimizer):
     lr : float
         Learning rate, at least 0. Default 1e-3.
     momentum : float
-        Share of the last step kept in the next, at least 0. Default 0.
+        Fraction of the last step kept in the next, at least 0. Default 0.
     dampening : float
-        Share of the gradient that does not enter the momentum. Default 0.
+        Fraction of the gradient that does not enter the momentum. Default 0.
     weight_decay : float
         Factor of the L2 penalty's gradient, at least 0. Default 0.
     nesterov : bool
         Look ahead along the momentum. Needs momentum and no dampening. Default False.
     maximize : bool
-        Climb. Default False.
+        Ascend instead of descending. Default False.
     rate_in_velocity : bool
-        The paper's update (see the module's first lines), without dampening or Nesterov.
+        Use the paper's update (see the top of this module), without dampening or Nesterov.
         Default False: PyTorch's.
     foreach, fused : bool, optional
-        PyTorch's choice of an implementation: accepted, without effect.
+        Choose an implementation in PyTorch; accepted, without effect.
     differentiable : bool
-        Only False.
+        Must be False.
 
     Raises
     ------
     ArgumentError
-        An option is out of its range, or two don't go together.
+        An option is out of its range, or two options exclude each other.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class SGD(Optimizer):
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ArgumentError("SGD: nesterov needs a momentum above 0 and dampening 0")
         if rate_in_velocity and (nesterov or dampening != 0):
-            raise ArgumentError("SGD: rate_in_velocity goes with neither nesterov nor dampening")
+            raise ArgumentError("SGD: rate_in_velocity excludes nesterov and dampening")
         if differentiable:
             raise ArgumentError("SGD: a differentiable step is not supported")
         defaults = {
@@ -117,7 +117,7 @@ class SGD(Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state; see :meth:`Optimizer.load_state_dict`.
 
-        A state of PyTorch's, which knows one form only, brings that form with it.
+        PyTorch's states have one form only; loading one selects it.
         """
         groups = [{"rate_in_velocity": False, **g} for g in state_dict.get("param_groups", [])]
         super().load_state_dict({**state_dict, "param_groups": groups})

@@ -6,14 +6,14 @@ from __future__ import annotations
 BUGS = [
     (
         "crop: the last offset is never drawn",
-        "minidl.vision.transforms.geometry:_random_place",
+        "minidl.vision.transforms.crop:random_place",
         "height - h + 1",
         "height - h",
         "tests/vision/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",
     ),
     (
         "flip: never",
-        "minidl.vision.transforms.geometry:RandomHorizontalFlip.draw",
+        "minidl.vision.transforms.flip:RandomHorizontalFlip.draw",
         "rng.random() < self.p",
         "rng.random() > 1",
         "tests/vision/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",
@@ -28,14 +28,14 @@ BUGS = [
     ),
     (
         "crop: shared offsets are not shared",
-        "minidl.vision.transforms.geometry:_random_place",
+        "minidl.vision.transforms.crop:random_place",
         "sample_stream() if shared is None else shared_stream(shared, 'crop')",
         "sample_stream()",
         "tests/vision/test_transform_presets.py::test_neighbours_share_offset_and_mirror",
     ),
     (
         "flip: shared mirroring is not shared",
-        "minidl.vision.transforms.geometry:RandomHorizontalFlip.draw",
+        "minidl.vision.transforms.flip:RandomHorizontalFlip.draw",
         "sample_stream() if self.shared is None else shared_stream(self.shared, 'flip')",
         "sample_stream()",
         "tests/vision/test_transform_presets.py::test_neighbours_share_offset_and_mirror",
@@ -116,21 +116,21 @@ BUGS = [
     ),
     (
         "transforms: bytes are resized with their axes exchanged",
-        "minidl.vision.transforms.geometry:_resize",
+        "minidl.vision.transforms.resize:_resize",
         "image.array.transpose(1, 2, 0)",
         "image.array.transpose(2, 1, 0)",
         "tests/vision/test_transforms.py::test_resize_of_bytes_is_that_of_the_picture",
     ),
     (
         "transforms: the part that a crop keeps is resized from half a pixel beside it",
-        "minidl.vision.transforms.geometry:ResizeAndCrop.__call__",
+        "minidl.vision.transforms.resize:ResizeAndCrop.__call__",
         "top * down",
         "top * down + 0.5",
         "tests/vision/test_transforms.py::test_resize_and_crop_as_one_are_the_two_up_to_rounding",
     ),
     (
         "transforms: parts of pictures with a palette are resized",
-        "minidl.vision.transforms.geometry:ResizeAndCrop.__call__",
+        "minidl.vision.transforms.resize:ResizeAndCrop.__call__",
         "image.mode not in ('RGB', 'L')",
         "False",
         "tests/vision/test_transforms.py::"

@@ -1,17 +1,17 @@
-"""Transforms: what happens to a picture between the file and the network.
+"""Transforms: the steps from a decoded picture to the network's input.
 
-A transform is any callable from a picture to a picture; :class:`Compose` chains them. The names,
+A transform is any callable from a picture to a picture; :class:`Compose` chains them. Names,
 arguments and geometry are torchvision's; :class:`ToPixels`, :class:`SubtractMean` and
-:class:`PCAJitter` are AlexNet's own. Pictures are Pillow's images or tensors of shape (..., C, H,
-W); tensors are transformed outside the tape. Random transforms draw from
+:class:`PCAJitter` are AlexNet's own. Pictures are Pillow images or tensors of shape (..., C, H, W);
+tensors are transformed outside the tape. Random transforms draw from
 :func:`minidl.data.sample_stream`: in a :class:`~minidl.data.DataLoader` every choice is a function
-of (seed, epoch, place in the epoch), elsewhere it comes from the generator that
+of (seed, epoch, place in the epoch); elsewhere it comes from the generator that
 :func:`minidl.manual_seed` seeds.
 
 Examples
 --------
-The paper's training pictures: shorter side 256, the central square, a random 224×224 crop, its
-mirror image half of the time, raw pixels less their mean, and the original program's colour jitter.
+The paper's training pictures: shorter side 256, the central square, a random 224×224 crop, mirrored
+half of the time, raw pixels minus their mean, and the original program's color jitter.
 
 >>> from PIL import Image
 >>> from minidl.vision import transforms
@@ -37,19 +37,10 @@ from .color import (
 )
 from .compose import Compose, Lambda
 from .convert import PILToTensor, ToPixels, ToTensor
-from .geometry import (
-    CenterCrop,
-    FiveCrop,
-    InterpolationMode,
-    Pad,
-    RandomCrop,
-    RandomHorizontalFlip,
-    RandomResizedCrop,
-    RandomVerticalFlip,
-    Resize,
-    TenCrop,
-)
+from .crop import CenterCrop, FiveCrop, Pad, RandomCrop, TenCrop
+from .flip import RandomHorizontalFlip, RandomVerticalFlip
 from .raw import RawPicture, RawToInput, ToRaw
+from .resize import InterpolationMode, RandomResizedCrop, Resize
 
 __all__ = [
     "CenterCrop",

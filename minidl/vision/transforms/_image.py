@@ -1,6 +1,6 @@
-"""What the transforms ask of a picture, whether it is Pillow's or a tensor.
+"""Operations on pictures that the transforms share, for Pillow images and tensors.
 
-Pillow is imported where it is needed; a program that never imported it has no picture of its.
+Pillow is imported only where it is needed: a program that never imported it has no Pillow images.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from ...tensor import Tensor
 
 
 def is_pil(image: Any) -> bool:
-    """Whether a value is one of Pillow's images."""
+    """Return whether a value is a Pillow image."""
     module = sys.modules.get("PIL.Image")
     return module is not None and isinstance(image, module.Image)
 
 
 def is_rgb_bytes(image: Any) -> bool:
-    """Whether a value is a tensor of uint8 and shape (3, H, W)."""
+    """Return whether a value is a uint8 tensor of shape (3, H, W)."""
     return (
         isinstance(image, Tensor)
         and image.dtype == np.uint8
@@ -33,13 +33,13 @@ def is_rgb_bytes(image: Any) -> bool:
 
 
 def require_pil(image: Any, who: str) -> None:
-    """Raise unless the picture is Pillow's."""
+    """Raise unless the picture is a Pillow image."""
     if not is_pil(image):
         raise DataError(f"{who}: expected a PIL image, got {type(image).__name__}")
 
 
 def require_float_tensor(image: Any, who: str) -> None:
-    """Raise unless the picture is a tensor of shape (..., C, H, W) of floating-point numbers."""
+    """Raise unless the picture is a floating-point tensor of shape (..., C, H, W)."""
     if not isinstance(image, Tensor):
         raise DataError(
             f"{who}: expected a tensor of shape (C, H, W), got {type(image).__name__}; "
@@ -52,7 +52,7 @@ def require_float_tensor(image: Any, who: str) -> None:
 
 
 def size_of(image: Any, who: str) -> tuple[int, int]:
-    """Height and width."""
+    """Return height and width."""
     if is_pil(image):
         width, height = image.size
         return height, width
@@ -66,14 +66,14 @@ def size_of(image: Any, who: str) -> tuple[int, int]:
 
 
 def crop(image: Any, top: int, left: int, height: int, width: int) -> Any:
-    """A part that lies inside the picture; of a tensor, a view."""
+    """Return a part that lies inside the picture; for a tensor, as a view."""
     if is_pil(image):
         return image.crop((left, top, left + width, top + height))
     return Tensor(image.array[..., top : top + height, left : left + width])
 
 
 def hflip(image: Any) -> Any:
-    """The mirror image: left and right exchanged."""
+    """Return the picture with left and right exchanged."""
     if is_pil(image):
         from PIL import Image
 
@@ -82,7 +82,7 @@ def hflip(image: Any) -> Any:
 
 
 def vflip(image: Any) -> Any:
-    """Top and bottom exchanged."""
+    """Return the picture with top and bottom exchanged."""
     if is_pil(image):
         from PIL import Image
 
@@ -91,7 +91,7 @@ def vflip(image: Any) -> Any:
 
 
 def pad(image: Any, ltrb: tuple[int, int, int, int], fill: Any = 0, mode: str = "constant") -> Any:
-    """The picture with a border: left, top, right, bottom pixels wide."""
+    """Return the picture with a border of (left, top, right, bottom) pixels."""
     left, top, right, bottom = ltrb
     border = ((top, bottom), (left, right))
     if is_pil(image):
@@ -111,7 +111,7 @@ def pad(image: Any, ltrb: tuple[int, int, int, int], fill: Any = 0, mode: str = 
 
 
 def pair(size: Any, who: str) -> tuple[int, int]:
-    """(height, width) of an argument that is one number, a sequence of one, or one of two."""
+    """Return (height, width) for an argument that is one number, or a sequence of one or two."""
     numbers = (size,) if isinstance(size, int | np.integer) else tuple(size)
     if len(numbers) not in (1, 2) or any(number < 1 for number in numbers):
         raise ArgumentError(f"{who}: size must be a positive int or (height, width), got {size!r}")
@@ -119,7 +119,7 @@ def pair(size: Any, who: str) -> tuple[int, int]:
 
 
 def border(padding: int | Sequence[int], who: str) -> tuple[int, int, int, int]:
-    """(left, top, right, bottom) of one number, (horizontal, vertical), or all four."""
+    """Return (left, top, right, bottom) for one number, (horizontal, vertical), or all four."""
     numbers = (padding,) if isinstance(padding, int | np.integer) else tuple(padding)
     if len(numbers) not in (1, 2, 4) or any(number < 0 for number in numbers):
         raise ArgumentError(
@@ -127,3 +127,17 @@ def border(padding: int | Sequence[int], who: str) -> tuple[int, int, int, int]:
         )
     left, top, right, bottom = (numbers * (4 // len(numbers)))[:4]
     return int(left), int(top), int(right), int(bottom)
+
+
+def probability(p: float, who: str) -> float:
+    """Return `p`, or raise unless it is between 0 and 1."""
+    if not 0 <= p <= 1:
+        raise ArgumentError(f"{who}: p must be between 0 and 1, got {p}")
+    return p
+
+
+def neighbors(shared: int | None, who: str) -> int | None:
+    """Return `shared`, the number of neighbors that share a choice; raise if it is less than 1."""
+    if shared is not None and shared < 1:
+        raise ArgumentError(f"{who}: shared must be at least 1, got {shared}")
+    return shared

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import ArgumentError
-from .geometry import ResizeAndCrop
+from .resize import ResizeAndCrop
 
 __all__ = ["Compose", "Lambda"]
 
@@ -14,14 +14,14 @@ __all__ = ["Compose", "Lambda"]
 class Compose:
     """Applies transforms one after the other.
 
-    Of a bilinear :class:`Resize` and a :class:`RandomCrop` right after it, only the pixels that the
-    crop keeps are computed. They may differ from those of the two in sequence by one grey level,
-    seldom by two.
+    A bilinear :class:`Resize` followed directly by a :class:`RandomCrop` computes only the pixels
+    that the crop keeps. They may differ from those of the two in sequence by one gray level, rarely
+    by two.
 
     Parameters
     ----------
     transforms : sequence of callables
-        Each gets what the one before it returned.
+        Each is called with the result of the one before.
 
     Examples
     --------
@@ -40,7 +40,7 @@ class Compose:
 
     @property
     def takes_bytes(self) -> bool:
-        """Whether all of them do: see :meth:`minidl.vision.datasets.Shards.load`."""
+        """Whether all of them take bytes: see :meth:`minidl.vision.datasets.Shards.load`."""
         return all(getattr(transform, "takes_bytes", False) for transform in self.transforms)
 
     def __repr__(self) -> str:
@@ -49,7 +49,7 @@ class Compose:
 
 
 def _with_pairs_as_one(transforms: Sequence[Any]) -> list[Any]:
-    """Put one transform where two in sequence have a quicker common form."""
+    """Replace two transforms in sequence by one where that is faster."""
     steps: list[Any] = []
     for transform in transforms:
         if steps and ResizeAndCrop.fits(steps[-1], transform):
@@ -60,7 +60,7 @@ def _with_pairs_as_one(transforms: Sequence[Any]) -> list[Any]:
 
 
 class Lambda:
-    """Applies a function of the user's.
+    """Applies a user-defined function.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Lambda:
     Raises
     ------
     ArgumentError
-        When ``lambd`` can't be called.
+        ``lambd`` is not callable.
 
     Examples
     --------

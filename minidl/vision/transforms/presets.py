@@ -24,8 +24,10 @@ from ..statistics import PixelStatistics
 from .color import Normalize, PCAJitter, SubtractMean
 from .compose import Compose, Lambda
 from .convert import ToPixels, ToTensor
-from .geometry import CenterCrop, RandomCrop, RandomHorizontalFlip, Resize, TenCrop
+from .crop import CenterCrop, RandomCrop, TenCrop
+from .flip import RandomHorizontalFlip
 from .raw import RawToInput, ToRaw
+from .resize import Resize
 
 __all__ = ["alexnet_evaluation", "alexnet_finish", "alexnet_training"]
 

@@ -31,7 +31,7 @@ from ...tensor import Tensor
 from ._image import is_rgb_bytes, pair
 from .color import PCAJitter
 from .convert import image_planes
-from .geometry import RandomHorizontalFlip
+from .flip import RandomHorizontalFlip
 
 __all__ = ["RawPicture", "RawToInput", "ToRaw"]
 

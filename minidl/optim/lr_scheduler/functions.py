@@ -1,0 +1,330 @@
+"""Schedules that are a function of the epoch: steps, lines, curves."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
+from types import FunctionType
+from typing import Any
+
+from ...errors import ArgumentError, CheckpointError
+from ..optimizer import Optimizer
+from .base import LRScheduler, checked
+
+
+class LambdaLR(LRScheduler):
+    """Initial rates times a function of the epoch.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    lr_lambda : callable or list of callable
+        From the epoch to a factor; one for all groups, or one each.
+    last_epoch : int
+        See :class:`LRScheduler`.
+
+    Raises
+    ------
+    ArgumentError
+        The number of functions is not the number of groups.
+
+    Notes
+    -----
+    Functions are not saved: pass the same ones again before loading. The attributes of callable
+    objects are saved.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> optimizer = minidl.optim.SGD([minidl.nn.Parameter(minidl.zeros(1))], lr=1.0)
+    >>> scheduler = minidl.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: 0.5**epoch)
+    >>> scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.5]
+    """
+
+    _unsaved = ("optimizer", "lr_lambdas")
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        lr_lambda: Callable[[int], float] | Sequence[Callable[[int], float]],
+        last_epoch: int = -1,
+    ) -> None:
+        count = len(checked(optimizer).param_groups)
+        self.lr_lambdas = (
+            list(lr_lambda) if isinstance(lr_lambda, Sequence) else [lr_lambda] * count
+        )
+        if len(self.lr_lambdas) != count:
+            raise ArgumentError(f"LambdaLR: got {len(self.lr_lambdas)} functions, expected {count}")
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        """Compute the rates of epoch ``self.last_epoch``."""
+        factors = [function(self.last_epoch) for function in self.lr_lambdas]
+        return [base * factor for base, factor in zip(self.base_lrs, factors, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the optimizer; see :meth:`LRScheduler.state_dict`."""
+        attributes = [
+            None if isinstance(function, FunctionType) else deepcopy(vars(function))
+            for function in self.lr_lambdas
+        ]
+        return {**super().state_dict(), "lr_lambdas": attributes}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state; see :meth:`LRScheduler.load_state_dict`."""
+        rest = dict(state_dict)
+        attributes = rest.pop("lr_lambdas", [])
+        if len(attributes) != len(self.lr_lambdas):
+            raise CheckpointError(
+                f"LambdaLR.load_state_dict: the state has {len(attributes)} functions, expected "
+                f"{len(self.lr_lambdas)}"
+            )
+        super().load_state_dict(rest)
+        for function, saved in zip(self.lr_lambdas, attributes, strict=True):
+            if saved is not None:
+                vars(function).update(deepcopy(saved))
+
+
+class StepLR(LRScheduler):
+    """Rates are multiplied by `gamma` every `step_size` epochs.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    step_size : int
+        At least 1.
+    gamma : float
+        Default 0.1.
+    last_epoch : int
+        See :class:`LRScheduler`.
+
+    Raises
+    ------
+    ArgumentError
+        `step_size` is not positive.
+
+    Examples
+    --------
+    Caffe's AlexNet: a tenth every 100,000 of 450,000 iterations, with ``step()`` in each iteration.
+
+    >>> import minidl
+    >>> optimizer = minidl.optim.SGD([minidl.nn.Parameter(minidl.zeros(1))], lr=0.01)
+    >>> scheduler = minidl.optim.lr_scheduler.StepLR(optimizer, step_size=100_000)
+    >>> scheduler.get_last_lr()
+    [0.01]
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        if step_size < 1:
+            raise ArgumentError(f"StepLR: step_size must be at least 1, got {step_size}")
+        self.step_size = step_size
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        """Compute the rates of epoch ``self.last_epoch``."""
+        if self.last_epoch == 0 or self.last_epoch % self.step_size != 0:
+            return self._rates()
+        return [rate * self.gamma for rate in self._rates()]
+
+    def _lr_at_epoch(self) -> list[float]:
+        return [base * self.gamma ** (self.last_epoch // self.step_size) for base in self.base_lrs]
+
+
+class MultiStepLR(LRScheduler):
+    """Rates are multiplied by `gamma` at the start of each epoch in `milestones`.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    milestones : iterable of int
+        Epochs, in any order; duplicates count twice.
+    gamma : float
+        Default 0.1.
+    last_epoch : int
+        See :class:`LRScheduler`.
+
+    Examples
+    --------
+    The three drops of the paper's published run, at epochs 23, 51 and 78 of 93:
+
+    >>> import minidl
+    >>> optimizer = minidl.optim.SGD([minidl.nn.Parameter(minidl.zeros(1))], lr=0.01)
+    >>> scheduler = minidl.optim.lr_scheduler.MultiStepLR(optimizer, milestones=[23, 51, 78])
+    >>> for epoch in range(23):
+    ...     scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.001]
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        milestones: Iterable[int],
+        gamma: float = 0.1,
+        last_epoch: int = -1,
+    ) -> None:
+        self.milestones = Counter(milestones)
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        """Compute the rates of epoch ``self.last_epoch``."""
+        if self.last_epoch not in self.milestones:
+            return self._rates()
+        return [rate * self.gamma ** self.milestones[self.last_epoch] for rate in self._rates()]
+
+    def _lr_at_epoch(self) -> list[float]:
+        drops = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
+        return [base * self.gamma**drops for base in self.base_lrs]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state; see :meth:`LRScheduler.load_state_dict`."""
+        super().load_state_dict(state_dict)
+        self.milestones = Counter(self.milestones)  # files return a plain dict
+
+
+class ExponentialLR(LRScheduler):
+    """Rates are multiplied by `gamma` every epoch.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    gamma : float
+    last_epoch : int
+        See :class:`LRScheduler`.
+    """
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def _first_lr(self) -> list[float]:
+        return self._rates()
+
+    def get_lr(self) -> list[float]:
+        """Compute the rates of epoch ``self.last_epoch``."""
+        return [rate * self.gamma for rate in self._rates()]
+
+    def _lr_at_epoch(self) -> list[float]:
+        return [base * self.gamma**self.last_epoch for base in self.base_lrs]
+
+
+class LinearLR(LRScheduler):
+    """Rates change linearly from one fraction of the initial rates to another: a warm-up.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    start_factor : float
+        In (0, 1]. Default 1/3.
+    end_factor : float
+        In [0, 1]. Default 1.
+    total_iters : int
+        Number of epochs until `end_factor` is reached. Default 5.
+    last_epoch : int
+        See :class:`LRScheduler`.
+
+    Raises
+    ------
+    ArgumentError
+        A factor is out of its range.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        if not 0.0 < start_factor <= 1.0:
+            raise ArgumentError(f"LinearLR: start_factor must be in (0, 1], got {start_factor}")
+        if not 0.0 <= end_factor <= 1.0:
+            raise ArgumentError(f"LinearLR: end_factor must be in [0, 1], got {end_factor}")
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def _first_lr(self) -> list[float]:
+        return self.get_lr() if self.last_epoch == 0 else self._rates()
+
+    def get_lr(self) -> list[float]:
+        """Compute the rates of epoch ``self.last_epoch``."""
+        if self.last_epoch == 0:
+            return [rate * self.start_factor for rate in self._rates()]
+        if self.last_epoch > self.total_iters:
+            return self._rates()
+        rise = self.end_factor - self.start_factor
+        before = self.total_iters * self.start_factor + (self.last_epoch - 1) * rise
+        return [rate * (1.0 + rise / before) for rate in self._rates()]
+
+    def _lr_at_epoch(self) -> list[float]:
+        rise = self.end_factor - self.start_factor
+        done = min(self.total_iters, self.last_epoch)
+        return [
+            base * (self.start_factor + rise * done / self.total_iters) for base in self.base_lrs
+        ]
+
+
+class CosineAnnealingLR(LRScheduler):
+    r"""Rates follow half a cosine from the initial rate down to `eta_min`, and back up afterwards.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    T_max : int
+        Number of epochs from the initial to the lowest rate.
+    eta_min : float
+        The lowest rate. Default 0.
+    last_epoch : int
+        See :class:`LRScheduler`.
+
+    Notes
+    -----
+    :math:`\eta_t = \eta_{min} + (\eta_0 - \eta_{min}) (1 + \cos(\pi t / T_{max})) / 2`
+    (Loshchilov and Hutter, "SGDR", ICLR 2017), computed from the previous rate.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
+    ) -> None:
+        self.T_max = T_max
+        self.eta_min = eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def _first_lr(self) -> list[float]:
+        return self._rates()
+
+    def get_lr(self) -> list[float]:
+        """Compute the rates of epoch ``self.last_epoch``."""
+        t, low, period = self.last_epoch, self.eta_min, self.T_max
+        if self._step_count == 1 and t > 0:
+            return [
+                low + (base - low) * (1 + math.cos(t * math.pi / period)) / 2
+                for base in self.base_lrs
+            ]
+        if (t - 1 - period) % (2 * period) == 0:  # at the bottom the ratio below is 0 / 0
+            return [
+                rate + (base - low) * (1 - math.cos(math.pi / period)) / 2
+                for base, rate in zip(self.base_lrs, self._rates(), strict=True)
+            ]
+        now = 1 + math.cos(math.pi * t / period)
+        before = 1 + math.cos(math.pi * (t - 1) / period)
+        return [now / before * (rate - low) + low for rate in self._rates()]
+
+    def _lr_at_epoch(self) -> list[float]:
+        t, low = self.last_epoch, self.eta_min
+        return [
+            low + (base - low) * (1 + math.cos(math.pi * t / self.T_max)) / 2
+            for base in self.base_lrs
+        ]

@@ -1,0 +1,79 @@
+"""Mirror images with a given probability."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...data import sample_stream
+from ...data.stream import shared_stream
+from ._image import hflip, neighbors, probability, size_of, vflip
+
+__all__ = ["RandomHorizontalFlip", "RandomVerticalFlip"]
+
+
+class RandomHorizontalFlip:
+    """Mirrors left and right with a given probability.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        The probability, 0 to 1.
+    shared : int, optional
+        In a loader, the number of neighbors in the epoch's order that are mirrored together or not
+        at all; 32 in the original AlexNet program. Default: each picture is decided separately.
+
+    Raises
+    ------
+    ArgumentError
+        `p` is not a probability, or `shared` is less than 1.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import RandomHorizontalFlip
+    >>> RandomHorizontalFlip(p=1)(minidl.tensor([[[1, 2, 3]]])).tolist()
+    [[[3, 2, 1]]]
+    """
+
+    def __init__(self, p: float = 0.5, shared: int | None = None) -> None:
+        self.p = probability(p, type(self).__name__)
+        self.shared = neighbors(shared, type(self).__name__)
+
+    def draw(self) -> bool:
+        """Choose whether to mirror a picture."""
+        rng = sample_stream() if self.shared is None else shared_stream(self.shared, "flip")
+        return bool(rng.random() < self.p)
+
+    def __call__(self, image: Any) -> Any:
+        size_of(image, "RandomHorizontalFlip")
+        return hflip(image) if self.draw() else image
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(p={self.p}, shared={self.shared})"
+
+
+class RandomVerticalFlip:
+    """Exchanges top and bottom with a given probability.
+
+    Parameters
+    ----------
+    p : float, default 0.5
+        The probability, 0 to 1.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import RandomVerticalFlip
+    >>> RandomVerticalFlip(p=1)(minidl.tensor([[[1], [2]]])).tolist()
+    [[[2], [1]]]
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        self.p = probability(p, type(self).__name__)
+
+    def __call__(self, image: Any) -> Any:
+        size_of(image, "RandomVerticalFlip")
+        return vflip(image) if sample_stream().random() < self.p else image
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(p={self.p})"

@@ -1,0 +1,266 @@
+"""Resizing to torchvision's pixels: Resize, RandomResizedCrop, and Resize with RandomCrop in one.
+
+``Resize(s)`` makes the shorter side s and the longer ``int(s · longer / shorter)`` (rounded down).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from enum import Enum
+from typing import Any
+
+import numpy as np
+
+from ...data import sample_stream
+from ...errors import ArgumentError
+from ...tensor import Tensor
+from ._image import crop, is_pil, is_rgb_bytes, pair, require_pil, size_of
+from .crop import RandomCrop, random_place
+
+__all__ = ["InterpolationMode", "RandomResizedCrop", "Resize", "ResizeAndCrop"]
+
+
+class InterpolationMode(Enum):
+    """Pillow's filters, for :class:`Resize` and :class:`RandomResizedCrop`.
+
+    When a picture shrinks, all filters but ``NEAREST`` average over the pixels that are merged.
+    """
+
+    NEAREST = "nearest"
+    BOX = "box"
+    BILINEAR = "bilinear"
+    HAMMING = "hamming"
+    BICUBIC = "bicubic"
+    LANCZOS = "lanczos"
+
+
+def _interpolation(mode: InterpolationMode | int, who: str) -> InterpolationMode:
+    """Return the mode, also for Pillow's constants such as ``Image.BILINEAR``."""
+    if isinstance(mode, InterpolationMode):
+        return mode
+    from PIL import Image
+
+    try:
+        return InterpolationMode[Image.Resampling(mode).name]
+    except ValueError:
+        raise ArgumentError(
+            f"{who}: interpolation must be an InterpolationMode, got {mode!r}"
+        ) from None
+
+
+def _resize(
+    image: Any,
+    height: int,
+    width: int,
+    mode: InterpolationMode,
+    box: tuple[float, float, float, float] | None = None,
+) -> Any:
+    """Resize a picture, or only the part in a box of (left, top, right, bottom)."""
+    from PIL import Image
+
+    if isinstance(image, Tensor):  # of uint8, which Pillow can resize
+        picture = Image.fromarray(image.array.transpose(1, 2, 0))
+        return Tensor(np.asarray(_resize(picture, height, width, mode, box)).transpose(2, 0, 1))
+    return image.resize((width, height), Image.Resampling[mode.name], box)
+
+
+class Resize:
+    """Resizes a PIL image, or a uint8 tensor of shape (3, H, W).
+
+    Parameters
+    ----------
+    size : int or (height, width)
+        An int is the length of the shorter side; the aspect ratio is kept, and the longer side
+        becomes ``int(size * longer / shorter)``. A pair is the size itself.
+    interpolation : InterpolationMode, default BILINEAR
+        Pillow's constants are accepted too.
+    max_size : int, optional
+        With an int ``size``: the maximum length of the longer side; the shorter side then becomes
+        shorter than ``size``.
+    antialias : bool, default True
+        Accepted for compatibility with torchvision: Pillow always averages when a picture shrinks.
+
+    Raises
+    ------
+    ArgumentError
+        The sizes are not positive, or ``max_size`` does not fit ``size``.
+    DataError
+        The value is not such a picture.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from minidl.vision.transforms import Resize
+    >>> Resize(256)(Image.new("RGB", (500, 375))).size
+    (341, 256)
+    """
+
+    takes_bytes = True
+
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        interpolation: InterpolationMode | int = InterpolationMode.BILINEAR,
+        max_size: int | None = None,
+        antialias: bool | None = True,
+    ) -> None:
+        height, width = pair(size, "Resize")
+        self._shorter = None if isinstance(size, Sequence) and len(size) == 2 else height
+        if max_size is not None and (self._shorter is None or max_size <= self._shorter):
+            raise ArgumentError(
+                f"Resize: max_size={max_size} needs one smaller int as size, got {size!r}"
+            )
+        self.size = size
+        self.interpolation = _interpolation(interpolation, "Resize")
+        self.max_size = max_size
+        self._exact = (height, width)
+
+    def __call__(self, image: Any) -> Any:
+        target = self.target(image)
+        if target == size_of(image, "Resize"):
+            return image
+        return _resize(image, *target, self.interpolation)
+
+    def target(self, image: Any) -> tuple[int, int]:
+        """Return a picture's height and width after resizing."""
+        if not is_rgb_bytes(image):
+            require_pil(image, "Resize")
+        height, width = size_of(image, "Resize")
+        if self._shorter is None:
+            return self._exact
+        shorter = self._shorter
+        longer = int(shorter * max(height, width) / min(height, width))
+        if self.max_size is not None and longer > self.max_size:
+            shorter, longer = int(self.max_size * shorter / longer), self.max_size
+        return (longer, shorter) if width <= height else (shorter, longer)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(size={self.size}, interpolation={self.interpolation.value}, "
+            f"max_size={self.max_size})"
+        )
+
+
+class ResizeAndCrop:
+    """A Resize and the RandomCrop after it, computing only the pixels that the crop keeps.
+
+    Bilinear values may differ by one gray level (rarely two) from those of the two in sequence:
+    Pillow stores the box in single precision, handles rows and columns in whichever order is faster
+    for the box, and rounds in between. Other filters overshoot or pick pixels, and differ by more.
+
+    Parameters
+    ----------
+    resize : Resize
+    crop : RandomCrop
+        Without a border.
+    """
+
+    def __init__(self, resize: Resize, crop: RandomCrop) -> None:
+        self.resize, self.crop = resize, crop
+
+    @staticmethod
+    def fits(first: Any, second: Any) -> bool:
+        """Return whether two transforms are such a pair."""
+        return (
+            type(first) is Resize
+            and first.interpolation is InterpolationMode.BILINEAR
+            and type(second) is RandomCrop
+            and second.takes_bytes
+        )
+
+    def __call__(self, image: Any) -> Any:
+        target = self.resize.target(image)
+        old_height, old_width = size_of(image, "Resize")
+        # Pillow resizes pictures with a palette, or of one bit, by picking pixels.
+        if target == (old_height, old_width) or (is_pil(image) and image.mode not in ("RGB", "L")):
+            return self.crop(self.resize(image))
+        top, left, h, w = random_place(target, self.crop.size, self.crop.shared)
+        down, across = old_height / target[0], old_width / target[1]
+        box = (left * across, top * down, (left + w) * across, (top + h) * down)
+        return _resize(image, h, w, self.resize.interpolation, box)
+
+
+class RandomResizedCrop:
+    """Cuts a part of random area and aspect ratio out of a PIL image and resizes it.
+
+    An area and a ratio (uniform in its logarithm) are drawn up to ten times, until the part fits
+    into the picture; after that, the largest central part with an allowed ratio is taken.
+
+    Parameters
+    ----------
+    size : int or (height, width)
+        Size of the result.
+    scale : (float, float), default (0.08, 1.0)
+        Smallest and largest fraction of the picture's area.
+    ratio : (float, float), default (3/4, 4/3)
+        Smallest and largest width / height.
+    interpolation : InterpolationMode, default BILINEAR
+        Pillow's constants are accepted too.
+    antialias : bool, default True
+        Accepted for compatibility with torchvision; see :class:`Resize`.
+
+    Raises
+    ------
+    ArgumentError
+        A range is empty or not positive.
+    DataError
+        The value is not a PIL image.
+
+    Examples
+    --------
+    >>> from PIL import Image
+    >>> from minidl.vision.transforms import RandomResizedCrop
+    >>> RandomResizedCrop(224)(Image.new("RGB", (500, 375))).size
+    (224, 224)
+    """
+
+    def __init__(
+        self,
+        size: int | Sequence[int],
+        scale: Sequence[float] = (0.08, 1.0),
+        ratio: Sequence[float] = (3 / 4, 4 / 3),
+        interpolation: InterpolationMode | int = InterpolationMode.BILINEAR,
+        antialias: bool | None = True,
+    ) -> None:
+        for name, limits in (("scale", scale), ("ratio", ratio)):
+            if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
+                raise ArgumentError(
+                    f"RandomResizedCrop: {name} must be two positive numbers in order, got {limits}"
+                )
+        self.size = pair(size, "RandomResizedCrop")
+        self.scale = scale
+        self.ratio = ratio
+        self.interpolation = _interpolation(interpolation, "RandomResizedCrop")
+
+    @staticmethod
+    def get_params(
+        img: Any, scale: Sequence[float], ratio: Sequence[float]
+    ) -> tuple[int, int, int, int]:
+        """Choose a part at random: its top, left, height and width."""
+        height, width = size_of(img, "RandomResizedCrop")
+        rng = sample_stream()
+        for _ in range(10):
+            area = height * width * rng.uniform(scale[0], scale[1])
+            aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+            w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+            if 0 < w <= width and 0 < h <= height:
+                return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
+        w, h = width, height
+        if width / height < min(ratio):
+            h = round(width / min(ratio))
+        elif width / height > max(ratio):
+            w = round(height * max(ratio))
+        return (height - h) // 2, (width - w) // 2, h, w
+
+    def __call__(self, image: Any) -> Any:
+        require_pil(image, "RandomResizedCrop")
+        part = crop(image, *self.get_params(image, self.scale, self.ratio))
+        return _resize(part, *self.size, self.interpolation)
+
+    def __repr__(self) -> str:
+        return (
+            f"{type(self).__name__}(size={self.size}, scale={tuple(self.scale)}, "
+            f"ratio={tuple(round(r, 4) for r in self.ratio)}, "
+            f"interpolation={self.interpolation.value})"
+        )
