@@ -135,7 +135,7 @@ class Recorder:
     @contextlib.contextmanager
     def recording(self, model: Any) -> Iterator[Recorder]:
         """Record what `model` does in this block."""
-        from minidl import autograd
+        from minidl.autograd import function as functions
         from minidl.kernels import cuda
         from minidl.kernels.cuda import many
 
@@ -145,7 +145,7 @@ class Recorder:
         self.launches.clear()
         self._seen = self.count() if self.count is not None else Counter()
         raw_module, launch = xp.RawModule, cuda.Source.launch
-        many, gemm, node = many.ManySource.launch, cublas.gemmEx, autograd.Node
+        many, gemm, context = many.ManySource.launch, cublas.gemmEx, functions.Context
         modules = [(source, source._modules) for source in cuda.sources]
         recorder = self
 
@@ -194,7 +194,7 @@ class Recorder:
             if recorder.execute:
                 gemm(handle, *args)
 
-        class NotedNode(node):  # type: ignore[misc, valid-type]
+        class NotedContext(context):  # type: ignore[misc, valid-type]
             def __init__(self, *args: Any) -> None:
                 super().__init__(*args)
                 self.layer = recorder.layer
@@ -203,16 +203,16 @@ class Recorder:
             source._modules = {}
         xp.RawModule, cuda.Source.launch = NotedModule, noted_launch  # type: ignore[method-assign]
         many.ManySource.launch = noted_many  # type: ignore[method-assign]
-        cublas.gemmEx, autograd.Node = noted_gemm, NotedNode  # type: ignore[misc]
+        cublas.gemmEx, functions.Context = noted_gemm, NotedContext  # type: ignore[misc]
         with contextlib.ExitStack() as stack:
-            self._follow(stack, model, autograd.Function)
+            self._follow(stack, model, functions.Function)
             try:
                 yield self
                 self.switch("", "")
             finally:
                 xp.RawModule, cuda.Source.launch = raw_module, launch  # type: ignore[method-assign]
                 many.ManySource.launch = many  # type: ignore[method-assign]
-                cublas.gemmEx, autograd.Node = gemm, node  # type: ignore[misc]
+                cublas.gemmEx, functions.Context = gemm, context  # type: ignore[misc]
                 for source, own in modules:
                     source._modules = own
 

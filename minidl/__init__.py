@@ -6,15 +6,11 @@ than NumPy are imported when they are first used.
 
 from typing import TYPE_CHECKING, Any
 
-from . import tensor as _tensor  # first: the tape and the operations build on it
-
-# isort: split
 from . import autograd, cuda, errors, nn, ops, random
-from .autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .autograd import enable_grad, gradcheck, is_grad_enabled, no_grad, set_grad_enabled
 from .kernels import reference
 from .kernels.cpu import get_num_threads, set_num_threads
 from .device import device
-from .gradcheck import gradcheck
 from .nn.activation import log_softmax, relu, sigmoid, softmax, tanh
 from .ops import (
     abs, add, addcdiv, addcmul, addmm, all, allclose, amax, amin, any, arange, argmax, argmin,

@@ -12,14 +12,11 @@ counter generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3",
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import ArgumentError
-
-if TYPE_CHECKING:
-    from .tensor import Tensor
+from .tensor import Tensor
 
 
 def philox_key(seed: int, *purpose: int | str) -> np.ndarray:
@@ -102,8 +99,6 @@ class Generator:
 
     def get_state(self) -> Tensor:
         """Return the state: a uint8 tensor of 16 bytes, the seed and the count of draws."""
-        from .tensor import Tensor
-
         return Tensor(np.array([self._seed, self._draws], "<u8").view(np.uint8).copy())
 
     def set_state(self, state: Tensor) -> Generator:

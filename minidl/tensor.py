@@ -1,21 +1,22 @@
-"""Tensor: an array, its gradient, the operation that made it; and the operators.
+"""What a tensor is: an array, its gradient, and the operation that made it.
 
-The methods are thin: each names the operation of ``minidl.ops`` (or the layer of ``minidl.nn``)
-that does the work, where its maths and its gradient stand.
+Nothing here computes. The operations stand above, in ``minidl.ops``; ``ops/methods.py`` attaches
+them to :class:`Tensor` as methods and operators, ``nn`` attaches the activations.
 """
 
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Callable, Iterator
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .device import Array, Device, active, array_module, device_of
-from .errors import ArgumentError, AutogradError, DTypeError, ShapeError
+from .device import CPU, Array, Device, active, array_module, cupy, device_of
+from .errors import AutogradError, DeviceError, DTypeError, ShapeError
 from .kernels.cuda import copy_to
+from .printing import format_array
 
 float16 = np.dtype("float16")
 float32 = np.dtype("float32")
@@ -27,7 +28,7 @@ int64 = np.dtype("int64")
 uint8 = np.dtype("uint8")
 bool_ = np.dtype("bool")
 
-#: What a float becomes that has no dtype of its own.
+#: The dtype of a Python float.
 DEFAULT_DTYPE = float32
 
 
@@ -73,9 +74,33 @@ class Tensor:
     array: Array
     grad: Tensor | None
 
-    if TYPE_CHECKING:  # the methods that ops.METHODS lists
+    if TYPE_CHECKING:  # attached from above: x.sum(), x.add_(1), x + y, x[i] = y, ...
+        T: Tensor
+        mT: Tensor
 
         def __getattr__(self, name: str) -> Callable[..., Any]: ...
+
+        def __getitem__(self, index: Any) -> Tensor: ...
+
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+
+        def __iter__(self) -> Iterator[Tensor]: ...
+
+        def __contains__(self, value: Any) -> bool: ...
+
+        def __invert__(self) -> Tensor: ...
+
+        def __add__(self, other: Any) -> Tensor: ...
+
+        def __eq__(self, other: object) -> Any: ...
+
+        def __ne__(self, other: object) -> Any: ...
+
+        __neg__ = __pos__ = __abs__ = __invert__
+        __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __add__
+        __floordiv__ = __rfloordiv__ = __mod__ = __rmod__ = __pow__ = __rpow__ = __add__
+        __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = __add__
+        __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __add__
 
     def __init__(self, array: Any, requires_grad: bool = False) -> None:
         if type(array) is not np.ndarray:
@@ -159,16 +184,6 @@ class Tensor:
         """The number of axes."""
         return self.array.ndim
 
-    @property
-    def T(self) -> Tensor:
-        """The tensor with its axes reversed."""
-        return ops.permute(self, tuple(range(self.ndim))[::-1])
-
-    @property
-    def mT(self) -> Tensor:
-        """The tensor with its last two axes exchanged."""
-        return ops.transpose(self, -2, -1)
-
     def size(self, dim: int | None = None) -> Any:
         """Return the shape, or the length of axis `dim`."""
         return self.shape if dim is None else self.array.shape[dim]
@@ -192,42 +207,19 @@ class Tensor:
         return self.array.dtype.kind == "f"
 
     def stride(self, dim: int | None = None) -> Any:
-        """Return how many elements apart neighbours along each axis (or `dim`) are in memory."""
+        """Return the distance in memory of neighbors along each axis (or `dim`), in elements."""
         strides = tuple(step // self.array.itemsize for step in self.array.strides)
         return strides if dim is None else strides[dim]
 
     def is_contiguous(self) -> bool:
-        """Return whether the memory is in the order of the axes."""
+        """Return whether the memory is in the order of the axes (row-major)."""
         return bool(self.array.flags.c_contiguous)
 
-    # --- Autograd ---------------------------------------------------------------------------------
-
-    def backward(
-        self, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
-    ) -> None:
-        """Add the gradient of this tensor to the ``.grad`` of every leaf it was made from.
-
-        Parameters
-        ----------
-        gradient : Tensor, optional
-            The gradient of the loss by this tensor. Default: 1, for a tensor of one element.
-        retain_graph : bool
-            Keep the tape for another walk. Default False.
-        create_graph : bool
-            Not supported.
-
-        Raises
-        ------
-        AutogradError
-            See :func:`minidl.autograd.backward`.
-        """
-        autograd.backward(self, gradient, retain_graph, create_graph)
+    # --- The tape ---------------------------------------------------------------------------------
 
     def retain_grad(self) -> None:
         """Keep the gradient of this non-leaf tensor in its ``.grad``."""
         if self.node is not None:
-            import weakref
-
             if self.node.retained is None:
                 self.node.retained = {}
             self.node.retained[self.output_index] = weakref.ref(self)
@@ -278,12 +270,10 @@ class Tensor:
             The tensor is on a GPU.
         """
         if force:
-            return self.detach().cpu().array
+            return copy_to(self.array, CPU)
         if self.requires_grad:
             raise AutogradError("numpy(): the tensor requires a gradient; use .detach().numpy()")
         if not isinstance(self.array, np.ndarray):
-            from .errors import DeviceError
-
             raise DeviceError(f"numpy(): the tensor is on {self.device}; use .cpu().numpy()")
         return self.array
 
@@ -325,16 +315,15 @@ class Tensor:
             raise DTypeError("len() of a tensor without axes")
         return self.array.shape[0]
 
-    def __iter__(self) -> Iterator[Tensor]:
-        if self.array.ndim == 0:
-            raise DTypeError("iteration over a tensor without axes")
-        return (self[i] for i in range(len(self)))
-
-    def __contains__(self, value: Any) -> bool:
-        return bool((self == value).any())
-
     def __repr__(self) -> str:
-        return _repr(self)
+        notes = []
+        if self.is_cuda:
+            notes.append(f"device='{self.device}'")
+        if self.node is not None:
+            notes.append(f"grad_fn={self.node!r}")
+        elif self.requires_grad:
+            notes.append("requires_grad=True")
+        return format_array(copy_to(self.array, CPU), *notes)
 
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self.array.ndim == 0 else format(str(self), spec)
@@ -351,366 +340,6 @@ class Tensor:
             result.grad = self.grad.detach().clone()
         return result
 
-    # --- Moves ------------------------------------------------------------------------------------
-
-    def to(
-        self, *args: Any, copy: bool = False, non_blocking: bool = False, **kwargs: Any
-    ) -> Tensor:
-        """Return the tensor with another dtype or on another device; itself if nothing changes.
-
-        Parameters
-        ----------
-        *args
-            A device, a dtype, a device and a dtype, or a Tensor whose both are taken.
-        copy : bool
-            Copy even if nothing changes. Default False.
-        non_blocking : bool
-            Accepted for PyTorch's sake.
-        **kwargs
-            ``device=`` and ``dtype=``.
-        """
-        where, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
-        kwargs.pop("memory_format", None)
-        if kwargs:
-            raise ArgumentError(f"to(): unexpected arguments {sorted(kwargs)}")
-        for arg in args:
-            if isinstance(arg, Tensor):
-                where, dtype = arg.device, arg.dtype
-            elif isinstance(arg, Device) or (
-                isinstance(arg, str) and arg.split(":")[0] in ("cpu", "gpu", "cuda")
-            ):
-                where = arg
-            elif arg is not None and not isinstance(arg, bool):
-                dtype = arg
-        result = self
-        if dtype is not None:
-            result = ops.cast(result, np.dtype(dtype))
-        if where is not None:
-            result = ops.move(result, Device(where))
-        return result.clone() if copy and result is self else result
-
-    def cpu(self) -> Tensor:
-        """Return the tensor on the CPU."""
-        return self.to("cpu")
-
-    def cuda(self, device: Any = None, non_blocking: bool = False) -> Tensor:
-        """Return the tensor on a GPU."""
-        return self.to(f"gpu:{device}" if isinstance(device, int) else device or "gpu")
-
-    gpu = cuda
-
-    def type(self, dtype: Any) -> Tensor:
-        """Return the tensor with dtype `dtype`."""
-        return self.to(dtype=dtype)
-
-    def type_as(self, other: Tensor) -> Tensor:
-        """Return the tensor with the dtype of `other`."""
-        return self.to(dtype=other.dtype)
-
-    def half(self) -> Tensor:
-        """Return the tensor as float16."""
-        return self.to(dtype=float16)
-
-    def float(self) -> Tensor:
-        """Return the tensor as float32."""
-        return self.to(dtype=float32)
-
-    def double(self) -> Tensor:
-        """Return the tensor as float64."""
-        return self.to(dtype=float64)
-
-    def int(self) -> Tensor:
-        """Return the tensor as int32."""
-        return self.to(dtype=int32)
-
-    def long(self) -> Tensor:
-        """Return the tensor as int64."""
-        return self.to(dtype=int64)
-
-    def bool(self) -> Tensor:
-        """Return the tensor as bool."""
-        return self.to(dtype=bool_)
-
-    def byte(self) -> Tensor:
-        """Return the tensor as uint8."""
-        return self.to(dtype=uint8)
-
-    def clone(self) -> Tensor:
-        """Return a copy, recorded on the tape."""
-        return ops.clone(self)
-
-    def contiguous(self) -> Tensor:
-        """Return the tensor with its memory in the order of the axes."""
-        return self if self.is_contiguous() else ops.contiguous(self)
-
-    def pin_memory(self) -> Tensor:
-        """Return the tensor itself; pinned buffers belong to the loader."""
-        return self
-
-    # --- New tensors like this one ----------------------------------------------------------------
-
-    def new_zeros(self, *shape: Any, dtype: Any = None) -> Tensor:
-        """Return zeros of this tensor's dtype and device."""
-        return ops.zeros(*shape, dtype=dtype or self.dtype, device=self.device)
-
-    def new_ones(self, *shape: Any, dtype: Any = None) -> Tensor:
-        """Return ones of this tensor's dtype and device."""
-        return ops.ones(*shape, dtype=dtype or self.dtype, device=self.device)
-
-    def new_full(self, shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
-        """Return a constant tensor of this tensor's dtype and device."""
-        return ops.full(shape, fill_value, dtype=dtype or self.dtype, device=self.device)
-
-    def new_tensor(self, data: Any) -> Tensor:
-        """Return `data` as a tensor of this tensor's dtype and device."""
-        return tensor(data, dtype=self.dtype, device=self.device)
-
-    # --- Changes in place -------------------------------------------------------------------------
-
-    def _changed(self) -> Tensor:
-        self.version[0] += 1
-        return self
-
-    def _in_place(self, result: Tensor) -> Tensor:
-        """Take the value and the place on the tape of `result`, computed from this tensor."""
-        if autograd.is_grad_enabled() and (self.requires_grad or result.requires_grad):
-            if self.node is None and self.requires_grad:
-                raise AutogradError(
-                    f"{autograd.describe(self)} is a leaf that requires a gradient: it can't be "
-                    "changed in place while recording; use minidl.no_grad()"
-                )
-            if self.node is not None and self.node.function.is_view:
-                raise AutogradError(
-                    "a view on the tape can't be changed in place; assign through the tensor that "
-                    "it is a view of: x[index] = value"
-                )
-        if result.array.shape != self.array.shape:
-            raise ShapeError(
-                f"in place: the result has shape {tuple(result.shape)}, the tensor "
-                f"{tuple(self.shape)}"
-            )
-        if "buif".index(result.dtype.kind) > "buif".index(self.dtype.kind):
-            raise DTypeError(f"in place: a {self.dtype} tensor can't keep a {result.dtype} result")
-        with active(self.device):
-            if result.node is not None:
-                result.node.keep_copy(self.array)
-            self.array[...] = result.array
-        if result.node is not None:
-            self.node, self.output_index = result.node, result.output_index
-            self._requires_grad = True
-        return self._changed()
-
-    def relu_(self) -> Tensor:
-        """Set negative elements to 0 in place."""
-        return self._in_place(ops.clamp(self, 0))
-
-    def zero_(self) -> Tensor:
-        """Set every element to 0."""
-        return self.fill_(0)
-
-    def fill_(self, value: Any) -> Tensor:
-        """Set every element to `value`, a number or a tensor without axes."""
-        if isinstance(value, Tensor):
-            return self.copy_(value)
-        return self.copy_(ops.full((), value, dtype=self.dtype, device=self.device))
-
-    def copy_(self, source: Any, non_blocking: Any = False) -> Tensor:
-        """Set the elements to those of `source`, broadcast, of any dtype and device."""
-        source = as_tensor(source).to(self.device).to(dtype=self.dtype)
-        return self._in_place(ops.expand(source, self.shape))
-
-    def _fill_drawn(
-        self, draw: Callable[[np.random.Generator], np.ndarray], generator: Any
-    ) -> Tensor:
-        """Set the elements to numbers that `draw` takes from a stream, made on the CPU."""
-        from .random import default_generator
-
-        drawn = draw((generator or default_generator).next_stream())
-        return self.copy_(Tensor(drawn.reshape(self.array.shape)))
-
-    def normal_(self, mean: Any = 0.0, std: Any = 1.0, *, generator: Any = None) -> Tensor:
-        """Draw every element from N(mean, std²)."""
-        size = self.array.size
-        return self._fill_drawn(
-            lambda s: s.standard_normal(size, _drawn_dtype(self)) * self.dtype.type(std) + mean,
-            generator,
-        )
-
-    def uniform_(self, a: Any = 0.0, b: Any = 1.0, *, generator: Any = None) -> Tensor:
-        """Draw every element uniformly from [a, b)."""
-        size = self.array.size
-        return self._fill_drawn(
-            lambda s: s.random(size, _drawn_dtype(self)) * self.dtype.type(b - a) + a, generator
-        )
-
-    def bernoulli_(self, p: Any = 0.5, *, generator: Any = None) -> Tensor:
-        """Draw every element: 1 with probability `p`, else 0."""
-        size = self.array.size
-        return self._fill_drawn(lambda s: s.random(size) < p, generator)
-
-    def random_(self, low: Any, high: Any, *, generator: Any = None) -> Tensor:
-        """Draw every element from the integers of [low, high)."""
-        size = self.array.size
-        return self._fill_drawn(lambda s: s.integers(low, high, size), generator)
-
-    def __setitem__(self, index: Any, value: Any) -> None:
-        ops.assign(self, index, value)
-
-    def __iadd__(self, other: Any) -> Tensor:
-        return self._augmented(ops.add(self, other))
-
-    def __isub__(self, other: Any) -> Tensor:
-        return self._augmented(ops.sub(self, other))
-
-    def __imul__(self, other: Any) -> Tensor:
-        return self._augmented(ops.mul(self, other))
-
-    def __itruediv__(self, other: Any) -> Tensor:
-        return self._augmented(ops.div(self, other))
-
-    def __ipow__(self, other: Any) -> Tensor:
-        return self._augmented(ops.pow(self, other))
-
-    def __iand__(self, other: Any) -> Tensor:
-        return self._in_place(ops.bitwise_and(self, other))
-
-    def __ior__(self, other: Any) -> Tensor:
-        return self._in_place(ops.bitwise_or(self, other))
-
-    def _augmented(self, result: Tensor) -> Tensor:
-        # x[i] += 1 is  v = x[i]; v = v + 1; x[i] = v.  The assignment that Python makes afterwards
-        # records the change, so that the view itself need not be changed.
-        if result.requires_grad and self.node is not None and self.node.function.is_view:
-            with active(self.device):
-                result.node.keep_copy(self.array)
-            return result
-        return self._in_place(result)
-
-    # --- Operators --------------------------------------------------------------------------------
-
-    def __add__(self, other: Any) -> Tensor:
-        return ops.add(self, other)
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Tensor:
-        return ops.sub(self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return ops.sub(other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return ops.mul(self, other)
-
-    __rmul__ = __mul__
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return ops.div(self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return ops.div(other, self)
-
-    def __floordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(self, other)
-
-    def __rfloordiv__(self, other: Any) -> Tensor:
-        return ops.floor_divide(other, self)
-
-    def __mod__(self, other: Any) -> Tensor:
-        return ops.remainder(self, other)
-
-    def __rmod__(self, other: Any) -> Tensor:
-        return ops.remainder(other, self)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return ops.pow(self, other)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return ops.pow(other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return ops.matmul(self, as_tensor(other))
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return ops.matmul(as_tensor(other), self)
-
-    def __neg__(self) -> Tensor:
-        return ops.neg(self)
-
-    def __pos__(self) -> Tensor:
-        return self
-
-    def __abs__(self) -> Tensor:
-        return ops.abs(self)
-
-    def __invert__(self) -> Tensor:
-        if self.dtype == bool_:
-            return ops.logical_not(self)
-        with active(self.device):
-            return Tensor(~self.array)
-
-    def __and__(self, other: Any) -> Tensor:
-        return ops.bitwise_and(self, other)
-
-    __rand__ = __and__
-
-    def __or__(self, other: Any) -> Tensor:
-        return ops.bitwise_or(self, other)
-
-    __ror__ = __or__
-
-    def __xor__(self, other: Any) -> Tensor:
-        return ops.bitwise_xor(self, other)
-
-    __rxor__ = __xor__
-
-    def __eq__(self, other: object) -> Any:
-        return ops.eq(self, other) if _comparable(other) else NotImplemented
-
-    def __ne__(self, other: object) -> Any:
-        return ops.ne(self, other) if _comparable(other) else NotImplemented
-
-    def __lt__(self, other: Any) -> Tensor:
-        return ops.lt(self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return ops.le(self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return ops.gt(self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return ops.ge(self, other)
-
-    def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index)
-
-    def where(self, condition: Tensor, other: Any) -> Tensor:
-        """Return the elements where `condition` holds, and those of `other` elsewhere."""
-        return ops.where(condition, self, other)
-
-    # --- Activations, defined with the layers -----------------------------------------------------
-
-    def relu(self) -> Tensor:
-        """Return the elements with negative ones set to 0."""
-        return nn.functional.relu(self)
-
-    def tanh(self) -> Tensor:
-        """Return the hyperbolic tangents."""
-        return nn.functional.tanh(self)
-
-    def sigmoid(self) -> Tensor:
-        """Return ``1 / (1 + exp(-x))``."""
-        return nn.functional.sigmoid(self)
-
-    def softmax(self, dim: Any) -> Tensor:
-        """Return the softmax along `dim`."""
-        return nn.functional.softmax(self, dim)
-
-    def log_softmax(self, dim: Any) -> Tensor:
-        """Return the logarithm of the softmax along `dim`."""
-        return nn.functional.log_softmax(self, dim)
-
 
 class Size(tuple[int, ...]):
     """A shape: a tuple that prints as PyTorch's and can count the elements."""
@@ -725,13 +354,15 @@ class Size(tuple[int, ...]):
         return f"Size({list(self)})"
 
 
-def _comparable(other: object) -> bool:
-    return isinstance(other, (Tensor, int, float, np.generic)) or hasattr(other, "__array__")
+def describe(tensor: Tensor) -> str:
+    """Return a few words that identify `tensor` to a user."""
+    return describe_array(tensor.array, tensor.name)
 
 
-def _drawn_dtype(tensor: Tensor) -> Any:
-    """The dtype that numbers for `tensor` are drawn in: NumPy draws float32 and float64."""
-    return np.float64 if tensor.dtype == float64 else np.float32
+def describe_array(array: Array, name: str | None) -> str:
+    """Return a few words that identify the array of a tensor to a user."""
+    named = f" {name!r}" if name else ""
+    return f"the {array.dtype} tensor{named} of shape {tuple(array.shape)}"
 
 
 def to_array(data: Any, dtype: Any = None) -> np.ndarray:
@@ -816,7 +447,10 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if not isinstance(data, Tensor):
         shares = isinstance(data, np.ndarray) or hasattr(data, "__cuda_array_interface__")
         data = Tensor(data if shares else to_array(data))
-    return data.to(dtype=dtype, device=device)
+    if dtype is None and device is None:
+        return data
+    converted: Tensor = data.to(dtype=dtype, device=device)
+    return converted
 
 
 def from_numpy(array: np.ndarray) -> Tensor:
@@ -839,69 +473,4 @@ def from_dlpack(source: Any) -> Tensor:
     kind = source.__dlpack_device__()[0]
     if kind == 1:  # kDLCPU
         return Tensor(np.from_dlpack(source))
-    from .device import cupy
-
     return Tensor(cupy().from_dlpack(source))
-
-
-def _repr(tensor: Tensor) -> str:
-    array = tensor.detach().cpu().array
-    options: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3}
-    if array.dtype.kind == "f":
-        options["formatter"] = {"float_kind": _float_format(array)}
-    prefix = "tensor("
-    body = np.array2string(array, separator=", ", prefix=prefix, max_line_width=80, **options)
-    body = body.replace(", ...,", ",  ...,")  # as PyTorch prints it
-    tail = ""
-    if array.size == 0 and array.ndim != 1:
-        tail += f", size={tuple(array.shape)}"
-    if array.dtype not in (float32, int64, bool_):
-        tail += f", dtype=minidl.{array.dtype}"
-    if tensor.device.type != "cpu":
-        tail += f", device='{tensor.device}'"
-    if tensor.node is not None:
-        tail += f", grad_fn={tensor.node!r}"
-    elif tensor.requires_grad:
-        tail += ", requires_grad=True"
-    return f"{prefix}{body}{tail})"
-
-
-def _float_format(array: np.ndarray) -> Callable[[Any], str]:
-    """Return how PyTorch prints floats: four decimals, or powers of ten for a wide range."""
-    if array.size > 1000:  # only the edges are printed
-        for axis, length in enumerate(array.shape):
-            shown = np.arange(length)
-            array = array.take(shown[(shown < 3) | (shown >= length - 3)], axis)
-    values = array[np.isfinite(array) & (array != 0)].astype(float64)
-    whole = bool((values == np.trunc(values)).all())
-    spec = ".0f" if whole else ".4f"
-    if values.size:
-        small, large = np.abs(values).min(), np.abs(values).max()
-        if large > 1e8 or large > 1000 * small or (not whole and small < 1e-4):
-            spec = ".4e"
-
-    def number(x: Any) -> str:
-        return format(x, spec) + ("." if spec == ".0f" and np.isfinite(x) else "")
-
-    width = max((len(number(x)) for x in values), default=0)
-    return lambda x: number(x).rjust(width)
-
-
-# The tape and the operations build on Tensor and are imported after it.
-from . import autograd, nn, ops  # noqa: E402
-
-# A function of minidl.ops whose first argument is the tensor is also its method of that name.
-for _name in ops.METHODS:
-    setattr(Tensor, _name, getattr(ops, _name))
-
-
-def _in_place_form(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    @wraps(function)
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return self._in_place(function(self, *args, **kwargs))
-
-    return method
-
-
-for _name in ops.IN_PLACE:
-    setattr(Tensor, f"{_name}_", _in_place_form(getattr(ops, _name)))

@@ -9,7 +9,7 @@ roof, ``utils`` clips gradients.
 
 from typing import TYPE_CHECKING
 
-from . import functional, init, pages, utils
+from . import functional, init, methods, pages, utils
 from .pages import *
 from .summary import Summary, summary
 

@@ -19,6 +19,12 @@ from ..random import Generator, default_generator
 from ..tensor import DEFAULT_DTYPE, Tensor, float64, int64
 from .shape import _flat
 
+__all__ = [
+    "arange", "bernoulli", "empty", "empty_like", "eye", "full", "full_like", "linspace",
+    "multinomial", "normal", "ones", "ones_like", "rand", "rand_like", "randint", "randn",
+    "randn_like", "randperm", "zeros", "zeros_like",
+]  # fmt: skip
+
 
 def _place(device: Any) -> Device:
     return CPU if device is None else Device(device)

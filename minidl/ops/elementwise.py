@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function, Node
+from ..autograd import Context, Function
 from ..device import (
     Array,
     Shape,
@@ -28,6 +28,15 @@ from ..device import (
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels.cpu import apply_ufunc
 from ..tensor import DEFAULT_DTYPE, Tensor, as_tensor, bool_
+
+__all__ = [
+    "abs", "add", "addcdiv", "addcmul", "bitwise_and", "bitwise_or", "bitwise_xor", "ceil",
+    "clamp", "clamp_max", "clamp_min", "clip", "cos", "div", "eq", "exp", "expm1", "floor",
+    "floor_divide", "fmod", "ge", "gt", "isfinite", "isinf", "isnan", "le", "lerp", "log",
+    "log1p", "log2", "log10", "logical_and", "logical_not", "logical_or", "logical_xor", "lt",
+    "masked_fill", "maximum", "minimum", "mul", "ne", "neg", "pow", "reciprocal", "remainder",
+    "round", "rsqrt", "sign", "sin", "sqrt", "square", "sub", "trunc", "where",
+]  # fmt: skip
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
@@ -132,13 +141,13 @@ class Add(Function):
     """``a + b``: da = dy, db = dy."""
 
     @staticmethod
-    def forward(ctx: Node, a: Any, b: Any) -> Array:
+    def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         a, b = _meet(a, b)
         return _compute("add", "add", a, b)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         need_a, need_b = ctx.needs_input_grad
         return (
             unbroadcast(grad, ctx.a_shape) if need_a else None,
@@ -150,7 +159,7 @@ class Sub(Function):
     """``a - b``: da = dy, db = -dy."""
 
     @staticmethod
-    def forward(ctx: Node, a: Any, b: Any) -> Array:
+    def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         a, b = _meet(a, b)
         if getattr(a, "dtype", getattr(b, "dtype", None)) == bool_:
@@ -158,7 +167,7 @@ class Sub(Function):
         return _compute("sub", "subtract", a, b)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         need_a, need_b = ctx.needs_input_grad
         return (
             unbroadcast(grad, ctx.a_shape) if need_a else None,
@@ -170,7 +179,7 @@ class Mul(Function):
     """``a · b``: da = dy·b, db = dy·a."""
 
     @staticmethod
-    def forward(ctx: Node, a: Any, b: Any) -> Array:
+    def forward(ctx: Context, a: Any, b: Any) -> Array:
         need_a, need_b = ctx.needs_input_grad
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         ctx.save_for_backward(a if need_b else None, b if need_a else None)
@@ -178,7 +187,7 @@ class Mul(Function):
         return _compute("mul", "multiply", a, b)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         need_a, need_b = ctx.needs_input_grad
         a, b = ctx.saved_tensors
         return (
@@ -191,7 +200,7 @@ class Div(Function):
     """``y = a / b``: da = dy/b, db = -dy·a/b²."""
 
     @staticmethod
-    def forward(ctx: Node, a: Any, b: Any) -> Array:
+    def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         ctx.save_for_backward(a if ctx.needs_input_grad[1] else None, b)
         a, b = _meet(a, b)
@@ -202,7 +211,7 @@ class Div(Function):
         return _compute("div", "divide", a, b)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         need_a, need_b = ctx.needs_input_grad
         a, b = ctx.saved_tensors
         return (
@@ -219,7 +228,7 @@ class Pow(Function):
     """``y = a^b``: da = dy·b·a^(b-1), db = dy·y·ln a (0 where a = 0)."""
 
     @staticmethod
-    def forward(ctx: Node, a: Any, b: Any) -> Array:
+    def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         a, b = _meet(a, b)
         dtype = a.dtype if hasattr(a, "dtype") else b.dtype
@@ -233,7 +242,7 @@ class Pow(Function):
         return y
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         need_a, need_b = ctx.needs_input_grad
         a, b, y = ctx.saved_tensors
         xp = array_module(grad)
@@ -259,14 +268,14 @@ class Maximum(Function):
     """``max(a, b)``: the gradient goes to the larger, and by halves where both are equal."""
 
     @staticmethod
-    def forward(ctx: Node, a: Any, b: Any) -> Array:
+    def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         a, b = _meet(a, b)
         ctx.save_for_backward(a, b)
         return _compute("maximum", "maximum", a, b)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         a, b = ctx.saved_tensors
         return _split_by(grad, a > b, a == b, ctx)
 
@@ -275,19 +284,19 @@ class Minimum(Function):
     """``min(a, b)``: the gradient goes to the smaller, and by halves where both are equal."""
 
     @staticmethod
-    def forward(ctx: Node, a: Any, b: Any) -> Array:
+    def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         a, b = _meet(a, b)
         ctx.save_for_backward(a, b)
         return _compute("minimum", "minimum", a, b)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         a, b = ctx.saved_tensors
         return _split_by(grad, a < b, a == b, ctx)
 
 
-def _split_by(grad: Array, first: Array, both: Array, ctx: Node) -> Any:
+def _split_by(grad: Array, first: Array, both: Array, ctx: Context) -> Any:
     """Give `grad` to the first operand where `first`, half to each where `both`."""
     need_a, need_b = ctx.needs_input_grad
     to_a = first.astype(grad.dtype) + both * grad.dtype.type(0.5)
@@ -376,7 +385,7 @@ class Remainder(Function):
     """``a - b·⌊a/b⌋`` (fmod: truncated instead): da = dy, db = -dy·⌊a/b⌋."""
 
     @staticmethod
-    def forward(ctx: Node, a: Any, b: Any, name: str) -> Array:
+    def forward(ctx: Context, a: Any, b: Any, name: str) -> Array:
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         a, b = _meet(a, b)
         y = _compute(name, name, a, b)
@@ -384,7 +393,7 @@ class Remainder(Function):
         return y
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         need_a, need_b, _ = ctx.needs_input_grad
         db = None
         if need_b:
@@ -422,11 +431,11 @@ class Neg(Function):
     """``-x``: dx = -dy."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array) -> Array:
+    def forward(ctx: Context, x: Array) -> Array:
         return _unary("negative", x)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Array:
+    def backward(ctx: Context, grad: Array) -> Array:
         return -grad
 
 
@@ -434,12 +443,12 @@ class Abs(Function):
     """``|x|``: dx = dy·sign(x), 0 at 0."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array) -> Array:
+    def forward(ctx: Context, x: Array) -> Array:
         ctx.save_for_backward(x)
         return _unary("abs", x)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Array:
+    def backward(ctx: Context, grad: Array) -> Array:
         (x,) = ctx.saved_tensors
         return grad * array_module(x).sign(x)
 
@@ -448,13 +457,13 @@ class Exp(Function):
     """``y = exp(x)``: dx = dy·y."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array) -> Array:
+    def forward(ctx: Context, x: Array) -> Array:
         y = _unary("exp", _floating(x))
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Array:
+    def backward(ctx: Context, grad: Array) -> Array:
         (y,) = ctx.saved_tensors
         return grad * y
 
@@ -463,14 +472,14 @@ class Log(Function):
     """The logarithm of base B (e, 2 or 10): dx = dy/(x·ln B)."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, base: float) -> Array:
+    def forward(ctx: Context, x: Array, base: float) -> Array:
         x = _floating(x)
         ctx.save_for_backward(x)
         ctx.slope = 1.0 if base == math.e else 1 / math.log(base)
         return _unary("log" if base == math.e else f"log{base}", x)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         (x,) = ctx.saved_tensors
         return grad * ctx.slope / x, None
 
@@ -479,13 +488,13 @@ class Expm1(Function):
     """``y = exp(x) - 1``: dx = dy·(y + 1)."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array) -> Array:
+    def forward(ctx: Context, x: Array) -> Array:
         y = _unary("expm1", _floating(x))
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Array:
+    def backward(ctx: Context, grad: Array) -> Array:
         (y,) = ctx.saved_tensors
         return grad * (y + 1)
 
@@ -494,13 +503,13 @@ class Log1p(Function):
     """``ln(1 + x)``: dx = dy/(1 + x)."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array) -> Array:
+    def forward(ctx: Context, x: Array) -> Array:
         x = _floating(x)
         ctx.save_for_backward(x)
         return _unary("log1p", x)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Array:
+    def backward(ctx: Context, grad: Array) -> Array:
         (x,) = ctx.saved_tensors
         return grad / (1 + x)
 
@@ -509,13 +518,13 @@ class Sqrt(Function):
     """``y = √x``: dx = dy/(2y)."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array) -> Array:
+    def forward(ctx: Context, x: Array) -> Array:
         y = _unary("sqrt", _floating(x))
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Array:
+    def backward(ctx: Context, grad: Array) -> Array:
         (y,) = ctx.saved_tensors
         return grad / (2 * y)
 
@@ -524,13 +533,13 @@ class Sin(Function):
     """``sin x``: dx = dy·cos x."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array) -> Array:
+    def forward(ctx: Context, x: Array) -> Array:
         x = _floating(x)
         ctx.save_for_backward(x)
         return _unary("sin", x)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Array:
+    def backward(ctx: Context, grad: Array) -> Array:
         (x,) = ctx.saved_tensors
         return grad * array_module(x).cos(x)
 
@@ -539,13 +548,13 @@ class Cos(Function):
     """``cos x``: dx = -dy·sin x."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array) -> Array:
+    def forward(ctx: Context, x: Array) -> Array:
         x = _floating(x)
         ctx.save_for_backward(x)
         return _unary("cos", x)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Array:
+    def backward(ctx: Context, grad: Array) -> Array:
         (x,) = ctx.saved_tensors
         return -grad * array_module(x).sin(x)
 
@@ -554,7 +563,7 @@ class Clamp(Function):
     """``min(max(x, low), high)``: dx = dy where low ≤ x ≤ high, else 0."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, low: Any, high: Any) -> Array:
+    def forward(ctx: Context, x: Array, low: Any, high: Any) -> Array:
         ctx.save_for_backward(x)
         ctx.low, ctx.high = low, high
         if x.dtype.kind != "f" and (isinstance(low, float) or isinstance(high, float)):
@@ -562,7 +571,7 @@ class Clamp(Function):
         return array_module(x).clip(x, low, high)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         (x,) = ctx.saved_tensors
         inside: Any = True
         if ctx.low is not None:
@@ -576,11 +585,11 @@ class Step(Function):
     """A function that is constant between its jumps (sign, floor, ...): dx = 0."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, name: str) -> Array:
+    def forward(ctx: Context, x: Array, name: str) -> Array:
         return _unary(name, x)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         return array_module(grad).zeros_like(grad), None
 
 
@@ -830,7 +839,7 @@ class Where(Function):
     """``a`` where the condition holds, else ``b``; each gets the gradient of its own elements."""
 
     @staticmethod
-    def forward(ctx: Node, condition: Array, a: Any, b: Any) -> Array:
+    def forward(ctx: Context, condition: Array, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = _shape(a), _shape(b)
         ctx.save_for_backward(condition)
         a, b = _meet(a, b)
@@ -843,7 +852,7 @@ class Where(Function):
             ) from error
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         (condition,) = ctx.saved_tensors
         _, need_a, need_b = ctx.needs_input_grad
         return (

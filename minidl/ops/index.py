@@ -17,15 +17,22 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function, Node, describe
+from ..autograd import Context, Function, describe, is_grad_enabled
 from ..device import Array, array_module, check_one_device, device_of, on_its_device
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels import cuda
 from ..kernels.cuda import copy_to
 from ..tensor import Tensor, as_tensor, bool_
 from .elementwise import common_dtype, unbroadcast, where
+from .inplace import changed, store
 from .reduce import ValuesAndIndices
 from .shape import _axis
+
+__all__ = [
+    "argsort", "assign", "bincount", "diag", "diagonal", "gather", "getitem", "index_add",
+    "index_fill", "index_select", "isin", "masked_select", "nonzero", "one_hot", "scatter",
+    "scatter_add", "sort", "take_along_dim", "topk", "trace", "unique",
+]  # fmt: skip
 
 
 class _IndexOutOfRange(ArgumentError, IndexError):
@@ -208,12 +215,12 @@ class View(Function):
     is_view = True
 
     @staticmethod
-    def forward(ctx: Node, x: Array, steps: Steps) -> Array:
+    def forward(ctx: Context, x: Array, steps: Steps) -> Array:
         ctx.shape, ctx.steps = x.shape, steps
         return _read(x, steps)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         dx = array_module(grad).zeros(ctx.shape, grad.dtype)
         _write(dx, ctx.steps, grad)
         return dx, None
@@ -223,12 +230,12 @@ class Take(Function):
     """``x[index]`` with arrays of positions or of truth values: a copy; gradients are added."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, steps: Steps) -> Array:
+    def forward(ctx: Context, x: Array, steps: Steps) -> Array:
         ctx.shape, ctx.steps = x.shape, steps
         return _read(x, steps)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         dx = array_module(grad).zeros(ctx.shape, grad.dtype)
         masks_only = all(getattr(part, "dtype", bool_) == bool_ for part in ctx.steps[1])
         (_write if masks_only else _add_at)(dx, ctx.steps, grad)  # masks name nothing twice
@@ -239,14 +246,14 @@ class Assign(Function):
     """``x`` with ``x[index] = value``: the overwritten elements lose their gradient to `value`."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, value: Any, steps: Steps) -> Array:
+    def forward(ctx: Context, x: Array, value: Any, steps: Steps) -> Array:
         ctx.steps, ctx.value_shape = steps, getattr(value, "shape", ())
         y = x.copy(order="K")
         _write(y, steps, value)
         return y
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         need_x, need_value, _ = ctx.needs_input_grad
         dx = dvalue = None
         if need_x:
@@ -261,14 +268,14 @@ class AddAt(Function):
     """``x`` with `value` added at positions that may occur several times."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, value: Array, steps: Steps) -> Array:
+    def forward(ctx: Context, x: Array, value: Array, steps: Steps) -> Array:
         ctx.steps = steps
         y = x.copy(order="K")
         _add_at(y, steps, value)
         return y
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         return grad, _read(grad, ctx.steps) if ctx.needs_input_grad[1] else None, None
 
 
@@ -276,12 +283,12 @@ class Gather(Function):
     """``y[i][j] = x[index[i][j]][j]`` (along axis 0): gradients are added where read."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, axis: int, index: Array) -> Array:
+    def forward(ctx: Context, x: Array, axis: int, index: Array) -> Array:
         ctx.shape, ctx.where = x.shape, _along(index, axis)
         return _read(x, (..., ctx.where))
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         xp = array_module(grad)
         dx = xp.zeros(ctx.shape, grad.dtype)
         _add_at(dx, (..., ctx.where), grad)
@@ -323,8 +330,6 @@ def getitem(input: Tensor, index: Any) -> Tensor:
 @on_its_device
 def assign(input: Tensor, index: Any, value: Any) -> None:
     """Set ``input[index] = value`` in place and on the tape."""
-    from ..autograd import is_grad_enabled
-
     steps = _steps(index, input.array)
     if isinstance(value, Tensor):
         check_one_device("x[index] = value", x=input.array, value=value.array)
@@ -334,12 +339,12 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
     if is_grad_enabled() and tracked:
         if isinstance(value, Tensor) and value.dtype != input.dtype:
             value = value.to(dtype=input.dtype)
-        input._in_place(Assign.apply(input, value, steps))
+        store(input, Assign.apply(input, value, steps))
         return
     if isinstance(value, Tensor):
         value = value.array
     _write(input.array, steps, value)
-    input._changed()
+    changed(input)
 
 
 @on_its_device

@@ -11,10 +11,16 @@ from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
 
-from ..autograd import Function, Node
+from ..autograd import Context, Function
 from ..device import Array, Shape, array_module, check_one_device, on_its_device
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import DEFAULT_DTYPE, Tensor, bool_, int64
+
+__all__ = [
+    "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "cumprod",
+    "cumsum", "equal", "isclose", "logsumexp", "max", "mean", "median", "min", "norm", "prod",
+    "std", "std_mean", "sum", "var", "var_mean",
+]  # fmt: skip
 
 Dim = int | Sequence[int] | None
 
@@ -48,14 +54,14 @@ class Sum(Function):
     """``Σ x``: dx = dy repeated."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool, dtype: Any) -> Array:
+    def forward(ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool, dtype: Any) -> Array:
         ctx.shape, ctx.axes, ctx.keepdim = x.shape, axes, keepdim
         if dtype is None and x.dtype.kind != "f":
             dtype = int64
         return array_module(x).sum(x, axis=axes, keepdims=keepdim, dtype=dtype)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         return _spread(grad, ctx.shape, ctx.axes, ctx.keepdim), None, None, None
 
 
@@ -63,12 +69,12 @@ class Mean(Function):
     """``Σ x / n``: dx = dy/n repeated."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    def forward(ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
         ctx.shape, ctx.axes, ctx.keepdim = x.shape, axes, keepdim
         return array_module(x).sum(x, axis=axes, keepdims=keepdim) / _count(x.shape, axes)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         scaled = grad / _count(ctx.shape, ctx.axes)
         return _spread(scaled, ctx.shape, ctx.axes, ctx.keepdim), None, None
 
@@ -78,7 +84,7 @@ class Var(Function):
 
     @staticmethod
     def forward(
-        ctx: Node, x: Array, axes: tuple[int, ...], correction: float, keepdim: bool
+        ctx: Context, x: Array, axes: tuple[int, ...], correction: float, keepdim: bool
     ) -> Array:
         ctx.axes, ctx.keepdim, ctx.shape = axes, keepdim, x.shape
         count = _count(x.shape, axes)
@@ -88,7 +94,7 @@ class Var(Function):
         return (centred * centred).sum(axis=axes, keepdims=keepdim) / ctx.divisor
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         (centred,) = ctx.saved_tensors
         spread = _spread(grad, ctx.shape, ctx.axes, ctx.keepdim)
         return spread * centred * 2 / ctx.divisor, None, None, None
@@ -98,13 +104,13 @@ class Root(Function):
     """``y = √x`` of a sum of squares: dx = dy/(2y), and 0 where y = 0, the smallest there is."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array) -> Array:
+    def forward(ctx: Context, x: Array) -> Array:
         y = array_module(x).sqrt(x)
         ctx.save_for_backward(y)
         return y
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Array:
+    def backward(ctx: Context, grad: Array) -> Array:
         (y,) = ctx.saved_tensors
         xp = array_module(y)
         return xp.where(y == 0, y.dtype.type(0), grad / (2 * y))
@@ -117,7 +123,7 @@ class Extreme(Function):
     """
 
     @staticmethod
-    def forward(ctx: Node, x: Array, axis: int, keepdim: bool, largest: bool) -> Any:
+    def forward(ctx: Context, x: Array, axis: int, keepdim: bool, largest: bool) -> Any:
         xp = array_module(x)
         where = xp.expand_dims((xp.argmax if largest else xp.argmin)(x, axis=axis), axis)
         values = xp.take_along_axis(x, where, axis)
@@ -128,7 +134,7 @@ class Extreme(Function):
         return values, where
 
     @staticmethod
-    def backward(ctx: Node, grad: Array, _: Array) -> Any:
+    def backward(ctx: Context, grad: Array, _: Array) -> Any:
         xp = array_module(grad)
         dx = xp.zeros(ctx.shape, grad.dtype)
         grad = grad if ctx.keepdim else xp.expand_dims(grad, ctx.axis)
@@ -140,7 +146,9 @@ class ExtremeOverAll(Function):
     """The largest or smallest element over axes: equal extremes share the gradient evenly."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool, largest: bool) -> Array:
+    def forward(
+        ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool, largest: bool
+    ) -> Array:
         xp = array_module(x)
         kept = (xp.max if largest else xp.min)(x, axis=axes, keepdims=True)
         ctx.axes, ctx.keepdim = axes, keepdim
@@ -148,7 +156,7 @@ class ExtremeOverAll(Function):
         return kept if keepdim else kept.squeeze(axes)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         x, kept = ctx.saved_tensors
         hit = x == kept
         share = _spread(grad, x.shape, ctx.axes, ctx.keepdim)
@@ -160,13 +168,13 @@ class Prod(Function):
     """``Π x``: dx_i = dy · Π_{j≠i} x_j, from the products before and after i (zeros are exact)."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, axis: int, keepdim: bool) -> Array:
+    def forward(ctx: Context, x: Array, axis: int, keepdim: bool) -> Array:
         ctx.save_for_backward(x)
         ctx.axis, ctx.keepdim = axis, keepdim
         return array_module(x).prod(x, axis=axis, keepdims=keepdim)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         (x,) = ctx.saved_tensors
         xp = array_module(x)
         first = xp.moveaxis(x, ctx.axis, 0)
@@ -182,12 +190,12 @@ class Cumsum(Function):
     """``y_i = Σ_{j≤i} x_j``: dx_j = Σ_{i≥j} dy_i."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, axis: int) -> Array:
+    def forward(ctx: Context, x: Array, axis: int) -> Array:
         ctx.axis = axis
         return array_module(x).cumsum(x, axis=axis, dtype=None if x.dtype.kind == "f" else int64)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         xp = array_module(grad)
         return xp.flip(xp.cumsum(xp.flip(grad, ctx.axis), axis=ctx.axis), ctx.axis), None
 
@@ -196,14 +204,14 @@ class Cumprod(Function):
     """``y_i = y_{i-1}·x_i``: with g_i = dy_i + g_{i+1}·x_{i+1} from the end, dx_i = g_i·y_{i-1}."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, axis: int) -> Array:
+    def forward(ctx: Context, x: Array, axis: int) -> Array:
         y = array_module(x).cumprod(x, axis=axis, dtype=None if x.dtype.kind == "f" else int64)
         ctx.save_for_backward(x, y)
         ctx.axis = axis
         return y
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         xp = array_module(grad)
         x, y, grad = (xp.moveaxis(array, ctx.axis, 0) for array in (*ctx.saved_tensors, grad))
         dx = xp.empty_like(grad)
@@ -222,7 +230,7 @@ class LogSumExp(Function):
     """
 
     @staticmethod
-    def forward(ctx: Node, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    def forward(ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
         xp = array_module(x)
         x = x if x.dtype.kind == "f" else x.astype(DEFAULT_DTYPE)
         top = x.dtype.type(0)
@@ -235,7 +243,7 @@ class LogSumExp(Function):
         return y if keepdim else y.squeeze(axes)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         x, y = ctx.saved_tensors
         spread = _spread(grad, x.shape, ctx.axes, ctx.keepdim)
         return spread * array_module(x).exp(x - y), None, None

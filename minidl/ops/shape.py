@@ -12,12 +12,20 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..autograd import Function, Node
+from ..autograd import Context, Function
 from ..device import Array, Device, Shape, array_module, device_of
 from ..errors import ArgumentError, ShapeError
 from ..kernels.cuda import copy_to
 from ..tensor import Tensor, bool_
 from .elementwise import common_dtype, unbroadcast
+
+__all__ = [
+    "broadcast_to", "cast", "cat", "chunk", "clone", "concat", "concatenate", "contiguous",
+    "expand", "expand_as", "flatten", "flip", "hstack", "meshgrid", "move", "movedim", "narrow",
+    "permute", "repeat", "repeat_interleave", "reshape", "roll", "select", "split", "squeeze",
+    "stack", "swapaxes", "t", "tile", "transpose", "tril", "triu", "unbind", "unflatten",
+    "unsqueeze", "view", "view_as", "vstack",
+]  # fmt: skip
 
 
 def _flat(sizes: tuple[Any, ...]) -> tuple[int, ...]:
@@ -39,7 +47,7 @@ class Reshape(Function):
     is_view = True
 
     @staticmethod
-    def forward(ctx: Node, x: Array, shape: Shape) -> Array:
+    def forward(ctx: Context, x: Array, shape: Shape) -> Array:
         ctx.shape = x.shape
         try:
             return x.reshape(shape)
@@ -49,7 +57,7 @@ class Reshape(Function):
             ) from error
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         return grad.reshape(ctx.shape), None
 
 
@@ -59,12 +67,12 @@ class Permute(Function):
     is_view = True
 
     @staticmethod
-    def forward(ctx: Node, x: Array, order: tuple[int, ...]) -> Array:
+    def forward(ctx: Context, x: Array, order: tuple[int, ...]) -> Array:
         ctx.inverse = tuple(order.index(axis) for axis in range(len(order)))
         return x.transpose(order)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         return grad.transpose(ctx.inverse), None
 
 
@@ -74,7 +82,7 @@ class Expand(Function):
     is_view = True
 
     @staticmethod
-    def forward(ctx: Node, x: Array, shape: Shape) -> Array:
+    def forward(ctx: Context, x: Array, shape: Shape) -> Array:
         ctx.shape = x.shape
         try:
             return array_module(x).broadcast_to(x, shape)
@@ -82,7 +90,7 @@ class Expand(Function):
             raise ShapeError(f"expand: shape {tuple(x.shape)} can't become {shape}") from error
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         return unbroadcast(grad, ctx.shape), None
 
 
@@ -90,11 +98,11 @@ class Copy(Function):
     """A copy of the memory, in the same layout or in the order of the axes."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, order: Literal["C", "K"]) -> Array:
+    def forward(ctx: Context, x: Array, order: Literal["C", "K"]) -> Array:
         return x.copy(order=order)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         return grad, None
 
 
@@ -102,12 +110,12 @@ class Cast(Function):
     """Another dtype; the gradient is cast back (by the tape)."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, dtype: np.dtype) -> Array:
+    def forward(ctx: Context, x: Array, dtype: np.dtype) -> Array:
         with np.errstate(invalid="ignore", over="ignore"):
             return x.astype(dtype)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         return grad, None
 
 
@@ -115,12 +123,12 @@ class Move(Function):
     """Another device; the gradient moves back."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, where: Device) -> Array:
+    def forward(ctx: Context, x: Array, where: Device) -> Array:
         ctx.origin = device_of(x)
         return copy_to(x, where)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         return copy_to(grad, ctx.origin), None
 
 
@@ -128,7 +136,7 @@ class Concatenate(Function):
     """Arrays one after the other along an axis; the gradient is cut at the same places."""
 
     @staticmethod
-    def forward(ctx: Node, axis: int, *arrays: Array) -> Array:
+    def forward(ctx: Context, axis: int, *arrays: Array) -> Array:
         shapes = [array.shape for array in arrays]
         if (
             len({(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}) > 1
@@ -142,7 +150,7 @@ class Concatenate(Function):
         return array_module(arrays[0]).concatenate(alike, axis)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         ends = np.cumsum(ctx.lengths)[:-1].tolist()
         return (None, *array_module(grad).split(grad, ends, ctx.axis))
 
@@ -151,12 +159,12 @@ class Flip(Function):
     """Axes in reverse; the gradient reversed again."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, axes: tuple[int, ...]) -> Array:
+    def forward(ctx: Context, x: Array, axes: tuple[int, ...]) -> Array:
         ctx.axes = axes
         return array_module(x).flip(x, axes).copy()
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         return array_module(grad).flip(grad, ctx.axes), None
 
 
@@ -164,12 +172,12 @@ class Roll(Function):
     """Elements shifted around an axis; the gradient shifted back."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, shifts: Any, axes: Any) -> Array:
+    def forward(ctx: Context, x: Array, shifts: Any, axes: Any) -> Array:
         ctx.shifts, ctx.axes = shifts, axes
         return array_module(x).roll(x, shifts, axes)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         back = tuple(-s for s in ctx.shifts) if isinstance(ctx.shifts, tuple) else -ctx.shifts
         return array_module(grad).roll(grad, back, ctx.axes), None, None
 
@@ -178,13 +186,13 @@ class Triangle(Function):
     """The lower or upper triangle of the last two axes, 0 elsewhere."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, diagonal: int, lower: bool) -> Array:
+    def forward(ctx: Context, x: Array, diagonal: int, lower: bool) -> Array:
         ctx.diagonal, ctx.lower = diagonal, lower
         xp = array_module(x)
         return (xp.tril if lower else xp.triu)(x, diagonal)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         xp = array_module(grad)
         return (xp.tril if ctx.lower else xp.triu)(grad, ctx.diagonal), None, None
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import minidl
 import minidl.nn.functional as F
 from minidl import nn
-from minidl.autograd import Node
+from minidl.autograd import Context
 from minidl.errors import MinidlError
 from minidl.nn.im2col import plan
 from minidl.nn.pooling import MaxPool2dFunction
@@ -481,7 +481,7 @@ def test_places_take_one_byte_and_only_if_wanted(gpu: str) -> None:
     x = activation((3, 4, 13, 13), 0, gpu)
     for requires_grad, images in ((False, 0), (True, 3)):
         leaf = x.detach().requires_grad_(requires_grad)
-        node = Node(MaxPool2dFunction, (requires_grad, False, False))
+        node = Context(MaxPool2dFunction, (requires_grad, False, False))
         MaxPool2dFunction.forward(node, leaf.array, plan("", (13, 13), (3, 3), (2, 2)), False)
         (places,) = node.saved_tensors
         assert places.dtype == np.uint8 and places.shape == (images, 4, 6, 6)

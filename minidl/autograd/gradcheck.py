@@ -26,17 +26,15 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from .autograd import grad, no_grad
-from .device import Array, array_module
-from .errors import ArgumentError, DTypeError, GradcheckError, ShapeError
-from .tensor import Tensor
-
-if TYPE_CHECKING:
-    from .nn.module import Module
+from ..device import Array, array_module
+from ..errors import ArgumentError, DTypeError, GradcheckError, ShapeError
+from ..tensor import Tensor
+from .modes import no_grad
+from .walk import grad
 
 __all__ = ["gradcheck"]
 
@@ -48,7 +46,7 @@ SEED = 20120930
 
 
 def gradcheck(
-    func: Callable[..., Tensor | Sequence[Tensor]] | Module,
+    func: Callable[..., Tensor | Sequence[Tensor]],
     inputs: Tensor | Sequence[Any],
     *,
     eps: float = 1e-6,
@@ -198,10 +196,8 @@ class _Problem:
         return outputs
 
 
-def _prepare(func: Callable[..., Any] | Module, inputs: Tensor | Sequence[Any]) -> _Problem:
-    from .nn.module import Module
-
-    is_module = isinstance(func, Module)
+def _prepare(func: Callable[..., Any], inputs: Tensor | Sequence[Any]) -> _Problem:
+    is_module = hasattr(func, "named_parameters")
     arguments: list[Any] = []
     leaves: list[_Leaf] = []
     for i, argument in enumerate((inputs,) if isinstance(inputs, Tensor) else tuple(inputs)):
@@ -218,8 +214,9 @@ def _prepare(func: Callable[..., Any] | Module, inputs: Tensor | Sequence[Any]) 
             leaves.append(_Leaf(label, fresh))
         arguments.append(fresh)
 
-    if isinstance(func, Module):
-        module = copy.deepcopy(func).double()
+    if is_module:
+        module: Any = copy.deepcopy(func)
+        module.double()
         for name, parameter in module.named_parameters():
             if parameter.requires_grad:
                 leaves.append(_Leaf(f"parameter {name!r}", parameter))
@@ -249,7 +246,7 @@ def _check_precision(label: str, tensor: Tensor) -> None:
         )
 
 
-def _module_call(module: Module, arguments: list[Any]) -> Callable[[], Any]:
+def _module_call(module: Any, arguments: list[Any]) -> Callable[[], Any]:
     """``module(*arguments)``, with the buffers set back to their first values before each call."""
     buffers = [(buffer, buffer.array.copy()) for _, buffer in module.named_buffers()]
 

@@ -13,12 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function, Node
+from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels import cpu, cuda
 from ..tensor import Tensor
 from .elementwise import unbroadcast
+
+__all__ = [
+    "addmm", "baddbmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer",
+]  # fmt: skip
 
 
 def product(a: Array, b: Array) -> Array:
@@ -56,12 +60,12 @@ class Matmul(Function):
     """``A @ B`` of at least two axes each."""
 
     @staticmethod
-    def forward(ctx: Node, a: Array, b: Array) -> Array:
+    def forward(ctx: Context, a: Array, b: Array) -> Array:
         ctx.save_for_backward(a, b)
         return product(a, b)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         a, b = ctx.saved_tensors
         need_a, need_b = ctx.needs_input_grad
         return (

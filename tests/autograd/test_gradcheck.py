@@ -12,8 +12,8 @@ import pytest
 import minidl
 from minidl import nn
 from minidl.autograd import Function
+from minidl.autograd.gradcheck import FULL_JACOBIAN_LIMIT, gradcheck
 from minidl.errors import ArgumentError, DTypeError, GradcheckError
-from minidl.gradcheck import FULL_JACOBIAN_LIMIT, gradcheck
 
 
 def leaf(*shape: int, seed: int = 0, device: str) -> minidl.Tensor:

@@ -1,0 +1,43 @@
+"""Reverse-mode differentiation: who computed what, and the way back.
+
+**Forward.** Every differentiable operation is a :class:`Function`: a ``forward`` and a ``backward``
+on arrays. ``Function.apply`` runs the forward and, if a gradient will be needed, leaves a *node* on
+the tape: which function, what it saved, and for each argument an *edge* to the node (or the leaf
+tensor) that the argument came from. ::
+
+    x ──► Mul ──► y ──► Sum ──► L            L.node is Sum's node, with an edge to Mul's node,
+    w ────┘                                  which has edges to the leaves x and w
+
+**Backward.** Let L be the loss. A node with the outputs ``y = f(x)`` turns ``dL/dy`` into
+``dL/dx = (∂y/∂x)ᵀ · dL/dy``, the chain rule; that is all a ``backward`` does. :func:`backward`
+starts with ``dL/dL = 1`` and visits the nodes from the latest to the earliest. A gradient follows
+its edge to the next node and waits there; gradients that reach a tensor by several paths are
+added. At a leaf they are added to ``.grad``. What a node saved is freed after its turn. ::
+
+    1 ──► Sum.backward ──► Mul.backward ──► x.grad, w.grad
+
+============== =====================================================================
+file           what it holds
+============== =====================================================================
+``function``   :class:`Function` and :class:`Context`: all that the author of one sees
+``tape``       the nodes and their edges
+``walk``       the loop of the walk back
+``ownership``  which gradients may be overwritten
+``checks``     errors for wrong arguments and for wrong results of a backward
+``modes``      :class:`no_grad` and its relatives
+``gradcheck``  numerical against analytical gradients
+============== =====================================================================
+"""
+
+from ..tensor import describe
+from .function import Context, Function
+from .gradcheck import gradcheck
+from .modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .walk import backward, grad
+
+Node = Context  # the name that layers written before Context use
+
+__all__ = [
+    "Context", "Function", "Node", "backward", "describe", "enable_grad", "grad", "gradcheck",
+    "is_grad_enabled", "no_grad", "set_grad_enabled",
+]  # fmt: skip

@@ -1,0 +1,89 @@
+"""What the walk back is given and what a backward returned: checked, with messages that help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..device import Array, active, array_module, check_one_device, device_of
+from ..errors import ArgumentError, AutogradError, ShapeError
+from ..tensor import Tensor
+from .tape import Node, argument_shape
+
+
+def as_list(tensors: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    """Return one tensor or several as a list."""
+    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+
+
+def refuse_create_graph(create_graph: bool) -> None:
+    """Raise an error if gradients of gradients are asked for."""
+    if create_graph:
+        raise AutogradError(
+            "create_graph=True is not supported: minidl's backward works on arrays and leaves no "
+            "tape of its own"
+        )
+
+
+def seeds(name: str, roots: Sequence[Tensor], gradients: Any) -> list[Array]:
+    """Return the gradients that a walk from `roots` starts with."""
+    if not isinstance(gradients, (list, tuple)):
+        gradients = [gradients] * len(roots)
+    if len(gradients) != len(roots):
+        raise ArgumentError(f"{name}: expected {len(roots)} tensors, got {len(gradients)}")
+    return [_seed(root, gradient) for root, gradient in zip(roots, gradients, strict=True)]
+
+
+def _seed(tensor: Tensor, gradient: Any) -> Array:
+    shape, dtype = tensor.array.shape, tensor.array.dtype
+    if gradient is None:
+        if tensor.array.size != 1:
+            raise AutogradError(
+                f"backward() without a gradient needs a tensor of one element, got shape "
+                f"{tuple(shape)}; reduce it first (loss.mean()) or pass gradient="
+            )
+        with active(device_of(tensor.array)):
+            ones: Array = array_module(tensor.array).ones(shape, dtype)
+        return ones
+    array = gradient.array if isinstance(gradient, Tensor) else gradient
+    check_one_device("backward()", tensor=tensor.array, gradient=array)
+    if array.shape != shape:
+        raise ShapeError(
+            f"gradient: expected the shape of the tensor, {tuple(shape)}, got {tuple(array.shape)}"
+        )
+    return array.astype(dtype, copy=False)
+
+
+def check_not_freed(node: Node) -> None:
+    """Raise an error if the walk has passed a node before and freed it."""
+    if node.edges is None:
+        raise AutogradError(
+            f"{node.function.__name__}: the tape was walked and freed already; pass "
+            "retain_graph=True to the first backward() to walk it twice"
+        )
+
+
+def checked_results(node: Node, results: Any) -> list[Any]:
+    """Return the results of a node's backward as a list: one array or None for each argument."""
+    results = list(results) if isinstance(results, tuple) else [results]
+    name, edges = node.function.__name__, node.edges or ()
+    if len(results) != len(edges):
+        raise AutogradError(
+            f"{name}.backward returned {len(results)} gradients; expected one for each of the "
+            f"{len(edges)} arguments of forward"
+        )
+    for position, edge in enumerate(edges):
+        gradient = results[position]
+        if edge is None or gradient is None:
+            continue
+        if isinstance(gradient, Tensor) or not hasattr(gradient, "dtype"):
+            raise AutogradError(
+                f"{name}.backward returned a {type(gradient).__name__} for argument {position}; "
+                "expected an array"
+            )
+        if gradient.shape != argument_shape(edge):
+            raise ShapeError(
+                f"{name}.backward returned a gradient of shape {tuple(gradient.shape)} for "
+                f"argument {position}, whose shape is {tuple(argument_shape(edge))}"
+            )
+    return results

@@ -1,0 +1,252 @@
+"""A differentiable operation: :class:`Function`, and the :class:`Context` that its author sees.
+
+``Function.apply`` does four things: it unwraps Tensors to arrays, runs ``forward``, wraps the
+results, and, if a gradient will be needed, leaves a :class:`~minidl.autograd.tape.Node` on the
+tape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..device import Array, active, gpu
+from ..errors import AutogradError, DeviceError
+from ..kernels import cuda
+from ..tensor import Tensor, describe_array
+from .modes import mode
+from .tape import Edge, Node, edge_of
+
+
+class Context:
+    """What the forward and the backward of one operation share: the ``ctx`` of a Function.
+
+    A forward may set attributes of its own on it, for its backward to read.
+
+    Attributes
+    ----------
+    needs_input_grad : tuple of bool
+        For each argument of ``forward``, whether its gradient will be used.
+    saved_tensors : tuple of arrays
+        What ``save_for_backward`` was given.
+    may_overwrite : tuple of bool
+        In ``backward``, for each gradient, whether nobody else holds it, so that its memory may
+        take the result.
+    """
+
+    # Defaults stand on the class: an operation that does not need them spends no time on them.
+    may_overwrite: tuple[bool, ...] = ()
+    materialize_grads = True
+    _saved: tuple[Any, ...] = ()
+    # of saved tensors: version counter, its value at the forward, index in _saved, what it is, name
+    _guards: Sequence[tuple[list[int], int, int, str, str | None]] = ()
+    _without_grad: tuple[Any, ...] = ()
+    _dirty: tuple[Any, ...] = ()
+
+    def __init__(self, function: type[Function], needs_input_grad: tuple[bool, ...]) -> None:
+        self.function = function
+        self.needs_input_grad = needs_input_grad
+
+    if TYPE_CHECKING:  # the attributes that a forward sets
+
+        def __getattr__(self, name: str) -> Any: ...
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+    def save_for_backward(self, *arrays: Any) -> None:
+        """Keep `arrays` (or None) for the backward; changing them in place becomes an error."""
+        self._saved = arrays
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """The arrays that ``save_for_backward`` was given.
+
+        Raises
+        ------
+        AutogradError
+            One was changed in place after the forward; the message names it.
+        """
+        for version, before, index, what, name in self._guards:
+            if version[0] != before:
+                raise AutogradError(
+                    f"{self.function.__name__}'s backward needs {what}, "
+                    f"{describe_array(self._saved[index], name)}, but it was changed in place "
+                    f"after the forward: it is at version {version[0]}, and version {before} was "
+                    "expected; use the out-of-place form of the change, or clone() the tensor first"
+                )
+        return self._saved
+
+    def mark_non_differentiable(self, *arrays: Any) -> None:
+        """Declare outputs that have no gradient (indices, for instance)."""
+        self._without_grad = arrays
+
+    def mark_dirty(self, *arrays: Any) -> None:
+        """Declare arguments that ``forward`` changed in place and returns."""
+        self._dirty = arrays
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Choose whether ``backward`` gets zeros (the default) or None for unused outputs."""
+        self.materialize_grads = value
+
+    # --- For the tape -----------------------------------------------------------------------------
+
+    def is_dirty(self, array: Array) -> bool:
+        """Return whether `array` was declared with :meth:`mark_dirty`."""
+        return any(array is dirty for dirty in self._dirty)
+
+    def is_differentiable(self, array: Array) -> bool:
+        """Return whether an output has a gradient."""
+        if self._without_grad and any(array is other for other in self._without_grad):
+            return False
+        return array.dtype.kind == "f"
+
+    def guard(self, arguments: dict[int, Tensor], results: Sequence[Tensor]) -> None:
+        """Note the versions of the saved arrays that belong to arguments or results.
+
+        `arguments` holds the tensors by the ``id`` of their arrays.
+        """
+        guards = []
+        for index, array in enumerate(self._saved):
+            tensor, what = arguments.get(id(array)), "its argument"
+            for result in results if tensor is None else ():
+                if result.array is array:
+                    tensor, what = result, "its own result"
+            if tensor is not None:
+                version = tensor.version
+                guards.append((version, version[0], index, what, tensor.name))
+        self._guards = guards
+
+    def keep_copy(self, array: Array) -> None:
+        """Replace a saved `array`, which is about to be overwritten, by a copy."""
+        saved = list(self._saved)
+        for index, item in enumerate(saved):
+            if item is array:
+                saved[index] = array.copy(order="K")
+                self._guards = [guard for guard in self._guards if guard[2] != index]
+        self._saved = tuple(saved)
+
+
+class Function:
+    """A differentiable operation: subclass it and write ``forward`` and ``backward``.
+
+    Both are static methods on arrays (NumPy or CuPy, never Tensors). ``forward(ctx, *args)`` gets
+    an array for each Tensor and everything else unchanged, and returns an array or a tuple of
+    arrays. ``backward(ctx, *grads)`` gets the gradient of each output and returns the gradient of
+    each argument, None for those that have none. A gradient must not be changed in place, unless
+    ``ctx.may_overwrite`` says that nobody else holds it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import minidl
+    >>> class Square(minidl.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x
+    ...     @staticmethod
+    ...     def backward(ctx, grad):
+    ...         (x,) = ctx.saved_tensors
+    ...         return 2 * x * grad
+    >>> x = minidl.tensor([1.0, 3.0], requires_grad=True)
+    >>> Square.apply(x).sum().backward()
+    >>> x.grad
+    tensor([2., 6.])
+    """
+
+    #: Whether the result shares the memory of the first argument.
+    is_view = False
+
+    @staticmethod
+    def forward(ctx: Any, *args: Any) -> Any:
+        """Compute the result from arrays."""
+        raise NotImplementedError("a Function needs a static method forward(ctx, *args)")
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        """Compute the arguments' gradients from the results' gradients."""
+        raise NotImplementedError("a Function needs a static method backward(ctx, *grads)")
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Run the operation on Tensors and record it.
+
+        Parameters
+        ----------
+        *args
+            Tensors and anything else, by position.
+
+        Returns
+        -------
+        Tensor or tuple of Tensor
+
+        Raises
+        ------
+        DeviceError
+            The Tensors are on different devices.
+        """
+        arrays: list[Any] = []
+        edges: list[Edge | None] = []
+        owners: dict[int, Tensor] = {}  # the tensors by the id of their arrays
+        place = None  # of the tensors so far: the number of their GPU, -1 for the CPU
+        for arg in args:
+            if not isinstance(arg, Tensor):
+                arrays.append(arg)
+                edges.append(None)
+                continue
+            array = arg.array
+            here = -1 if isinstance(array, np.ndarray) else array.data.device_id
+            if here != place:
+                if place is not None:
+                    raise _mixed_devices(cls.__name__, args)
+                place = here
+            arrays.append(array)
+            edges.append(edge_of(arg) if arg._requires_grad else None)
+            owners.setdefault(id(array), arg)
+
+        needs = tuple([edge is not None for edge in edges])
+        ctx = Context(cls, needs)
+        with np.errstate(all="ignore"):  # 1/0 is inf and inf - inf is NaN, as IEEE says
+            try:
+                if place is None or place < 0:
+                    outputs = cls.forward(ctx, *arrays)
+                else:
+                    with active(gpu(place)):
+                        outputs = cls.forward(ctx, *arrays)
+            except (MemoryError, RuntimeError) as error:
+                cuda.explain_out_of_memory(error, cls.__name__)
+                raise
+
+        results = []
+        for output in outputs if isinstance(outputs, tuple) else (outputs,):
+            owner = owners.get(id(output))
+            result = Tensor(output) if owner is None else _returned_argument(ctx, owner)
+            if cls.is_view:
+                result.version = args[0].version
+            results.append(result)
+        if mode.enabled and True in needs:
+            node = Node(cls, ctx, edges)
+            for result in results:
+                node.add_output(result, ctx.is_differentiable(result.array))
+            if ctx._saved:
+                ctx.guard(owners, results)
+        return tuple(results) if isinstance(outputs, tuple) else results[0]
+
+
+def _returned_argument(ctx: Context, argument: Tensor) -> Tensor:
+    """Return the result for a forward that returned an argument: itself if it was changed."""
+    if ctx.is_dirty(argument.array):
+        argument.version[0] += 1
+        return argument
+    return argument.detach()  # one memory, one version
+
+
+def _mixed_devices(name: str, args: Sequence[Any]) -> DeviceError:
+    where = ", ".join(
+        f"argument {i} on {arg.device}" for i, arg in enumerate(args) if isinstance(arg, Tensor)
+    )
+    return DeviceError(
+        f"{name}: all tensors must be on one device, got {where}; move them with .to(device)"
+    )

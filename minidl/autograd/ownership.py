@@ -1,0 +1,66 @@
+"""Who owns a gradient: only an array that nobody else holds may be overwritten or given away.
+
+CPython counts the references to every object. While a gradient travels, one list holds it and
+nothing else; a higher count means that a Function kept it, that it was returned for two arguments,
+or that it is the user's. The functions here therefore take the list and a position in it: a
+variable of the caller's would be one more reference.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+from ..device import active, device_of
+from ..tensor import Tensor
+
+
+def _references(arrays: list[Any], position: int) -> tuple[int, int]:
+    """Return the reference counts of an array and of the array whose memory it shows."""
+    array = arrays[position]
+    base = array.base
+    if base is None or not hasattr(base, "dtype"):  # memory of its own, or another object's
+        return sys.getrefcount(array), 0
+    return sys.getrefcount(array), sys.getrefcount(base)
+
+
+#: The counts of a view that one list holds. Measured, because versions of Python differ.
+_ONE_LIST = _references([np.zeros(2)[:1]], 0)
+
+
+def is_ours_alone(arrays: list[Any], position: int) -> bool:
+    """Return whether the list is all that holds an array, so that its memory may be used.
+
+    An array that repeats an element (stride 0) can't be changed in place and does not count.
+    """
+    array, base = _references(arrays, position)
+    return array <= _ONE_LIST[0] and base <= _ONE_LIST[1] and 0 not in arrays[position].strides
+
+
+_accumulating = threading.Lock()  # several threads may walk back to the same leaf
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_accumulating.acquire,
+        after_in_parent=_accumulating.release,
+        after_in_child=_accumulating.release,
+    )
+
+
+def accumulate(tensor: Tensor, gradients: list[Any], position: int) -> None:
+    """Add a gradient to ``tensor.grad``, which takes the array itself if it is ours alone."""
+    owned = is_ours_alone(gradients, position)
+    gradient, dtype = gradients[position], tensor.array.dtype
+    with _accumulating:
+        if tensor.grad is None and owned and gradient.dtype == dtype:
+            tensor.grad = Tensor(gradient)
+            return
+        with active(device_of(tensor.array)):
+            if tensor.grad is None:
+                tensor.grad = Tensor(gradient.astype(dtype, order="C"))  # a copy
+            else:
+                total = tensor.grad.array + gradient.astype(dtype, copy=False)
+                tensor.grad = Tensor(total)

@@ -1,0 +1,284 @@
+"""The methods and operators of Tensor, attached from above: ``x.sum()``, ``x + y``, ``x.add_(1)``.
+
+``tensor.py`` knows nothing of operations, and an operation is a function of tensors. Here the
+second becomes a method of the first: ``x.sum(0)`` *is* ``ops.sum(x, 0)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .. import autograd
+from ..device import Device, active
+from ..errors import ArgumentError, DTypeError
+from ..tensor import Tensor, as_tensor, bool_, float16, float32, float64, int32, int64, uint8
+from ..tensor import tensor as make_tensor
+from . import creation, elementwise, index, inplace, products, reduce, shape
+
+#: All functions of the operations, by name.
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    name: getattr(module, name)
+    for module in (creation, elementwise, index, products, reduce, shape)
+    for name in module.__all__
+}
+
+#: Functions that are no methods: they make a tensor, or do not start with one. (``where``,
+#: ``clone`` and ``contiguous`` differ as methods; see below.)
+_NO_METHODS = {
+    "arange", "assign", "cast", "cat", "clone", "concat", "concatenate", "contiguous", "einsum",
+    "empty", "empty_like", "eye", "full", "full_like", "getitem", "hstack", "linspace", "meshgrid",
+    "move", "normal", "one_hot", "ones", "ones_like", "rand", "rand_like", "randint", "randn",
+    "randn_like", "randperm", "stack", "std_mean", "var_mean", "vstack", "where", "zeros",
+    "zeros_like",
+}  # fmt: skip
+
+#: Methods that exist in place as well, with an underscore behind the name.
+_IN_PLACE = (
+    "abs", "add", "addcdiv", "addcmul", "ceil", "clamp", "clamp_max", "clamp_min", "div", "exp",
+    "floor", "index_add", "index_fill", "lerp", "log", "masked_fill", "mul", "neg", "pow",
+    "reciprocal", "remainder", "round", "rsqrt", "scatter", "scatter_add", "sign", "sqrt", "square",
+    "sub", "tril", "triu",
+)  # fmt: skip
+
+
+def attach(*methods: Callable[..., Any], **named: Any) -> None:
+    """Make functions methods of Tensor, under their own names or under those of the keywords."""
+    for name, method in {**{method.__name__: method for method in methods}, **named}.items():
+        setattr(Tensor, name, method)
+
+
+attach(**{name: f for name, f in FUNCTIONS.items() if name not in _NO_METHODS})
+attach(**{f"{name}_": inplace.in_place(FUNCTIONS[name]) for name in _IN_PLACE})
+attach(
+    inplace.bernoulli_, inplace.copy_, inplace.fill_, inplace.normal_, inplace.random_,
+    inplace.relu_, inplace.uniform_, inplace.zero_,
+)  # fmt: skip
+
+
+# --- Operators ------------------------------------------------------------------------------------
+
+
+def _matmul(self: Any, other: Any) -> Tensor:
+    return products.matmul(as_tensor(self), as_tensor(other))
+
+
+def _reflected(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return ``other + self`` for ``self + other``."""
+    return lambda self, other: function(other, self)
+
+
+for _name, _function in {
+    "add": elementwise.add, "sub": elementwise.sub, "mul": elementwise.mul,
+    "truediv": elementwise.div, "floordiv": elementwise.floor_divide,
+    "mod": elementwise.remainder, "pow": elementwise.pow, "matmul": _matmul,
+    "and": elementwise.bitwise_and, "or": elementwise.bitwise_or, "xor": elementwise.bitwise_xor,
+}.items():  # fmt: skip
+    attach(**{f"__{_name}__": _function, f"__r{_name}__": _reflected(_function)})
+
+attach(
+    __iadd__=inplace.augmented(elementwise.add),
+    __isub__=inplace.augmented(elementwise.sub),
+    __imul__=inplace.augmented(elementwise.mul),
+    __itruediv__=inplace.augmented(elementwise.div),
+    __ipow__=inplace.augmented(elementwise.pow),
+    __iand__=inplace.in_place(elementwise.bitwise_and),
+    __ior__=inplace.in_place(elementwise.bitwise_or),
+)
+attach(__lt__=elementwise.lt, __le__=elementwise.le, __gt__=elementwise.gt, __ge__=elementwise.ge)
+attach(__neg__=elementwise.neg, __abs__=elementwise.abs, __pos__=lambda self: self)
+attach(__getitem__=index.getitem, __setitem__=index.assign)
+
+
+def _comparable(other: object) -> bool:
+    return isinstance(other, (Tensor, int, float, np.generic)) or hasattr(other, "__array__")
+
+
+def __eq__(self: Tensor, other: object) -> Any:
+    return elementwise.eq(self, other) if _comparable(other) else NotImplemented
+
+
+def __ne__(self: Tensor, other: object) -> Any:
+    return elementwise.ne(self, other) if _comparable(other) else NotImplemented
+
+
+def __invert__(self: Tensor) -> Tensor:
+    if self.dtype == bool_:
+        return elementwise.logical_not(self)
+    with active(self.device):
+        return Tensor(~self.array)
+
+
+def __iter__(self: Tensor) -> Iterator[Tensor]:
+    if self.array.ndim == 0:
+        raise DTypeError("iteration over a tensor without axes")
+    return (self[i] for i in range(len(self)))
+
+
+def __contains__(self: Tensor, value: Any) -> bool:
+    return bool((self == value).any())
+
+
+attach(__eq__, __ne__, __invert__, __iter__, __contains__)
+
+
+# --- The walk back --------------------------------------------------------------------------------
+
+
+def backward(
+    self: Tensor, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
+) -> None:
+    """Add the gradient of this tensor to the ``.grad`` of every leaf it was computed from.
+
+    Parameters
+    ----------
+    gradient : Tensor, optional
+        Gradient of the loss by this tensor. Default: 1, for a tensor of one element.
+    retain_graph : bool
+        Keep the tape for another walk. Default False.
+    create_graph : bool
+        Not supported.
+
+    Raises
+    ------
+    AutogradError
+        See :func:`minidl.autograd.backward`.
+    """
+    autograd.backward(self, gradient, retain_graph, create_graph)
+
+
+attach(backward)
+
+
+# --- Another dtype or device ----------------------------------------------------------------------
+
+
+def to(
+    self: Tensor, *args: Any, copy: bool = False, non_blocking: bool = False, **kwargs: Any
+) -> Tensor:
+    """Return the tensor with another dtype or on another device; itself if nothing changes.
+
+    Parameters
+    ----------
+    *args
+        A device, a dtype, a device and a dtype, or a Tensor to take both from.
+    copy : bool
+        Copy even if nothing changes. Default False.
+    non_blocking : bool
+        Accepted for PyTorch's sake.
+    **kwargs
+        ``device=`` and ``dtype=``.
+
+    Raises
+    ------
+    ArgumentError
+        Another keyword is given.
+    """
+    where, dtype = kwargs.pop("device", None), kwargs.pop("dtype", None)
+    kwargs.pop("memory_format", None)
+    if kwargs:
+        raise ArgumentError(f"to(): unexpected arguments {sorted(kwargs)}")
+    for arg in args:
+        if isinstance(arg, Tensor):
+            where, dtype = arg.device, arg.dtype
+        elif isinstance(arg, Device) or (
+            isinstance(arg, str) and arg.split(":")[0] in ("cpu", "gpu", "cuda")
+        ):
+            where = arg
+        elif arg is not None and not isinstance(arg, bool):
+            dtype = arg
+    result = self
+    if dtype is not None:
+        result = shape.cast(result, np.dtype(dtype))
+    if where is not None:
+        result = shape.move(result, Device(where))
+    return shape.clone(result) if copy and result is self else result
+
+
+def cpu(self: Tensor) -> Tensor:
+    """Return the tensor on the CPU."""
+    return to(self, "cpu")
+
+
+def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor:
+    """Return the tensor on a GPU."""
+    return to(self, f"gpu:{device}" if isinstance(device, int) else device or "gpu")
+
+
+def type(self: Tensor, dtype: Any) -> Tensor:
+    """Return the tensor with dtype `dtype`."""
+    return to(self, dtype=dtype)
+
+
+def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """Return the tensor with the dtype of `other`."""
+    return to(self, dtype=other.dtype)
+
+
+def _as(name: str, dtype: np.dtype) -> Callable[[Tensor], Tensor]:
+    def method(self: Tensor) -> Tensor:
+        return shape.cast(self, dtype)
+
+    method.__name__, method.__doc__ = name, f"Return the tensor as {dtype}."
+    return method
+
+
+attach(
+    to, cpu, cuda, type, type_as, _as("half", float16), _as("float", float32),
+    _as("double", float64), _as("int", int32), _as("long", int64), _as("bool", bool_),
+    _as("byte", uint8), gpu=cuda,
+)  # fmt: skip
+
+
+# --- Methods that differ from the function of their name, and others ------------------------------
+
+
+def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """Return the elements where `condition` holds, and those of `other` elsewhere."""
+    result: Tensor = elementwise.where(condition, self, other)
+    return result
+
+
+def contiguous(self: Tensor) -> Tensor:
+    """Return the tensor with its memory in the order of the axes (row-major)."""
+    return self if self.is_contiguous() else shape.contiguous(self)
+
+
+def pin_memory(self: Tensor) -> Tensor:
+    """Return the tensor itself; pinned buffers belong to the loader."""
+    return self
+
+
+def new_zeros(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
+    """Return zeros of this tensor's dtype and device."""
+    return creation.zeros(*shape, dtype=dtype or self.dtype, device=self.device)
+
+
+def new_ones(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
+    """Return ones of this tensor's dtype and device."""
+    return creation.ones(*shape, dtype=dtype or self.dtype, device=self.device)
+
+
+def new_full(self: Tensor, shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
+    """Return a constant tensor of this tensor's dtype and device."""
+    return creation.full(shape, fill_value, dtype=dtype or self.dtype, device=self.device)
+
+
+def new_tensor(self: Tensor, data: Any) -> Tensor:
+    """Return `data` as a tensor of this tensor's dtype and device."""
+    return make_tensor(data, dtype=self.dtype, device=self.device)
+
+
+attach(where, contiguous, shape.clone, pin_memory, new_zeros, new_ones, new_full, new_tensor)
+attach(
+    T=property(
+        lambda self: shape.permute(self, tuple(range(self.ndim))[::-1]),
+        doc="The tensor with its axes reversed.",
+    ),
+    mT=property(
+        lambda self: shape.transpose(self, -2, -1),
+        doc="The tensor with its last two axes exchanged.",
+    ),
+)

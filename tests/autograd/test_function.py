@@ -1,0 +1,193 @@
+"""Functions of the user's: what they are given, and what they may return."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl import Tensor
+from minidl.errors import AutogradError, ShapeError
+
+
+def leaf(*values: float, device: str) -> Tensor:
+    return minidl.tensor(list(values), dtype=minidl.float64, device=device, requires_grad=True)
+
+
+class MinMax(minidl.autograd.Function):
+    """Two outputs, an argument without gradient, and an index."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, scale: float) -> Any:
+        where = x.argmax()
+        ctx.save_for_backward(x)
+        ctx.where, ctx.scale = where, scale
+        index = where.reshape(())
+        ctx.mark_non_differentiable(index)
+        return x.max() * scale, x * scale, index
+
+    @staticmethod
+    def backward(ctx: Any, largest: Any, scaled: Any, index: Any) -> Any:
+        dx = scaled * ctx.scale
+        dx = dx + 0.0
+        dx[ctx.where] += largest * ctx.scale
+        return dx, None
+
+
+def test_function_with_several_outputs(device: str) -> None:
+    x = leaf(1.0, 5.0, 2.0, device=device)
+    top, scaled, index = MinMax.apply(x, 3.0)
+    assert top.requires_grad and not index.requires_grad and index.item() == 1
+    top.backward(retain_graph=True)  # the missing gradient of `scaled` comes as zeros
+    assert x.grad.tolist() == [0.0, 3.0, 0.0]
+    x.grad = None
+    (top + scaled.sum()).backward()
+    assert x.grad.tolist() == [3.0, 6.0, 3.0]
+    assert minidl.gradcheck(lambda x: MinMax.apply(x, 2.0)[:2], x)
+
+
+def test_needs_input_grad_says_what_will_be_used(device: str) -> None:
+    seen = []
+
+    class Product(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, a: Any, b: Any, c: int) -> Any:
+            seen.append(ctx.needs_input_grad)
+            return a * b * c
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            seen.append(ctx.needs_input_grad)
+            return (grad * 0 + 1 if ctx.needs_input_grad[0] else None), None, None
+
+    Product.apply(leaf(1.0, device=device), minidl.ones(1, device=device), 2).backward()
+    assert seen == [(True, False, False)] * 2
+
+
+def test_materialize_grads_can_be_switched_off(device: str) -> None:
+    class Two(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.set_materialize_grads(False)
+            return x * 1, x * 2
+
+        @staticmethod
+        def backward(ctx: Any, a: Any, b: Any) -> Any:
+            assert b is None
+            return a
+
+    Two.apply(leaf(1.0, device=device))[0].backward()
+
+
+def test_arrays_reach_forward_and_backward(device: str) -> None:
+    kind = type(minidl.zeros(1, device=device).array)
+
+    class Checks(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, text: str, items: list[int]) -> Any:
+            assert type(x) is kind and text == "t" and items == [1]
+            ctx.save_for_backward(x, None)
+            return x + 1
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            x, nothing = ctx.saved_tensors
+            assert type(grad) is type(x) is kind and nothing is None
+            return grad, None, None
+
+    Checks.apply(leaf(1.0, device=device), "t", [1]).backward()
+
+
+@pytest.mark.parametrize(
+    ("result", "match"),
+    [
+        ((np.ones(2), None), "returned 2 gradients"),
+        (np.ones(3), r"shape \(3,\) for argument 0, whose shape is \(2,\)"),
+        (1.0, "expected an array"),
+        (minidl.ones(2), "expected an array"),
+    ],
+)
+def test_wrong_results_of_backward(result: Any, match: str, device: str) -> None:
+    wrong = result
+    if device != "cpu" and isinstance(result, np.ndarray):
+        wrong = minidl.tensor(result, device=device).array
+
+    class Wrong(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 1
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return wrong
+
+    with pytest.raises((AutogradError, ShapeError), match=match):
+        Wrong.apply(leaf(1.0, 2.0, device=device)).sum().backward()
+
+
+def test_forward_that_returns_its_argument(device: str) -> None:
+    class Same(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return -grad
+
+    x = leaf(1.0, 2.0, device=device)
+    y = Same.apply(x * 1)
+    w = Same.apply(minidl.ones(2, dtype=minidl.float64, device=device))
+    z = (y * w).sum()
+    z.backward(retain_graph=True)
+    assert x.grad.tolist() == [-1.0, -1.0]
+    w.add_(1)
+    with pytest.raises(AutogradError, match="changed in place"):
+        z.backward()
+
+
+def test_function_that_changes_its_argument(device: str) -> None:
+    class Double(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            x *= 2
+            ctx.mark_dirty(x)
+            return x
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return grad * 2
+
+    x = leaf(1.0, 0.0, device=device)
+    y = x * 3
+    before = y.version[0]
+    z = Double.apply(y)
+    assert z is y and z.version[0] == before + 1 and z.tolist() == [6.0, 0.0]
+    z.sum().backward()
+    assert x.grad.tolist() == [6.0, 6.0]
+
+
+def test_abstract_methods_say_what_is_missing(device: str) -> None:
+    with pytest.raises(NotImplementedError, match="forward"):
+        minidl.autograd.Function.apply(leaf(1.0, device=device))
+
+
+def test_backward_inside_a_backward(device: str) -> None:
+    """A Function may differentiate something of its own on the way back."""
+
+    class Inner(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return x**3
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            (x,) = ctx.saved_tensors
+            inner = minidl.tensor(x, requires_grad=True, device=device)
+            (slope,) = minidl.autograd.grad((inner**3).sum(), inner)
+            return grad * slope.array
+
+    assert minidl.gradcheck(Inner.apply, leaf(1.0, 2.0, device=device))
