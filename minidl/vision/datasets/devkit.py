@@ -1,9 +1,9 @@
-"""ImageNet's development kit: the names of the classes, and what the validation pictures show.
+"""ImageNet's development kit: the names of the classes, and the labels of validation pictures.
 
-Three numberings of the classes meet here. The kit has IDs from 1 in an order of its own. A WNID,
-``n01440764``, names folders and files. A label is the place of the WNID in the sorted list of all.
-So a validation picture's label is ID → WNID → place. A text file of the user's may replace the
-kit's list of classes.
+Classes are numbered in three ways. The kit has IDs from 1 in its own order. A WNID, such as
+``n01440764``, names folders and files. A label is the position of the WNID in the sorted list of
+all. So a validation picture's label is found by ID → WNID → position. The user's own text file may
+replace the kit's list of classes.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LARGEST_KIT = 64 << 20  # bytes, unpacked; it has 5 MB
 
 
 class Classes(NamedTuple):
-    """What the development kit, or the user's list, says about the classes."""
+    """The classes according to the development kit or the user's list."""
 
     by_id: dict[int, str]  # WNIDs; empty if the list has no IDs
     words: dict[str, tuple[str, ...]]  # names of each WNID
@@ -92,16 +92,15 @@ class DevelopmentKit:
         return found
 
     def classes(self) -> Classes:
-        """Read ``meta.mat``: its leaves are the classes, its other synsets the hierarchy above."""
+        """Read ``meta.mat``; its leaves are the classes, its other synsets the hierarchy above."""
         where = f"{shown(self.folder if self.folder.is_dir() else self.archive)}: {META}"
         content = self.read(META)
         try:
             scipy_io = importlib.import_module("scipy.io")
         except ImportError as error:
             raise DataError(
-                f"{where} is a MATLAB file, for which SciPy is needed: pip install "
-                f"'minidl[imagenet]', or give class_list, a text file with a line "
-                f"'<ID> <WNID> <names>' for each class"
+                f"{where} is a MATLAB file, which needs SciPy: pip install 'minidl[imagenet]', "
+                f"or pass class_list, a text file with a line '<ID> <WNID> <names>' for each class"
             ) from error
         try:
             _check_matlab_size(content)
@@ -120,13 +119,13 @@ class DevelopmentKit:
         where = f"{shown(self.folder if self.folder.is_dir() else self.archive)}: {_TRUTH}"
         if not self:
             raise DataError(
-                f"no {KIT_ARCHIVE} and no {_KIT}/ in {shown(self.root)}: expected one "
-                f"of them, the labels of the validation pictures are in it"
+                f"no {KIT_ARCHIVE} and no {_KIT}/ in {shown(self.root)}: one of them is needed for "
+                f"the labels of the validation pictures"
             )
         if not classes.by_id:
             raise DataError(
-                f"the class list has no IDs, expected lines '<ID> <WNID> <names>': {where} goes "
-                f"by ID"
+                f"the class list has no IDs, expected lines '<ID> <WNID> <names>': {where} refers "
+                f"to classes by ID"
             )
         lines = self.read(_TRUTH).split()
         try:
@@ -134,12 +133,12 @@ class DevelopmentKit:
         except (ValueError, KeyError) as error:
             raise DataError(
                 f"{where} holds {error.args[0]!r}, expected IDs of the {len(classes.by_id)} "
-                f"classes, one a line"
+                f"classes, one on each line"
             ) from None
 
 
 def _check_matlab_size(content: bytes) -> None:
-    """Raise ValueError if the compressed parts of a MATLAB 5 file are larger than they may be."""
+    """Raise ValueError if the compressed parts of a MATLAB 5 file are too large."""
     place, unpacked = 128, 0
     while place + 8 <= len(content):
         kind = int.from_bytes(content[place : place + 4], "little")
@@ -161,12 +160,12 @@ def _make_classes(where: str, rows: Sequence[tuple[int | None, str, str]]) -> Cl
     words = {wnid: tuple(names.split(", ")) for _, wnid, names in rows}
     by_id = {number: wnid for number, wnid, _ in rows if number is not None}
     if len(words) != len(rows) or len(by_id) not in (0, len(rows)):
-        raise DataError(f"{where} has a WNID or an ID twice, or IDs on some lines only")
+        raise DataError(f"{where} has a duplicate WNID or ID, or IDs on some lines only")
     return Classes(by_id, words)
 
 
 def read_class_list(path: str | os.PathLike[str]) -> Classes:
-    """Read a text file with a class a line: ``[ID] WNID [names separated by ", "]``."""
+    """Read a text file with one class on each line: ``[ID] WNID [names separated by ", "]``."""
     where = shown(path)
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()

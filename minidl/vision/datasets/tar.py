@@ -1,8 +1,8 @@
 """A strict reader of tar archives that come from anywhere: plain files and folders, nothing else.
 
-It only says which file lies where in the archive; whoever asks for bytes reads them there. Links,
-devices, sparse files and headers that rename the next member are refused, as is all that is
-damaged, so that there is no second way to understand an archive.
+It only lists where each file lies in the archive; callers read the bytes there. Links, devices,
+sparse files, headers that rename the next member and anything damaged are refused, so that an
+archive has only one interpretation.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ...errors import DataError
 from .decoding import shown
 
 _BLOCK = 512
-_MOST_HEADERS = 4_000_000  # three times as many as ImageNet's largest archive has
+_MOST_HEADERS = 4_000_000  # three times the number in ImageNet's largest archive
 
 
 class Member(NamedTuple):
-    """A file inside of an archive."""
+    """A file inside an archive."""
 
     name: bytes
     offset: int
@@ -36,12 +36,12 @@ _HARMLESS_PAX = re.compile(
 def tar_members(
     read: Callable[[int, int], bytes], start: int, end: int, what: str
 ) -> Iterator[Member]:
-    """Yield the files of the archive between two places, and check that there is nothing else.
+    """Yield the files of an archive between two places, and check that there is nothing else.
 
-    ``read(place, size)`` returns bytes; ``what`` calls the archive in messages. Members lie one
-    behind the other: none can overlap another or reach beyond ``end``. Headers that give the next
-    member another name or size (PAX, GNU) would allow to say one thing to a check and another to a
-    reader; no official archive has one.
+    ``read(place, size)`` returns bytes; ``what`` is the archive's name in messages. Members follow
+    one another: none can overlap another or reach beyond ``end``. Headers that give the next member
+    another name or size (PAX, GNU) could tell a check one thing and a reader another; no official
+    archive has one.
     """
 
     def refuse(problem: str) -> DataError:
@@ -51,18 +51,18 @@ def tar_members(
     for _ in range(_MOST_HEADERS):
         header = read(place, _BLOCK) if place + _BLOCK <= end else b""
         if len(header) < _BLOCK:
-            raise refuse("the archive ends in the middle, expected a further member or the end")
+            raise refuse("the archive is truncated, expected another member or the end marker")
         if header == bytes(_BLOCK):
             return
         if _octal(header[148:156]) != sum(header) - sum(header[148:156]) + 8 * ord(" "):
-            raise refuse("not a member's header (its checksum is wrong): damaged or no tar archive")
+            raise refuse("the header's checksum is wrong: damaged, or not a tar archive")
         kind = header[156:157]
         size = _octal(header[124:136])
         name = header[:100].rstrip(b"\0")
         if header[257:263] == b"ustar\0" and header[345] != 0:
             name = header[345:500].rstrip(b"\0") + b"/" + name
         if size is None or place + _BLOCK + size > end:
-            raise refuse(f"{shown(name)} is larger than the rest of the archive, or truncated")
+            raise refuse(f"{shown(name)} is truncated, or larger than the rest of the archive")
         if kind in (b"x", b"g"):
             _check_pax(read(place + _BLOCK, min(size, 1 << 16)), size, refuse)
         elif kind in (b"0", b"\0"):
@@ -79,7 +79,7 @@ def _octal(field: bytes) -> int | None:
 
 
 def _check_pax(records: bytes, size: int, refuse: Callable[[str], DataError]) -> None:
-    """Refuse a PAX header unless all that it says is about times, owners and the like."""
+    """Refuse a PAX header that sets anything but times, owners and the like."""
     place = 0
     while place < size:
         head = re.compile(rb"([1-9]\d{0,5}) ([^=\n\0]+)=").match(records, place)
@@ -92,5 +92,5 @@ def _check_pax(records: bytes, size: int, refuse: Callable[[str], DataError]) ->
 
 
 def reader_of(file: int) -> Callable[[int, int], bytes]:
-    """Return what :func:`tar_members` reads an open file with, given its descriptor."""
+    """Return the ``read`` of :func:`tar_members` for an open file, given its descriptor."""
     return lambda place, size: os.pread(file, size, place)

@@ -24,9 +24,9 @@ from minidl.vision.datasets import ImageNet, devkit
     [
         ("", "names the class None"),
         ("tench", r"line 1: found 'tench'"),
-        ("n01440764 a\nn01440764 b", "twice"),
+        ("n01440764 a\nn01440764 b", "duplicate"),
         ("1 n01440764 a\nn01443537 b", "some lines only"),
-        ("1 n01440764 a\n1 n01443537 b", "twice"),
+        ("1 n01440764 a\n1 n01443537 b", "duplicate"),
         ("n0144٠٧٦٤ a", "line 1"),
     ],
 )

@@ -41,7 +41,7 @@ from PIL import Image
 
 from minidl.errors import ArgumentError, DataError
 from minidl.files import locked
-from minidl.vision.datasets import ImageNet, devkit, imagenet
+from minidl.vision.datasets import ImageNet, devkit, imagenet, imagenet_archives
 
 # ID 4 is label 0, ID 2 label 1, ID 5 label 2, ID 1 label 3, ID 3 label 4
 EXPECTED_VAL = [(1, 0), (7, 0), (2, 1), (3, 1), (4, 2), (6, 3), (5, 4), (8, 4)]
@@ -162,7 +162,7 @@ def test_an_archive_that_changes_is_noticed(tmp_path: Path) -> None:
     root = write_archives(tmp_path / "a")
     data = ImageNet(root, class_list=write_class_list(tmp_path))
     os.utime(root / "ILSVRC2012_img_train.tar", ns=(1, 1))
-    with pytest.raises(DataError, match="was changed after it was opened"):
+    with pytest.raises(DataError, match="has changed since it was opened"):
         data[0]
 
 
@@ -183,7 +183,7 @@ def test_the_index_replaces_reading_the_archive(
         "minidl-val.index",
     ]
     with monkeypatch.context() as patched:
-        patched.setattr(imagenet, "tar_members", no_reading)
+        patched.setattr(imagenet_archives, "tar_members", no_reading)
         patched.setattr(devkit.DevelopmentKit, "read", lambda *_: truth_text())
         assert_train(ImageNet(root, class_list=classes))
         assert_val(ImageNet(root, "val", class_list=classes))
@@ -253,7 +253,7 @@ def test_a_missing_validation_picture_shifts_no_labels(tmp_path: Path) -> None:
     root = write_archives(write_flat_val(tmp_path))
     classes = write_class_list(root)
     (root / "val" / val_name(3)).unlink()
-    with pytest.raises(DataError, match="7 pictures and the ground truth 8"):
+    with pytest.raises(DataError, match="7 pictures, but the ground truth has 8"):
         ImageNet(root, "val", class_list=classes)
     (root / "val" / val_name(9)).write_bytes(jpeg(1))
     with pytest.raises(DataError, match=r"found '.*0004\.JPEG' as picture 3"):
@@ -267,9 +267,9 @@ def test_checksums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ImageNet(root, class_list=classes, check=True)
     right = {
         part: (name, hashlib.md5((root / name).read_bytes()).hexdigest())
-        for part, (name, _) in imagenet.ARCHIVES.items()
+        for part, (name, _) in imagenet_archives.ARCHIVES.items()
     }
-    monkeypatch.setattr(imagenet, "ARCHIVES", right)
+    monkeypatch.setattr(imagenet_archives, "ARCHIVES", right)
     assert_train(ImageNet(root, class_list=classes, check=True))
     with open(root / right["val"][0], "ab") as file:
         file.write(b"\0")
@@ -322,7 +322,7 @@ def test_extraction_overwrites_nothing(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (root / "train").mkdir()
-    with pytest.raises(DataError, match="already there"):
+    with pytest.raises(DataError, match="already exists"):
         ImageNet.extract(root, class_list=classes)
     (root / "train").rmdir()
     (root / "train.incomplete").symlink_to(outside)
@@ -369,7 +369,7 @@ def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "sync", full)
-    with pytest.raises(DataError, match=r"No space left.*a further call goes on"):
+    with pytest.raises(DataError, match=r"No space left.*another call continues"):
         ImageNet.extract(root, class_list=write_class_list(tmp_path))
     assert not (root / "train").exists()
 

@@ -28,7 +28,7 @@ from archives import (
 )
 
 from minidl.errors import DataError
-from minidl.vision.datasets import ImageNet, imagenet
+from minidl.vision.datasets import ImageNet, imagenet_archives
 from minidl.vision.datasets import tar as module
 
 
@@ -77,7 +77,7 @@ def test_hostile_validation_archives_write_nothing(tmp_path: Path, name: str) ->
 
 def test_a_picture_larger_than_any(tmp_path: Path) -> None:
     path = tmp_path / "ILSVRC2012_img_train.tar"
-    size = imagenet._LARGEST_PICTURE + 512
+    size = imagenet_archives._LARGEST_PICTURE + 512
     with open(path, "wb") as file:
         file.write(header(b"n01440764.tar", size + 1536) + header(PICTURE, size))
         file.truncate(1024 + size + 1024 + 1024)  # a hole that takes no space
