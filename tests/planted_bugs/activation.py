@@ -6,7 +6,7 @@ from __future__ import annotations
 BUGS = [
     (
         "gpu: relu's gradient is a product, so that 0 times infinity gets through",
-        "minidl.nn.activation:cuda.relu_backward",
+        "minidl/kernels/cuda/relu.cu:relu_backward",
         "dx[i] = y[i] > 0 ? grad[i] : T(0);",
         "dx[i] = grad[i] * (y[i] > 0);",
         "tests/nn/test_activation.py::test_relu_blocks_infinite_and_nan_gradients",
@@ -21,16 +21,16 @@ BUGS = [
     ),
     (
         "one pass: NaN is lost on the way through ReLU",
-        "minidl.nn.activation:rectify",
+        "minidl.kernels.cpu.relu:rectify",
         "np.maximum(x, zeros[:x.size], out=y)",
         "np.fmax(x, zeros[:x.size], out=y)",
-        "tests/nn/test_one_pass.py::test_nan_and_infinity",
+        "tests/nn/test_fusion.py::test_nan_and_infinity",
     ),
     (
         "one pass: the end of a block is left as it is",
-        "minidl.nn.activation:rectify",
+        "minidl.kernels.cpu.relu:rectify",
         "np.maximum(x[whole:], zeros[:x.size - whole], out=y[whole:])",
         "y[whole:] = x[whole:]",
-        "tests/nn/test_one_pass.py::test_bits",
+        "tests/nn/test_fusion.py::test_bits",
     ),
 ]

@@ -217,6 +217,6 @@ BUGS = [
         "minidl.nn.conv:Conv2dFunction.backward",
         "y is not None",
         "False",
-        "tests/nn/test_one_pass.py::test_bits",
+        "tests/nn/test_fusion.py::test_bits",
     ),
 ]

@@ -58,6 +58,6 @@ BUGS = [
         "minidl.nn.winograd:_finish",
         "if relu:\n    rectify(y, y)",
         "if relu and len(y) > 1:\n    rectify(y, y)",
-        "tests/nn/test_one_pass.py::test_bits",
+        "tests/nn/test_fusion.py::test_bits",
     ),
 ]
