@@ -11,7 +11,8 @@ from .autograd import enable_grad, gradcheck, is_grad_enabled, no_grad, set_grad
 from .kernels import reference
 from .kernels.cpu import get_num_threads, set_num_threads
 from .device import device
-from .nn.activation import log_softmax, relu, sigmoid, softmax, tanh
+from .nn.activation import relu, sigmoid, tanh
+from .nn.softmax import log_softmax, softmax
 from .ops import (
     abs, add, addcdiv, addcmul, addmm, all, allclose, amax, amin, any, arange, argmax, argmin,
     argsort, baddbmm, bernoulli, bincount, bitwise_and, bitwise_or, bitwise_xor, bmm, broadcast_to,

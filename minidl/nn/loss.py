@@ -32,8 +32,9 @@ from ..kernels import cuda
 from ..kernels.cuda import aligned
 from ..kernels.cuda.rows import rows as rows_cuda
 from ..tensor import Tensor
-from .activation import has_kernels, log_softmax_array
+from .activation import has_kernels
 from .module import Module
+from .softmax import log_softmax_forward
 
 __all__ = ["CrossEntropyLoss", "MSELoss", "NLLLoss", "cross_entropy", "mse_loss", "nll_loss"]
 
@@ -498,7 +499,7 @@ class CrossEntropyFunction(Function):
             return loss
         rows = _rows(x)
         flat = _rows(target) if target.dtype.kind == "f" else target.reshape(-1)
-        log_probabilities = log_softmax_array(rows, 1) if rows.size else rows
+        log_probabilities = log_softmax_forward(rows, 1) if rows.size else rows
         if flat.dtype.kind != "f" and not smoothing:  # q is 0 but for one class of a sample
             ctx.labels = _labels(flat, x.dtype, weight, ignore_index)
             ctx.save_for_backward(log_probabilities)

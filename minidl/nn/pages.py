@@ -10,6 +10,7 @@ from .containers import *
 from .conv import *
 from .dropout import *
 from .flatten import *
+from .gelu import *
 from .im2col import *
 from .linear import *
 from .local import *
@@ -18,8 +19,10 @@ from .module import *
 from .normalization import *
 from .padding import *
 from .pooling import *
+from .rectifiers import *
 from .response_norm import *
 from .sequential import *
+from .softmax import *
 from .spatial_response_norm import *
 
 _public = {
