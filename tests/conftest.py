@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,11 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Of processes side by side, each computes with few threads. BLAS reads this at import.
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
 
 # So that every test, however deep, can `import reference` and `import helpers`.
 sys.path.insert(0, str(Path(__file__).parent))
@@ -31,6 +37,9 @@ settings.load_profile("ci")
 SIMULATED = "gpu-simulated"
 SIMULATOR_TESTS = Path(__file__).parent / "simulator"
 
+#: Files with a fixture that takes long to make: of ``pytest -n``, one process runs all of them.
+TOGETHER = ("test_gpu_kernels.py", "test_alexnet_imagenet.py")
+
 #: Hypothesis tries so many times fewer examples on the simulated GPU, where they take long.
 FEWER = 12
 
@@ -43,12 +52,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "runs CuPy without a GPU (tests/cupy_on_cpu). Other than for cpu, only tests that take "
         "the fixture `device` are run.",
     )
-    parser.addoption("--backwards", action="store_true", help="run the last test first")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "error")
     name = config.getoption("--device")
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        import minidl
+
+        minidl.set_num_threads(2)  # enough for lanes to meet
     if name == SIMULATED:
         import cupy_on_cpu
 
@@ -74,8 +86,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """On another device than the CPU: only tests that take a device, and fewer random examples."""
-    if config.getoption("--backwards"):
-        items.reverse()
     name = config.getoption("--device")
     if name == "cpu":
         return
@@ -94,6 +104,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 own: Any = getattr(test, "_hypothesis_internal_use_settings", settings.default)
                 count = max(5, own.max_examples // FEWER)
                 test._hypothesis_internal_use_settings = settings(own, max_examples=count)
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Send tests to processes one by one, but the files of ``TOGETHER`` whole, and first."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file.endswith(TOGETHER) else nodeid
+
+    return Scheduling(config, log)
 
 
 @pytest.fixture
