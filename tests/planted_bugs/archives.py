@@ -308,7 +308,7 @@ BUGS = [
     ),
     (
         "prepare: a memory address is in the manifest",
-        "minidl.vision.datasets.imagenet:_Piece",
+        "minidl.vision.datasets.imagenet_archives:Piece",
         "def __repr__(self) -> str:\n    return repr(self.name)",
         "",
         "tests/examples/test_prepare_imagenet.py::"
