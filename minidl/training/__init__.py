@@ -1,8 +1,8 @@
-"""What any training program needs, and nothing about pictures.
+"""Tools that any training program needs; nothing here knows about pictures.
 
-- :mod:`~minidl.training.run`: what happens around the training loop, from first step to report
-- :mod:`~minidl.training.state`: what a checkpoint contains, and how a run goes on from it
-- :mod:`~minidl.training.program`: the device, mistakes, and the exit status of a program
+- :mod:`~minidl.training.run`: everything around the training loop, from first step to report
+- :mod:`~minidl.training.state`: the contents of a checkpoint, and how a run resumes from it
+- :mod:`~minidl.training.program`: the device, errors, and the exit status of a program
 - :mod:`~minidl.training.signals`: stop at the end of a step when the user presses Ctrl-C
 - :mod:`~minidl.training.settings`: settings, and those that a resumed run may change
 - :mod:`~minidl.training.command_line`: the command lines of training programs

@@ -3,7 +3,7 @@
 A program adds the groups that it needs to the parser of :func:`make_parser`, between groups of its
 own. Options that the user does not give are absent from the result, so that
 :func:`minidl.training.begin` can tell them from those that are given: ``DEFAULTS`` holds their
-values in a new run, ``MAY_CHANGE`` the names of those that may differ when a run goes on.
+values in a new run, ``MAY_CHANGE`` the names of those that may differ in a resumed run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 #: Settings of a new run, for options of this page that neither the user nor a recipe gives.
 DEFAULTS: dict[str, Any] = {"seed": 0, "device": "auto", "tf32": False, "num_threads": None,
     "lr_drop_at": None, "save_minutes": 15.0}  # fmt: skip
-#: What may differ when a run goes on. With any other difference it would be another run.
+#: Settings that may differ when a run is resumed; any other difference would make another run.
 MAY_CHANGE = {"device", "num_threads", "epochs", "lr_drop_at", "output", "save_minutes"}
 
 
@@ -63,7 +63,7 @@ def make_parser(description: str | None, epilog: str = "") -> ArgumentParser:
     Parameters
     ----------
     description, epilog : str
-        What ``--help`` says first and last. The exit statuses stand before the epilog.
+        The first and the last text of ``--help``. The exit statuses stand before the epilog.
     """
     return ArgumentParser(
         description=description,

@@ -72,7 +72,7 @@ def latest_run(parent: str | os.PathLike[str], pattern: str) -> Path:
     parent : str or path
         The folder that holds the runs.
     pattern : str
-        What the names of the runs' folders match, such as ``"alexnet*"``.
+        A glob pattern for the names of the runs' folders, such as ``"alexnet*"``.
 
     Raises
     ------

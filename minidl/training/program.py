@@ -1,4 +1,4 @@
-"""What a training program does around its work: the device, mistakes, and the exit status."""
+"""The frame of a training program: the device, error messages, and the exit status."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["run_program", "set_up_device"]
 #: Exit statuses, beside 0, Python's own 1, and 128 plus a signal's number.
 WRONG_INPUT, BROKEN, UNSAVED = 2, 3, 4
 
-#: What ``--help`` says about them.
+#: Their description for ``--help``.
 EXIT_STATUSES = """\
 Exit status: 0 after the last epoch; 1 after an error of the program; 2 if an option, the data or a
 checkpoint is wrong; 3 if a number became NaN or infinite, before it is saved (on a GPU when losses
@@ -53,7 +53,7 @@ def set_up_device(settings: Mapping[str, Any]) -> Device:
 
 
 def run_program(work: Callable[[Interruption], int], on_stop: str = "") -> int:
-    """Do a program's work; turn mistakes and signals into a message and an exit status.
+    """Do a program's work; turn errors and signals into a message and an exit status.
 
     Parameters
     ----------

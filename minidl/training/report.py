@@ -28,7 +28,7 @@ _SOURCE = (
     "A. Krizhevsky, I. Sutskever, G. E. Hinton: ImageNet Classification with Deep Convolutional "
     "Neural Networks, NIPS 2012"
 )
-#: What the paper measured, where it says so, and the errors in percent.
+#: For each of the paper's measurements: its description, its place, and the errors in percent.
 _PAPER = (
     ("one network, ten crops, ILSVRC-2012 validation", "table 2", 40.7, 18.2),
     ("five networks, ten crops, ILSVRC-2012 validation", "table 2", 38.1, 16.4),

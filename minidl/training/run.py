@@ -15,8 +15,8 @@ The training loop itself stays in the program, in a subclass::
                     self.end_step(images, loss, *accuracy(logits, labels))
             return batches.speed
 
-This page holds what happens around the loop: after each step, after each epoch, after a signal and
-at the end. :mod:`minidl.training.state` holds what a checkpoint contains.
+This page does the rest: after each step, after each epoch, after a signal and at the end.
+:mod:`minidl.training.state` saves and loads checkpoints.
 ``examples/alexnet_imagenet.py`` is a whole program.
 """
 
@@ -75,10 +75,10 @@ class Run(RunState, ABC):
     log : RunLog
         While :meth:`train` runs.
     on_cpu : bool
-        Whether the model is there. Reading a loss costs nothing then.
+        Whether the model is on the CPU, where reading a loss waits for nothing.
     """
 
-    #: What else helps when the data is at fault, for the message to the user.
+    #: Further advice for the user when the data is at fault; it follows "fix the problem below".
     data_advice = ""
 
     log: RunLog
@@ -94,7 +94,7 @@ class Run(RunState, ABC):
         self.on_cpu = next(model.parameters()).device.type == "cpu"
         self.leniency = Leniency()
 
-    # --- What a program defines -------------------------------------------------------------------
+    # --- Defined by a program ---------------------------------------------------------------------
 
     @abstractmethod
     def train_epoch(self) -> float:

@@ -28,12 +28,12 @@ def begin(
     Parameters
     ----------
     given : mapping of str to object
-        The settings that the user gives. With "resume", the run there goes on: a run's folder or a
-        checkpoint; None means the folder "output", or else the latest run.
+        The settings that the user gives. "resume" asks to resume a run, and names its folder or a
+        checkpoint; None stands for the folder "output", or else for the latest run.
     defaults : mapping of str to object
         The settings that the user need not give.
     may_change : collection of str
-        The names of settings that may differ in a run that goes on.
+        The names of settings that may differ in a resumed run.
     folder : str
         The default for "output"; see :func:`~minidl.training.new_run`.
     evaluating : bool, default False
@@ -47,7 +47,8 @@ def begin(
     path : Path or None
         The checkpoint's file; None for a new run.
     state : object
-        What the checkpoint contains, on the CPU; see :mod:`minidl.training.state`.
+        The contents of the checkpoint, on the CPU; see :mod:`minidl.training.state`. None for a new
+        run.
 
     Raises
     ------

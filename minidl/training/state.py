@@ -1,4 +1,4 @@
-"""What a checkpoint of a run contains, and how a run goes on from it: :class:`RunState`.
+"""The contents of a run's checkpoint, and how a run resumes from it: :class:`RunState`.
 
 A checkpoint is a dict of
 
@@ -68,7 +68,7 @@ class RunState:
                 "means": self.means, "flat": self.flat, **self._more_parts}  # fmt: skip
 
     def save(self, best: bool = False) -> bool:
-        """Write all that is needed to go on from here as if nothing had happened.
+        """Save everything that the run needs to resume from here as if nothing had happened.
 
         Returns
         -------

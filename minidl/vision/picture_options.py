@@ -17,7 +17,7 @@ __all__ = ["DEFAULTS", "MAY_CHANGE", "add_picture_options"]
 DEFAULTS: dict[str, Any] = {"data": None, "synthetic": False, "workers": 2, "limit_batches": None,
     "on_bad_image": "error", "bad_image_budget": None, "shared_offset": None,
     "ten_crop": False}  # fmt: skip
-#: What may differ when a run goes on.
+#: Settings that may differ when a run is resumed.
 MAY_CHANGE = {"data", "workers", "on_bad_image", "bad_image_budget", "ten_crop"}
 
 
