@@ -104,6 +104,14 @@ def _with_strides(array: Array, device: str) -> Any:
     return xp.ndarray(array.shape, array.dtype, xp.array(memory).data + start, array.strides)
 
 
+def as_layers_leave(array: Array, gpu: str) -> minidl.Tensor:
+    """Copy images to a GPU with (C, N, H, W) in memory, and other arrays as they are."""
+    if array.ndim != 4:
+        return minidl.tensor(array, device=gpu)
+    maps = np.ascontiguousarray(array.transpose(1, 0, 2, 3))
+    return minidl.tensor(maps, device=gpu).transpose(0, 1).detach()
+
+
 def shares_memory(a: Any, b: Any) -> bool:
     """Whether two arrays overlap (on a GPU: the ranges of memory that they reach over)."""
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):

@@ -177,6 +177,7 @@ def standard_tests(
     terms: int | Callable[..., int] = 8,
     modules: Sequence[tuple[Any, dict[str, Any]]] = (),
     torch: str | None = None,
+    launches: tuple[dict[str, int], dict[str, int]] | None = None,
 ) -> type:
     """Return a class of the tests that every operation must pass.
 
@@ -219,6 +220,9 @@ def standard_tests(
         Modules without parameters, with the options that they stand for.
     torch : str, optional
         The function's name in ``torch.nn.functional``, which takes the same options.
+    launches : pair of dict, optional
+        How often a GPU starts which kernel, forward and backward, in the first case; it must copy
+        nothing, wait for nothing, and start nothing for an empty batch.
 
     Returns
     -------
@@ -362,6 +366,26 @@ def standard_tests(
                 expected = helpers.host(function(*inputs, **options))
                 np.testing.assert_array_equal(helpers.host(module(*inputs)), expected)
 
+        @pytest.mark.parametrize("is_empty", [False, True], ids=["", "empty"])
+        def test_launches(self, is_empty: bool, gpu: str, simulator: Any) -> None:
+            case = first.with_batch(0, batched) if is_empty else first
+            for _ in range(2):  # the first time kernels are compiled
+                leaves = [helpers.as_layers_leave(a, gpu) for a in op.arrays(case, np.float32)]
+                for leaf in leaves:
+                    leaf.requires_grad_()
+                with simulator.count() as forward:
+                    out = function(*leaves, **case.options)
+                grad = helpers.values(tuple(out.shape), 99, np.float32)
+                grad = helpers.as_layers_leave(grad, gpu)
+                with simulator.count() as backward:
+                    out.backward(grad)
+            for used, kernels in zip((forward, backward), launches or ({}, {}), strict=True):
+                assert dict(used.kernels) == ({} if is_empty else kernels)
+                assert used.d2h == used.h2d == used.d2d == used.syncs == 0
+            for result in (out, leaves[0].grad):  # ready for the next layer
+                if result.ndim == 4:
+                    assert result.array.transpose(1, 0, 2, 3).flags.c_contiguous
+
         @every_case
         def test_same_as_pytorch(self, case: Case) -> None:
             module = pytest.importorskip("torch")
@@ -385,6 +409,7 @@ def standard_tests(
         "test_any_case": any_case is None,
         "test_modules_are_the_function": not modules,
         "test_same_as_pytorch": torch is None,
+        "test_launches": launches is None,
     }
     for name in [name for name, is_left_out in inapplicable.items() if is_left_out]:
         delattr(Tests, name)

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
+import numpy as np
+
 from ..errors import ShapeError
 from .cpu.lanes import split
 
@@ -34,6 +36,11 @@ class Geometry(NamedTuple):
         axes = zip(self.out, self.stride, self.dilation, self.kernel, strict=True)
         height, width = ((out - 1) * s + d * (k - 1) + 1 for out, s, d, k in axes)
         return height, width
+
+    @property
+    def place_dtype(self) -> np.dtype:
+        """The smallest integers that number a window's entries, and one more for "none"."""
+        return np.min_scalar_type(self.kernel[0] * self.kernel[1])
 
     def inside(self, size: Pair) -> tuple[slice, slice, slice, slice]:
         """Return which rows and columns of a padded span an image covers, and which of its own.

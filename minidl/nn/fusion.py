@@ -26,8 +26,8 @@ from .activation import ReLU, relu
 from .conv import Conv2d
 from .linear import Linear, rows
 from .linear import check as check_linear
+from .max_pool import MaxPool2d
 from .module import Module
-from .pooling import MaxPool2d
 from .response_norm import LocalResponseNorm
 from .response_norm import check as check_response_norm
 

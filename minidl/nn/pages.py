@@ -6,6 +6,8 @@ Classes become names of :mod:`minidl.nn`, functions names of :mod:`minidl.nn.fun
 from typing import TYPE_CHECKING, Any
 
 from .activation import *
+from .adaptive_avg_pool import *
+from .avg_pool import *
 from .containers import *
 from .conv import *
 from .dropout import *
@@ -15,10 +17,10 @@ from .im2col import *
 from .linear import *
 from .local import *
 from .loss import *
+from .max_pool import *
 from .module import *
 from .normalization import *
 from .padding import *
-from .pooling import *
 from .rectifiers import *
 from .response_norm import *
 from .sequential import *
