@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from ...device import Array
@@ -58,6 +60,7 @@ def backward(
     return dx
 
 
+@functools.lru_cache
 def _scale(geometry: Geometry, size: Pair, count_padding: bool, divisor: float) -> Array:
     """Return the factor of every window's sum, shape (OH, OW, 1).
 
