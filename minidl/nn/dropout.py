@@ -1,18 +1,23 @@
-"""Dropout, in the form of today and in the paper's.
+"""Dropout, in today's form and in the paper's, of single elements and of whole channels.
 
-With a mask m of independent 0 and 1, P(m = 0) = p, drawn anew at every forward:
+Forward. With a mask m of independent 0 and 1, P(m = 0) = p, drawn anew at every forward:
 
-    inverted (today's): training  y = x·m / (1 - p)    dx = dy·m / (1 - p)    test  y = x
-    plain (2012):       training  y = x·m              dx = dy·m              test  y = x·(1 - p)
+    inverted (today's): training  y = x·m / (1 − p)    test  y = x
+    plain (2012):       training  y = x·m              test  y = x·(1 − p)
 
-Both have the same mean at test as in training. A net trained with the plain form is converted to
-the inverted one by multiplying the weights of the layer after it by 1 - p.
+Backward. y is x times a constant, the forward's mask:
 
-The mask is a function of the generator's key and of the element's number alone: element i keeps its
-value if word i of the Philox4x64-10 stream (as 32-bit words, low half first) is at least p·2³². So
-both devices, and any number of threads, draw the same mask.
+    ∂L/∂x = ∂L/∂y · m / (1 − p)    or    ∂L/∂y · m
 
-Source: Hinton et al. (2012), arXiv 1207.0580; Krizhevsky, Sutskever and Hinton (2012), section 4.2.
+Both forms have the same mean at test as in training. A net trained with the plain form is converted
+to the inverted one by multiplying the weights of the layer after it by 1 − p.
+
+The mask is a function of the generator's key and of the element's number alone: element i (in C
+order) keeps its value if word i of the Philox4x64-10 stream, in words of 32 bits, is at least
+p·2³². So both devices, kernels and plain code, and any number of threads draw the same mask.
+
+Sources: Hinton et al. (2012), arXiv 1207.0580; Krizhevsky, Sutskever and Hinton (2012), section
+4.2; whole channels: Tompson et al. (2015), arXiv 1411.4280.
 """
 
 from __future__ import annotations
@@ -22,182 +27,72 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Function, Node
+from .. import kernels, ops
+from ..autograd import Context, Function
 from ..device import Array, Shape, array_module
-from ..errors import ArgumentError
-from ..kernels import cpu, cuda
-from ..kernels.cuda import aligned
+from ..errors import ArgumentError, ShapeError
 from ..random import default_generator
 from ..tensor import Tensor
-from .activation import _check_inplace, has_kernels
+from .activation import _check_inplace
 from .module import Module
 
-__all__ = ["Dropout", "PlainDropout", "dropout", "plain_dropout"]
+__all__ = ["Dropout", "Dropout2d", "PlainDropout", "dropout", "dropout2d", "plain_dropout"]
 
-_WORDS_PER_COUNTER = 8  # Philox4x64: 4 words of 64 bits from each value of its counter
-_BLOCK = 1 << 17  # elements in a piece of work; a multiple of _WORDS_PER_COUNTER
-
-
-def _mask_numpy(key: np.ndarray, shape: Shape, p: float) -> Array:
-    """Return a bool array that is False with probability `p`, element by element in C order."""
-    keep = np.empty(math.prod(shape), np.bool_)
-    threshold = np.uint32(min(round(p * 2**32), 2**32 - 1))
-
-    def block(start: int) -> None:
-        part = keep[start : start + _BLOCK]
-        philox = np.random.Philox(key=key, counter=start // _WORDS_PER_COUNTER)
-        words = philox.random_raw(-(-part.size // 2)).astype("<u8", copy=False).view("<u4")
-        np.greater_equal(words[: part.size], threshold, out=part)
-
-    cpu.parallel(block, range(0, keep.size, _BLOCK))
-    return keep.reshape(shape)
+# --- The plain code -------------------------------------------------------------------------------
 
 
-def _forward_numpy(
-    x: Array, key: np.ndarray | None, p: float, scale: float, inplace: bool
-) -> tuple[Array, Array]:
-    """Return y and what the backward multiplies by, ``m · scale``; float16 of a GPU as well."""
-    xp = array_module(x)
+def draw_mask(key: np.ndarray | None, shape: Shape, p: float) -> np.ndarray:
+    """Return a bool array, False with probability `p`; all False if `key` is None."""
     if key is None:
-        mask = xp.zeros(x.shape, np.bool_)
-    elif xp is np:
-        mask = _mask_numpy(key, x.shape, p)
-    else:
-        mask = _forward_cuda(xp.zeros(x.shape, np.float32), key, p, 1.0, False)[1].view(np.bool_)
-    factor = mask * x.dtype.type(scale)
-    if inplace:
-        x *= factor
-        return x, factor
-    return x * factor, factor
+        return np.zeros(shape, np.bool_)
+    count, least = math.prod(shape), min(round(p * 2**32), 2**32 - 1)
+    words = np.random.Philox(key=key).random_raw(-(-count // 2))  # (count / 2,) of 64 bits
+    halves = words.astype("<u8").view("<u4")[:count]  # (count,) of 32 bits, low half first
+    return (halves >= least).reshape(shape)
 
 
-def _backward_numpy(grad: Array, factor: Array) -> Array:
-    return grad * factor
+def forward(x: Array, key: np.ndarray | None, p: float, scale: float) -> tuple[Array, Array]:
+    """Return y and the mask."""
+    mask = array_module(x).asarray(draw_mask(key, x.shape, p))
+    return x * (mask * x.dtype.type(scale)), mask
 
 
-_CUDA = cuda.Source(r"""
-typedef unsigned long long u64;
-
-// Words 0 ... 3 of 64 bits that Philox4x64-10 makes from a counter and a key.
-__device__ inline void philox(u64 counter, u64 key0, u64 key1, u64* word)
-{
-    word[0] = counter, word[1] = word[2] = word[3] = 0;
-    for (int round = 0; round < 10; round++) {
-        const u64 low0 = 0xD2E7470EE14C6C93ull * word[0], low2 = 0xCA5A826395121157ull * word[2];
-        const u64 high0 = __umul64hi(0xD2E7470EE14C6C93ull, word[0]);
-        const u64 high2 = __umul64hi(0xCA5A826395121157ull, word[2]);
-        word[0] = high2 ^ word[1] ^ key0, word[1] = low2;
-        word[2] = high0 ^ word[3] ^ key1, word[3] = low0;
-        key0 += 0x9E3779B97F4A7C15ull, key1 += 0xBB67AE8584CAA73Bull;
-    }
-}
-
-// y = x·m·scale and the mask m, for images (images, channels, plane) in C order that lie in memory
-// as (channels, images, plane): m is numbered in C order. Without images there is one channel.
-// A warp does 256 elements: every thread draws the 8 words of one counter and keeps 8 bits of them,
-// then asks the others for the bits of its own elements: 8, of which neighbours have neighbours.
-extern "C" __global__ void dropout_forward(
-    const T* x, T* y, unsigned char* mask, u64 key0, u64 key1, u64 threshold, T scale,
-    long long size, int images, int channels, long long plane)
-{
-    const int lane = threadIdx.x % 32;
-    const long long step = (long long)blockDim.x * gridDim.x * 8;
-    long long start = ((long long)blockIdx.x * blockDim.x + threadIdx.x - lane) * 8;
-    for (; start < size; start += step) {
-        u64 word[4];
-        philox(start / 8 + lane + 1, key0, key1, word);  // NumPy counts before it draws
-        unsigned bits = 0;
-        for (int k = 0; k < 4; k++) {
-            bits |= (unsigned)((word[k] & 0xffffffffull) >= threshold) << 2 * k;
-            bits |= (unsigned)((word[k] >> 32) >= threshold) << (2 * k + 1);
-        }
-        for (int k = 0; k < 8; k++) {
-            const unsigned own = __shfl_sync(0xffffffffu, bits, 4 * k + lane / 8);
-            const long long i = start + 32 * k + lane;
-            if (i >= size) continue;
-            const bool keep = own >> lane % 8 & 1;
-            long long place = i;
-            if (channels > 1) {
-                const long long row = i / plane;
-                const int image = row / channels, channel = row % channels;
-                place = ((long long)channel * images + image) * plane + i % plane;
-            }
-            y[place] = x[place] * (keep ? scale : T(0));  // NaN and infinity: as on the CPU
-            mask[place] = keep;
-        }
-    }
-}
-
-// dx = dy·m·scale; one thread an element.
-extern "C" __global__ void dropout_backward(
-    const T* grad, const unsigned char* mask, T* dx, T scale, long long size)
-{
-    FOR_EACH(i, size) dx[i] = grad[i] * (mask[i] ? scale : T(0));
-}
-""")
+def backward(grad: Array, mask: Array, scale: float) -> Array:
+    """Return ∂L/∂x: the gradient passes where the forward's mask let x pass."""
+    return grad * (mask * grad.dtype.type(scale))
 
 
-def _forward_cuda(
-    x: Array, key: np.ndarray | None, p: float, scale: float, inplace: bool
-) -> tuple[Array, Array]:
-    """Return y and the mask, one byte an element, both in the memory order of x."""
-    xp = cuda.cupy()
-    turned = x.ndim == 4 and not x.flags.c_contiguous  # images as the layers leave them
-    turned = turned and x.transpose(1, 0, 2, 3).flags.c_contiguous
-    source = x.transpose(1, 0, 2, 3) if turned else x
-    if not source.flags.c_contiguous:
-        source = xp.ascontiguousarray(x)
-    images, channels = x.shape[:2] if turned else (1, 1)
-    plane = x.size // max(images * channels, 1)
-    overwrite = inplace and (turned or source is x)
-    y = source if overwrite else xp.empty_like(source)
-    mask = xp.empty(source.shape, np.uint8)
-    threshold = 2**32 if key is None else min(round(p * 2**32), 2**32 - 1)
-    key0, key1 = (0, 0) if key is None else key
-    _CUDA.launch(
-        "dropout_forward", x.dtype, -(-x.size // 8), source, y, mask, np.uint64(key0),
-        np.uint64(key1), np.uint64(threshold), scale, np.int64(x.size), images, channels,
-        np.int64(plane),
-    )  # fmt: skip
-    if turned:
-        y, mask = y.transpose(1, 0, 2, 3), mask.transpose(1, 0, 2, 3)
-    if not inplace:
-        return y, mask
-    if not overwrite:
-        x[...] = y
-    return x, mask
-
-
-def _backward_cuda(grad: Array, mask: Array, scale: float) -> Array:
-    dx = cuda.cupy().empty_like(mask, grad.dtype)
-    target, m, dy = aligned(dx, mask, grad)
-    _CUDA.launch("dropout_backward", grad.dtype, dx.size, dy, m, target, scale, np.int64(dx.size))
-    return dx
+# --- The operation --------------------------------------------------------------------------------
 
 
 class DropoutFunction(Function):
-    """``x · m · scale``; the backward uses the forward's mask."""
+    """``x · m · scale``; saves the mask. Nothing is drawn where all elements are dropped."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, p: float, scale: float, inplace: bool) -> Array:
+    def forward(ctx: Context, x: Array, p: float, scale: float, inplace: bool) -> Array:
         key = None if p == 1 else default_generator.next_key()
-        ctx.scale = scale
-        ctx.on_gpu = has_kernels(x)
-        y, mask = (_forward_cuda if ctx.on_gpu else _forward_numpy)(x, key, p, scale, inplace)
+        ctx.scale, ctx.kernel = scale, kernels.of("dropout", x)
+        if ctx.kernel:
+            y, mask = ctx.kernel.forward(x, key, p, scale, inplace)
+        else:
+            y, mask = forward(x, key, p, scale)
+            if inplace:
+                x[...] = y
+                y = x
         ctx.save_for_backward(mask)
         if inplace:
             ctx.mark_dirty(x)
         return y
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
+    def backward(ctx: Context, grad: Array) -> Any:
         (mask,) = ctx.saved_tensors
-        if ctx.on_gpu:
-            return _backward_cuda(grad, mask, ctx.scale), None, None, None
-        return _backward_numpy(grad, mask), None, None, None
+        run = ctx.kernel.backward if ctx.kernel else backward
+        return run(grad, mask, ctx.scale), None, None, None
 
 
-def _check_probability(name: str, p: float) -> None:
+def check_probability(name: str, p: float) -> None:
+    """Raise an `ArgumentError` unless p is a probability."""
     if not 0 <= p <= 1:
         raise ArgumentError(f"{name}: p must be between 0 and 1, got {p}")
 
@@ -219,13 +114,74 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     ------
     ArgumentError
         `p` is not a probability.
+    AutogradError
+        `inplace`, and `input` is a leaf that requires a gradient.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> _ = minidl.manual_seed(0)
+    >>> minidl.nn.functional.dropout(minidl.ones(6))
+    tensor([0., 0., 2., 0., 0., 2.])
     """
-    _check_probability("dropout", p)
+    check_probability("dropout", p)
     if not training or p == 0:
         return input
     if inplace:
         _check_inplace("dropout", input)
     return DropoutFunction.apply(input, p, 1 / (1 - p) if p < 1 else 0.0, inplace)
+
+
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+) -> Tensor:
+    """Set whole channels to 0 with probability `p` and scale the others by ``1 / (1 - p)``.
+
+    Neighboring pixels of a channel are so alike that dropping single ones hides little.
+
+    Parameters
+    ----------
+    input : Tensor, shape (N, C, H, W) or (N, C, L)
+    p : float
+        In [0, 1]. Default 0.5.
+    training : bool
+        Without it the input comes back as it is. Default True.
+    inplace : bool
+        Overwrite `input`. Default False.
+
+    Raises
+    ------
+    ArgumentError
+        `p` is not a probability.
+    ShapeError
+        `input` does not have three or four axes.
+    AutogradError
+        `inplace`, and `input` is a leaf that requires a gradient.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> _ = minidl.manual_seed(0)
+    >>> minidl.nn.functional.dropout2d(minidl.ones(1, 3, 1, 2))
+    tensor([[[[0., 0.]],
+             [[0., 0.]],
+             [[2., 2.]]]])
+    """
+    check_probability("dropout2d", p)
+    if input.ndim not in (3, 4):
+        raise ShapeError(
+            f"dropout2d: expected input of shape (N, C, H, W) or (N, C, L), got "
+            f"{tuple(input.shape)}"
+        )
+    if not training or p == 0:
+        return input
+    channels = (*input.shape[:2], *(1,) * (input.ndim - 2))  # (N, C, 1, 1)
+    factors = dropout(ops.ones(channels, dtype=input.dtype, device=input.device), p)
+    if not inplace:
+        return input * factors
+    _check_inplace("dropout2d", input)
+    input *= factors
+    return input
 
 
 def plain_dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tensor:
@@ -244,7 +200,7 @@ def plain_dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tenso
     ArgumentError
         `p` is not a probability.
     """
-    _check_probability("plain_dropout", p)
+    check_probability("plain_dropout", p)
     if not training:
         return input * (1 - p)
     return input if p == 0 else DropoutFunction.apply(input, p, 1.0, False)
@@ -268,7 +224,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        _check_probability(type(self).__name__, p)
+        check_probability(type(self).__name__, p)
         self.p, self.inplace = p, inplace
 
     def forward(self, input: Tensor) -> Tensor:
@@ -296,7 +252,7 @@ class PlainDropout(Module):
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
-        _check_probability(type(self).__name__, p)
+        check_probability(type(self).__name__, p)
         self.p = p
 
     def forward(self, input: Tensor) -> Tensor:
@@ -306,3 +262,24 @@ class PlainDropout(Module):
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
         return f"p={self.p}"
+
+
+class Dropout2d(Dropout):
+    """Dropout of whole channels: see :func:`dropout2d`.
+
+    Parameters
+    ----------
+    p : float
+        The probability of 0. Default 0.5.
+    inplace : bool
+        Overwrite the input. Default False.
+
+    Raises
+    ------
+    ArgumentError
+        `p` is not a probability.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Drop channels in training; return `input` otherwise."""
+        return dropout2d(input, self.p, self.training, self.inplace)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -146,10 +147,15 @@ def test_gradcheck_with_the_seed_inside(form: str, shape: tuple[int, ...], devic
 
 
 @pytest.mark.parametrize(
-    ("module", "function"), [(nn.Dropout, F.dropout), (nn.PlainDropout, F.plain_dropout)]
+    ("module", "function"),
+    [
+        (nn.Dropout, F.dropout),
+        (nn.PlainDropout, F.plain_dropout),
+        (nn.Dropout2d, F.dropout2d),
+    ],
 )
 def test_module_follows_its_mode(module: Any, function: Any) -> None:
-    layer, x = module(0.3), minidl.tensor(helpers.values((8, 9), 0))
+    layer, x = module(0.3), minidl.tensor(helpers.values((8, 9, 2, 2), 0))
     for training in (True, False):
         layer.train(training)
         minidl.manual_seed(5)
@@ -172,9 +178,88 @@ def test_errors_name_the_argument(p: float) -> None:
         lambda: F.plain_dropout(minidl.ones(2), p),
         lambda: nn.Dropout(p),
         lambda: nn.PlainDropout(p),
+        lambda: F.dropout2d(minidl.ones(2, 2, 2), p),
+        lambda: nn.Dropout2d(p),
     ):
         with pytest.raises(MinidlError, match=r"\bp\b"):
             call()
+
+
+# --- The plain code -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("p", [0.1, 0.5, 1.0])
+@pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("shape", [(), (0, 3), (9,), (3, 5, 4, 7), (5, 4099)], ids=str)
+def test_plain_code_draws_the_kernels_mask(
+    shape: tuple[int, ...], inplace: bool, dtype: Any, p: float, device: str
+) -> None:
+    x, results = helpers.values(shape, 0, dtype), []
+    for plain in (False, True):
+        minidl.manual_seed(5)
+        leaf = helpers.leaf(x, device)
+        with minidl.reference() if plain else nullcontext():
+            out = F.dropout(leaf * 1, p, inplace=inplace)
+            out.backward(minidl.tensor(x + x, device=device))
+        results.append((helpers.host(out), helpers.host(leaf.grad)))
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_array_equal(theirs, ours)
+
+
+def test_mask_is_philox_word_by_word() -> None:
+    minidl.manual_seed(5)
+    out = F.dropout(minidl.ones(21), 0.3).numpy()
+    minidl.manual_seed(5)
+    numbers = np.random.Philox(key=minidl.random.default_generator.next_key())
+    for i in range(0, 21, 2):
+        word = int(numbers.random_raw())
+        for half, kept in zip((word % 2**32, word >> 32), out[i : i + 2], strict=False):
+            assert (half / 2**32 >= 0.3) == (kept != 0)
+
+
+# --- Whole channels -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(4, 5, 3, 2), (4, 5, 3), (0, 5, 3, 2)], ids=str)
+@pytest.mark.parametrize("dtype", [*helpers.DTYPES, np.dtype("float16")], ids=str)
+@pytest.mark.parametrize("inplace", [False, True])
+def test_whole_channels(shape: tuple[int, ...], dtype: Any, inplace: bool, device: str) -> None:
+    x = helpers.values(shape, 0, dtype)
+    leaf = helpers.leaf(x, device)
+    out = F.dropout2d(leaf * 1, 0.25, inplace=inplace)
+    out.backward(minidl.ones(*shape, dtype=str(dtype), device=device))
+    assert out.dtype == leaf.grad.dtype == dtype
+    factors = helpers.host(leaf.grad)  # what each element was multiplied by
+    np.testing.assert_array_equal(helpers.host(out), x * factors)
+    for channel in factors.reshape(-1, int(np.prod(shape[2:]))):
+        assert len(set(channel)) == 1
+    if len(x):
+        assert set(factors.reshape(-1)) == {0, dtype.type(1 / 0.75)}
+
+
+def test_rate_of_channels(device: str) -> None:
+    out = helpers.host(F.dropout2d(minidl.ones(100, 100, 1, 1, device=device), 0.2))
+    # The number kept is binomial: six standard deviations of its mean.
+    assert abs((out != 0).mean() - 0.8) < 6 * np.sqrt(0.2 * 0.8 / 1e4)
+
+
+def test_channels_in_eval_at_0_and_at_1(device: str) -> None:
+    x = minidl.tensor(helpers.values((2, 3, 4, 4), 0), device=device)
+    assert F.dropout2d(x, 0.5, training=False) is x and F.dropout2d(x, 0.0) is x
+    np.testing.assert_array_equal(helpers.host(F.dropout2d(x, 1.0)), 0)
+
+
+def test_gradcheck_of_channels(device: str) -> None:
+    x = helpers.leaf(helpers.values((2, 3, 2, 2), 0), device)
+    assert minidl.gradcheck(lambda x: (minidl.manual_seed(0), F.dropout2d(x))[1], (x,))
+
+
+def test_errors_of_channels() -> None:
+    with pytest.raises(MinidlError, match="input of shape"):
+        F.dropout2d(minidl.ones(3, 4))
+    with pytest.raises(MinidlError, match="inplace"):
+        F.dropout2d(minidl.ones(1, 2, 3, 4, requires_grad=True), inplace=True)
 
 
 # --- The kernel -----------------------------------------------------------------------------------
@@ -201,9 +286,8 @@ def test_gpu_draws_the_cpus_mask(shape: tuple[int, ...], dtype: Any, p: float, g
             np.testing.assert_array_equal(theirs, ours)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32"])
-def test_gpu_draws_without_the_host(dtype: str, gpu: str, simulator: ModuleType) -> None:
-    x = minidl.ones(1000, device=gpu).to(dtype=dtype)
+def test_gpu_draws_without_the_host(gpu: str, simulator: ModuleType) -> None:
+    x = minidl.ones(1000, device=gpu)
     with simulator.count() as used:
         F.dropout(x)
     assert used.h2d == used.d2h == used.syncs == 0
