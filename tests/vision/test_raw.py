@@ -170,9 +170,9 @@ def test_what_is_refused() -> None:
         with pytest.raises(ArgumentError, match="not be 0"):
             RawToInput([1.0], std, white)
     raw = random_batch(np.random.default_rng(0), 2, 3, 4, 5)
-    with pytest.raises(ShapeError, match="does not fit"):
+    with pytest.raises(ShapeError, match="does not match"):
         RawToInput([1.0])(raw)
-    with pytest.raises(ShapeError, match="does not fit"):
+    with pytest.raises(ShapeError, match="does not match"):
         RawToInput(np.zeros((3, 4, 4)))(raw)
     with pytest.raises(ShapeError, match="places"):
         RawToInput([0.0] * 3)(raw._replace(place=raw.place[:1]))

@@ -391,7 +391,7 @@ def test_subtract_mean_refuses() -> None:
         transforms.SubtractMean(np.zeros((3, 8, 8)))(minidl.zeros(3, 9, 8))
     with pytest.raises(ShapeError, match="has 3 channels"):
         transforms.SubtractMean((1, 2, 3))(minidl.zeros(1, 2, 2))
-    with pytest.raises(ShapeError, match="one number a channel"):
+    with pytest.raises(ShapeError, match="one number per channel"):
         transforms.SubtractMean(np.zeros((8, 8)))
     with pytest.raises(DTypeError):
         transforms.SubtractMean((1.0,))(minidl.from_numpy(np.zeros((1, 2, 2), np.uint8)))

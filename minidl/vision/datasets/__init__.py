@@ -1,7 +1,7 @@
-"""Sets of pictures: one's own folder, ImageNet, shards, CIFAR, MNIST; Shapes and FakeData.
+"""Data sets of pictures: folders, ImageNet, shards, CIFAR, MNIST; Shapes and FakeData.
 
-All give ``(picture, label)`` pairs, the picture a PIL image until a transform turns it into
-something else, under torchvision's names and attributes.
+Each yields ``(picture, label)`` pairs, where the picture is a PIL image until a transform converts
+it. Names and attributes are torchvision's.
 """
 
 from .cifar import CIFAR10, CIFAR100

@@ -1,7 +1,7 @@
 """CIFAR10 and CIFAR100: 60,000 pictures of 32 x 32 pixels, as published or as folders of pictures.
 
-The published files are pickles. They are read without executing them (``pickled.py``). A row of
-their ``data``, 3072 bytes, holds the red plane, then the green, then the blue one, each row by row.
+The published files are pickles, which are read without executing them (``pickled.py``). A row of
+their ``data``, 3072 bytes, holds the red, green and blue planes, each row by row.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ _SIDE = 32
 
 
 class CIFAR10(PicturesInMemory):
-    """CIFAR-10: ten classes, 50,000 pictures to train with and 10,000 to test with.
+    """CIFAR-10: ten classes, 50,000 training pictures and 10,000 test pictures.
 
     Parameters
     ----------
     root : str or path
         A folder with either the published files, ``cifar-10-batches-py/data_batch_1`` to ``_5``,
-        ``test_batch`` and ``batches.meta`` (or these files themselves), or with folders of
-        pictures, ``train/<class>/<picture>.jpg`` and ``test/...`` (or ``cifar10/train/...``).
+        ``test_batch`` and ``batches.meta`` (or these files directly), or folders of pictures,
+        ``train/<class>/<picture>.jpg`` and ``test/...`` (or ``cifar10/train/...``).
     train : bool, default True
-        Whether to read the training pictures or the test pictures; only those need be there.
+        Whether to read the training or the test pictures; only these need to be there.
     transform : callable, optional
         Applied to the PIL picture.
     target_transform : callable, optional
         Applied to the label.
     download : bool, default False
-        Accepted for PyTorch's sake. Nothing is ever downloaded: without the files, the error says
-        where to get them and where to put them.
+        Accepted for compatibility with PyTorch. Nothing is ever downloaded: if files are missing,
+        the error says where to get them and where to put them.
 
     Attributes
     ----------
@@ -47,14 +47,14 @@ class CIFAR10(PicturesInMemory):
     targets : list of int
         The labels.
     classes : list of str
-        The classes' names, by label.
+        Names of the classes, by label.
     class_to_idx : dict of str to int
         The label of each class.
 
     Raises
     ------
     DataError
-        If files are missing or damaged, are no CIFAR files, or pictures are not 32 x 32.
+        Files are missing, damaged or not CIFAR files, or pictures are not 32 x 32.
 
     References
     ----------
@@ -117,7 +117,7 @@ class CIFAR10(PicturesInMemory):
         missing = [name for name in [*files, self._meta_file] if not (folder / name).is_file()]
         if missing:
             raise DataError(
-                f"{folder} lacks {', '.join(missing)}; unpack {self.url} again, it holds them all"
+                f"{folder} lacks {', '.join(missing)}; unpack {self.url} again, which has them all"
             )
         meta = read_pickled_dict(folder / self._meta_file)
         names = meta.get(self._names_key)
@@ -146,16 +146,16 @@ class CIFAR10(PicturesInMemory):
         ):
             raise DataError(
                 f"{path}: {self._labels_key!r} must be a list of {len(pixels)} integers from 0 to "
-                f"{class_count - 1}, one a picture"
+                f"{class_count - 1}, one for each picture"
             )
         return pixels, labels
 
 
 class CIFAR100(CIFAR10):
-    """CIFAR-100: a hundred classes, 50,000 pictures to train with and 10,000 to test with.
+    """CIFAR-100: a hundred classes, 50,000 training pictures and 10,000 test pictures.
 
-    Parameters, attributes and errors are those of :class:`CIFAR10`; the published files are
-    ``cifar-100-python/train``, ``test`` and ``meta``, the folders of pictures ``train`` and
+    Parameters, attributes and errors are those of :class:`CIFAR10`. The published files are
+    ``cifar-100-python/train``, ``test`` and ``meta``; the folders of pictures are ``train`` and
     ``test`` (or ``cifar100/train``). The labels are the fine ones.
     """
 

@@ -1,7 +1,7 @@
-"""How a picture file is decoded: pil_loader; and how paths are written in messages.
+"""Decoding picture files: pil_loader; and writing paths in messages.
 
-Files come from anywhere. The content decides which decoder is asked, of few that are trusted; what
-is no picture, or too large a one, is an error that names the file.
+Files come from anywhere. Their content selects one of a few trusted decoders; a file that is not a
+picture, or is too large, raises an error that names the file.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ...errors import ArgumentError, DataError
 if TYPE_CHECKING:
     from PIL import Image
 
-FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")  # no others: fewer decoders to trust
+FORMATS = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")  # few, so that few decoders are trusted
 
 
 def shown(path: str | bytes | os.PathLike[str]) -> str:
-    """Write a path for a message: as it is, or quoted if its bytes can't be printed safely."""
+    """Return a path for a message: as it is, or quoted if its bytes can't be printed safely."""
     text = os.fsdecode(path)
     return text if text.isprintable() else repr(text)
 
@@ -32,42 +32,42 @@ def pil_loader(
 ) -> Image.Image:
     """Decode a picture file to an RGB picture.
 
-    The file's content decides how it is decoded and not its name: one "JPEG" of ImageNet is a PNG.
-    CMYK, grey, palette and 16-bit pictures become RGB; transparency is dropped; a rotation noted in
-    the EXIF block is not applied; warnings about damaged blocks of metadata are silenced.
+    The content decides how the file is decoded, not its name: one "JPEG" of ImageNet is a PNG.
+    CMYK, gray, palette and 16-bit pictures become RGB; transparency is dropped; an EXIF rotation is
+    not applied; warnings about damaged metadata are silenced.
 
     Parameters
     ----------
     source : str, path or binary file
-        A JPEG, PNG, PPM, BMP, TIFF or WebP file. An open file is called by its ``name`` in errors.
+        A JPEG, PNG, PPM, BMP, TIFF or WebP file. Errors refer to an open file by its ``name``.
     at_least : int, optional
-        Lets a JPEG be decoded at 1/2, 1/4 or 1/8 of its size, so long as both sides stay at least
-        this long, in pixels. Decoding then takes less time, for transforms that begin by making
-        the picture smaller. Other formats keep their size. Default: the picture's own size.
+        Decode a JPEG at 1/2, 1/4 or 1/8 of its size as long as both sides keep at least this many
+        pixels. This saves time if the transforms begin by shrinking the picture. Other formats
+        keep their size. Default: the picture's own size.
 
     Returns
     -------
     PIL.Image.Image
-        Of mode RGB.
+        Mode RGB.
 
     Raises
     ------
     DataError
-        If the file is missing, empty or damaged, holds no picture, is no regular file, or claims
-        more than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
+        The file is missing, empty, damaged, not a picture or not a regular file, or claims more
+        than twice ``PIL.Image.MAX_IMAGE_PIXELS`` pixels.
     ArgumentError
-        If ``at_least`` is less than 1.
+        ``at_least`` is less than 1.
 
     Notes
     -----
-    Much damage inside a JPEG's compressed data decodes to a wrong picture without an error.
+    Many kinds of damage in a JPEG's compressed data yield a wrong picture without an error.
 
-    A JPEG is made smaller by leaving out the high frequencies of its 8 x 8 blocks. That is not the
-    filter that ``Resize`` has, so pixels differ a little, and the longer side may come out a pixel
-    longer or shorter. Photographs of 2048 x 1536 pixels, then ``Resize(256)``: ``at_least=512``
-    takes half of the time and changes a pixel by 0.25 grey levels on average, less than the 0.32
-    that saving at quality 92 does; ``at_least=256`` takes a third and changes it by 0.56. Most of
-    ImageNet's pictures (500 x 375) are too small for either to do anything.
+    A JPEG shrinks by dropping the high frequencies of its 8 x 8 blocks. ``Resize`` uses another
+    filter, so pixels differ slightly, and the longer side may differ by a pixel. Photographs of
+    2048 x 1536 pixels, followed by ``Resize(256)``: ``at_least=512`` takes half the time and
+    changes a pixel by 0.25 gray levels on average, less than the 0.32 from saving at quality 92;
+    ``at_least=256`` takes a third and changes it by 0.56. Most of ImageNet's pictures (500 x 375)
+    are too small for either to have an effect.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def pil_loader(
             name = os.fsdecode(source)
         else:
             name = str(getattr(source, "name", "an open file"))
-        if isinstance(error, OSError) and error.errno:  # the system's; Pillow's have none
+        if isinstance(error, OSError) and error.errno:  # the system's errors; Pillow's have none
             raise DataError(f"{shown(name)} can't be read: {error.strerror}") from error
         raise DataError(
             f"{shown(name)} can't be decoded as a picture: {type(error).__name__}: {error}"
@@ -101,7 +101,7 @@ def pil_loader(
 
 def _check_file(path: str | os.PathLike[str]) -> None:
     status = os.stat(path)
-    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for a writer for ever
+    if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait forever for a writer
         what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
         raise OSError(f"it is {what}, expected a file")
     if status.st_size == 0:
@@ -109,8 +109,8 @@ def _check_file(path: str | os.PathLike[str]) -> None:
 
 
 def _ignore_harmless_warnings() -> None:
-    # A filter that stays, because warnings.catch_warnings is not safe among threads; set before
-    # each picture (unless it is there) because others may put their own filters in its place.
+    # The filter stays, because warnings.catch_warnings is not thread-safe. It is set again before
+    # each picture if it is missing, because others may replace it with their own.
     for kind, _, category, module, _ in warnings.filters:
         ours = module is not None and getattr(module, "pattern", module) == _QUIET_MODULES
         if ours and kind == "ignore" and category is UserWarning:
@@ -118,7 +118,7 @@ def _ignore_harmless_warnings() -> None:
     warnings.filterwarnings("ignore", category=UserWarning, module=_QUIET_MODULES)
 
 
-# Pillow's readers of EXIF blocks and of the list of further pictures in a JPEG.
+# Pillow's readers of EXIF blocks and of further pictures in a JPEG.
 _QUIET_MODULES = r"PIL\.(Tiff|Jpeg)ImagePlugin"
 
 
@@ -126,9 +126,9 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     """Return any picture as RGB."""
     from PIL import Image
 
-    if picture.mode.startswith("I"):  # 16-bit grey, which convert() would clip at 255
-        grey = np.asarray(picture).astype(np.int64) >> 8
-        return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
+    if picture.mode.startswith("I"):  # 16-bit gray, which convert() would clip at 255
+        gray = np.asarray(picture).astype(np.int64) >> 8
+        return Image.fromarray(np.clip(gray, 0, 255).astype(np.uint8)).convert("RGB")
     if picture.mode == "P" and "transparency" in picture.info:
-        return picture.convert("RGBA").convert("RGB")  # the direct way makes Pillow warn
+        return picture.convert("RGBA").convert("RGB")  # direct conversion makes Pillow warn
     return picture.convert("RGB")

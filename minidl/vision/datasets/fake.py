@@ -1,4 +1,4 @@
-"""FakeData: random pictures, made when asked for, to measure speed with or to try a program."""
+"""FakeData: random pictures, made on demand, for measuring speed and trying out programs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class FakeData(Dataset):
     target_transform : callable, optional
         Applied to the label.
     random_offset : int, default 0
-        Added to a picture's number: other pictures.
+        Added to each picture's number, which gives other pictures.
 
     Attributes
     ----------
@@ -38,7 +38,7 @@ class FakeData(Dataset):
     Raises
     ------
     ArgumentError
-        When ``image_size`` is not three channels of some height and width.
+        ``image_size`` is not (3, height, width).
 
     Examples
     --------

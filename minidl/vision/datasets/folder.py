@@ -1,4 +1,4 @@
-"""ImageFolder: a folder of pictures with one folder a class."""
+"""ImageFolder: a folder of pictures with one folder for each class."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _SHOWN = 8  # entries of a folder that an error message lists
 def _files_below(folder: str, inside: str, seen: dict[tuple[int, int], str]) -> Iterator[str]:
     """Yield the names of all files below ``folder``, prefixed with ``inside``, in sorted order.
 
-    Links to folders are followed; ``seen`` gets the folders visited, so that a link back up, or two
-    links to the same place, don't lead there twice.
+    Links to folders are followed; ``seen`` collects the visited folders, so that a link back up, or
+    a second link to the same place, is not followed again.
     """
     folders: list[str] = []
     files: list[str] = []
@@ -49,7 +49,7 @@ def _unreadable(folder: str, error: OSError) -> DataError:
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry is a folder or a link to one; a link that leads nowhere is a file."""
+    """Return whether an entry is a folder or a link to one; a broken link counts as a file."""
     try:
         return entry.is_dir()
     except OSError:  # links in a circle
@@ -57,7 +57,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def has_image_extension(path: str) -> bool:
-    """Tell whether :class:`ImageFolder` takes a file for a picture, by its name."""
+    """Return whether :class:`ImageFolder` considers a file a picture, by its name."""
     return path.lower().endswith(IMG_EXTENSIONS)
 
 
@@ -71,7 +71,7 @@ def _listing(folder: str) -> str:
 
 
 class ImageFolder(PictureSet):
-    """Pictures in folders, one folder a class: ``ROOT/<class>/<picture>.jpg``.
+    """Pictures in folders, one for each class: ``ROOT/<class>/<picture>.jpg``.
 
     Parameters
     ----------
@@ -84,45 +84,44 @@ class ImageFolder(PictureSet):
     loader : callable, default pil_loader
         Turns a path into a picture.
     is_valid_file : callable, optional
-        Tells from a path whether the file is taken. Default: by its extension, one of
-        ``IMG_EXTENSIONS`` in small or capital letters.
+        From a path to whether the file is used. Default: files with one of ``IMG_EXTENSIONS``, in
+        upper or lower case.
     allow_empty : bool, default False
         Whether classes without pictures are accepted.
     index : str or path, optional
-        A file that keeps the list of pictures from one start of a program to the next. It is read
-        if it is there and true, and else written. Worth it for a million pictures or a network
-        disk; not to be combined with ``is_valid_file``.
+        A file that keeps the list of pictures between runs. It is read if it exists and is valid,
+        otherwise written. Useful for a million pictures or a network disk; excludes
+        ``is_valid_file``.
 
     Attributes
     ----------
     classes : list of str
         Names of the class folders, sorted.
     class_to_idx : dict of str to int
-        Label of each class: its place in ``classes``.
+        Label of each class: its position in ``classes``.
     samples : sequence of (str, int)
-        Path and label of each picture, by class and then by name. Also called ``imgs``.
+        Path and label of each picture, sorted by class and then by name. Also called ``imgs``.
     targets : sequence of int
         The labels alone.
 
     Raises
     ------
     DataError
-        If ``root`` is missing or without class folders, a class is empty or can't be read, or
-        ``index`` names a file of another kind; and, when an item is asked for, if its file is
-        damaged.
+        ``root`` is missing or has no class folders, a class is empty or can't be read, or ``index``
+        names a file of another kind; or, from ``dataset[index]``, the file is damaged.
     ArgumentError
-        If both ``index`` and ``is_valid_file`` are given.
+        Both ``index`` and ``is_valid_file`` are given.
 
     Notes
     -----
-    Class folders are searched to any depth. Links to folders are followed, each folder once a
-    class.
+    Class folders are searched to any depth. Links to folders are followed, but each folder is
+    visited only once per class.
 
-    An index is true if there are the same class folders and no folder in them has other times of
-    change, another size or number of links than when it was made: adding, deleting and renaming
-    files shows there. (Listing the files to count them would take as long as making an index.) A
-    damaged index is made again, with a warning. If a folder was changed within the last two
-    seconds, none is written. The index holds no absolute paths.
+    An index is valid if the class folders are the same and all folders in them have the same
+    modification times, sizes and numbers of links as when it was made: these change when files are
+    added, deleted or renamed. (Listing the files would take as long as making an index.) A damaged
+    index is made again, with a warning. No index is written if a folder has changed within the last
+    two seconds. The index holds no absolute paths.
 
     Examples
     --------
@@ -149,8 +148,8 @@ class ImageFolder(PictureSet):
     ) -> None:
         if index is not None and is_valid_file is not None:
             raise ArgumentError(
-                "ImageFolder: index can't be combined with is_valid_file, because an index can't "
-                "tell whether the function is still the one that it was made with"
+                "ImageFolder: index excludes is_valid_file, because an index can't tell whether "
+                "it was made with the same function"
             )
         self.root = os.fspath(root)
         self.transform = transform
@@ -163,7 +162,7 @@ class ImageFolder(PictureSet):
         self._set_samples(table, allow_empty)
 
     def _set_samples(self, table: dict[str, np.ndarray], allow_empty: bool) -> None:
-        """Fill ``samples``, ``imgs`` and ``targets`` from names and the number of them a class."""
+        """Fill ``samples``, ``imgs`` and ``targets`` from the names and each class's count."""
         self._check_counts(table["counts"], allow_empty)
         labels = np.array(list(self.class_to_idx.values()), dtype=np.int64)
         labels = np.repeat(labels, table["counts"])
@@ -172,7 +171,7 @@ class ImageFolder(PictureSet):
         self.imgs = self.samples
 
     def find_classes(self, directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
-        """Return the class names and their labels; override it to choose the classes otherwise."""
+        """Return the class names and their labels; override it to choose other classes."""
         directory = os.fspath(directory)
         if not Path(directory).is_dir():
             found = "a file" if Path(directory).exists() else "nothing"
@@ -195,7 +194,7 @@ class ImageFolder(PictureSet):
     def _scan(
         self, is_valid_file: Callable[[str], bool], index: str | os.PathLike[str] | None
     ) -> dict[str, np.ndarray]:
-        """Search the class folders; keep what was found in the file ``index``."""
+        """Search the class folders, and write the list of pictures to the file ``index``."""
         started = time.time_ns()
         names = bytearray()
         ends = array("q")
@@ -224,7 +223,7 @@ class ImageFolder(PictureSet):
         return table
 
     def _stamps(self, folders: Iterable[str]) -> np.ndarray | None:
-        """What shows that files came to folders or left them; None if a folder is gone."""
+        """Return numbers that change when a folder's files do; None if a folder is gone."""
         try:
             found = [os.stat(os.path.join(self.root, folder)) for folder in folders]
         except OSError:
@@ -233,7 +232,7 @@ class ImageFolder(PictureSet):
         return np.array(rows, dtype=np.int64)
 
     def _read_index(self, index: str | os.PathLike[str]) -> dict[str, np.ndarray] | None:
-        """Return the arrays of an index if it is there and true."""
+        """Return the arrays of an index if it exists and is valid."""
         found = read_index(index)
         if found is None:
             return None
@@ -261,7 +260,7 @@ class ImageFolder(PictureSet):
         return len(self.samples)
 
     def _source(self, index: int) -> tuple[Any, int]:
-        """Return what the loader is given for a sample, and the label."""
+        """Return the loader's argument for a sample, and the label."""
         return self.samples[index]
 
     def load(self, index: int) -> tuple[Any, int]:

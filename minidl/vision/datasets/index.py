@@ -1,13 +1,13 @@
-"""A million paths and labels in little memory, and the file that keeps them: the *index*.
+"""A million paths and labels in little memory, and the file that stores them: the *index*.
 
-A scan of ImageNet finds 1,281,167 files. As Python strings in a list they would take 150 MB, and
-each loader process would come to own a copy, because reading a string writes its reference count.
-So the paths lie in one byte array with offsets, and the labels in another array; :class:`Samples`
-and :class:`Targets` make them look like the lists of torchvision.
+A scan of ImageNet finds 1,281,167 files. A list of Python strings would take 150 MB, and every
+worker would end up with a copy, because reading a string writes its reference count. So the paths
+are stored in one byte array with offsets, and the labels in another array; :class:`Samples` and
+:class:`Targets` make them behave like torchvision's lists.
 
-On a network disk the scan takes minutes, so its result can be kept in a file, the index. It is a
-line with its kind's name, the SHA-256 of all that follows, the length of a JSON header, the header
-and the arrays that it lists: numbers and text, of which nothing is ever executed.
+On a network disk the scan takes minutes, so its result can be kept in a file, the index. The file
+consists of a line that names its kind, the SHA-256 of the rest, the length of a JSON header, the
+header and the arrays that it lists: numbers and text, none of which is ever executed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .decoding import shown
 
 
 class Targets(Sequence[int]):
-    """Labels in an array, behaving as a list of int."""
+    """Labels in an array, behaving like a list of int."""
 
     def __init__(self, labels: np.ndarray) -> None:
         self._labels = labels
@@ -60,11 +60,11 @@ class Targets(Sequence[int]):
 
 
 class Samples(Sequence[tuple[str, int]]):
-    """(path, label) pairs out of two arrays, behaving as a list of tuples."""
+    """(path, label) pairs in arrays, behaving like a list of tuples."""
 
     def __init__(self, root: str, names: np.ndarray, ends: np.ndarray, labels: np.ndarray) -> None:
         self._root = root
-        self._names = names  # the bytes of all names, one behind the other
+        self._names = names  # the bytes of all names, one after another
         self._ends = ends
         self._labels = labels
 
@@ -72,7 +72,7 @@ class Samples(Sequence[tuple[str, int]]):
         return len(self._labels)
 
     def name(self, index: int) -> str:
-        """Return a sample's path below the folder of them all."""
+        """Return a sample's path relative to the root."""
         position = range(len(self))[index]
         start = self._ends[position - 1] if position else 0
         return os.fsdecode(self._names[start : self._ends[position]].tobytes())
@@ -85,7 +85,7 @@ class Samples(Sequence[tuple[str, int]]):
     @overload
     def __getitem__(self, index: slice) -> list[tuple[str, int]]: ...
     def __getitem__(self, index: int | slice) -> tuple[str, int] | list[tuple[str, int]]:
-        # range() knows about negative indices, slices and IndexError.
+        # range() handles negative indices, slices and IndexError.
         picked = range(len(self))[index]
         return (
             self._sample(picked) if isinstance(picked, int) else [self._sample(i) for i in picked]
@@ -101,7 +101,7 @@ class Samples(Sequence[tuple[str, int]]):
 
 
 # -------------------------------------------------------------------------------- the index on disk
-_INDEX = b"minidl index "  # what every version begins with
+_INDEX = b"minidl index "  # the beginning of every version
 _INDEX_1 = _INDEX + b"1\n"
 _DIGEST = 32  # bytes of a SHA-256
 _SETTLED = 2 * 10**9  # nanoseconds; the coarsest clock of a file system still in use
@@ -114,27 +114,27 @@ def write_index(
     newest: int,
     started: int,
 ) -> None:
-    """Write an index, whole or not at all; warn if there can't be a file at ``path``.
+    """Write an index, completely or not at all; warn if ``path`` can't be written.
 
     Parameters
     ----------
     path : str or path
         The file.
     key : dict
-        What the arrays were made from, as JSON can hold it.
+        A description of the data that the arrays were made from, for JSON.
     arrays : dict of str to ndarray of uint8 or int64, shape (N,)
-        What to keep.
+        The arrays to store.
     newest, started : int
-        Nanoseconds since 1970: the latest change of the data, and when reading them began. If
-        there are less than two seconds between them nothing is written: a further change might
-        carry the same time stamp and would go unnoticed.
+        Nanoseconds since 1970: the latest change of the data, and the start of reading it. With
+        less than two seconds in between, nothing is written: another change might have the same
+        time stamp and go unnoticed.
     """
     if newest > started - _SETTLED:
         return
     parts = {name: np.ascontiguousarray(values) for name, values in arrays.items()}
     listed = [[name, values.dtype.str, len(values)] for name, values in parts.items()]
     header = json.dumps({"key": key, "arrays": listed}).encode()
-    header += b" " * (-(len(_INDEX_1) + _DIGEST + 8 + len(header)) % 8)  # numbers lie aligned
+    header += b" " * (-(len(_INDEX_1) + _DIGEST + 8 + len(header)) % 8)  # aligns the numbers
     digest = hashlib.sha256()
     pieces: list[Any] = [len(header).to_bytes(8, "little"), header]
     for values in parts.values():
@@ -152,8 +152,8 @@ def write_index(
         os.replace(temporary, path)
     except OSError as error:
         warnings.warn(
-            f"the index {shown(path)} can't be written, so the pictures will be searched again the "
-            f"next time ({error}); name a file that can be written with index=...",
+            f"the index {shown(path)} can't be written, so the pictures will be searched again "
+            f"next time ({error}); pass a writable file as index=...",
             stacklevel=2,
         )
     finally:
@@ -162,7 +162,7 @@ def write_index(
 
 
 def read_index(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
-    """Read what :func:`write_index` wrote: ``names``, ``ends``, ``counts`` and further arrays.
+    """Read an index from :func:`write_index`: ``names``, ``ends``, ``counts`` and other arrays.
 
     Returns
     -------
@@ -172,14 +172,14 @@ def read_index(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
     Raises
     ------
     DataError
-        If the file is something else than an index, which should not be overwritten.
+        The file is not an index, and so should not be overwritten.
     """
     try:
         with open(path, "rb") as file:
             if not file.read(len(_INDEX)) == _INDEX:
                 raise DataError(
-                    f"{shown(path)} is not an index of pictures, expected one or no file there; "
-                    f"it is left as it is: name another file, or delete it"
+                    f"{shown(path)} is not an index of pictures and is left as it is; choose "
+                    f"another file, or delete it"
                 )
             file.seek(0)
             content = np.frombuffer(file.read(), dtype=np.uint8)
@@ -193,7 +193,8 @@ def read_index(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, 
         return key, arrays
     except (ValueError, KeyError, TypeError) as error:
         warnings.warn(
-            f"the index {shown(path)} is damaged or of another version and is made again ({error})",
+            f"the index {shown(path)} is damaged or has another version and is made again "
+            f"({error})",
             stacklevel=2,
         )
         return None
@@ -205,7 +206,7 @@ def _parse_index(content: np.ndarray) -> tuple[dict[str, Any], dict[str, np.ndar
         raise ValueError("expected version 1")
     digest = content[len(_INDEX_1) : start].tobytes()
     if hashlib.sha256(content[start:].data).digest() != digest:
-        raise ValueError("its SHA-256 is not the one noted in it")
+        raise ValueError("its SHA-256 does not match")
     end = start + 8 + int.from_bytes(content[start : start + 8].tobytes(), "little")
     header = json.loads(content[start + 8 : end].tobytes())
     arrays: dict[str, np.ndarray] = {}
@@ -221,10 +222,10 @@ def _parse_index(content: np.ndarray) -> tuple[dict[str, Any], dict[str, np.ndar
 
 
 def _check_table(names: np.ndarray, ends: np.ndarray, counts: np.ndarray) -> None:
-    """Raise ValueError unless the arrays can be those of a :class:`Samples`."""
+    """Raise ValueError unless the arrays are consistent, as for a :class:`Samples`."""
     steps = np.diff(ends, prepend=0)
     last = ends[-1] if len(ends) else 0
     if steps.min(initial=0) < 0 or last != len(names):
-        raise ValueError("its names don't fit their lengths")
+        raise ValueError("its names don't match their lengths")
     if counts.min(initial=0) < 0 or counts.sum() != len(ends):
         raise ValueError("its classes don't add up to its names")

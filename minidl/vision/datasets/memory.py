@@ -1,4 +1,4 @@
-"""What the sets of small pictures share: all pixels in one array, PIL pictures as items."""
+"""The base of data sets of small pictures: all pixels in one array, PIL images as items."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class PicturesInMemory(Dataset):
     Parameters
     ----------
     root : str or path
-        Where the pictures were read from.
+        The folder that the pictures were read from.
     data : ndarray of uint8, shape (N, H, W) or (N, H, W, 3)
-        Grey or RGB pixels.
+        Gray or RGB pixels.
     targets : sequence of N ints
         The labels.
     classes : list of str
-        The classes' names, by label.
+        Names of the classes, by label.
     transform, target_transform : callable, optional
         Applied to the PIL picture and to the label.
 

@@ -22,26 +22,26 @@ from .memory import PicturesInMemory
 
 _NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 _SIDE = 28
-_MOST_BYTES = 2**30  # of one file; MNIST has 47 million, its largest descendants less than 2**30
+_MOST_BYTES = 2**30  # of one file; MNIST has 47 million, its largest successors less than 2**30
 
 
 class MNIST(PicturesInMemory):
-    """MNIST: ten digits, 60,000 pictures to train with and 10,000 to test with.
+    """MNIST: ten digits, 60,000 training pictures and 10,000 test pictures.
 
     Parameters
     ----------
     root : str or path
-        A folder that holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` (and, to test
-        with, ``t10k-...``), plain or with ``.gz``; or holds them in ``MNIST/raw`` or ``raw``.
+        A folder that holds ``train-images-idx3-ubyte``, ``train-labels-idx1-ubyte`` (and, for
+        testing, ``t10k-...``), plain or with ``.gz``, directly or in ``MNIST/raw`` or ``raw``.
     train : bool, default True
-        Whether to read the training pictures or the test pictures; only those need be there.
+        Whether to read the training or the test pictures; only these need to be there.
     transform : callable, optional
         Applied to the PIL picture (mode L).
     target_transform : callable, optional
         Applied to the label.
     download : bool, default False
-        Accepted for PyTorch's sake. Nothing is ever downloaded: without the files, the error says
-        what to put where.
+        Accepted for compatibility with PyTorch. Nothing is ever downloaded: if files are missing,
+        the error says what to put where.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class MNIST(PicturesInMemory):
     Raises
     ------
     DataError
-        If a file is missing or damaged, or the pictures and labels don't fit each other.
+        A file is missing or damaged, or the pictures and labels don't match.
 
     References
     ----------
@@ -90,7 +90,7 @@ class MNIST(PicturesInMemory):
             )
         if len(data) != len(targets):
             raise DataError(
-                f"{pictures} holds {len(data)} pictures, {labels} {len(targets)} labels"
+                f"{pictures} holds {len(data)} pictures, but {labels} holds {len(targets)} labels"
             )
         if len(targets) and targets.max() > 9:
             raise DataError(
@@ -101,7 +101,7 @@ class MNIST(PicturesInMemory):
 
 
 def _find(root: Path, name: str) -> Path:
-    """Return where the file lies, plain or compressed."""
+    """Return the path of the file, plain or compressed."""
     folders = (root, root / "MNIST" / "raw", root / "raw")
     for folder in folders:
         for path in (folder / name, folder / f"{name}.gz"):
@@ -110,12 +110,12 @@ def _find(root: Path, name: str) -> Path:
     found = sorted(os.listdir(root))[:8] if root.is_dir() else "no such folder"
     raise DataError(
         f"no {name} or {name}.gz in {', '.join(map(str, folders))} (found in {root}: {found}). "
-        f"minidl downloads nothing: get MNIST's four idx files and put them into {root}"
+        f"minidl downloads nothing: get MNIST's four idx files and put them in {root}"
     )
 
 
 def _read_idx(path: Path, axes: int) -> np.ndarray:
-    """Return the array of uint8 in an idx file that must have so many axes."""
+    """Return the uint8 array in an idx file, which must have the given number of axes."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             header = file.read(4 * (1 + axes))
@@ -125,7 +125,7 @@ def _read_idx(path: Path, axes: int) -> np.ndarray:
             expected = 0x0800 + axes
             if magic != expected:
                 raise DataError(
-                    f"{path} is no idx file of uint8 with {axes} axes: its first number is "
+                    f"{path} is not an idx file of uint8 with {axes} axes: its first number is "
                     f"{magic:#x}, expected {expected:#x}"
                 )
             size = math.prod(shape)
@@ -133,7 +133,7 @@ def _read_idx(path: Path, axes: int) -> np.ndarray:
                 raise DataError(
                     f"{path}: its header announces {size} bytes, more than {_MOST_BYTES}"
                 )
-            # One byte more than expected shows what is too long without reading all of it.
+            # One byte more than expected reveals a file that is too long without reading it all.
             content = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} can't be read: {type(error).__name__}: {error}") from error

@@ -1,7 +1,7 @@
-"""Find pictures to train and to validate with, in whatever form a folder holds them.
+"""Open training and validation pictures in whatever form a folder holds them.
 
-:func:`open_folder` looks at what there is: shards, class folders, ImageNet's official archives.
-Every part that it returns is a :class:`Pictures`, so that programs need not know which it was.
+:func:`open_folder` recognizes shards, class folders and ImageNet's official archives. It always
+returns :class:`Pictures`, so programs need not know which it was.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ __all__ = ["hold_out", "open_folder", "open_splits"]
 
 
 def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list[int], list[int]]:
-    """Split pictures into those to train with and those to validate with, each class alike.
+    """Split pictures into a training and a validation part, with the same fraction of each class.
 
     Parameters
     ----------
     targets : sequence of N ints
         The labels.
     every : int, default 10
-        One picture of this many is held out; at least 2.
+        One in `every` pictures is held out; at least 2.
 
     Returns
     -------
@@ -42,13 +42,13 @@ def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list
     Raises
     ------
     ArgumentError
-        When ``every`` is below 2.
+        ``every`` is less than 2.
 
     Notes
     -----
-    The pictures are put in order of their class, shuffled within it, and every ``every``-th is
-    taken: a class of n pictures gives n / every of them, rounded up or down. The split depends on
-    the labels alone, never on a run's seed.
+    The pictures are sorted by class and shuffled within each class, and every ``every``-th is held
+    out: n / every of a class of n pictures, rounded up or down. The split depends on the labels
+    alone, never on a run's seed.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list
 
 
 def open_splits(root: str | os.PathLike[str]) -> dict[str, PictureSet]:
-    """Open the parts that a folder of pictures has been split into.
+    """Open the splits of a folder of pictures.
 
     Parameters
     ----------
@@ -78,12 +78,12 @@ def open_splits(root: str | os.PathLike[str]) -> dict[str, PictureSet]:
     Returns
     -------
     dict of str to ImageFolder, ImageNet or Shards
-        "train" and "val", so far as they are there, with the same classes.
+        "train" and "val", if they exist, with the same classes.
 
     Raises
     ------
     DataError
-        When a part is damaged, or the two have other classes.
+        A split is damaged, or the two have different classes.
     """
     folder = Path(root)
     if (folder / MANIFEST).exists():
@@ -93,7 +93,7 @@ def open_splits(root: str | os.PathLike[str]) -> dict[str, PictureSet]:
     if len(splits) == 2 and splits["train"].names != splits["val"].names:
         odd = sorted(set(splits["train"].names) ^ set(splits["val"].names))
         raise DataError(
-            f"{folder}: expected the same classes in train and val, found in only one of them: "
+            f"{folder}: train and val must have the same classes, but only one of them has "
             f"{', '.join(odd[:5])}{f' and {len(odd) - 5} more' if len(odd) > 5 else ''}"
         )
     return splits
@@ -105,13 +105,14 @@ def _open_split(folder: Path, split: str) -> PictureSet | None:
     flat = split == "val" and (folder / split).is_dir() and DevelopmentKit(folder)
     if flat or (folder / ARCHIVES[split][0]).is_file():
         return ImageNet(folder, split)
-    return ImageFolder(folder / split) if (folder / split).is_dir() else None  # says what is wrong
+    # For a folder without class folders, ImageFolder raises an error that says what is missing.
+    return ImageFolder(folder / split) if (folder / split).is_dir() else None
 
 
 def open_folder(
     root: str | os.PathLike[str], on_bad_image: str = "error"
 ) -> tuple[Pictures, Pictures]:
-    """Open a folder of pictures, to train with and to validate with.
+    """Open a folder of pictures for training and validation.
 
     Parameters
     ----------
@@ -120,37 +121,37 @@ def open_folder(
 
         - ``train/<class>/<picture>.jpg`` and ``val/<class>/<picture>.jpg``, or only ``train``;
         - ``<class>/<picture>.jpg`` itself;
-        - ImageNet's official archives, or pictures extracted from them (``val`` may lie in one
-          folder), with the development kit;
-        - the shards that ``examples/prepare_imagenet.py`` makes of any of these.
+        - ImageNet's official archives, or pictures extracted from them (``val`` may be one folder
+          without class folders), with the development kit;
+        - the shards that ``examples/prepare_imagenet.py`` makes from any of these.
 
         Without ``val``, a tenth of the pictures is held out (see :func:`hold_out`).
     on_bad_image : {"error", "skip"}
-        What to do about a picture that can't be read: see :class:`Pictures`. Default "error".
+        What to do if a picture can't be read: see :class:`Pictures`. Default "error".
 
     Returns
     -------
     train, val : Pictures
-        Each with a ``dataset`` of its own, so that both can be given transforms.
+        Each has its own ``dataset``, so they can have different transforms.
 
     Raises
     ------
     ArgumentError
-        When `on_bad_image` is something else.
+        `on_bad_image` is unknown.
     DataError
-        When there are no such folders, ``train`` and ``val`` have other classes, or there are too
+        There are no such folders, ``train`` and ``val`` have different classes, or there are too
         few pictures to hold some out.
 
     Notes
     -----
-    An archive's first opening makes a list of its pictures, which takes minutes; the list is kept
-    beside it. The statistics of shards are those of all training pictures, held out or not.
+    Opening an archive for the first time lists its pictures, which takes minutes; the list is kept
+    beside the archive. The statistics of shards include all training pictures, held out or not.
     """
     folder = Path(root)
     if not folder.is_dir():
         raise DataError(
-            f"no folder of pictures at {folder}: expected train/<class>/<picture>.jpg and val/... "
-            f"in it, <class>/<picture>.jpg, ImageNet's archives or shards, found "
+            f"no folder of pictures at {folder}: expected one with train/<class>/<picture>.jpg and "
+            f"val/..., <class>/<picture>.jpg, ImageNet's archives or shards, found "
             f"{'a file' if folder.exists() else 'nothing'}"
         )
     splits = open_splits(folder)

@@ -1,13 +1,13 @@
-"""Reading the pickles that CIFAR is published in, without running what they say.
+"""Reading CIFAR's pickles without running them.
 
 A pickle is a program, and the machine that runs it (``pickle.load``) calls any function that the
 program names. The published CIFAR files need very little of that: dicts, lists, numbers, strings
 and uint8 arrays. ``pickletools`` splits the program into instructions without running it, and
-:class:`_Machine` knows the few instructions needed for those values. The only "functions" are those
-of ``_Machine._call``, which are matched by name and never looked up; any other call, and any other
-instruction, is an error.
+:class:`_Machine` implements the few instructions needed for those values. The only "functions" are
+those of ``_Machine._call``, which are matched by name and never looked up; any other call, and any
+other instruction, is an error.
 
-Files written by Python 2 (as published) and by Python 3, of protocol 0 to 5, are read.
+Files from Python 2 (as published) and Python 3, protocols 0 to 5, can be read.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class _Name:
     """A function or class that a pickle names; only ever compared, never looked up."""
 
     def __init__(self, module: str, name: str) -> None:
-        module = module.replace("numpy._core", "numpy.core")  # NumPy 2's name, and that before it
+        module = module.replace("numpy._core", "numpy.core")  # NumPy 2's name becomes NumPy 1's
         self.name = f"{module}.{name}"
 
 
@@ -73,7 +73,7 @@ _COLLECTIONS: dict[str, Callable[[list[Any]], Any]] = {
 
 
 class _Machine:
-    """A stack and a memo, as ``pickle`` has them; see ``pickletools`` for the instructions."""
+    """A stack and a memo, as in ``pickle``; see ``pickletools`` for the instructions."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -94,7 +94,7 @@ class _Machine:
         elif code in _BYTES:
             stack.append(bytes(argument))
         elif code in _PYTHON2_STRINGS:
-            stack.append(argument.encode("latin-1"))  # pickletools decoded it so
+            stack.append(argument.encode("latin-1"))  # undoes pickletools' decoding
         elif code in _CONSTANTS:
             stack.append(_CONSTANTS[code]())
         elif code in _TUPLES:
@@ -130,7 +130,7 @@ class _Machine:
             if isinstance(stack[-1], _Array):
                 version, shape, _dtype, fortran, raw = state
                 stack[-1].value = _uint8_array(raw, _only(_DType, _dtype) and shape, bool(fortran))
-            else:  # the byte order of a dtype, which single bytes don't have
+            else:  # a dtype's byte order, which uint8 does not have
                 _only(_DType, stack[-1])
         elif code not in ("PROTO", "FRAME", "STOP"):
             raise _RefusedError(f"the instruction {code}")
@@ -140,14 +140,14 @@ class _Machine:
         while self.stack[place] is not _MARK:
             place -= 1
             if place < 0:
-                raise _RefusedError("a list without a beginning")
+                raise _RefusedError("a list without a start")
         items = self.stack[place + 1 :]
         del self.stack[place:]
         return items
 
     @staticmethod
     def _call(name: str, arguments: tuple[Any, ...]) -> Any:
-        """Do what the function of that name would do with plain values."""
+        """Return the result of the named function for plain values."""
         if name == "_codecs.encode" and arguments[1] == "latin1":
             return _only(str, arguments[0]).encode("latin-1")
         if name == "numpy.dtype" and arguments[0] in ("u1", b"u1", "|u1", b"|u1"):
@@ -173,7 +173,7 @@ def _uint8_array(raw: Any, shape: Any, fortran: bool) -> np.ndarray:
     array = np.frombuffer(_only(bytes, raw), dtype=np.uint8)
     sides = [_only(int, side) for side in _only(tuple, shape)]
     if min(sides, default=0) < 0 or math.prod(sides) != array.size:
-        raise _RefusedError(f"an array of shape {shape} out of {array.size} bytes")
+        raise _RefusedError(f"an array of shape {shape} from {array.size} bytes")
     return array.reshape(sides, order="F" if fortran else "C")
 
 
@@ -188,13 +188,13 @@ def read_pickled_dict(path: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict of str to value
-        Keys are str, whether the file has them as bytes or as text. Values are int, str, bytes,
-        None, bool, list, tuple, dict and, directly in the dict, read-only uint8 arrays.
+        Keys are str, whether the file has bytes or text. Values are int, str, bytes, None, bool,
+        list, tuple, dict and, directly in the dict, read-only uint8 arrays.
 
     Raises
     ------
     DataError
-        If the file is missing or damaged, or holds anything but plain values.
+        The file is missing or damaged, or holds anything but plain values.
     """
     try:
         with open(path, "rb") as file:
@@ -211,7 +211,7 @@ def read_pickled_dict(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from None
     except FileNotFoundError:
         raise DataError(f"{os.fspath(path)} is missing") from None
-    except Exception as error:  # damaged programs fail in every way that a stack machine can
+    except Exception as error:  # a damaged program may fail in any way
         raise DataError(
             f"{os.fspath(path)} is damaged or not a pickle ({type(error).__name__}: {error})"
         ) from error

@@ -1,8 +1,8 @@
-"""What sets of picture files have in common; Pictures, a part of one, which may replace bad ones.
+"""The base of data sets of picture files; Pictures, a subset that may replace bad ones.
 
-To read a sample has two steps: ``load`` gives the picture as it is stored, ``finish`` puts it
-through the transforms. A file can be damaged in the first alone, so only there another picture
-takes its place.
+Reading a sample takes two steps: ``load`` returns the picture as it is stored, ``finish`` applies
+the transforms. Only the first can hit a damaged file, so only there may another picture take its
+place.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from ..statistics import PixelStatistics
 
 __all__ = ["PictureSet", "Pictures"]
 
-_REPLACEMENTS = 100  # tried in the place of a bad one: so many are bad only if nearly all are
+_REPLACEMENTS = 100  # pictures tried instead of a bad one: all are bad only if nearly every one is
 
 
 class PictureSet(Dataset):
-    """Base of the sets of picture files: override ``load`` and ``__len__``.
+    """Base class of data sets of picture files: override ``load`` and ``__len__``.
 
     Attributes
     ----------
     transform, target_transform : callable or None
         Applied to the picture and to the label.
     classes : list
-        The classes' names, by label.
+        Names of the classes, by label.
     targets : sequence of int
         The labels.
     statistics : PixelStatistics or None
-        Of the training pictures, where they are known.
+        Statistics of the training pictures, if known.
     """
 
     transform: Callable[[Any], Any] | None
@@ -43,12 +43,12 @@ class PictureSet(Dataset):
 
     @property
     def statistics(self) -> PixelStatistics | None:
-        """Of the training pictures; None where they are not known."""
+        """Statistics of the training pictures; None if unknown."""
         return None
 
     @property
     def names(self) -> list[str]:
-        """The classes' names, one for each: those of their folders."""
+        """One name for each class: that of its folder."""
         return self.classes
 
     def __len__(self) -> int:
@@ -60,12 +60,12 @@ class PictureSet(Dataset):
         Raises
         ------
         DataError
-            If the picture is damaged or missing.
+            The picture is damaged or missing.
         """
         raise NotImplementedError(f"{type(self).__name__} must define load")
 
     def finish(self, picture: Any, label: int) -> tuple[Any, Any]:
-        """Return what ``load`` gave, each through its transform."""
+        """Return a loaded picture and its label after their transforms."""
         if self.transform is not None:
             picture = self.transform(picture)
         return picture, label if self.target_transform is None else self.target_transform(label)
@@ -76,37 +76,37 @@ class PictureSet(Dataset):
 
 
 class Pictures(Subset):
-    """A part of a set of pictures, or all of it; it may put others in the place of bad ones.
+    """A subset of a picture data set, or all of it, which may replace bad pictures by others.
 
     Parameters
     ----------
     dataset : PictureSet
         ImageFolder, ImageNet or Shards.
     indices : sequence of int, optional
-        Of the part. Default: all.
+        Indices of the subset. Default: all.
     on_bad_image : {"error", "skip"}
-        What to do about a picture that can't be read: end with the error (default), or take
-        another one of this part in its place, with that one's label.
+        What to do if a picture can't be read: raise the error (default), or use another picture of
+        this subset, with that picture's label.
 
     Attributes
     ----------
     classes : list of str
-        The names of the class folders, by label; of ImageNet, the WNIDs.
+        Names of the class folders, by label; for ImageNet, the WNIDs.
     statistics : PixelStatistics or None
-        Of the training pictures, where they are known.
+        Statistics of the training pictures, if known.
 
     Raises
     ------
     ArgumentError
-        From the constructor: `on_bad_image` is something else.
+        From the constructor: `on_bad_image` is unknown.
     DataError
-        When an item is asked for that is damaged; with "skip", if a hundred others are as well.
+        From ``pictures[index]``: the picture is damaged; with "skip", so are a hundred others.
 
     Notes
     -----
-    Which picture takes the place of a bad one is a function of the index alone, the same in each
-    epoch and with any number of workers. Every bad one is noted with :func:`minidl.data.note`, as
-    "bad image", so a loader's ``notes`` tell which they were. Errors of transforms are not caught.
+    The replacement of a bad picture is a function of its index alone, the same in each epoch and
+    with any number of workers. Every bad picture is noted with :func:`minidl.data.note` as
+    "bad image", so a loader's ``notes`` list them. Errors in transforms are not caught.
 
     Examples
     --------
@@ -158,6 +158,6 @@ class Pictures(Subset):
                 note("bad image", str(error))
                 position = self.indices[int(others.integers(len(self)))]
         raise DataError(
-            f"{_REPLACEMENTS} pictures of {self.dataset!r}, one after the other, can't be read; "
-            f"`python -m minidl scan` names what is wrong with each"
+            f"{_REPLACEMENTS} pictures of {self.dataset!r} in a row can't be read; "
+            f"`python -m minidl scan` says what is wrong with each"
         )

@@ -1,21 +1,20 @@
-"""Shapes: pictures that the library draws itself, to try a training run without a download.
+"""Shapes: pictures that the library draws itself, for trying out training without a download.
 
 Each picture shows one textured object on a cluttered background; the class is the object's outline
-(a heart, a ring, a star, ...). Everything else is drawn independently of the class: colours,
-textures, lightness, place, size, rotation, mirror image and background. So only the shape tells the
-class, while the pictures have what a network trained on photographs has to cope with.
+(a heart, a ring, a star, ...). Everything else is drawn independently of the class: colors,
+textures, lightness, position, size, rotation, mirroring and background. So only the shape reveals
+the class, while the pictures vary as photographs do.
 
-The pictures are JPEG files of varied sizes in an :class:`~minidl.vision.datasets.ImageFolder`, so
-that a run on them takes the very path that a run on ImageNet takes: scanning, decoding, resizing,
-cropping.
+The pictures are JPEG files of varied sizes in an :class:`~minidl.vision.datasets.ImageFolder`, so a
+run on them exercises the same code as a run on ImageNet: scanning, decoding, resizing, cropping.
 
 A picture is made in four steps, each a function below:
 
 1. ``_background``: a canvas of blobs and lines, a gradient of light, noise of several scales,
    patches of texture. Its lightness stays within ``BACKGROUND_LIGHTNESS``.
-2. ``_outline``: the class's polygon, stretched, mirrored, rotated, scaled and put in its place.
+2. ``_outline``: the class's polygon, stretched, mirrored, rotated, scaled and positioned.
 3. ``_masks``: the polygon as coverage in [0, 1], drawn ``_SUPERSAMPLING`` times larger and shrunk.
-4. ``draw``: object's two colours mixed by a texture, laid over the background through the mask.
+4. ``draw``: the object's two colors, mixed by a texture, laid over the background through the mask.
 """
 
 from __future__ import annotations
@@ -51,20 +50,20 @@ OBJECT_SIZE = (0.55, 0.78)  # the object's longer side
 OBJECT_ROTATION = 20.0  # degrees, to either side
 OBJECT_STRETCH = 1.15  # width against height, at most, either way
 MARGIN = 0.05  # between the object and the border of the central square
-LIGHT_ON_DARK = 1.0  # how many objects are lighter than their background
+LIGHT_ON_DARK = 1.0  # fraction of objects that are lighter than their background
 BACKGROUND_LIGHTNESS = (0.12, 0.32)  # of a dark background; a light one has 1 minus this
 CONTRAST = (0.40, 0.55)  # between the object's lightness and its background's
-CLUTTER = (4, 12)  # blobs and lines in the background
-CLUTTER_STRENGTH = 0.08  # how far clutter departs from the background's lightness
+CLUTTER = (4, 12)  # number of blobs and lines in the background
+CLUTTER_STRENGTH = 0.08  # largest difference from the background's lightness
 GRADIENT_STRENGTH = 0.08
 NOISE_STRENGTH = 0.035  # standard deviation of each scale of noise
-TEXTURE_STRENGTH = 0.15  # how far the object's second colour departs from its first
+TEXTURE_STRENGTH = 0.15  # largest difference between the lightness of the object's two colors
 JPEG_QUALITY = 88
 
 _SUPERSAMPLING = 3
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _NOISE_CELLS = (6, 24, 90)  # cells along a side, from clouds to grain
-_ABANDONED_AFTER = 3600.0  # seconds after which an unfinished folder is nobody's any more
+_ABANDONED_AFTER = 3600.0  # seconds after which an unfinished folder counts as abandoned
 
 
 # -------------------------------------------------------------------------------------- the classes
@@ -126,10 +125,10 @@ CLASSES: tuple[str, ...] = tuple(_OUTLINES)
 
 
 # ------------------------------------------------------------------------------ drawing one picture
-def _colour(rng: np.random.Generator, lightness: float) -> np.ndarray:
-    """Return a random colour (3,) of the given lightness, as saturated as that allows."""
-    colour = rng.random(3, dtype=np.float32)
-    tint = colour - colour @ _LUMA  # has no lightness of its own
+def _color(rng: np.random.Generator, lightness: float) -> np.ndarray:
+    """Return a random color (3,) of the given lightness, as saturated as possible."""
+    color = rng.random(3, dtype=np.float32)
+    tint = color - color @ _LUMA  # has lightness 0
     room = np.where(tint > 0, 1 - lightness, lightness) / np.maximum(np.abs(tint), 1e-6)
     return np.float32(lightness) + np.float32(np.clip(room.min(), 0, 1)) * tint
 
@@ -150,11 +149,11 @@ def _texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     if kind >= 2:  # dots are where both waves are high, checks where they agree
         across = np.sin(cos * y - sin * x)
         wave = wave + across - 0.6 if kind == 2 else wave * across
-    return np.clip(0.5 + 2.5 * wave, 0, 1)  # a steep slope: almost black and white, without jags
+    return np.clip(0.5 + 2.5 * wave, 0, 1)  # steep: almost black and white, but antialiased
 
 
 def _noise(rng: np.random.Generator, height: int, width: int, cells: int) -> np.ndarray:
-    """Return smooth noise (height, width) of unit deviation at its ``cells`` x ``cells`` knots."""
+    """Return smooth noise (height, width), with unit deviation at ``cells`` x ``cells`` knots."""
     from PIL import Image
 
     knots = Image.fromarray(rng.standard_normal((cells, cells), dtype=np.float32))
@@ -162,31 +161,31 @@ def _noise(rng: np.random.Generator, height: int, width: int, cells: int) -> np.
 
 
 def _background(rng: np.random.Generator, height: int, width: int, lightness: float) -> np.ndarray:
-    """Return a cluttered background (height, width, 3) whose lightness is about ``lightness``."""
+    """Return a cluttered background (height, width, 3) with about the given lightness."""
     from PIL import Image, ImageDraw
 
-    def clutter_colour() -> tuple[int, ...]:
+    def clutter_color() -> tuple[int, ...]:
         near = lightness + rng.uniform(-CLUTTER_STRENGTH, CLUTTER_STRENGTH)
-        return tuple(int(255 * channel) for channel in _colour(rng, near))
+        return tuple(int(255 * channel) for channel in _color(rng, near))
 
     size = np.array([width, height])
-    canvas = Image.new("RGB", (width, height), clutter_colour())
+    canvas = Image.new("RGB", (width, height), clutter_color())
     patch = Image.new("L", (width, height))  # where a texture will lie
     pen, patch_pen = ImageDraw.Draw(canvas), ImageDraw.Draw(patch)
     for _ in range(int(rng.integers(CLUTTER[0], CLUTTER[1] + 1))):
         kind = rng.integers(3)
         if kind == 0:
             ends = rng.uniform(-0.1, 1.1, (2, 2)) * size
-            pen.line(ends.ravel().tolist(), fill=clutter_colour(), width=int(rng.integers(2, 9)))
+            pen.line(ends.ravel().tolist(), fill=clutter_color(), width=int(rng.integers(2, 9)))
             continue
-        # A blob: an irregular polygon around a centre.
+        # A blob: an irregular polygon around a center.
         angle = np.sort(rng.uniform(0, 2 * np.pi, 7))
         radius = rng.uniform(0.04, 0.22, 7) * width
         blob = rng.uniform(0, 1, 2) * size + radius[:, None] * np.stack(
             [np.cos(angle), np.sin(angle)], axis=1
         )
         if kind == 1:
-            pen.polygon(blob.ravel().tolist(), fill=clutter_colour())
+            pen.polygon(blob.ravel().tolist(), fill=clutter_color())
         else:
             patch_pen.polygon(blob.ravel().tolist(), fill=255)
 
@@ -217,8 +216,8 @@ def _outline(
     short = min(height, width)
     scale = short * rng.uniform(*OBJECT_SIZE) / (high - low).max()
     room = np.maximum(short * (1 - 2 * MARGIN) - scale * (high - low), 0)
-    centre = np.array([width, height]) / 2 + rng.uniform(-0.5, 0.5, 2) * room
-    offset = centre - scale * (low + high) / 2
+    center = np.array([width, height]) / 2 + rng.uniform(-0.5, 0.5, 2) * room
+    offset = center - scale * (low + high) / 2
     return scale * outer + offset, None if hole is None else scale * (hole @ turn) + offset
 
 
@@ -249,12 +248,12 @@ def draw(name: str, rng: np.random.Generator) -> Image.Image:
     name : str
         The class, one of :data:`CLASSES`.
     rng : numpy.random.Generator
-        Where all that varies is drawn from.
+        Source of all variation.
 
     Returns
     -------
     PIL.Image.Image
-        An RGB picture whose shorter side is within ``SHORT_SIDE``.
+        RGB; the shorter side is within ``SHORT_SIDE``.
 
     Examples
     --------
@@ -270,7 +269,7 @@ def draw(name: str, rng: np.random.Generator) -> Image.Image:
 
     lightness = rng.uniform(*BACKGROUND_LIGHTNESS)
     object_lightness = lightness + rng.uniform(*CONTRAST)
-    # Away from the background only: the texture must not dissolve the outline.
+    # Only away from the background: the texture must not blur the outline.
     second_lightness = min(1.0, object_lightness + rng.uniform(0, TEXTURE_STRENGTH))
     border_lightness = min(1.0, object_lightness + rng.uniform(0, TEXTURE_STRENGTH))
     if rng.random() >= LIGHT_ON_DARK:
@@ -280,17 +279,17 @@ def draw(name: str, rng: np.random.Generator) -> Image.Image:
     picture = _background(rng, height, width, lightness)
     outer, hole = _outline(rng, name, height, width)
     body, line = _masks(outer, hole, height, width, border=int(rng.integers(0, 5)))
-    first, second = _colour(rng, object_lightness), _colour(rng, second_lightness)
+    first, second = _color(rng, object_lightness), _color(rng, second_lightness)
     paint = first + _texture(rng, height, width)[:, :, None] * (second - first)
     picture += body[:, :, None] * (paint - picture)
-    picture += line[:, :, None] * (_colour(rng, border_lightness) - picture)
+    picture += line[:, :, None] * (_color(rng, border_lightness) - picture)
     picture *= 255
     return Image.fromarray(np.clip(picture, 0, 255, out=picture).astype(np.uint8))
 
 
 # ------------------------------------------------------------------------------------ the whole set
 def _manifest(seed: int, train_per_class: int, val_per_class: int) -> dict[str, Any]:
-    """Return all that the pictures depend on, as JSON gives it back."""
+    """Return everything that the pictures depend on, as JSON returns it."""
     return {
         "data_set": "minidl shapes",
         "version": VERSION,
@@ -325,14 +324,14 @@ def _cache_folder() -> Path:
 
 
 def _check_manifest(root: Path, wanted: dict[str, Any]) -> None:
-    """Raise unless ``root`` holds a whole set drawn with the ``wanted`` parameters."""
+    """Raise unless ``root`` holds a complete set drawn with the ``wanted`` parameters."""
     path = root / "manifest.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(
             f"{root} is not a folder of Shapes: its manifest.json can't be read ({error}); "
-            "pass a root that does not exist yet, or is empty, to have the pictures drawn there"
+            "pass a root that does not exist or is empty to draw the pictures there"
         ) from None
     if found != wanted:
         keys = set(wanted) | set(found if isinstance(found, dict) else {})
@@ -340,20 +339,19 @@ def _check_manifest(root: Path, wanted: dict[str, Any]) -> None:
             key for key in keys if not isinstance(found, dict) or found.get(key) != wanted.get(key)
         )
         raise DataError(
-            f"the Shapes in {root} were drawn with another {', '.join(differing)} (see its "
-            "manifest.json) than asked for; delete the folder to have them drawn anew, "
-            "or pass another root"
+            f"the Shapes in {root} were drawn with another {', '.join(differing)} than requested "
+            "(see its manifest.json); delete the folder to draw them again, or pass another root"
         )
 
 
 def _remove_abandoned(parent: Path, prefix: str) -> None:
-    """Remove the unfinished folders of generations that were killed long ago."""
+    """Remove the unfinished folders of processes that were killed long ago."""
     for leftover in parent.glob(f"{prefix}*"):
         try:
             if time.time() - leftover.stat().st_mtime > _ABANDONED_AFTER:
                 shutil.rmtree(leftover, ignore_errors=True)
         except OSError:
-            continue  # its owner, or another cleaner, was faster
+            continue  # another process was faster
 
 
 def _write(folder: Path, manifest: dict[str, Any]) -> None:
@@ -372,7 +370,7 @@ def _write(folder: Path, manifest: dict[str, Any]) -> None:
         split, index = task
         number, label = divmod(index, len(CLASSES))
         picture = draw(CLASSES[label], stream(manifest["seed"], "shapes", split, index))
-        # Files are named by number, so that the same picture has the same name whatever the counts.
+        # Files are named by number, so a picture has the same name for all counts.
         path = folder / split / CLASSES[label] / f"{number:04d}.jpg"
         picture.save(path, format="JPEG", quality=JPEG_QUALITY)
 
@@ -391,9 +389,9 @@ def _write(folder: Path, manifest: dict[str, Any]) -> None:
 
 
 def _generate(root: Path, manifest: dict[str, Any]) -> None:
-    """Draw the set beside ``root`` and rename it to ``root`` when it is whole.
+    """Draw the set beside ``root``, and rename it to ``root`` when it is complete.
 
-    Of several processes that do so at once, the first to finish wins and the others drop theirs.
+    If several processes do so at once, the first to finish wins and the others drop theirs.
     """
     root.parent.mkdir(parents=True, exist_ok=True)
     prefix = f".{root.name}.unfinished-"
@@ -412,41 +410,41 @@ def _generate(root: Path, manifest: dict[str, Any]) -> None:
 
 
 class Shapes(ImageFolder):
-    """Ten classes of drawn objects on cluttered backgrounds: pictures to try a training run with.
+    """Ten classes of drawn objects on cluttered backgrounds, for trying out training.
 
-    The first use draws the pictures (some 4,500 JPEG files, about 70 MB, within half a minute);
-    later uses find them in the user's cache.
+    The first use draws the pictures (4,500 JPEG files, about 70 MB, within half a minute); later
+    uses find them in the user's cache.
 
     Parameters
     ----------
     root : str or path, optional
-        Folder of the pictures; drawn there if it doesn't exist or is empty. Default:
-        ``shapes-v1`` in ``$MINIDL_CACHE``, or else in ``$XDG_CACHE_HOME/minidl`` or
+        Folder of the pictures, which are drawn there if it doesn't exist or is empty. Default:
+        ``shapes-v1`` in ``$MINIDL_CACHE``, otherwise in ``$XDG_CACHE_HOME/minidl`` or
         ``~/.cache/minidl``.
     split : {"train", "val"}
-        Which pictures: to train with, or unseen ones.
+        Training or validation pictures.
     transform : callable, optional
         Applied to the PIL picture.
     target_transform : callable, optional
         Applied to the label.
     train_per_class, val_per_class : int
-        Pictures of each class. The same picture has the same number whatever the counts.
+        Number of pictures of each class. A picture has the same number for all counts.
     seed : int, default 0
-        Decides every picture.
+        Determines every picture.
 
     Attributes
     ----------
     classes : list of str
         arrow, crescent, cross, disk, heart, hourglass, ring, square, star, triangle.
     samples, targets, class_to_idx
-        As :class:`ImageFolder` has them.
+        As in :class:`ImageFolder`.
 
     Raises
     ------
     ArgumentError
-        If ``split`` is neither ``"train"`` nor ``"val"``, or a count is not positive.
+        ``split`` is neither ``"train"`` nor ``"val"``, or a count is not positive.
     DataError
-        If ``root`` holds something else, Shapes drawn with other parameters, or is incomplete.
+        ``root`` is incomplete, or holds something else or Shapes drawn with other parameters.
 
     Examples
     --------
@@ -493,6 +491,6 @@ class Shapes(ImageFolder):
         if self.classes != list(CLASSES) or len(self) != expected:
             raise DataError(
                 f"{folder / split} holds {len(self)} pictures of {len(self.classes)} classes, "
-                f"expected {expected} of {len(CLASSES)}; delete {folder} to have them drawn anew"
+                f"expected {expected} of {len(CLASSES)}; delete {folder} to draw them again"
             )
         self.split = split

@@ -1,21 +1,21 @@
-"""Shards: pictures of one size in a few large files, quick to read; and how these are written.
+"""Shards: pictures of one size in a few large files, fast to read; reading and writing them.
 
-To train from a million small files means to open, decode and resize each of them in every epoch.
-``examples/prepare_imagenet.py`` does that once and leaves a folder of
+Training from a million small files means opening, decoding and resizing each of them in every
+epoch. ``examples/prepare_imagenet.py`` does this once and leaves a folder of
 
-- ``train-00000.raw``, ``train-00001.raw``, ...: some thousand pictures each, one behind the other,
-  height x width x 3 bytes a picture; or ``train-00000.jpeg``, ...: JPEG files one behind the other;
-- ``train-00000.json``: for each picture of that shard its label, the path of the file that it was
-  made of, the CRC-32 of its bytes and, of JPEG, where it ends;
+- ``train-00000.raw``, ``train-00001.raw``, ...: about a thousand pictures each, one after another,
+  height x width x 3 bytes per picture; or ``train-00000.jpeg``, ...: JPEG files one after another;
+- ``train-00000.json``: for each picture of that shard its label, the path of its source file, the
+  CRC-32 of its bytes and, for JPEG, its end;
 - ``train-00000.sums``: the sums of its pixels (:meth:`minidl.vision.statistics.PixelSums.to_bytes`)
 - the same for ``val-...``, without sums;
 - ``statistics.safetensors``: :class:`minidl.vision.statistics.PixelStatistics` of ``train``;
-- ``shards.json``, the manifest: how all this was made, the classes, and of every shard how many
-  pictures it holds, which were left out, and each file's length and SHA-256.
+- ``shards.json``, the manifest: the settings, the classes, and for every shard its number of
+  pictures, the skipped ones, and each file's length and SHA-256.
 
-A file appears under its name when it is whole and on the disk, and in the manifest after that. So
-whoever writes can be killed at any moment, and the next run goes on after the last shard that the
-manifest knows. Nothing that is read is executed: JSON and bytes.
+A file appears under its name only when it is complete and on the disk, and after that in the
+manifest. So the writer can be killed at any moment, and the next run continues after the last shard
+in the manifest. Reading executes nothing: the files are JSON and bytes.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _BLOCK = 1 << 22  # bytes that are read at a time
 
 # ----------------------------------------------------------------------------------------- manifest
 def read_manifest(root: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what ``shards.json`` of a folder says.
+    """Read ``shards.json`` in a folder.
 
     Parameters
     ----------
@@ -75,31 +75,30 @@ def read_manifest(root: str | os.PathLike[str]) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``settings`` (a dict: how the pictures were made, among it ``format`` and ``size``),
-        ``classes`` (their names), ``complete`` (whether the preparation has ended), ``statistics``
-        (None, or the file's ``bytes`` and ``sha256``) and ``splits``: of each a dict with
-        ``sources`` and ``sources_sha256`` (number and names of the files it is made of) and
-        ``shards``, a list of None (not made yet) or dict with ``pictures`` (how many), ``skipped``
-        (``path`` and ``reason`` of those left out) and ``files``: by suffix, their ``bytes`` and
-        ``sha256``.
+        ``settings`` (a dict that includes ``format`` and ``size``), ``classes`` (their names),
+        ``complete`` (whether the preparation has finished), ``statistics`` (None, or the file's
+        ``bytes`` and ``sha256``) and ``splits``. Each split is a dict with ``sources`` and
+        ``sources_sha256`` (number and names of its source files) and ``shards``, a list of None
+        (not made yet) or dict with ``pictures`` (their number), ``skipped`` (``path`` and
+        ``reason`` of each) and ``files``: by suffix, their ``bytes`` and ``sha256``.
 
     Raises
     ------
     DataError
-        If there is no such file, or it is another program's or damaged.
+        The file is missing, damaged or another program's.
     """
     path = Path(root) / MANIFEST
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise DataError(
-            f"no shards in {os.fspath(root)!r}: expected {MANIFEST} there, as "
-            "examples/prepare_imagenet.py writes it"
+            f"no shards in {os.fspath(root)!r}: expected {MANIFEST} there, as written by "
+            "examples/prepare_imagenet.py"
         ) from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} can't be read: {error}") from error
     if not isinstance(found, dict) or found.pop("kind", None) != _KIND:
-        raise DataError(f"{path} is no manifest of shards: expected JSON of the kind {_KIND!r}")
+        raise DataError(f"{path} is not a manifest of shards: expected JSON of kind {_KIND!r}")
     version, digest = found.pop("version", None), found.pop("sha256", None)
     if version != _VERSION:
         raise DataError(f"{path} has version {version!r}; this minidl reads version {_VERSION}")
@@ -109,7 +108,7 @@ def read_manifest(root: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def write_manifest(root: str | os.PathLike[str], manifest: dict[str, Any]) -> None:
-    """Replace ``shards.json`` in one instant.
+    """Replace ``shards.json`` atomically.
 
     Parameters
     ----------
@@ -132,13 +131,13 @@ def _digest(manifest: dict[str, Any]) -> str:
 
 
 def file_of(root: str | os.PathLike[str], split: str, number: int, suffix: str) -> Path:
-    """Return the path of one of a shard's files, such as ``train-00000.raw``."""
+    """Return the path of a shard's file, such as ``train-00000.raw``."""
     return Path(root) / f"{split}-{number:05d}.{suffix}"
 
 
 # ------------------------------------------------------------------------------- writing a shard
 def write_file(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> dict[str, Any]:
-    """Write a file that appears under its name when it is whole and on the disk.
+    """Write a file that appears under its name only when it is complete and on the disk.
 
     Parameters
     ----------
@@ -150,7 +149,7 @@ def write_file(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> dict[st
     Returns
     -------
     dict
-        The ``bytes`` (how many) and the ``sha256`` of the content, for the manifest.
+        ``bytes`` (the length) and ``sha256`` of the content, for the manifest.
 
     Raises
     ------
@@ -177,7 +176,7 @@ def write_shard(
     suffix: str,
     pictures: Iterable[tuple[bytes, int, str]],
 ) -> dict[str, Any]:
-    """Write the pictures of one shard and what is known of them.
+    """Write the pictures of one shard and their index.
 
     Parameters
     ----------
@@ -186,16 +185,16 @@ def write_shard(
     split : str
         Such as "train".
     number : int
-        The shard's.
+        Number of the shard.
     suffix : {"raw", "jpeg"}
-        What the bytes of a picture are.
+        Format of the pictures' bytes.
     pictures : iterable of (bytes, int, str)
-        Each picture's bytes, label, and path of its source. If it raises, no file is left.
+        Each picture's bytes, label and source path. If it raises, no file is left.
 
     Returns
     -------
     dict
-        ``pictures`` (how many) and ``files``, for the manifest, which is not written here.
+        ``pictures`` (their number) and ``files``, for the manifest, which is not written here.
 
     Raises
     ------
@@ -221,7 +220,7 @@ def write_shard(
 
 # ------------------------------------------------------------------------------- checking files
 def is_there(path: Path, expected: dict[str, Any]) -> bool:
-    """Whether a file exists and has the length that the manifest says; its content isn't read."""
+    """Return whether a file exists and has the length in the manifest, without reading it."""
     try:
         return path.stat().st_size == expected["bytes"]
     except FileNotFoundError:
@@ -229,12 +228,12 @@ def is_there(path: Path, expected: dict[str, Any]) -> bool:
 
 
 def read_file(path: Path, expected: dict[str, Any]) -> bytes:
-    """Read a file whole and check it.
+    """Read a whole file and check it.
 
     Raises
     ------
     DataError
-        When it is missing or not what the manifest says.
+        The file is missing, or does not match the manifest.
     """
     try:
         data = path.read_bytes()
@@ -245,7 +244,7 @@ def read_file(path: Path, expected: dict[str, Any]) -> bytes:
     return data
 
 
-_REPAIR = "Delete it and run examples/prepare_imagenet.py again: it makes anew what is missing"
+_REPAIR = "Delete it and run examples/prepare_imagenet.py again, which replaces missing files"
 
 
 def verify(root: str | os.PathLike[str]) -> Iterator[tuple[Path, str | None]]:
@@ -259,14 +258,14 @@ def verify(root: str | os.PathLike[str]) -> Iterator[tuple[Path, str | None]]:
     Yields
     ------
     path : Path
-        Of each file that the manifest lists, when it has been read.
+        Each file in the manifest, after reading it.
     problem : str or None
         What is wrong with it.
 
     Raises
     ------
     DataError
-        If there is no manifest, or it is another program's or damaged.
+        The manifest is missing, damaged or another program's.
     """
     manifest = read_manifest(root)
     files = [
@@ -293,16 +292,15 @@ def _problem(path: Path, expected: dict[str, Any]) -> str | None:
                 digest.update(block)
     except OSError as error:
         return f"it can't be read: {error.strerror}"
-    return None if digest.hexdigest() == expected["sha256"] else "it has another content"
+    return None if digest.hexdigest() == expected["sha256"] else "its SHA-256 does not match"
 
 
 # ------------------------------------------------------------------------------------- the data set
 class _Maps:
-    """Files of pictures, mapped into memory when they are first asked for.
+    """Files of pictures, mapped into memory at first use.
 
-    The shallow copies of a data set that a loader's threads get share it (a map holds a file
-    descriptor, of which a process may have some hundred); a pickle that goes to another process
-    takes no maps along.
+    Shallow copies of a data set share it, because each map holds a file descriptor, and a process
+    may have only a few hundred. A pickle for another process contains no maps.
     """
 
     def __init__(self, paths: list[Path], lengths: list[int]) -> None:
@@ -330,17 +328,17 @@ class _Maps:
         return found
 
     def read(self, number: int, start: int, end: int) -> np.ndarray:
-        """Return bytes of a file; a view, read-only."""
+        """Return bytes of a file as a read-only view."""
         return self._map(number)[1][start:end]
 
     def announce(self, number: int, start: int, end: int) -> None:
-        """Tell the system what will be read, so that it fetches it in one go and in advance."""
+        """Tell the system what will be read, so that it reads ahead, in one piece."""
         if hasattr(mmap, "MADV_WILLNEED"):
             start -= start % mmap.PAGESIZE
             self._map(number)[0].madvise(mmap.MADV_WILLNEED, start, end - start)
 
     def check(self, number: int) -> None:
-        """Raise unless the file exists in its full length."""
+        """Raise unless the file exists and has its full length."""
         path, expected = self._paths[number], self._lengths[number]
         try:
             length = path.stat().st_size
@@ -351,23 +349,23 @@ class _Maps:
 
 
 class Shards(PictureSet):
-    """Pictures that ``examples/prepare_imagenet.py`` has prepared.
+    """Pictures prepared by ``examples/prepare_imagenet.py``.
 
     Parameters
     ----------
     root : str or path
         The folder with ``shards.json``.
     split : str, default "train"
-        Which pictures: "train" or "val".
+        "train" or "val".
     transform : callable, optional
-        Applied to the PIL picture (see :meth:`load` for a quicker way).
+        Applied to the PIL picture (see :meth:`load` for a faster way).
     target_transform : callable, optional
         Applied to the label.
 
     Attributes
     ----------
     classes : list of str
-        The classes' names, by label.
+        Names of the classes, by label.
     class_to_idx : dict of str to int
         The label of each class.
     targets : sequence of int
@@ -375,20 +373,20 @@ class Shards(PictureSet):
     size : int
         Height and width of every picture.
     statistics : PixelStatistics
-        Of the training pictures, read when first asked for.
+        Statistics of the training pictures, read at first use.
 
     Raises
     ------
     DataError
-        If there are no shards, the preparation has not ended, or a file is missing, cut off or not
-        the one that was written; and, when a picture is asked for, if its bytes have changed.
+        There are no shards, the preparation has not finished, or a file is missing, truncated or
+        replaced; or, from ``shards[index]``, the picture's bytes have changed.
 
     Notes
     -----
-    To open it reads the lists of labels; pixels stay on the disk until they are asked for, through
-    maps of the files that all threads share. Each picture's checksum is compared when it is read
-    for the first time. The order is that of the sorted paths: let the sampler shuffle. A file
-    must not be cut off while it is open: the system would end the program.
+    Opening reads the lists of labels; pixels are read on demand, through memory maps that all
+    threads share. Each picture's checksum is verified when it is first read. The order is that of
+    the sorted paths: let the sampler shuffle. Do not truncate a file while it is open: the system
+    would kill the program.
 
     Examples
     --------
@@ -415,7 +413,7 @@ class Shards(PictureSet):
         if not manifest["complete"]:
             raise DataError(
                 f"the shards in {self.root!r} are not complete: run examples/prepare_imagenet.py "
-                "with the same arguments again, it goes on where it stopped"
+                "again with the same arguments, and it continues where it stopped"
             )
         if split not in manifest["splits"]:
             known = ", ".join(manifest["splits"])
@@ -435,7 +433,7 @@ class Shards(PictureSet):
         columns: dict[str, list[np.ndarray]] = {"labels": [], "crc32": [], "ends": []}
         for number in range(len(shards)):
             self._maps.check(number)
-            index = self._read_index(number)  # whose million paths are not kept
+            index = self._read_index(number)  # its paths, a million in all, are not kept
             for key, column in columns.items():
                 column.append(np.array(index[key], dtype=np.int64))
         # Shard k holds the pictures from _starts[k] up to _starts[k + 1].
@@ -455,10 +453,10 @@ class Shards(PictureSet):
     def load(self, index: int) -> tuple[Image.Image | Tensor, int]:
         """Return the picture and the label, before the transforms.
 
-        A raw picture is a view into the file, a read-only tensor of uint8 and shape (3, H, W), if
-        the transform says by an attribute ``takes_bytes`` that it understands that, as those of
-        :mod:`minidl.vision.transforms.presets` with ``raw=True`` do. So only the part is copied
-        that the crop leaves, and only once. Otherwise the picture is PIL's, RGB.
+        If the transform has a true attribute ``takes_bytes``, as those of
+        :mod:`minidl.vision.transforms.presets` with ``raw=True`` do, a raw picture is a view into
+        the file: a read-only uint8 tensor of shape (3, H, W). Then only the cropped part is copied,
+        and only once. Otherwise the picture is a PIL image, RGB.
         """
         position = self._position(index)
         label = int(self._labels[position])
@@ -477,21 +475,20 @@ class Shards(PictureSet):
         Parameters
         ----------
         indices : sequence of N ints
-            Which pictures.
 
         Returns
         -------
         pixels : ndarray of uint8, shape (N, H, W, 3)
-            A copy, which may be changed. Neither transform is applied.
+            A writable copy. No transform is applied.
         labels : ndarray of int64, shape (N,)
             The labels.
 
         Raises
         ------
         IndexError
-            If there is no such picture.
+            An index is out of range.
         DataError
-            If the bytes of a picture are not those that were written.
+            The bytes of a picture have changed.
         """
         positions = [self._position(index) for index in indices]
         for position in positions:
@@ -505,7 +502,7 @@ class Shards(PictureSet):
         return pixels, self._labels[positions]
 
     def source(self, index: int) -> str:
-        """Return the path of the file that a picture was made of, below the prepared folder."""
+        """Return the path of a picture's source file, relative to the folder that was prepared."""
         position = self._position(index)
         number = self._shard(position)
         found: str = self._read_index(number)["sources"][position - self._starts[number]]
@@ -518,7 +515,7 @@ class Shards(PictureSet):
         Raises
         ------
         DataError
-            If the file is missing or damaged.
+            The file is missing or damaged.
         """
         path = Path(self.root) / STATISTICS
         read_file(path, self._statistics)  # raises
@@ -526,26 +523,26 @@ class Shards(PictureSet):
 
     def _position(self, index: int) -> int:
         if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} is outside of {len(self)} pictures")
+            raise IndexError(f"index {index} is out of range for {len(self)} pictures")
         return int(index) % len(self)
 
     def _shard(self, position: int) -> int:
         return int(np.searchsorted(self._starts, position, side="right")) - 1
 
     def _place(self, position: int) -> tuple[int, int, int]:
-        """Return where a picture lies: the shard, its first byte there, and the one behind it."""
+        """Return where a picture lies: its shard, its first byte, and the one after its last."""
         number = self._shard(position)
         start = int(self._ends[position - 1]) if position > self._starts[number] else 0
         return number, start, int(self._ends[position])
 
     def _stored(self, position: int) -> np.ndarray:
-        """Return the bytes of a picture, a view into the file, checked if never read before."""
+        """Return the bytes of a picture, a view into the file; checks them at the first read."""
         number, start, end = self._place(position)
         data = self._maps.read(number, start, end)
         if not self._checked[position]:
             if zlib.crc32(data.data) != self._checksums[position]:
                 raise DataError(
-                    f"{self._maps.path(number)} is damaged: the picture made of "
+                    f"{self._maps.path(number)} is damaged: the picture from "
                     f"{self.source(position)!r} does not match its checksum. {_REPAIR}"
                 )
             self._checked[position] = True

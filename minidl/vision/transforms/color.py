@@ -1,16 +1,16 @@
-"""Transforms of colours: Normalize, SubtractMean, PCAJitter, Grayscale, ColorJitter.
+"""Transforms of colors: Normalize, SubtractMean, PCAJitter, Grayscale, ColorJitter.
 
 **PCAJitter.** Let λ_i and p_i be the eigenvalues and eigenvectors of the 3×3 covariance of the
-training pixels' R, G and B on the scale 0 to 1. One draw z ~ N(0, I) a picture shifts all its
+training pixels' R, G and B on the scale 0 to 1. One draw z ~ N(0, I) per picture shifts all its
 pixels by
 
 - ``mode="paper01"``: Σ_i p_i · (0.1 · z_i) · λ_i, the paper's formula [1]_ on pixels from 0 to 1,
-  as the programs after it use it: 5.5 grey levels of 255 for one sigma along p_1;
-- ``mode="original"``: Σ_i p_i · (0.1 · z_i) · √λ_i, then the picture is divided by 1.1 so that its
-  scale stays that of the test pictures: what the authors' own program [2]_ does, 10.8 grey levels.
+  as later programs use it: 5.5 of 255 gray levels for one sigma along p_1;
+- ``mode="original"``: Σ_i p_i · (0.1 · z_i) · √λ_i, after which the picture is divided by 1.1 to
+  keep the scale of the test pictures. The authors' own program [2]_ does this: 10.8 gray levels.
 
-(The formula taken at its word on pixels from 0 to 255, with λ 255² times as large, would shift by
-1414.)
+(Taken literally on pixels from 0 to 255, where λ is 255² times as large, the paper's formula would
+shift by 1414.)
 
 References
 ----------
@@ -34,7 +34,7 @@ from ._image import require_float_tensor, require_pil
 
 __all__ = ["ColorJitter", "Grayscale", "Normalize", "PCAJitter", "SubtractMean"]
 
-# Of ImageNet's training pixels on the scale 0 to 1, as fb.resnet.torch published them.
+# For ImageNet's training pixels on the scale 0 to 1, as published by fb.resnet.torch.
 # Rows are R, G, B; column i belongs to eigenvalue i.
 IMAGENET_EIGENVALUES = (0.2175, 0.0188, 0.0045)
 IMAGENET_EIGENVECTORS = (
@@ -52,15 +52,15 @@ class Normalize:
     mean, std : sequence of float, of length C or 1
         On the scale of the picture: 0 to 1 after :class:`ToTensor`.
     inplace : bool, default False
-        Change the tensor itself.
+        Whether to change the tensor itself.
 
     Raises
     ------
     ArgumentError
-        When a standard deviation is zero.
+        A standard deviation is zero.
     DataError, DTypeError, ShapeError
-        When the picture is not a tensor, not of floating-point numbers, or does not have
-        the channels of ``mean`` and ``std``.
+        The picture is not a floating-point tensor, or its channels don't match ``mean`` and
+        ``std``.
 
     Examples
     --------
@@ -94,9 +94,9 @@ class Normalize:
 
 
 def _beside(values: Array, pixels: Array, who: str) -> Array:
-    """Numbers of shape (C, 1, 1) or (C, H, W), in the dtype, device and memory of the picture.
+    """Return (C, 1, 1) or (C, H, W) numbers in the dtype, device and memory order of the picture.
 
-    One number a channel is written out for a row of the picture, (C, 1, W): in channels-last memory
+    One number per channel is expanded to a row of the picture, (C, 1, W): in channels-last memory,
     NumPy then works along W·C numbers at a time instead of C, which is six times as fast.
     """
     if values.shape[-3] not in (1, pixels.shape[-3]):
@@ -113,22 +113,21 @@ def _beside(values: Array, pixels: Array, who: str) -> Array:
 
 
 class SubtractMean:
-    """Subtracts the training set's mean, as the paper's network wants it: raw pixels, centred.
+    """Subtracts the training set's mean: the paper's network takes centered raw pixels.
 
     Parameters
     ----------
     mean : sequence of C floats, or array or Tensor of shape (C, H, W)
-        On the scale of the picture: 0 to 255 after :class:`ToPixels`. Of a mean picture
-        always the **central** part is taken, of the size of the picture that it is
-        subtracted from and wherever that was cropped, as in the original program; it
-        starts at ``(H - h) // 2``, ``(W - w) // 2``.
+        On the scale of the picture: 0 to 255 after :class:`ToPixels`. From a mean picture, the
+        **central** part of the picture's size is subtracted, no matter where the picture was
+        cropped, as in the original program; it starts at ``(H - h) // 2``, ``(W - w) // 2``.
 
     Raises
     ------
     ShapeError
-        When the mean is neither of the two, has other channels than the picture, or is smaller.
+        The mean has neither shape, has other channels than the picture, or is smaller.
     DataError, DTypeError
-        When the picture is not a tensor, or not of floating-point numbers.
+        The picture is not a floating-point tensor.
 
     Examples
     --------
@@ -144,10 +143,10 @@ class SubtractMean:
             values = values.reshape(-1, 1, 1)
         if values.ndim != 3:
             raise ShapeError(
-                "SubtractMean: mean must be one number a channel or a picture of shape (C, H, W), "
-                f"got shape {values.shape}"
+                "SubtractMean: mean must be one number per channel or a picture of shape "
+                f"(C, H, W), got shape {values.shape}"
             )
-        # Channels-last in memory, as the pictures are that come from ToPixels.
+        # Channels-last in memory, like the pictures from ToPixels.
         self.mean = np.ascontiguousarray(values.transpose(1, 2, 0)).transpose(2, 0, 1)
 
     def __call__(self, image: Tensor) -> Tensor:
@@ -175,18 +174,18 @@ class SubtractMean:
 
 
 class PCAJitter:
-    """AlexNet's colour jitter: a shift along the principal components of the training pixels.
+    """AlexNet's color jitter: a shift along the principal components of the training pixels.
 
-    One shift a picture and use of it; apply it in training only. See the top of this file for the
-    formulas and their strengths.
+    Each call draws one shift for the whole picture; use it in training only. See the top of this
+    file for the formulas and their strengths.
 
     Parameters
     ----------
     mode : {"paper01", "original"}
-        The paper's formula on the scale 0 to 1, or what the original program did (which divides
-        the picture by 1.1 as well, and therefore comes after the mean's subtraction).
+        The paper's formula on the scale 0 to 1, or the original program's (which also divides the
+        picture by 1.1, and so must follow the subtraction of the mean).
     eigenvalues : sequence of 3 floats
-        Of the covariance of the training set's R, G, B on the scale 0 to 1. Default:
+        Eigenvalues of the covariance of the training set's R, G, B on the scale 0 to 1. Default:
         ImageNet's.
     eigenvectors : sequence of shape (3, 3)
         Rows R, G, B; column i belongs to eigenvalue i.
@@ -199,9 +198,9 @@ class PCAJitter:
     Raises
     ------
     ArgumentError
-        When the mode is unknown, an eigenvalue negative, or a shape wrong.
+        The mode is unknown, an eigenvalue is negative, or a shape is wrong.
     DataError, DTypeError, ShapeError
-        When the picture is not a tensor of three channels of floating-point numbers.
+        The picture is not a floating-point tensor with three channels.
 
     Examples
     --------
@@ -239,7 +238,7 @@ class PCAJitter:
         self._mixing = self.eigenvectors * (weights * std * self.white)  # (channel, component)
 
     def draw(self) -> Array:
-        """Draw the shift of a picture's three channels."""
+        """Draw a shift for a picture's three channels."""
         return self._mixing @ sample_stream().standard_normal(3)
 
     def __call__(self, image: Tensor) -> Tensor:
@@ -256,19 +255,19 @@ class PCAJitter:
 
 
 class Grayscale:
-    """Makes a PIL image grey: 0.299 R + 0.587 G + 0.114 B.
+    """Converts a PIL image to gray: 0.299 R + 0.587 G + 0.114 B.
 
     Parameters
     ----------
     num_output_channels : {1, 3}
-        A picture of one channel (mode L), or of three equal ones (mode RGB).
+        One channel (mode L), or three equal ones (mode RGB).
 
     Raises
     ------
     ArgumentError
-        For another number of channels.
+        The number of channels is neither.
     DataError
-        For anything else than a PIL image.
+        The value is not a PIL image.
 
     Examples
     --------
@@ -287,8 +286,8 @@ class Grayscale:
 
     def __call__(self, image: Any) -> Any:
         require_pil(image, "Grayscale")
-        grey = image.convert("L")
-        return grey if self.num_output_channels == 1 else grey.convert("RGB")
+        gray = image.convert("L")
+        return gray if self.num_output_channels == 1 else gray.convert("RGB")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(num_output_channels={self.num_output_channels})"
@@ -302,15 +301,15 @@ class ColorJitter:
     brightness, contrast, saturation : float or (float, float), default 0
         The factor is uniform in [max(0, 1 - x), 1 + x], or in the range given.
     hue : float or (float, float), default 0
-        The turn of the colour circle is uniform in [-x, x], or in the range given; 0.5 is
-        half of the circle and the most that is allowed.
+        The rotation of the color circle is uniform in [-x, x], or in the range given; at most 0.5,
+        half of the circle.
 
     Raises
     ------
     ArgumentError
-        When a range is not allowed.
+        A range is not allowed.
     DataError
-        For anything else than a PIL image.
+        The value is not a PIL image.
 
     Examples
     --------
@@ -360,7 +359,7 @@ class ColorJitter:
 def _around(
     name: str, value: float | Sequence[float], center: float, lowest: float, highest: float
 ) -> tuple[float, float] | None:
-    """The range that an argument of ColorJitter stands for; None for no change."""
+    """Return the range that an argument of ColorJitter means; None for no change."""
     if isinstance(value, int | float):
         if value < 0:
             raise ArgumentError(f"ColorJitter: {name} must not be negative, got {value}")
@@ -382,7 +381,7 @@ def _turn_hue(image: Any, turn: float) -> Any:
     if image.mode in ("1", "L", "I", "F"):
         return image
     hue, saturation, value = image.convert("HSV").split()
-    # Pillow's hue is a byte that goes round at 256.
+    # Pillow's hue is a byte that wraps at 256.
     turned = (np.asarray(hue).astype(np.int16) + int(turn * 255)) % 256
     hue = Image.fromarray(turned.astype(np.uint8))
     return Image.merge("HSV", (hue, saturation, value)).convert(image.mode)

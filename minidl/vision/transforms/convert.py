@@ -1,7 +1,7 @@
-"""From Pillow's pictures to tensors: ToTensor (0 to 1), ToPixels (0 to 255), PILToTensor (as is).
+"""From Pillow images to tensors: ToTensor (0 to 1), ToPixels (0 to 255), PILToTensor (as is).
 
-The tensor has the shape (C, H, W) while its memory keeps the picture's order (H, W, C), which is
-the layers' favourite and needs no transposing copy.
+The tensor has the shape (C, H, W), but its memory keeps the picture's order (H, W, C), which the
+layers prefer and which needs no transposing copy.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ __all__ = ["PILToTensor", "ToPixels", "ToTensor"]
 
 
 def image_planes(picture: Any, who: str) -> Array:
-    """The pixels as (C, H, W), in the memory of a picture that NumPy made of them."""
+    """Return the pixels as (C, H, W), in the picture's memory order."""
     if is_pil(picture):
         pixels = np.asarray(picture)
         if picture.mode.startswith("I;16"):
-            # 16 bits without a sign, for which there is no tensor: the next type that holds them.
+            # Tensors have no unsigned 16 bits: take the next larger type.
             pixels = pixels.astype(np.int32)
     elif isinstance(picture, np.ndarray):
         pixels = picture
@@ -48,16 +48,16 @@ class ToTensor:
     Returns
     -------
     Tensor, shape (C, H, W)
-        8-bit values are divided by 255 and black-and-white images (mode 1) hold 0 and 1, all in
-        float32. Values of another type (modes I, I;16 and F, arrays that are not uint8) keep their
-        scale and type, as in torchvision.
+        8-bit values divided by 255, or 0 and 1 for black-and-white images (mode 1), in float32.
+        Other values (modes I, I;16 and F, arrays that are not uint8) keep their scale and type, as
+        in torchvision.
 
     Raises
     ------
     DataError
-        For anything else than a PIL image or an array.
+        The value is neither a PIL image nor an array.
     ShapeError
-        For an array of another number of axes.
+        The array has another number of axes.
 
     Examples
     --------
@@ -82,9 +82,9 @@ class ToTensor:
 class ToPixels:
     """Makes a float32 tensor of shape (C, H, W) that keeps the values 0 to 255.
 
-    The networks whose initial values were chosen for raw pixels (the paper's, the original
-    program's, Caffe's) want this scale; torchvision's recipe wants :class:`ToTensor`. Called with a
-    PIL image, or with an array of shape (H, W) or (H, W, C).
+    Networks whose initial values were chosen for raw pixels (the paper's, the original program's,
+    Caffe's) expect this scale; torchvision's recipe expects :class:`ToTensor`. Called with a PIL
+    image, or with an array of shape (H, W) or (H, W, C).
 
     Returns
     -------
@@ -94,9 +94,9 @@ class ToPixels:
     Raises
     ------
     DataError
-        For anything else than a PIL image or an array.
+        The value is neither a PIL image nor an array.
     ShapeError
-        For an array of another number of axes.
+        The array has another number of axes.
 
     Examples
     --------
@@ -118,12 +118,12 @@ class ToPixels:
 
 
 class PILToTensor:
-    """Makes a tensor of shape (C, H, W) of a PIL image, with its values and type (mostly uint8).
+    """Makes a tensor of shape (C, H, W) from a PIL image, with its values and type (mostly uint8).
 
     Raises
     ------
     DataError
-        For anything else than a PIL image.
+        The value is not a PIL image.
 
     Examples
     --------

@@ -1,15 +1,15 @@
-"""What happens to a picture on its way into AlexNet, in training and in evaluation.
+"""AlexNet's transforms for training and for evaluation.
 
 Both resize the shorter side to 8/7 of the net's input (256 for 224 and for 227). Training then
-takes a random crop and mirrors every second picture (the paper, section 4.1), evaluation the
-central crop or all ten. The numbers end on the scale that the net's initial values expect: pixels
-from 0 to 255 without their mean, or numbers from 0 to 1 without their mean and divided by their
-deviation. What these means and deviations are: ImageNet's, or those of the data set itself where
-its :class:`~minidl.vision.statistics.PixelStatistics` are given; then pixels lose their mean
-*picture*, of which, as in the original program, every crop gets the central part.
+takes a random crop and mirrors it half of the time (the paper, section 4.1); evaluation takes the
+central crop or all ten. The result has the scale that the net's initial values expect: pixels from
+0 to 255 minus their mean, or numbers from 0 to 1 minus their mean and divided by their deviation.
+Means and deviations are ImageNet's, or the data set's own if its
+:class:`~minidl.vision.statistics.PixelStatistics` are given. In the latter case the mean *picture*
+is subtracted from pixels: its central part from every crop, as in the original program.
 
-With ``raw=True`` a picture stays bytes, which :func:`alexnet_finish` makes the same numbers of, a
-batch at a time and on the network's device.
+With ``raw=True`` a picture stays bytes, and :func:`alexnet_finish` computes the same numbers from
+them, a batch at a time and on the network's device.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ from .resize import Resize
 
 __all__ = ["alexnet_evaluation", "alexnet_finish", "alexnet_training"]
 
-#: ImageNet's channel means and deviations, R, G, B: of pixels (Caffe), and from 0 to 1 (PyTorch).
+#: ImageNet's means of R, G, B on the scale 0 to 255 (Caffe's).
 PIXEL_MEAN = (123.68, 116.78, 103.94)
+
+#: ImageNet's means and deviations of R, G, B on the scale 0 to 1 (PyTorch's).
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _scale(
     input_scale: str, size: int, statistics: PixelStatistics | None
 ) -> tuple[Any, Any, float]:
-    """Return the mean, the deviation, and what white is among the numbers."""
+    """Return the mean, the deviation and the value of white."""
     if input_scale == "pixels":
         mean = PIXEL_MEAN if statistics is None else _mean_picture(statistics, size)
         return mean, 1.0, 255
@@ -51,9 +53,9 @@ def _scale(
 
 
 def _mean_picture(statistics: PixelStatistics, size: int) -> np.ndarray:
-    """Return the mean of the pictures as they are when they are cropped.
+    """Return the mean of the pictures at the size at which they are cropped.
 
-    To resize is a linear map, so that the mean of resized pictures is the resized mean.
+    Resizing is linear, so the mean of resized pictures is the resized mean.
     """
     mean, side = statistics.mean_image.astype(np.float32), _whole(size)
     if mean.shape[1:] == (side, side):
@@ -66,7 +68,7 @@ def _mean_picture(statistics: PixelStatistics, size: int) -> np.ndarray:
 
 
 def _to_numbers(input_scale: str, size: int, statistics: PixelStatistics | None) -> tuple[Any, Any]:
-    """Return how a picture becomes numbers, and how they are centred."""
+    """Return the transforms that convert a picture to numbers and that center these."""
     mean, deviation, _ = _scale(input_scale, size, statistics)
     if input_scale == "pixels":
         return ToPixels(), SubtractMean(mean)
@@ -93,7 +95,7 @@ def alexnet_training(
     statistics: PixelStatistics | None = None,
     shared_offset: int | None = None,
 ) -> Compose:
-    """Return a random crop, mirrored or not, as a tensor.
+    """Return the training transform: a random crop, mirrored half of the time, as a tensor.
 
     Parameters
     ----------
@@ -102,20 +104,19 @@ def alexnet_training(
     input_scale : {"pixels", "normalized"}
         ``model.input_scale``.
     jitter : bool
-        Add the paper's PCA colour noise. Default False.
+        Add the paper's PCA color noise. Default False.
     raw : bool
-        Return a :class:`RawPicture` instead, for :func:`alexnet_finish`. Default False.
+        Make a :class:`RawPicture` instead, for :func:`alexnet_finish`. Default False.
     statistics : PixelStatistics, optional
-        Of the training pictures: their means, deviations and principal components. Default:
-        ImageNet's.
+        Means, deviations and principal components of the training pictures. Default: ImageNet's.
     shared_offset : int, optional
-        So many neighbours in the epoch's order are cropped at the same place and mirrored alike;
-        in the original program, 32. Default: each for itself.
+        Number of neighbors in the epoch's order that are cropped at the same place and mirrored
+        alike; 32 in the original program. Default: each picture is decided separately.
 
     Raises
     ------
     ArgumentError
-        There is no such scale, `shared_offset` is less than 1, or a deviation is zero.
+        The scale is unknown, `shared_offset` is less than 1, or a deviation is zero.
     """
     _, _, white = _scale(input_scale, size, statistics)
     noise = _jitter(white, statistics) if jitter else None
@@ -134,7 +135,7 @@ def alexnet_evaluation(
     raw: bool = False,
     statistics: PixelStatistics | None = None,
 ) -> Compose:
-    """Return the central crop as a tensor (C, H, W), or ten crops as (10, C, H, W).
+    """Return the evaluation transform: the central crop, (C, H, W), or ten crops, (10, C, H, W).
 
     Parameters
     ----------
@@ -143,16 +144,16 @@ def alexnet_evaluation(
     input_scale : {"pixels", "normalized"}
         ``model.input_scale``.
     ten_crop : bool
-        Corners and centre, and their mirror images. Default False.
+        Take corners and center, and their mirror images. Default False.
     raw : bool
-        Return a :class:`RawPicture` instead, for :func:`alexnet_finish`. Default False.
+        Make a :class:`RawPicture` instead, for :func:`alexnet_finish`. Default False.
     statistics : PixelStatistics, optional
-        Of the training pictures. Default: ImageNet's.
+        Statistics of the training pictures. Default: ImageNet's.
 
     Raises
     ------
     ArgumentError
-        There is no such scale, or a deviation is zero.
+        The scale is unknown, or a deviation is zero.
     """
     numbers = _to_numbers(input_scale, size, statistics)
     view = Compose([ToRaw()] if raw else numbers)
@@ -165,22 +166,22 @@ def alexnet_evaluation(
 def alexnet_finish(
     input_scale: str, statistics: PixelStatistics | None = None, size: int = 224
 ) -> RawToInput:
-    """Return what makes the net's input of a batch of raw pictures, on their device.
+    """Return the transform from a batch of raw pictures to the net's input, on their device.
 
     Parameters
     ----------
     input_scale : {"pixels", "normalized"}
         ``model.input_scale``.
     statistics : PixelStatistics, optional
-        Of the training pictures. Default: ImageNet's.
+        Statistics of the training pictures. Default: ImageNet's.
     size : int
-        Height and width of the net's input: the mean picture is resized as the pictures were.
-        Default 224, which does for 227 as well.
+        Height and width of the net's input: the mean picture is resized like the pictures. Default
+        224, which also serves 227.
 
     Raises
     ------
     ArgumentError
-        There is no such scale, or a deviation is zero.
+        The scale is unknown, or a deviation is zero.
     """
     mean, deviation, white = _scale(input_scale, size, statistics)
     return RawToInput(mean, deviation, 255 / white)

@@ -1,18 +1,18 @@
-"""Pictures as bytes that become numbers as a whole batch: ToRaw, RawPicture, RawToInput.
+"""Pictures as bytes that become floats a batch at a time: ToRaw, RawPicture, RawToInput.
 
-Bytes take a quarter of the memory of floats, above all on their way to a GPU. So the last steps of
-a picture, which touch all of its numbers, can be put off: :class:`ToRaw` ends the transforms of one
-picture with its bytes and with what was decided about it (by the same draws as
-:class:`RandomHorizontalFlip` and :class:`PCAJitter` would make), and :class:`RawToInput` does to a
-batch, in one pass,
+Bytes take a quarter of the memory of floats, which counts most on the way to a GPU. So the last
+transforms of a picture, which touch all of its numbers, can be postponed. :class:`ToRaw` ends the
+transforms of one picture: it returns the bytes and the random decisions (from the same draws that
+:class:`RandomHorizontalFlip` and :class:`PCAJitter` would make). :class:`RawToInput` then computes
+for a batch, in one pass,
 
     out[n, c, y, x] = (pixels[n, c, top_n + y, column] / white + shift[n, c] - mean[c]) / std[c]
 
-with ``column = left_n + x``, or ``left_n + w - 1 - x`` where the crop is mirrored. Of a mean
-*picture* the central part is taken, ``mean[c, y, x]``, wherever the crop was and whether or not it
-is mirrored, as by the original AlexNet program. What lies outside of the picture becomes 0. The
-operations and their order are those of ToTensor (white = 255) or ToPixels (1), PCAJitter, and
-Normalize or SubtractMean, and so are the bits of the results, on either device.
+with ``column = left_n + x``, or ``left_n + w - 1 - x`` for a mirrored crop. From a mean *picture*
+the central part is subtracted, ``mean[c, y, x]``, wherever the crop was and mirrored or not, as in
+the original AlexNet program. Anything outside the picture becomes 0. Operations and order are those
+of ToTensor (white = 255) or ToPixels (1), PCAJitter, and Normalize or SubtractMean, so the results
+have the same bits, on either device.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ __all__ = ["RawPicture", "RawToInput", "ToRaw"]
 
 
 class RawPicture(NamedTuple):
-    """The bytes of a picture and what was decided about it; or those of a batch.
+    """The bytes of a picture, or of a batch of them, and the random decisions about it.
 
     Attributes
     ----------
@@ -45,7 +45,7 @@ class RawPicture(NamedTuple):
     place : Tensor of int32, shape (..., 3)
         Top and left of the crop, and whether it is mirrored.
     shift : Tensor of float32, shape (..., C)
-        What each channel is shifted by.
+        Shift of each channel.
     """
 
     pixels: Tensor
@@ -54,24 +54,24 @@ class RawPicture(NamedTuple):
 
 
 class ToRaw:
-    """Makes a :class:`RawPicture` of a picture: the last transform before the loader's batch.
+    """Makes a :class:`RawPicture` from a picture: the last transform before the loader's batch.
 
-    Called with a PIL image, with an array of uint8 of shape (H, W) or (H, W, C), or with a tensor
-    of uint8 of shape (3, H, W).
+    Called with a PIL image, with a uint8 array of shape (H, W) or (H, W, C), or with a uint8 tensor
+    of shape (3, H, W).
 
     Parameters
     ----------
     flip : RandomHorizontalFlip, optional
         Draws whether the picture will be mirrored. Default: never.
     jitter : PCAJitter, optional
-        Draws the shift of the colours; of mode ``"paper01"``.
+        Draws the shift of the colors; its mode must be ``"paper01"``.
 
     Raises
     ------
     ArgumentError
-        From the constructor: the jitter is of another mode.
+        From the constructor: the jitter has another mode.
     DTypeError
-        When the pixels are not 8-bit numbers.
+        The pixels are not 8-bit numbers.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class ToRaw:
         self, flip: RandomHorizontalFlip | None = None, jitter: PCAJitter | None = None
     ) -> None:
         if jitter is not None and jitter.mode != "paper01":
-            raise ArgumentError(f"ToRaw: jitter must be of mode 'paper01', got {jitter.mode!r}")
+            raise ArgumentError(f"ToRaw: jitter must have mode 'paper01', got {jitter.mode!r}")
         self.flip = flip
         self.jitter = jitter
 
@@ -110,7 +110,7 @@ class ToRaw:
 def raw_to_input(
     pixels: Array, place: Array, shift: Array, mean: Array, std: Array, white: float, h: int, w: int
 ) -> Array:
-    """Apply the formula of this file's docstring: the plain code, on either device.
+    """Compute the formula at the top of this file: plain code, for either device.
 
     Parameters
     ----------
@@ -140,21 +140,22 @@ def raw_to_input(
 
 
 class RawToInput:
-    """Makes a network's input of a batch of raw pictures: see the formula at the file's top.
+    """Makes a network's input from a batch of raw pictures: see the formula at the top of the file.
 
-    Called with the :class:`RawPicture` of a batch, or with a loader's whole batch, whose first part
-    that is; the others (the labels) are kept.
+    Called with the :class:`RawPicture` of a batch, or with a loader's whole batch, which starts
+    with one; the other parts (the labels) are kept.
 
     Parameters
     ----------
     mean : sequence of C floats, or array of shape (C, H, W)
-        One number a channel, or the mean picture, whose central part is subtracted from each crop.
+        One number per channel, or the mean picture, whose central part is subtracted from each
+        crop.
     std : float or sequence of C floats
         Default 1.
     white : float
-        What the bytes are divided by: 1 for values from 0 to 255 (default), 255 for 0 to 1.
+        Divisor of the bytes: 1 for values from 0 to 255 (default), 255 for 0 to 1.
     size : int or (height, width), optional
-        Of the crops. Default: of the pictures.
+        Size of the crops. Default: that of the pictures.
 
     Returns
     -------
@@ -164,9 +165,9 @@ class RawToInput:
     Raises
     ------
     ArgumentError, DTypeError
-        A standard deviation or `white` is zero; the pixels are not of uint8.
+        A standard deviation or `white` is zero; the pixels are not uint8.
     ShapeError
-        The mean or the deviations don't fit the pictures, or the batch's parts each other.
+        The mean or the deviations don't match the pictures, or the batch's parts each other.
 
     Examples
     --------
@@ -189,7 +190,7 @@ class RawToInput:
         values = np.asarray(mean, np.float32)
         if values.ndim not in (1, 3):
             raise ShapeError(
-                "RawToInput: mean must be one number a channel or a picture of shape (C, H, W), "
+                "RawToInput: mean must be one number per channel or a picture of shape (C, H, W), "
                 f"got shape {values.shape}"
             )
         self.mean = np.ascontiguousarray(values.transpose(1, 2, 0)) if values.ndim == 3 else values
@@ -220,11 +221,11 @@ class RawToInput:
             side < of_crop for side, of_crop in zip(self.mean.shape[:-1], (h, w), strict=False)
         ):
             raise ShapeError(
-                f"RawToInput: a mean of shape {self.mean.shape} (channels last) does not fit "
+                f"RawToInput: a mean of shape {self.mean.shape} (channels last) does not match "
                 f"crops of {channels} channels, {h}x{w}"
             )
         if batch.pixels.dtype != np.uint8:
-            raise DTypeError(f"RawToInput: expected pixels of uint8, got {batch.pixels.dtype}")
+            raise DTypeError(f"RawToInput: expected uint8 pixels, got {batch.pixels.dtype}")
         pixels = batch.pixels.array.reshape(-1, channels, height, width).transpose(0, 2, 3, 1)
         place = batch.place.array.reshape(-1, 3).astype(np.int32, copy=False)
         shift = batch.shift.array.reshape(-1, channels).astype(np.float32, copy=False)
@@ -240,7 +241,7 @@ class RawToInput:
         return Tensor(out.reshape(*lead, channels, h, w))
 
     def _on(self, device: Device, h: int, w: int) -> tuple[Array, Array]:
-        """Mean (of a picture, what belongs to the crops) and deviations on a device; once each."""
+        """Return the mean (the central part of a mean picture) and deviations on a device."""
         key = device, h, w
         if key not in self._constants:
             mean = self.mean

@@ -172,5 +172,5 @@ def test_an_index_that_cannot_be_written(
 
 
 def test_an_index_and_a_function_that_picks_files(tree: Path, tmp_path: Path) -> None:
-    with pytest.raises(ArgumentError, match="index can't be combined with is_valid_file"):
+    with pytest.raises(ArgumentError, match="index excludes is_valid_file"):
         ImageFolder(tree, index=tmp_path / "index", is_valid_file=os.path.isfile)

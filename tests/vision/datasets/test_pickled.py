@@ -194,7 +194,7 @@ def test_a_wrong_shape_is_refused(tmp_path: Path) -> None:
     program = pickle.dumps({"data": PIXELS}, 2)
     assert program.count(b"K\x03K\x07\x86") == 1
     path = write(tmp_path / "x", program.replace(b"K\x03K\x07\x86", b"K\x04K\x07\x86"))
-    with pytest.raises(DataError, match=r"shape \(4, 7\) out of 21 bytes"):
+    with pytest.raises(DataError, match=r"shape \(4, 7\) from 21 bytes"):
         read_pickled_dict(path)
 
 

@@ -91,11 +91,11 @@ def test_masks_cover_what_the_outline_encloses() -> None:
 
 
 @pytest.mark.parametrize("lightness", [0.02, 0.3, 0.5, 0.95, 1.0])
-def test_colours_have_the_lightness_asked_for(lightness: float) -> None:
+def test_colors_have_the_lightness_asked_for(lightness: float) -> None:
     for index in range(100):
-        colour = shapes._colour(stream(1, index), lightness)
-        assert colour.min() >= -1e-6 and colour.max() <= 1 + 1e-6
-        assert abs(colour @ shapes._LUMA - lightness) < 1e-6
+        color = shapes._color(stream(1, index), lightness)
+        assert color.min() >= -1e-6 and color.max() <= 1 + 1e-6
+        assert abs(color @ shapes._LUMA - lightness) < 1e-6
 
 
 def test_colour_does_not_tell_the_class() -> None:

@@ -239,8 +239,8 @@ def rewritten(change: Callable[[bytes], bytes]) -> Callable[[Path], Any]:
         ("train-00002.json", rewritten(lambda data: b"{}"), "is damaged"),
         (MANIFEST, Path.unlink, f"expected {MANIFEST}"),
         (MANIFEST, rewritten(lambda data: data[:-2]), "can't be read"),
-        (MANIFEST, rewritten(lambda data: b"[]"), "is no manifest of shards"),
-        (MANIFEST, rewritten(lambda data: b'{"kind": "x"}'), "is no manifest of shards"),
+        (MANIFEST, rewritten(lambda data: b"[]"), "is not a manifest of shards"),
+        (MANIFEST, rewritten(lambda data: b'{"kind": "x"}'), "is not a manifest of shards"),
         (MANIFEST, rewritten(lambda data: data.replace(b'"a"', b'"z"')), "is damaged"),
         (
             MANIFEST,
@@ -275,10 +275,10 @@ def test_verify(root: Path, suffix: str) -> None:
     found = dict(verify(root))
     assert len(found) == 7 and set(found.values()) == {None}
     damaged = {
-        root / f"train-00000.{suffix}": "it has another content",
+        root / f"train-00000.{suffix}": "its SHA-256 does not match",
         root / "train-00001.json": "it can't be read: No such file or directory",
         root / "train-00002.json": "it has 2 bytes, expected",
-        root / STATISTICS: "it has another content",
+        root / STATISTICS: "its SHA-256 does not match",
     }
     for path in damaged:
         content = bytearray(path.read_bytes())
