@@ -1,15 +1,37 @@
-"""The primitive differentiable operations, one file a kind; PyTorch's names.
+"""The primitive differentiable operations, one file a kind, under PyTorch's names.
 
-``elementwise`` · ``reduce`` · ``shape`` · ``index`` · ``products`` · ``creation`` · ``inplace``,
-and ``methods``, which makes them methods of Tensor.
+=============== ====================================================================
+file            operations
+=============== ====================================================================
+``arithmetic``  of two tensors: ``+ - * /``, powers, maxima
+``elementwise`` of one number: exp, sqrt, clamp, ...
+``comparison``  ``==``, ``<``, logic, and the choice by a condition (``where``)
+``reduce``      of an axis to one number: sums, means, extremes, norms
+``shape``       rearrangements: reshape, permute, cat, split, ...
+``index``       ``x[index]`` and ``x[index] = y``
+``gathering``   reading and writing at positions along an axis
+``sorting``     sort, topk, median, unique
+``counting``    nonzero, bincount, one-hot
+``products``    matrix products, einsum
+``creation``    new tensors: constants, ranges, random numbers
+``inplace``     changes in place
+``methods``     makes all of them methods and operators of Tensor
+=============== ====================================================================
+
+``operands`` and ``axes`` hold what they share: dtypes and broadcasting, checked axes.
 """
 
+from .arithmetic import *
+from .comparison import *
+from .counting import *
 from .creation import *
 from .elementwise import *
+from .gathering import *
 from .index import *
 from .methods import FUNCTIONS
 from .products import *
 from .reduce import *
 from .shape import *
+from .sorting import *
 
 __all__ = sorted(FUNCTIONS)

@@ -17,7 +17,7 @@ from ..kernels import cuda
 from ..kernels.cuda import copy_to
 from ..random import Generator, default_generator
 from ..tensor import DEFAULT_DTYPE, Tensor, float64, int64
-from .shape import _flat
+from .axes import flat
 
 __all__ = [
     "arange", "bernoulli", "empty", "empty_like", "eye", "full", "full_like", "linspace",
@@ -54,25 +54,25 @@ def full(
     if dtype is None:
         kinds = {bool: np.bool_, int: int64, float: DEFAULT_DTYPE}
         dtype = kinds.get(type(fill_value), DEFAULT_DTYPE)
-    array = _made(device, "full", _flat((size,)), fill_value, np.dtype(dtype))
+    array = _made(device, "full", flat((size,)), fill_value, np.dtype(dtype))
     return Tensor(array, requires_grad)
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return zeros, float32 unless `dtype` says else: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    array = _made(device, "zeros", _flat(size), np.dtype(dtype or DEFAULT_DTYPE))
+    array = _made(device, "zeros", flat(size), np.dtype(dtype or DEFAULT_DTYPE))
     return Tensor(array, requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return ones, float32 unless `dtype` says else."""
-    array = _made(device, "ones", _flat(size), np.dtype(dtype or DEFAULT_DTYPE))
+    array = _made(device, "ones", flat(size), np.dtype(dtype or DEFAULT_DTYPE))
     return Tensor(array, requires_grad)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Return an uninitialised tensor, float32 unless `dtype` says else."""
-    array = _made(device, "empty", _flat(size), np.dtype(dtype or DEFAULT_DTYPE))
+    """Return an uninitialized tensor, float32 unless `dtype` says else."""
+    array = _made(device, "empty", flat(size), np.dtype(dtype or DEFAULT_DTYPE))
     return Tensor(array, requires_grad)
 
 
@@ -149,7 +149,7 @@ def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any 
 def empty_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """Return an uninitialised tensor of the shape, dtype and device of `input`."""
+    """Return an uninitialized tensor of the shape, dtype and device of `input`."""
     dtype = dtype or input.dtype
     return empty(
         input.shape, dtype=dtype, device=device or input.device, requires_grad=requires_grad
@@ -170,7 +170,7 @@ def _drawn(
     """Return ``draw(stream, shape, dtype)`` as a tensor; NumPy draws float32 and float64."""
     wanted = np.dtype(dtype or DEFAULT_DTYPE)
     stream = (generator or default_generator).next_stream()
-    array = np.asarray(draw(stream, _flat(size), float64 if wanted == float64 else DEFAULT_DTYPE))
+    array = np.asarray(draw(stream, flat(size), float64 if wanted == float64 else DEFAULT_DTYPE))
     result = Tensor(array.astype(wanted, copy=False)).to(_place(device))
     return result.requires_grad_(requires_grad)
 
@@ -224,7 +224,7 @@ def randint(
     if high <= low:
         raise ArgumentError(f"randint: expected low < high, got [{low}, {high})")
     stream = (generator or default_generator).next_stream()
-    array = stream.integers(low, high, _flat((size,))).astype(np.dtype(dtype or int64), copy=False)
+    array = stream.integers(low, high, flat((size,))).astype(np.dtype(dtype or int64), copy=False)
     return Tensor(np.asarray(array)).to(_place(device))
 
 

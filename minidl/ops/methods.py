@@ -16,13 +16,29 @@ from ..device import Device, active
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, as_tensor, bool_, float16, float32, float64, int32, int64, uint8
 from ..tensor import tensor as make_tensor
-from . import creation, elementwise, index, inplace, products, reduce, shape
+from . import (
+    arithmetic,
+    comparison,
+    counting,
+    creation,
+    elementwise,
+    gathering,
+    index,
+    inplace,
+    products,
+    reduce,
+    shape,
+    sorting,
+)  # fmt: skip
+
+_FILES = (
+    arithmetic, comparison, counting, creation, elementwise, gathering, index, products, reduce,
+    shape, sorting,
+)  # fmt: skip
 
 #: All functions of the operations, by name.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    name: getattr(module, name)
-    for module in (creation, elementwise, index, products, reduce, shape)
-    for name in module.__all__
+    name: getattr(file, name) for file in _FILES for name in file.__all__
 }
 
 #: Functions that are no methods: they make a tensor, or do not start with one. (``where``,
@@ -71,23 +87,23 @@ def _reflected(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 for _name, _function in {
-    "add": elementwise.add, "sub": elementwise.sub, "mul": elementwise.mul,
-    "truediv": elementwise.div, "floordiv": elementwise.floor_divide,
-    "mod": elementwise.remainder, "pow": elementwise.pow, "matmul": _matmul,
-    "and": elementwise.bitwise_and, "or": elementwise.bitwise_or, "xor": elementwise.bitwise_xor,
+    "add": arithmetic.add, "sub": arithmetic.sub, "mul": arithmetic.mul,
+    "truediv": arithmetic.div, "floordiv": arithmetic.floor_divide,
+    "mod": arithmetic.remainder, "pow": arithmetic.pow, "matmul": _matmul,
+    "and": comparison.bitwise_and, "or": comparison.bitwise_or, "xor": comparison.bitwise_xor,
 }.items():  # fmt: skip
     attach(**{f"__{_name}__": _function, f"__r{_name}__": _reflected(_function)})
 
 attach(
-    __iadd__=inplace.augmented(elementwise.add),
-    __isub__=inplace.augmented(elementwise.sub),
-    __imul__=inplace.augmented(elementwise.mul),
-    __itruediv__=inplace.augmented(elementwise.div),
-    __ipow__=inplace.augmented(elementwise.pow),
-    __iand__=inplace.in_place(elementwise.bitwise_and),
-    __ior__=inplace.in_place(elementwise.bitwise_or),
+    __iadd__=inplace.augmented(arithmetic.add),
+    __isub__=inplace.augmented(arithmetic.sub),
+    __imul__=inplace.augmented(arithmetic.mul),
+    __itruediv__=inplace.augmented(arithmetic.div),
+    __ipow__=inplace.augmented(arithmetic.pow),
+    __iand__=inplace.in_place(comparison.bitwise_and),
+    __ior__=inplace.in_place(comparison.bitwise_or),
 )
-attach(__lt__=elementwise.lt, __le__=elementwise.le, __gt__=elementwise.gt, __ge__=elementwise.ge)
+attach(__lt__=comparison.lt, __le__=comparison.le, __gt__=comparison.gt, __ge__=comparison.ge)
 attach(__neg__=elementwise.neg, __abs__=elementwise.abs, __pos__=lambda self: self)
 attach(__getitem__=index.getitem, __setitem__=index.assign)
 
@@ -97,16 +113,16 @@ def _comparable(other: object) -> bool:
 
 
 def __eq__(self: Tensor, other: object) -> Any:
-    return elementwise.eq(self, other) if _comparable(other) else NotImplemented
+    return comparison.eq(self, other) if _comparable(other) else NotImplemented
 
 
 def __ne__(self: Tensor, other: object) -> Any:
-    return elementwise.ne(self, other) if _comparable(other) else NotImplemented
+    return comparison.ne(self, other) if _comparable(other) else NotImplemented
 
 
 def __invert__(self: Tensor) -> Tensor:
     if self.dtype == bool_:
-        return elementwise.logical_not(self)
+        return comparison.logical_not(self)
     with active(self.device):
         return Tensor(~self.array)
 
@@ -237,7 +253,7 @@ attach(
 
 def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     """Return the elements where `condition` holds, and those of `other` elsewhere."""
-    result: Tensor = elementwise.where(condition, self, other)
+    result: Tensor = comparison.where(condition, self, other)
     return result
 
 

@@ -18,7 +18,7 @@ from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels import cpu, cuda
 from ..tensor import Tensor
-from .elementwise import unbroadcast
+from .operands import unbroadcast
 
 __all__ = [
     "addmm", "baddbmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer",

@@ -8,34 +8,22 @@ from __future__ import annotations
 
 import math
 from collections import namedtuple
-from collections.abc import Sequence
 from typing import Any
 
 from ..autograd import Context, Function
 from ..device import Array, Shape, array_module, check_one_device, on_its_device
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import DTypeError, ShapeError
 from ..tensor import DEFAULT_DTYPE, Tensor, bool_, int64
+from .arithmetic import maximum, minimum
+from .axes import Dim, axes_of
 
 __all__ = [
     "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "cumprod",
-    "cumsum", "equal", "isclose", "logsumexp", "max", "mean", "median", "min", "norm", "prod",
+    "cumsum", "equal", "isclose", "logsumexp", "max", "mean", "min", "norm", "prod",
     "std", "std_mean", "sum", "var", "var_mean",
 ]  # fmt: skip
 
-Dim = int | Sequence[int] | None
-
 ValuesAndIndices = namedtuple("ValuesAndIndices", ["values", "indices"])
-
-
-def _axes(name: str, dim: Dim, ndim: int) -> tuple[int, ...]:
-    """Return `dim` as a tuple of axes from 0 to ``ndim - 1``; all axes for None."""
-    if dim is None or (not isinstance(dim, int) and len(dim) == 0):
-        return tuple(range(ndim))
-    dims = (dim,) if isinstance(dim, int) else tuple(dim)
-    for d in dims:
-        if not -(ndim or 1) <= d < (ndim or 1):
-            raise ArgumentError(f"{name}: dim {d} is out of range for a tensor of {ndim} axes")
-    return tuple(d % ndim for d in dims) if ndim else ()
 
 
 def _spread(grad: Array, shape: Shape, axes: tuple[int, ...], keepdim: bool) -> Array:
@@ -89,15 +77,15 @@ class Var(Function):
         ctx.axes, ctx.keepdim, ctx.shape = axes, keepdim, x.shape
         count = _count(x.shape, axes)
         ctx.divisor = count - correction if count > correction else 0
-        centred = x - x.sum(axis=axes, keepdims=True) / count
-        ctx.save_for_backward(centred)
-        return (centred * centred).sum(axis=axes, keepdims=keepdim) / ctx.divisor
+        centered = x - x.sum(axis=axes, keepdims=True) / count
+        ctx.save_for_backward(centered)
+        return (centered * centered).sum(axis=axes, keepdims=keepdim) / ctx.divisor
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        (centred,) = ctx.saved_tensors
+        (centered,) = ctx.saved_tensors
         spread = _spread(grad, ctx.shape, ctx.axes, ctx.keepdim)
-        return spread * centred * 2 / ctx.divisor, None, None, None
+        return spread * centered * 2 / ctx.divisor, None, None, None
 
 
 class Root(Function):
@@ -251,7 +239,7 @@ class LogSumExp(Function):
 
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the sum over `dim` (default: all axes); integers and booleans add up in int64."""
-    return Sum.apply(input, _axes("sum", dim, input.ndim), keepdim, dtype)
+    return Sum.apply(input, axes_of("sum", dim, input.ndim), keepdim, dtype)
 
 
 def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -266,7 +254,7 @@ def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = 
         input = input.to(dtype=dtype)
     if not input.is_floating_point():
         raise DTypeError(f"mean: expected floats, got {input.dtype}; use .float() first")
-    return Mean.apply(input, _axes("mean", dim, input.ndim), keepdim)
+    return Mean.apply(input, axes_of("mean", dim, input.ndim), keepdim)
 
 
 def var(
@@ -281,7 +269,7 @@ def var(
     if isinstance(dim, bool):  # var(False), PyTorch's old form
         return var(input, None, dim, keepdim)
     by = (1 if unbiased else 0) if correction is None else correction
-    return Var.apply(input, _axes("var", dim, input.ndim), by, keepdim)
+    return Var.apply(input, axes_of("var", dim, input.ndim), by, keepdim)
 
 
 def std(
@@ -312,25 +300,23 @@ def _extreme(name: str, largest: bool, input: Tensor, dim: Any, keepdim: bool) -
     if dim is None:
         return _over_all(name, largest, input, None, keepdim)
     if isinstance(dim, Tensor):
-        from .elementwise import maximum, minimum
-
         return (maximum if largest else minimum)(input, dim)
-    axis = _axis_with_elements(name, dim, input)
+    axis = axis_with_elements(name, dim, input)
     if input.ndim == 0:
         return ValuesAndIndices(input.clone(), input.new_zeros((), dtype=int64))
     return ValuesAndIndices(*Extreme.apply(input, axis, keepdim, largest))
 
 
 def _over_all(name: str, largest: bool, input: Tensor, dim: Dim, keepdim: bool) -> Tensor:
-    axes = _axes(name, dim, input.ndim)
+    axes = axes_of(name, dim, input.ndim)
     if _count(input.array.shape, axes) == 0:
         raise _without_elements(name, input)
     return ExtremeOverAll.apply(input, axes, keepdim, largest)
 
 
-def _axis_with_elements(name: str, dim: int, input: Tensor) -> int:
+def axis_with_elements(name: str, dim: int, input: Tensor) -> int:
     """Return `dim` as an axis that is not empty, so that it has a largest element."""
-    (axis,) = _axes(name, dim, input.ndim) or (0,)
+    (axis,) = axes_of(name, dim, input.ndim) or (0,)
     if input.ndim and input.array.shape[axis] == 0:
         raise _without_elements(name, input)
     return axis
@@ -392,7 +378,7 @@ def _position(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tenso
         if array.size == 0:
             raise _without_elements(name, input)
         return Tensor(find(array).reshape((1,) * array.ndim if keepdim else ()))
-    axis = _axis_with_elements(name, dim, input)
+    axis = axis_with_elements(name, dim, input)
     found = find(array, axis=axis)
     return Tensor(array_module(array).expand_dims(found, axis) if keepdim else found)
 
@@ -405,7 +391,7 @@ def prod(
         input = input.to(dtype=dtype)
     if dim is None or input.ndim == 0:
         return Prod.apply(input.reshape(-1), 0, False)
-    return Prod.apply(input, *_axes("prod", dim, input.ndim), keepdim)
+    return Prod.apply(input, *axes_of("prod", dim, input.ndim), keepdim)
 
 
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
@@ -414,7 +400,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
         input = input.to(dtype=dtype)
     if input.ndim == 0:
         return input.clone()
-    return Cumsum.apply(input, *_axes("cumsum", dim, input.ndim))
+    return Cumsum.apply(input, *axes_of("cumsum", dim, input.ndim))
 
 
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
@@ -423,30 +409,12 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
         input = input.to(dtype=dtype)
     if input.ndim == 0:
         return input.clone()
-    return Cumprod.apply(input, *_axes("cumprod", dim, input.ndim))
-
-
-def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """Return the median (the lower one of two); with `dim`, along it, and its positions."""
-    from .index import argsort, gather
-
-    if dim is None:
-        return median(input.reshape(-1), 0)[0]
-    axis = _axis_with_elements("median", dim, input)
-    if input.ndim == 0:
-        return median(input.reshape(1), 0)
-    order = argsort(input, axis)
-    middle = (input.array.shape[axis] - 1) // 2
-    where = order[(slice(None),) * axis + (slice(middle, middle + 1),)]
-    values = gather(input, axis, where)
-    if keepdim:
-        return ValuesAndIndices(values, where)
-    return ValuesAndIndices(values.squeeze(axis), where.squeeze(axis))
+    return Cumprod.apply(input, *axes_of("cumprod", dim, input.ndim))
 
 
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
     """Return ``log(sum(exp(input)))`` over `dim` without overflow."""
-    return LogSumExp.apply(input, _axes("logsumexp", dim, input.ndim), keepdim)
+    return LogSumExp.apply(input, axes_of("logsumexp", dim, input.ndim), keepdim)
 
 
 def norm(input: Tensor, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
@@ -473,14 +441,14 @@ def norm(input: Tensor, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> T
 @on_its_device
 def all(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """Return whether every element (along `dim`) is non-zero."""
-    axes = _axes("all", dim, input.ndim)
+    axes = axes_of("all", dim, input.ndim)
     return Tensor(array_module(input.array).all(input.array, axis=axes, keepdims=keepdim))
 
 
 @on_its_device
 def any(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
     """Return whether some element (along `dim`) is non-zero."""
-    axes = _axes("any", dim, input.ndim)
+    axes = axes_of("any", dim, input.ndim)
     return Tensor(array_module(input.array).any(input.array, axis=axes, keepdims=keepdim))
 
 

@@ -17,28 +17,16 @@ from ..device import Array, Device, Shape, array_module, device_of
 from ..errors import ArgumentError, ShapeError
 from ..kernels.cuda import copy_to
 from ..tensor import Tensor, bool_
-from .elementwise import common_dtype, unbroadcast
+from .axes import flat, one_axis
+from .operands import common_dtype, unbroadcast
 
 __all__ = [
     "broadcast_to", "cast", "cat", "chunk", "clone", "concat", "concatenate", "contiguous",
-    "expand", "expand_as", "flatten", "flip", "hstack", "meshgrid", "move", "movedim", "narrow",
-    "permute", "repeat", "repeat_interleave", "reshape", "roll", "select", "split", "squeeze",
-    "stack", "swapaxes", "t", "tile", "transpose", "tril", "triu", "unbind", "unflatten",
-    "unsqueeze", "view", "view_as", "vstack",
+    "diag", "diagonal", "expand", "expand_as", "flatten", "flip", "hstack", "meshgrid", "move",
+    "movedim", "narrow", "permute", "repeat", "repeat_interleave", "reshape", "roll", "select",
+    "split", "squeeze", "stack", "swapaxes", "t", "tile", "trace", "transpose", "tril", "triu",
+    "unbind", "unflatten", "unsqueeze", "view", "view_as", "vstack",
 ]  # fmt: skip
-
-
-def _flat(sizes: tuple[Any, ...]) -> tuple[int, ...]:
-    """Return sizes given as ``f(2, 3)`` or ``f((2, 3))`` as one tuple."""
-    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
-        sizes = tuple(sizes[0])
-    return tuple(int(size) for size in sizes)
-
-
-def _axis(name: str, dim: int, ndim: int) -> int:
-    if not -max(ndim, 1) <= dim < max(ndim, 1):
-        raise ArgumentError(f"{name}: dim {dim} is out of range for a tensor of {ndim} axes")
-    return dim % max(ndim, 1)
 
 
 class Reshape(Function):
@@ -207,7 +195,7 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
     ShapeError
         The number of elements differs.
     """
-    return Reshape.apply(input, _flat(shape))
+    return Reshape.apply(input, flat(shape))
 
 
 def view(input: Tensor, *shape: Any) -> Tensor:
@@ -226,7 +214,7 @@ def view_as(input: Tensor, other: Tensor) -> Tensor:
 
 def permute(input: Tensor, dims: Any, *more: int) -> Tensor:
     """Return the tensor with its axes in another order: ``permute(x, 1, 0)`` or ``(x, (1, 0))``."""
-    order = tuple(_axis("permute", d, input.ndim) for d in _flat((dims, *more)))
+    order = tuple(one_axis("permute", d, input.ndim) for d in flat((dims, *more)))
     if sorted(order) != list(range(input.ndim)):
         raise ArgumentError(f"permute: {order} is not an order of {input.ndim} axes")
     return Permute.apply(input, order)
@@ -235,7 +223,7 @@ def permute(input: Tensor, dims: Any, *more: int) -> Tensor:
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Return the tensor with two axes exchanged."""
     order = list(range(input.ndim))
-    a, b = _axis("transpose", dim0, input.ndim), _axis("transpose", dim1, input.ndim)
+    a, b = one_axis("transpose", dim0, input.ndim), one_axis("transpose", dim1, input.ndim)
     if order:
         order[a], order[b] = order[b], order[a]
     return Permute.apply(input, tuple(order))
@@ -255,7 +243,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     """Return the tensor with axis `source` (or several) moved to position `destination`."""
     pairs = (source, destination)
     olds, news = ((d,) if isinstance(d, int) else tuple(d) for d in pairs)
-    olds, news = (tuple(_axis("movedim", d, input.ndim) for d in dims) for dims in (olds, news))
+    olds, news = (tuple(one_axis("movedim", d, input.ndim) for d in dims) for dims in (olds, news))
     order = [axis for axis in range(input.ndim) if axis not in olds]
     for new, old in sorted(zip(news, olds, strict=True)):
         order.insert(new, old)
@@ -264,7 +252,7 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
 
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Return the tensor with the axes from `start_dim` to `end_dim` made one."""
-    a, b = _axis("flatten", start_dim, input.ndim), _axis("flatten", end_dim, input.ndim)
+    a, b = one_axis("flatten", start_dim, input.ndim), one_axis("flatten", end_dim, input.ndim)
     shape = tuple(input.array.shape)
     middle = 1
     for length in shape[a : b + 1]:
@@ -274,7 +262,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
     """Return the tensor with axis `dim` split into axes of lengths `sizes`."""
-    axis = _axis("unflatten", dim, input.ndim)
+    axis = one_axis("unflatten", dim, input.ndim)
     shape = tuple(input.array.shape)
     return Reshape.apply(input, (*shape[:axis], *sizes, *shape[axis + 1 :]))
 
@@ -285,21 +273,23 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     if dim is None:
         axes = set(range(len(shape)))
     else:
-        axes = {_axis("squeeze", d, input.ndim) for d in ((dim,) if isinstance(dim, int) else dim)}
+        axes = {
+            one_axis("squeeze", d, input.ndim) for d in ((dim,) if isinstance(dim, int) else dim)
+        }
     kept = tuple(n for axis, n in enumerate(shape) if axis not in axes or n != 1)
     return Reshape.apply(input, kept)
 
 
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
     """Return the tensor with a new axis of length 1 at position `dim`."""
-    axis = _axis("unsqueeze", dim, input.ndim + 1)
+    axis = one_axis("unsqueeze", dim, input.ndim + 1)
     shape = tuple(input.array.shape)
     return Reshape.apply(input, (*shape[:axis], 1, *shape[axis:]))
 
 
 def expand(input: Tensor, *sizes: Any) -> Tensor:
     """Return the tensor with axes of length 1 repeated; -1 keeps a length. Nothing is copied."""
-    shape = _flat(sizes)
+    shape = flat(sizes)
     extra = len(shape) - input.ndim
     full = tuple(
         input.array.shape[i - extra] if n == -1 and i >= extra else n for i, n in enumerate(shape)
@@ -319,7 +309,7 @@ def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
 
 def repeat(input: Tensor, *sizes: Any) -> Tensor:
     """Return the tensor repeated ``sizes[i]`` times along axis i."""
-    times = _flat(sizes)
+    times = flat(sizes)
     shape = (1,) * (len(times) - input.ndim) + tuple(input.array.shape)
     if len(shape) != len(times):
         raise ArgumentError(f"repeat: {times} has fewer numbers than the tensor has axes")
@@ -338,7 +328,7 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
     """Return the tensor with each element along `dim` repeated `repeats` times in its place."""
     if dim is None:
         input, dim = input.reshape(-1), 0
-    axis = _axis("repeat_interleave", dim, input.ndim)
+    axis = one_axis("repeat_interleave", dim, input.ndim)
     if isinstance(repeats, Tensor):
         positions = np.arange(input.array.shape[axis]).repeat(repeats.cpu().array)
         return input[(slice(None),) * axis + (Tensor(positions).to(input.device),)]
@@ -388,7 +378,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
         raise ArgumentError("cat: expected at least one tensor")
     # as in PyTorch, tensor([]) joins with anything: the start of many a loop that collects results
     parts = [tensor for tensor in tensors if tensor.array.shape != (0,)] or list(tensors)
-    return Concatenate.apply(_axis("cat", dim, parts[0].ndim), *parts)
+    return Concatenate.apply(one_axis("cat", dim, parts[0].ndim), *parts)
 
 
 concat = concatenate = cat
@@ -453,7 +443,7 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
     dim : int
         Default 0.
     """
-    axis = _axis("split", dim, input.ndim)
+    axis = one_axis("split", dim, input.ndim)
     length = input.array.shape[axis]
     if isinstance(split_size, int):
         sizes = [min(split_size, length - a) for a in range(0, length, split_size)] or [0]
@@ -470,13 +460,13 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Cut the tensor along `dim` into at most `chunks` pieces of equal length but the last."""
-    length = input.array.shape[_axis("chunk", dim, input.ndim)]
+    length = input.array.shape[one_axis("chunk", dim, input.ndim)]
     return split(input, max(-(-length // chunks), 1), dim)
 
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """Return the `length` slices along `dim` from `start` on, sharing the memory."""
-    axis = _axis("narrow", dim, input.ndim)
+    axis = one_axis("narrow", dim, input.ndim)
     start = int(start)
     start += input.array.shape[axis] if start < 0 else 0
     if not 0 <= start <= start + length <= input.array.shape[axis]:
@@ -488,18 +478,18 @@ def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
 
 def select(input: Tensor, dim: int, index: int) -> Tensor:
     """Return slice number `index` along `dim`, sharing the memory."""
-    return input[(slice(None),) * _axis("select", dim, input.ndim) + (index,)]
+    return input[(slice(None),) * one_axis("select", dim, input.ndim) + (index,)]
 
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Return the slices along `dim` as a tuple."""
-    axis = _axis("unbind", dim, input.ndim)
+    axis = one_axis("unbind", dim, input.ndim)
     return tuple(input[(slice(None),) * axis + (i,)] for i in range(input.array.shape[axis]))
 
 
 def flip(input: Tensor, dims: Any, *more: int) -> Tensor:
     """Return the tensor with the axes `dims` reversed: ``flip(x, 0, 1)`` or ``flip(x, (0, 1))``."""
-    axes = tuple(_axis("flip", d, input.ndim) for d in _flat((dims, *more)))
+    axes = tuple(one_axis("flip", d, input.ndim) for d in flat((dims, *more)))
     return Flip.apply(input, axes) if input.ndim else input.clone()
 
 
@@ -516,3 +506,32 @@ def tril(input: Tensor, diagonal: int = 0) -> Tensor:
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Return the upper triangle of the last two axes, 0 below `diagonal`."""
     return Triangle.apply(input, diagonal, False)
+
+
+def _on_diagonal(shape: tuple[int, ...], offset: int) -> slice:
+    """Return where the elements of a diagonal are among all of a matrix, row by row."""
+    rows, columns = shape
+    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    start = max(offset, 0) - min(offset, 0) * columns
+    return slice(start, start + count * (columns + 1), columns + 1) if count else slice(0, 0)
+
+
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """Return the elements whose positions along `dim1` and `dim2` are equal, as the last axis."""
+    turned = input.movedim((dim1, dim2), (-2, -1))
+    return turned.flatten(-2)[..., _on_diagonal(turned.array.shape[-2:], offset)]
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Return the matrix with a vector on its diagonal, or the diagonal of a matrix."""
+    if input.ndim == 2:
+        return input.flatten()[_on_diagonal(input.array.shape, diagonal)]
+    size = input.numel() + (diagonal if diagonal > 0 else -diagonal)
+    result = input.new_zeros(size * size)
+    result[_on_diagonal((size, size), diagonal)] = input
+    return result.reshape(size, size)
+
+
+def trace(input: Tensor) -> Tensor:
+    """Return the sum of a matrix's diagonal."""
+    return diagonal(input).sum()

@@ -1,0 +1,70 @@
+"""Where elements are non-zero, how often each occurs, and one-hot rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import describe
+from ..device import array_module, check_one_device, on_its_device
+from ..errors import ArgumentError
+from ..kernels.cuda.put import put
+from ..tensor import Tensor
+
+__all__ = [
+    "bincount", "nonzero", "one_hot",
+]  # fmt: skip
+
+
+@on_its_device
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """Return the positions of the non-zero elements, one in a row (or an array for each axis)."""
+    if as_tuple:
+        return tuple(Tensor(axis) for axis in input.array.reshape(input.shape or 1).nonzero())
+    return Tensor(array_module(input.array).argwhere(input.array))
+
+
+@on_its_device
+def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
+    """Return int64 rows with a 1 at the position that each element names.
+
+    Parameters
+    ----------
+    input : Tensor of int64, any shape
+        Class indices.
+    num_classes : int
+        Default -1: one more than the largest index.
+
+    Raises
+    ------
+    ArgumentError
+        An index is negative or not below `num_classes`.
+    """
+    array = input.array
+    top = int(array.max()) + 1 if array.size else 0  # waits for a GPU, as the result needs it
+    count = top if num_classes == -1 else num_classes
+    if array.size and (top > count or int(array.min()) < 0):
+        raise ArgumentError(f"one_hot: indices must be in [0, {count}), got up to {top - 1}")
+    xp = array_module(array)
+    return Tensor((array[..., None] == xp.arange(count)).astype(np.int64))
+
+
+@on_its_device
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """Return how often each of 0, 1, 2, ... occurs, or the sums of their weights."""
+    array = input.array
+    xp = array_module(array)
+    if array.ndim != 1 or array.dtype.kind not in "iub":
+        raise ArgumentError(f"bincount: expected a vector of integers, got {describe(input)}")
+    if array.size and int(array.min()) < 0:
+        raise ArgumentError(f"bincount: expected no negative numbers, got {int(array.min())}")
+    if weights is None:
+        return Tensor(xp.bincount(array, minlength=minlength))
+    check_one_device("bincount", input=array, weights=weights.array)
+    if isinstance(array, np.ndarray):
+        sums = np.bincount(array, weights.array, minlength)
+    else:
+        sums = xp.zeros(max(int(array.max()) + 1 if array.size else 0, minlength), np.float64)
+        put(sums, array, weights.array, add=True)
+    return Tensor(sums.astype(np.float32 if weights.dtype == np.float32 else np.float64))

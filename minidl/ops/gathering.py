@@ -1,0 +1,169 @@
+"""Elements gathered from, and scattered to, positions along an axis.
+
+Gathering and scattering are each other's gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..autograd import Context, Function
+from ..device import Array, array_module, check_one_device, on_its_device
+from ..errors import ShapeError
+from ..tensor import Tensor
+from .axes import one_axis
+from .comparison import where
+from .index import Assign, Steps, add_at, check_positions, read
+
+__all__ = [
+    "gather", "index_add", "index_fill", "scatter", "scatter_add", "take_along_dim",
+]  # fmt: skip
+
+
+class AddAt(Function):
+    """``x`` with `value` added at positions that may occur several times."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, value: Array, steps: Steps) -> Array:
+        ctx.steps = steps
+        y = x.copy(order="K")
+        add_at(y, steps, value)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        return grad, read(grad, ctx.steps) if ctx.needs_input_grad[1] else None, None
+
+
+class Gather(Function):
+    """``y[i][j] = x[index[i][j]][j]`` (along axis 0): gradients are added where read."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, axis: int, index: Array) -> Array:
+        ctx.shape, ctx.where = x.shape, _along(index, axis)
+        return read(x, (..., ctx.where))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        xp = array_module(grad)
+        dx = xp.zeros(ctx.shape, grad.dtype)
+        add_at(dx, (..., ctx.where), grad)
+        return dx, None, None
+
+
+def checked_positions(name: str, index: Tensor, x: Array, axis: int) -> Array:
+    """Return the array of `index`, whose positions along an axis of `x` exist."""
+    check_one_device(name, input=x, index=index.array)
+    if not isinstance(x, np.ndarray):
+        check_positions(index.array, x, axis)
+    return index.array
+
+
+def _along(index: Array, axis: int) -> tuple[Array, ...]:
+    """Return the full index of elements at `index` along `axis`, in their own places elsewhere."""
+    xp = array_module(index)
+    grids = [
+        xp.arange(length).reshape((1,) * d + (-1,) + (1,) * (index.ndim - d - 1))
+        for d, length in enumerate(index.shape)
+    ]
+    grids[axis] = index
+    return tuple(grids)
+
+
+@on_its_device
+def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """Return the elements whose position along `dim` is `index`.
+
+    Parameters
+    ----------
+    input : Tensor
+    dim : int
+    index : Tensor of int64
+        As many axes as `input`.
+
+    Raises
+    ------
+    ShapeError
+        `index` has another number of axes.
+    """
+    axis = one_axis("gather", dim, input.ndim)
+    if index.ndim != input.ndim:
+        raise ShapeError(f"gather: index has {index.ndim} axes, input has {input.ndim}")
+    if input.ndim == 0:
+        return input.clone()
+    return Gather.apply(input, axis, checked_positions("gather", index, input.array, axis))
+
+
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """Return :func:`gather`, after broadcasting the other axes of both (without `dim`: flat)."""
+    if dim is None:
+        return gather(input.reshape(-1), 0, indices.reshape(-1))
+    axis = one_axis("take_along_dim", dim, input.ndim)
+    shape = list(
+        np.broadcast_shapes(
+            *(tuple(n for d, n in enumerate(x.array.shape) if d != axis) for x in (input, indices))
+        )
+    )
+    lengths = [[*shape[:axis], x.array.shape[axis], *shape[axis:]] for x in (input, indices)]
+    return gather(input.expand(lengths[0]), axis, indices.expand(lengths[1]))
+
+
+def _scattered(name: str, input: Tensor, dim: int, index: Tensor, src: Any) -> tuple[Steps, Any]:
+    """Return the positions that `index` names along `dim`, and the part of `src` for them."""
+    axis = one_axis(name, dim, input.ndim)
+    if index.ndim != input.ndim:
+        raise ShapeError(f"{name}: index has {index.ndim} axes, input has {input.ndim}")
+    if isinstance(src, Tensor) and src.ndim:
+        src = src[tuple(slice(0, length) for length in index.array.shape)]
+    return (..., _along(checked_positions(name, index, input.array, axis), axis)), src
+
+
+@on_its_device
+def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
+    """Return `input` with `src` written at the positions `index` along `dim`.
+
+    Parameters
+    ----------
+    input : Tensor
+    dim : int
+    index : Tensor of int64
+        As many axes as `input`; each position at most once.
+    src : Tensor or number
+
+    Examples
+    --------
+    >>> import minidl
+    >>> minidl.zeros(2, 3).scatter(1, minidl.tensor([[2], [0]]), 1)
+    tensor([[0., 0., 1.],
+            [1., 0., 0.]])
+    """
+    steps, src = _scattered("scatter", input, dim, index, src)
+    return Assign.apply(input, src, steps)
+
+
+@on_its_device
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """Return `input` with `src` added at the positions `index` along `dim`."""
+    steps, src = _scattered("scatter_add", input, dim, index, src)
+    return AddAt.apply(input, src, steps)
+
+
+@on_its_device
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
+    """Return `input` with slices of ``alpha * source`` added to those at `index` along `dim`."""
+    axis = one_axis("index_add", dim, input.ndim)
+    source = source if alpha == 1 else alpha * source
+    positions = checked_positions("index_add", index, input.array, axis)
+    return AddAt.apply(input, source, (..., (slice(None),) * axis + (positions,)))
+
+
+@on_its_device
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """Return `input` with the slices at the positions `index` (1-D) along `dim` set to `value`."""
+    axis = one_axis("index_fill", dim, input.ndim)
+    chosen = array_module(input.array).zeros(input.array.shape, np.bool_)
+    positions = checked_positions("index_fill", index, input.array, axis)
+    chosen[(slice(None),) * axis + (positions,)] = True
+    return where(Tensor(chosen), value, input)

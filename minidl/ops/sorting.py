@@ -1,0 +1,132 @@
+"""Sorting, and all that is sorting first: the largest k, the median, distinct elements.
+
+The gradient goes back to where each element came from (:func:`~minidl.ops.gathering.gather`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..device import Array, array_module, check_one_device, on_its_device
+from ..errors import ArgumentError
+from ..kernels.cuda import sort as cuda_sort
+from ..tensor import Tensor, as_tensor
+from .axes import one_axis
+from .gathering import gather
+from .operands import common_dtype
+from .reduce import ValuesAndIndices, axis_with_elements
+
+__all__ = [
+    "argsort", "isin", "median", "sort", "topk", "unique",
+]  # fmt: skip
+
+
+@on_its_device
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+    """Return the positions that sort `input` along `dim`; equal elements keep their order."""
+    array = input.array
+    dim = one_axis("argsort", dim, input.ndim)
+    if input.ndim == 0:
+        return Tensor(array_module(array).zeros((), np.int64))
+    kernel = _argsort_numpy if isinstance(array, np.ndarray) else cuda_sort.argsort
+    return Tensor(kernel(array, dim, descending))
+
+
+def _argsort_numpy(array: Array, axis: int, descending: bool = False) -> Array:
+    """Return the positions that sort `array` along `axis`, stably; NaN is the largest number."""
+    if not descending:
+        return np.argsort(array, axis=axis, kind="stable")
+    # reversed twice, so that equal elements keep their order in a descending sort as well
+    back = np.argsort(np.flip(array, axis), axis=axis, kind="stable")
+    return np.ascontiguousarray(np.flip(array.shape[axis] - 1 - back, axis))
+
+
+def sort(
+    input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True
+) -> ValuesAndIndices:
+    """Return the elements sorted along `dim`, and their former positions."""
+    order = argsort(input, dim, descending)
+    return ValuesAndIndices(gather(input, dim, order), order)
+
+
+def topk(
+    input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True
+) -> ValuesAndIndices:
+    """Return the `k` largest (or smallest) elements along `dim` in order, and their positions.
+
+    Of equal elements the one at the lower position comes first.
+
+    Raises
+    ------
+    ArgumentError
+        `k` is larger than the axis.
+    """
+    axis = one_axis("topk", dim, input.ndim)
+    length = input.array.shape[axis] if input.ndim else 1
+    if not 0 <= k <= length:
+        raise ArgumentError(f"topk: k={k} is out of range for an axis of length {length}")
+    order = argsort(input, dim, largest)
+    best = order[(slice(None),) * axis + (slice(0, k),)] if input.ndim else order
+    return ValuesAndIndices(gather(input, dim, best), best)
+
+
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Return the median (the lower one of two); with `dim`, along it, and its positions."""
+    if dim is None:
+        return median(input.reshape(-1), 0)[0]
+    axis = axis_with_elements("median", dim, input)
+    if input.ndim == 0:
+        return median(input.reshape(1), 0)
+    order = argsort(input, axis)
+    middle = (input.array.shape[axis] - 1) // 2
+    where = order[(slice(None),) * axis + (slice(middle, middle + 1),)]
+    values = gather(input, axis, where)
+    if keepdim:
+        return ValuesAndIndices(values, where)
+    return ValuesAndIndices(values.squeeze(axis), where.squeeze(axis))
+
+
+@on_its_device
+def unique(
+    input: Tensor,
+    sorted: bool = True,
+    return_inverse: bool = False,
+    return_counts: bool = False,
+    dim: int | None = None,
+) -> Any:
+    """Return the distinct elements in ascending order.
+
+    Parameters
+    ----------
+    input : Tensor
+    sorted : bool
+        Accepted for PyTorch's sake.
+    return_inverse : bool
+        Also return where in the result each element stands. Default False.
+    return_counts : bool
+        Also return how often each occurs. Default False.
+    dim : int, optional
+        Compare slices along this axis. Default: single elements.
+    """
+    array = input.array
+    if not isinstance(array, np.ndarray):
+        found: Any = cuda_sort.unique(array, return_inverse, return_counts, dim)
+    else:
+        numpys_unique: Any = np.unique
+        found = numpys_unique(
+            array, return_inverse=return_inverse, return_counts=return_counts, axis=dim
+        )
+    return tuple(map(Tensor, found)) if isinstance(found, tuple) else Tensor(found)
+
+
+@on_its_device
+def isin(elements: Tensor, test_elements: Tensor) -> Tensor:
+    """Return where the elements occur in `test_elements`."""
+    array, tested = elements.array, as_tensor(test_elements).array
+    check_one_device("isin", elements=array, test_elements=tested)
+    if isinstance(tested, np.ndarray):
+        return Tensor(np.isin(array, tested))
+    both = common_dtype(array.dtype, tested.dtype)
+    return Tensor(cuda_sort.is_in(array.astype(both), tested.astype(both)))

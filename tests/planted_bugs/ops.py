@@ -1,0 +1,44 @@
+"""Bugs to plant in the operations and their kernels: see ``tests/mutations.py``."""
+
+from __future__ import annotations
+
+#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+BUGS = [
+    (
+        "ops: a gradient is not summed over broadcast axes of length 1",
+        "minidl.ops.operands:unbroadcast",
+        "length == 1 and grad.shape[extra + axis] != 1",
+        "False",
+        "tests/ops/test_arithmetic.py::test_binary_gradient",
+    ),
+    (
+        "ops: a change in place goes unnoticed",
+        "minidl.ops.inplace:changed",
+        "tensor.version[0] += 1",
+        "pass",
+        "tests/autograd/test_in_place.py::test_change_of_a_saved_argument_names_it",
+    ),
+    (
+        "ops: equal elements change places in a descending sort",
+        "minidl.ops.sorting:_argsort_numpy",
+        "np.flip(array.shape[axis] - 1 - back, axis)",
+        "np.flip(np.argsort(array, axis=axis, kind='stable'), axis)",
+        "tests/ops/test_sorting.py::test_sorting_is_stable",
+    ),
+    (
+        "gpu: of several values for one element the first stays",
+        "minidl/kernels/cuda/put.cu:",
+        "j < n && place[j] == here",
+        "j < i + 1",
+        "tests/ops/test_index.py::test_writes_to_one_place_keep_their_order",
+        "gpu",
+    ),
+    (
+        "gpu: equal elements change places in a sort",
+        "minidl/kernels/cuda/sort.cu:merge_runs",
+        "(right && keys[row + half] == key)",
+        "keys[row + half] == key",
+        "tests/ops/test_sorting.py::test_sorting_anything",
+        "gpu",
+    ),
+]
