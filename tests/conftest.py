@@ -20,8 +20,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # So that every test, however deep, can `import reference` and `import helpers`.
 sys.path.insert(0, str(Path(__file__).parent))
 
-collect_ignore = ["cupy_on_cpu"]  # not a test: --doctest-modules would import its files
-
 # Always the same examples, so that a red run can be repeated, and no verdict that depends on speed.
 settings.register_profile(
     "ci",
@@ -35,10 +33,11 @@ settings.register_profile("explore", parent=settings.get_profile("ci"), derandom
 settings.load_profile("ci")
 
 SIMULATED = "gpu-simulated"
-SIMULATOR_TESTS = Path(__file__).parent / "simulator"
+SIMULATOR = Path(__file__).parent / "cupy_on_cpu"
+SIMULATOR_TESTS = SIMULATOR / "tests"
 
 #: Files with a fixture that takes long to make: of ``pytest -n``, one process runs all of them.
-TOGETHER = ("test_gpu_kernels.py", "test_alexnet_imagenet.py")
+TOGETHER = ("test_cuda_sources.py", "test_alexnet_imagenet.py")
 
 #: Hypothesis tries so many times fewer examples on the simulated GPU, where they take long.
 FEWER = 12
@@ -78,10 +77,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """The simulator's own tests need it installed, which it can't be beside tests of the CPU."""
-    if config.getoption("--device") == SIMULATED:
-        return None
-    return True if SIMULATOR_TESTS in (collection_path, *collection_path.parents) else None
+    """Ignore the simulator's files, and its tests unless it is installed."""
+    if collection_path.is_relative_to(SIMULATOR_TESTS):
+        return None if config.getoption("--device") == SIMULATED else True
+    return True if collection_path.parent == SIMULATOR else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -319,6 +319,6 @@ BUGS = [
         "minidl.vision.datasets.imagenet_archives:Archive.pictures",
         "pattern.fullmatch",
         "pattern.search",
-        "tests/test_endurance.py::test_short[hostile_tars]",
+        "tests/robustness/test_endurance.py::test_short[hostile_tars]",
     ),
 ]

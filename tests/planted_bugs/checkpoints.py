@@ -37,7 +37,7 @@ BUGS = [
         "minidl.training.checkpoints:_link",
         "error.errno not in _NO_LINKS",
         "False",
-        "tests/test_endurance.py::test_short[failing_disks]",
+        "tests/robustness/test_endurance.py::test_short[failing_disks]",
     ),
     (
         "checkpoints: previous is forgotten",
@@ -68,7 +68,7 @@ BUGS = [
         (
             "tests/training/test_checkpoints.py::"
             "test_a_failure_is_a_warning_and_the_next_save_works",
-            "tests/test_endurance.py::test_short[failing_disks]",
+            "tests/robustness/test_endurance.py::test_short[failing_disks]",
         ),
     ),
     (
@@ -79,7 +79,7 @@ BUGS = [
         (
             "tests/training/test_checkpoints.py::"
             "test_a_failure_is_a_warning_and_the_next_save_works",
-            "tests/test_endurance.py::test_short[failing_disks]",
+            "tests/robustness/test_endurance.py::test_short[failing_disks]",
         ),
     ),
     (
@@ -96,7 +96,7 @@ BUGS = [
         "write_new(new, chunks)",
         "new.touch()\nos.replace(new, last)\nwrite_new(new, chunks)",
         (
-            "tests/test_endurance.py::test_short[failing_disks]",
+            "tests/robustness/test_endurance.py::test_short[failing_disks]",
             "tests/training/test_checkpoints.py::test_there_is_a_whole_last_at_every_moment",
         ),
     ),
@@ -147,7 +147,7 @@ BUGS = [
         "minidl.checkpoint:_decode_file",
         "_digest(array) != digests[name]",
         "False",
-        "tests/test_endurance.py::test_short[mutated_checkpoints]",
+        "tests/robustness/test_endurance.py::test_short[mutated_checkpoints]",
     ),
     (
         "checkpoint: tensors that are not listed",
@@ -170,7 +170,7 @@ BUGS = [
         "except CheckpointError as error:",
         (
             "tests/test_checkpoint.py::test_hostile_headers",
-            "tests/test_endurance.py::test_short[mutated_checkpoints]",
+            "tests/robustness/test_endurance.py::test_short[mutated_checkpoints]",
         ),
     ),
 ]

@@ -49,14 +49,14 @@ BUGS = [
         "minidl.nn.conv:cuda.col2im",
         "sum += entry[oh * out_w + ow];",
         "sum += entry[oh * out_w + ow] * 1.1 / 1.1;",
-        "tests/test_gpu_kernels.py::test_float32_is_not_computed_in_float64",
+        "tests/kernels/test_cuda_sources.py::test_float32_is_not_computed_in_float64",
     ),
     (
         "gpu: a kernel that g++ compiles and NVRTC does not",
         "minidl.nn.conv:cuda.col2im",
         "const int down = h + top - kh * dilation_h, oh = down / stride_h;",
         "const int down = h + top - kh * dilation_h, oh = std::abs(down) / stride_h;",
-        "tests/test_gpu_kernels.py::test_compiles_into_registers",
+        "tests/kernels/test_cuda_sources.py::test_compiles_into_registers",
     ),
     (
         "gpu: a kernel with a large array of its own",
@@ -66,7 +66,7 @@ BUGS = [
         "        for (int k = 0; k < 500; k++) own[k] = entry[k * rows];\n"
         "        for (int k = 0; k < 500; k++) sum += own[(k * count) % 500] * own[k] * T(0);\n"
         "        for (int kh",
-        "tests/test_gpu_kernels.py::test_compiles_into_registers",
+        "tests/kernels/test_cuda_sources.py::test_compiles_into_registers",
     ),
     (
         "gpu: conv's columns are there twice",

@@ -65,7 +65,7 @@ BUGS = [
         "minidl.kernels.cuda.out_of_memory:",
         "('cudaErrorMemoryAllocation', 'CUDA_ERROR_OUT_OF_MEMORY', 'CUBLAS_STATUS_ALLOC_FAILED')",
         "('cudaErrorMemoryAllocation', 'CUDA_ERROR_OUT_OF_MEMORY')",
-        "tests/test_out_of_memory.py::test_a_card_that_is_full_beside_the_pool",
+        "tests/robustness/test_out_of_memory.py::test_a_card_that_is_full_beside_the_pool",
         "gpu",
     ),
     (

@@ -255,7 +255,7 @@ BUGS = [
         "minidl.vision.datasets.decoding:pil_loader",
         "except Exception as error:",
         "except OSError as error:",
-        "tests/test_endurance.py::test_short[mutated_images]",
+        "tests/robustness/test_endurance.py::test_short[mutated_images]",
     ),
     (
         "index: memory grows with each sample",
@@ -263,7 +263,7 @@ BUGS = [
         "position = range(len(self))[index]",
         "position = range(len(self))[index]\n"
         "self.__dict__.setdefault('_seen', []).append(os.urandom(100))",
-        "tests/test_endurance.py::test_short[big_index]",
+        "tests/robustness/test_endurance.py::test_short[big_index]",
     ),
     (
         "shards: bytes go to a transform that wants a picture",

@@ -55,7 +55,7 @@ BUGS = [
         (
             "tests/test_files.py::"
             "test_a_folder_that_cannot_be_synced_is_an_error_and_the_new_file_is_there",
-            "tests/test_endurance.py::test_short[failing_disks]",
+            "tests/robustness/test_endurance.py::test_short[failing_disks]",
         ),
     ),
     (

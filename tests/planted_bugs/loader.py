@@ -334,13 +334,13 @@ BUGS = [
         "minidl.data.stream:shared_stream",
         "scope.place // pictures",
         "scope.place",
-        "tests/vision/test_transform_presets.py::test_neighbours_share_offset_and_mirror",
+        "tests/vision/transforms/test_presets.py::test_neighbours_share_offset_and_mirror",
     ),
     (
         "stream: the shared choice is the same in each epoch",
         "minidl.data.stream:shared_stream",
         "scope.epoch",
         "0",
-        "tests/vision/test_transform_presets.py::test_neighbours_share_offset_and_mirror",
+        "tests/vision/transforms/test_presets.py::test_neighbours_share_offset_and_mirror",
     ),
 ]

@@ -72,13 +72,13 @@ BUGS = [
         "minidl.vision.scan:_explain",
         "isinstance(cause, UnidentifiedImageError)",
         "False",
-        "tests/test_endurance.py::test_short[planted_tree]",
+        "tests/robustness/test_endurance.py::test_short[planted_tree]",
     ),
     (
         "scan: pipes go unnoticed",
         "minidl.vision.scan:_walk",
         "yield Finding(entry.path, 'not-a-file')",
         "if False:\n    yield Finding(entry.path, 'not-a-file')",
-        "tests/test_endurance.py::test_short[planted_tree]",
+        "tests/robustness/test_endurance.py::test_short[planted_tree]",
     ),
 ]

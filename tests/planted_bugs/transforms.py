@@ -9,14 +9,14 @@ BUGS = [
         "minidl.vision.transforms.crop:random_place",
         "height - h + 1",
         "height - h",
-        "tests/vision/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",
+        "tests/vision/transforms/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",
     ),
     (
         "flip: never",
         "minidl.vision.transforms.flip:RandomHorizontalFlip.draw",
         "rng.random() < self.p",
         "rng.random() > 1",
-        "tests/vision/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",
+        "tests/vision/transforms/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",
     ),
     (
         "gpu: a second GPU's pictures become numbers on the first",
@@ -31,49 +31,49 @@ BUGS = [
         "minidl.vision.transforms.crop:random_place",
         "sample_stream() if shared is None else shared_stream(shared, 'crop')",
         "sample_stream()",
-        "tests/vision/test_transform_presets.py::test_neighbours_share_offset_and_mirror",
+        "tests/vision/transforms/test_presets.py::test_neighbours_share_offset_and_mirror",
     ),
     (
         "flip: shared mirroring is not shared",
         "minidl.vision.transforms.flip:RandomHorizontalFlip.draw",
         "sample_stream() if self.shared is None else shared_stream(self.shared, 'flip')",
         "sample_stream()",
-        "tests/vision/test_transform_presets.py::test_neighbours_share_offset_and_mirror",
+        "tests/vision/transforms/test_presets.py::test_neighbours_share_offset_and_mirror",
     ),
     (
         "presets: the offset is shared and the mirroring is not",
         "minidl.vision.transforms.presets:alexnet_training",
         "RandomHorizontalFlip(shared=shared_offset)",
         "RandomHorizontalFlip()",
-        "tests/vision/test_transform_presets.py::test_neighbours_share_offset_and_mirror",
+        "tests/vision/transforms/test_presets.py::test_neighbours_share_offset_and_mirror",
     ),
     (
         "presets: the jitter has ImageNet's axes",
         "minidl.vision.transforms.presets:_jitter",
         "PCAJitter(eigenvalues=values, eigenvectors=vectors, white=white)",
         "PCAJitter(white=white)",
-        "tests/vision/test_transform_presets.py::test_the_jitter_goes_along_the_data_sets_own_axes",
+        "tests/vision/transforms/test_presets.py::test_the_jitter_goes_along_the_data_sets_own_axes",
     ),
     (
         "presets: the axes of the jitter are transposed",
         "minidl.vision.transforms.presets:_jitter",
         "PCAJitter(eigenvalues=values, eigenvectors=vectors, white=white)",
         "PCAJitter(eigenvalues=values, eigenvectors=np.transpose(vectors).tolist(), white=white)",
-        "tests/vision/test_transform_presets.py::test_the_jitter_goes_along_the_data_sets_own_axes",
+        "tests/vision/transforms/test_presets.py::test_the_jitter_goes_along_the_data_sets_own_axes",
     ),
     (
         "presets: a mean picture of another size is not resized",
         "minidl.vision.transforms.presets:_mean_picture",
         "mean.shape[1:] == (side, side)",
         "True",
-        "tests/vision/test_transform_presets.py::test_raw_pictures_become_the_same_numbers",
+        "tests/vision/transforms/test_presets.py::test_raw_pictures_become_the_same_numbers",
     ),
     (
         "presets: the data set's deviations are not used",
         "minidl.vision.transforms.presets:_scale",
         "(statistics.mean, statistics.std, 1)",
         "(MEAN, DEVIATION, 1)",
-        "tests/vision/test_transform_presets.py::"
+        "tests/vision/transforms/test_presets.py::"
         "test_the_data_sets_own_mean_picture_and_deviations",
     ),
     (
@@ -81,7 +81,7 @@ BUGS = [
         "minidl.vision.transforms.presets:_scale",
         "PIXEL_MEAN if statistics is None else _mean_picture(statistics, size)",
         "PIXEL_MEAN",
-        "tests/vision/test_transform_presets.py::"
+        "tests/vision/transforms/test_presets.py::"
         "test_the_data_sets_own_mean_picture_and_deviations",
     ),
     (
@@ -90,28 +90,28 @@ BUGS = [
         "target -= mean[above:above + height_here, offset:offset + width_here]",
         "part = mean[above:above + height_here, offset:offset + width_here]\n"
         "target -= part[:, ::-1] if mirrored else part",
-        "tests/vision/test_raw.py::test_against_a_loop",
+        "tests/vision/transforms/test_raw.py::test_against_a_loop",
     ),
     (
         "raw: of a mean picture the corner is taken",
         "minidl.vision.transforms.raw:RawToInput._on",
         "((mean.shape[0] - h) // 2, (mean.shape[1] - w) // 2)",
         "(0, 0)",
-        "tests/vision/test_raw.py::test_against_a_loop",
+        "tests/vision/transforms/test_raw.py::test_against_a_loop",
     ),
     (
         "raw: the mean's part of one size is used for another",
         "minidl.vision.transforms.raw:RawToInput._on",
         "(device, h, w)",
         "(device, 0, 0)",
-        "tests/vision/test_raw.py::test_every_crop_gets_the_central_part_of_a_mean_picture",
+        "tests/vision/transforms/test_raw.py::test_every_crop_gets_the_central_part_of_a_mean_picture",
     ),
     (
         "gpu raw: the mean picture is mirrored with the crop",
         "minidl/kernels/cuda/raw_to_input.cu:raw_to_input",
         "((long long)y * w + x) * channels : 0);",
         "((long long)y * w + (mirrored ? w - 1 - x : x)) * channels : 0);",
-        "tests/vision/test_raw.py::test_every_crop_gets_the_central_part_of_a_mean_picture",
+        "tests/vision/transforms/test_raw.py::test_every_crop_gets_the_central_part_of_a_mean_picture",
         "gpu",
     ),
     (
@@ -119,21 +119,21 @@ BUGS = [
         "minidl.vision.transforms.resize:_resize",
         "image.array.transpose(1, 2, 0)",
         "image.array.transpose(2, 1, 0)",
-        "tests/vision/test_transforms.py::test_resize_of_bytes_is_that_of_the_picture",
+        "tests/vision/transforms/test_transforms.py::test_resize_of_bytes_is_that_of_the_picture",
     ),
     (
         "transforms: the part that a crop keeps is resized from half a pixel beside it",
         "minidl.vision.transforms.resize:ResizeAndCrop.__call__",
         "top * down",
         "top * down + 0.5",
-        "tests/vision/test_transforms.py::test_resize_and_crop_as_one_are_the_two_up_to_rounding",
+        "tests/vision/transforms/test_transforms.py::test_resize_and_crop_as_one_are_the_two_up_to_rounding",
     ),
     (
         "transforms: parts of pictures with a palette are resized",
         "minidl.vision.transforms.resize:ResizeAndCrop.__call__",
         "image.mode not in ('RGB', 'L')",
         "False",
-        "tests/vision/test_transforms.py::"
+        "tests/vision/transforms/test_transforms.py::"
         "test_resize_and_crop_are_taken_apart_where_one_would_choose_other_pixels",
     ),
 ]

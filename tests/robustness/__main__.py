@@ -1,12 +1,12 @@
-"""Long trials of what must survive: ``python tests/endurance`` runs all, or those named.
+"""Long trials of what must survive: ``python tests/robustness`` runs all, or those named.
 
-    python tests/endurance                        every trial at its full length (hours)
-    python tests/endurance killed_checkpoints     one of them
-    python tests/endurance --times 5              a short form of all
+    python tests/robustness                       every trial at its full length (hours)
+    python tests/robustness killed_checkpoints    one of them
+    python tests/robustness --times 5             a short form of all
 
 Each trial is a module beside this file with ``TIMES``, the full length, and
 ``run(times, folder, seed)``, which returns a line of figures or raises AssertionError.
-``tests/test_endurance.py`` runs the short forms.
+``tests/robustness/test_endurance.py`` runs the short forms.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def trials() -> dict[str, ModuleType]:
     """Return the trials by name."""
     found = {}
     for path in sorted(FOLDER.glob("*.py")):
-        if not path.stem.startswith("_"):
+        if not path.stem.startswith(("_", "test_")):
             spec = importlib.util.spec_from_file_location(f"endurance_{path.stem}", path)
             assert spec is not None and spec.loader is not None
             module = importlib.util.module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""The trials of ``tests/endurance`` in their short forms."""
+"""The trials of ``tests/robustness`` in their short forms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 _SPEC = importlib.util.spec_from_file_location(
-    "endurance_main", Path(__file__).with_name("endurance") / "__main__.py"
+    "endurance_main", Path(__file__).with_name("__main__.py")
 )
 assert _SPEC is not None and _SPEC.loader is not None
 _MAIN = importlib.util.module_from_spec(_SPEC)

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,19 @@ def held() -> tuple[list[str], list[str]]:
     return links, sorted(os.listdir("/dev/shm"))
 
 
+def left_behind(before: tuple[list[str], list[str]]) -> tuple[Counter[str], Counter[str]]:
+    """Return what is held that was not held before.
+
+    Shared memory is the machine's, and so what other processes have in it for a moment may go.
+    """
+    start = time.monotonic()
+    while True:
+        links, shared = (Counter(a) - Counter(b) for a, b in zip(held(), before, strict=True))
+        if not (links or shared) or time.monotonic() - start > LIMIT:
+            return links, shared
+        time.sleep(0.05)
+
+
 class Shot(threading.Thread):
     """Sends a signal to a random worker after a random time."""
 
@@ -144,8 +158,7 @@ def lose_a_worker(rng: random.Random, number: int, timeout: float, expected: lis
     assert [contents(batch) for batch in loader] == expected, "not the same batches afterwards"
     batch = None  # what is left of the last one's memory belongs to the batch
     del loader
-    after = held()
-    assert after == before, f"left behind: {after}, before: {before}"
+    assert not any(left := left_behind(before)), f"left behind: {left}"
     assert not runs(shot.pid), f"worker {shot.pid} still runs"
     return seconds
 
@@ -169,7 +182,7 @@ def lose_the_parent(rng: random.Random) -> float:
         assert time.monotonic() - start <= LIMIT, f"of {workers}, some live on"
         time.sleep(0.005)
     seconds = time.monotonic() - start
-    assert held() == before, f"left behind: {held()}, before: {before}"
+    assert not any(left := left_behind(before)), f"left behind: {left}"
     return seconds
 
 
