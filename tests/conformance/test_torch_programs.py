@@ -4,7 +4,7 @@ Every program takes the modules that a script would import. It is run with minid
 with numbers that PyTorch gave (``torch_numbers.json``), and with PyTorch itself where that is
 installed. Random numbers can't be the same, so that the programs make their data with NumPy.
 
-After adding a program, run ``python tests/conformance/test_torch_programs.py`` to write its numbers.
+After adding a program, run ``python tests/conformance/test_torch_programs.py``: it writes numbers.
 """
 
 from __future__ import annotations
