@@ -121,6 +121,33 @@ def conv2d_backward(
     return dx, dw, grad.sum(axis=(0, 2, 3))
 
 
+def conv_transpose2d(
+    x: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Array:
+    """x (N, C, H, W), weight (C, O/G, KH, KW), bias (O,) -> (N, O, OH, OW): every pixel spreads."""
+    x, weight, bias = double(x, weight, bias)
+    (n, channels, h, w), (_, per_group, kh, kw) = x.shape, weight.shape
+    (sh, sw), (ph, pw), (dh, dw) = pair(stride), pair(padding), pair(dilation)
+    more = pair(output_padding)
+    height = (h - 1) * sh - 2 * ph + dh * (kh - 1) + more[0] + 1
+    width = (w - 1) * sw - 2 * pw + dw * (kw - 1) + more[1] + 1
+    out = np.zeros((n, groups * per_group, height, width))
+    for c, o, y, z in product(range(channels), range(per_group), range(h), range(w)):
+        to = c // (channels // groups) * per_group + o
+        for i, j in product(range(kh), range(kw)):
+            row, column = y * sh - ph + i * dh, z * sw - pw + j * dw
+            if 0 <= row < height and 0 <= column < width:
+                out[:, to, row, column] += x[:, c, y, z] * weight[c, o, i, j]
+    return out if bias is None else out + bias[:, None, None]
+
+
 def locally_connected2d(
     x: Any, weight: Any, bias: Any, kernel_size: Any, stride: Any = 1, padding: Any = 0
 ) -> Array:

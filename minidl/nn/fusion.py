@@ -21,9 +21,10 @@ from typing import Any, TypeAlias, TypeVar
 from .. import kernels
 from ..autograd import Context, Function
 from ..device import Array
+from ..kernels.windows import Geometry
 from ..tensor import Tensor
 from .activation import ReLU, relu
-from .conv import Conv2d
+from .conv import Conv2d, operands
 from .linear import Linear, rows
 from .linear import check as check_linear
 from .max_pool import MaxPool2d
@@ -114,6 +115,43 @@ def _relu_norm(relu: ReLU, norm: LocalResponseNorm, input: Tensor) -> Tensor:
     return _ReLUNormFunction.apply(input, *settings)
 
 
+# --- ReLU behind a convolution --------------------------------------------------------------------
+
+
+class _ConvReLUFunction(Function):
+    """max(Y, 0): ReLU is the convolution's epilogue, and its gradient is that of the result."""
+
+    @staticmethod
+    def forward(
+        ctx: Context, x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int
+    ) -> Array:
+        ctx.kernel, ctx.settings = kernels.of("conv", x), (geometry, groups)
+        y: Array = ctx.kernel.forward(x, weight, bias, geometry, groups, epilogue="relu")
+        ctx.save_for_backward(x, weight, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        x, weight, y = ctx.saved_tensors
+        gradients = ctx.kernel.backward(
+            grad, x, weight, *ctx.settings, ctx.needs_input_grad, epilogue="relu", y=y,
+            overwrite=ctx.may_overwrite[0],
+        )  # fmt: skip
+        return *gradients, None, None
+
+
+@fuses(Conv2d, ReLU)
+def _conv_relu(conv: Conv2d, relu: ReLU, input: Tensor) -> Tensor:
+    if kernels.of("conv", input.array) is None:
+        return relu(conv(input))
+    if input.ndim == 3:
+        return _conv_relu(conv, relu, input.unsqueeze(0)).squeeze(0)
+    images, padding = conv.padded(input)
+    windows = conv.stride, padding, conv.dilation, conv.ceil_mode
+    arguments = operands(images, conv.weight, conv.bias, conv.groups, *windows)
+    return _ConvReLUFunction.apply(*arguments)
+
+
 # --- ReLU behind a linear layer -------------------------------------------------------------------
 
 
@@ -147,11 +185,6 @@ def _linear_relu(layer: Linear, relu: ReLU, input: Tensor) -> Tensor:
 
 
 # --- Others ---------------------------------------------------------------------------------------
-
-
-@fuses(Conv2d, ReLU)
-def _convolve_and_rectify(conv: Conv2d, relu: ReLU, input: Tensor) -> Tensor:
-    return conv._convolve(input, relu=True)
 
 
 @fuses(ReLU, MaxPool2d)

@@ -2,12 +2,12 @@
 
 Convolution, pooling and unshared convolution all slide a window over an image. For one axis, with
 input length H, padding p in front and p' behind, kernel K, stride s and dilation d, a window covers
-``d·(K - 1) + 1`` positions, and there are
+``d·(K − 1) + 1`` positions, and there are
 
-    OH = floor((H + p + p' - d·(K - 1) - 1) / s) + 1
+    OH = floor((H + p + p' − d·(K − 1) − 1) / s) + 1
 
-of them; window ``oh`` reads the padded positions ``oh·s + kh·d``. :class:`Geometry` holds these
-numbers for both axes, and nothing else in the library computes them again.
+of them; window ``oh`` reads the padded positions ``oh·s + kh·d``. A ``Geometry`` holds these
+numbers for both axes.
 
 **im2col** writes every window into a row (or column) of a matrix, so that a convolution becomes a
 matrix product. **col2im** is its transpose: every entry is *added* back to the pixel that it was
@@ -21,116 +21,47 @@ processing" (2006).
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import math
+from typing import Any
 
-import numpy as np
-
-from ..autograd import Function, Node
+from .. import kernels
+from ..autograd import Context, Function
 from ..device import Array, array_module
-from ..errors import ArgumentError, ShapeError
-from ..kernels import cuda
+from ..errors import ShapeError
 from ..kernels.windows import Geometry, Pair, plan
 from ..tensor import Tensor
+from .arguments import IntOrPair, check_images, pair
 from .module import Module
 
 __all__ = ["Fold", "Unfold", "fold", "unfold"]
 
-IntOrPair: TypeAlias = int | tuple[int, ...] | list[int]
-
-
-def pair(name: str, value: Any, least: int = 1) -> Pair:
-    """Return `value`, an integer or two, as a pair.
-
-    Raises
-    ------
-    ArgumentError
-        It is neither, or smaller than `least`; the message names the argument.
-    """
-    values = (value, value) if isinstance(value, (int, np.integer)) else value
-    try:
-        if len(values) == 1:
-            values = (*values, *values)
-        first, second = (int(v) for v in values)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"{name}: expected an integer or two, got {value!r}") from error
-    if min(first, second) < least:
-        raise ArgumentError(f"{name}: expected at least {least}, got {value!r}")
-    return first, second
-
-
-def check_images(name: str, x: Array) -> None:
-    """Raise a `ShapeError` unless `x` has the four axes (N, C, H, W)."""
-    if x.ndim != 4:
-        raise ShapeError(f"{name}: expected input of shape (N, C, H, W), got {tuple(x.shape)}")
-
-
-# --- im2col and col2im ----------------------------------------------------------------------------
+# --- The plain code -------------------------------------------------------------------------------
 
 
 def pad_images(x: Array, geometry: Geometry, fill: float = 0.0) -> Array:
-    """Return the span of the windows, (N, C, span), with `fill` where there is no image."""
-    xp = array_module(x)
+    """Return the pixels that the windows reach, (N, C, *span), with `fill` outside the image."""
     rows, columns, own_rows, own_columns = geometry.inside(x.shape[2:])
-    padded = xp.full((*x.shape[:2], *geometry.span), fill, x.dtype)
+    padded = array_module(x).full((*x.shape[:2], *geometry.span), fill, x.dtype)
     padded[:, :, rows, columns] = x[:, :, own_rows, own_columns]
     return padded
 
 
-def copy_pixels(images: Array, out: Array) -> None:
-    """Write channels-last images (n, H, W, C), in whatever memory, to others that are so in memory.
-
-    Of planes, such as a user's batch may have, NumPy's loops are longest one by one.
-    """
-    if images.strides[3] > images.strides[2]:
-        for channel in range(images.shape[3]):
-            out[..., channel] = images[..., channel]
-    else:
-        out[...] = images
-
-
 def im2col(x: Array, geometry: Geometry) -> Array:
-    """Return the windows of `x` as columns.
-
-    Parameters
-    ----------
-    x : array, shape (N, C, H, W)
-    geometry : Geometry
-
-    Returns
-    -------
-    array, shape (N, C, KH, KW, OH, OW)
-    """
-    if not isinstance(x, np.ndarray) and x.dtype.name in _KERNEL_TYPES:
-        return _im2col_cuda(x, geometry)
-    # NumPy's arrays, and a GPU's of integers and float16
-    padded = pad_images(x, geometry)
-    kernel_h, kernel_w = geometry.kernel
+    """Return the windows of images (N, C, H, W) as columns (N, C, KH, KW, OH, OW)."""
+    padded, (kernel_h, kernel_w) = pad_images(x, geometry), geometry.kernel
     columns = array_module(x).empty((*x.shape[:2], *geometry.kernel, *geometry.out), x.dtype)
     for kh in range(kernel_h):
         for kw in range(kernel_w):
-            rows, cols = geometry.positions(kh, kw)
+            rows, cols = geometry.positions(
+                kh, kw
+            )  # those that entry (kh, kw) of each window reads
             columns[:, :, kh, kw] = padded[:, :, rows, cols]
     return columns
 
 
 def col2im(columns: Array, geometry: Geometry, size: Pair) -> Array:
-    """Add every entry of `columns` to the pixel that :func:`im2col` reads it from.
-
-    Parameters
-    ----------
-    columns : array, shape (N, C, KH, KW, OH, OW)
-    geometry : Geometry
-    size : pair of int
-        Height and width of the image.
-
-    Returns
-    -------
-    array, shape (N, C, H, W)
-    """
-    if not isinstance(columns, np.ndarray) and columns.dtype.name in _KERNEL_TYPES:
-        return _col2im_cuda(columns, geometry, size)
-    xp = array_module(columns)
-    kernel_h, kernel_w = geometry.kernel
+    """Add every entry of (N, C, KH, KW, OH, OW) to its pixel of images (N, C, H, W) of `size`."""
+    xp, (kernel_h, kernel_w) = array_module(columns), geometry.kernel
     padded = xp.zeros((*columns.shape[:2], *geometry.span), columns.dtype)
     for kh in range(kernel_h):
         for kw in range(kernel_w):
@@ -142,111 +73,50 @@ def col2im(columns: Array, geometry: Geometry, size: Pair) -> Array:
     return image
 
 
-_KERNEL_TYPES = ("float32", "float64")
-
-_CUDA = cuda.Source(r"""
-// The numbers of one window's entry, out of images whose memory is (C, N, H, W).
-// One thread a number of the columns (N, C, KH, KW, OH, OW): neighbours read neighbouring windows.
-extern "C" __global__ void im2col(
-    const T* x, T* columns, int images, int channels, int height, int width, int kernel_h,
-    int kernel_w, int out_h, int out_w, int stride_h, int stride_w, int dilation_h,
-    int dilation_w, int top, int left)
-{
-    const int windows = out_h * out_w, entries = kernel_h * kernel_w;
-    FOR_EACH(i, (long long)images * channels * entries * windows) {
-        const int window = i % windows, entry = i / windows % entries;
-        const int plane = i / windows / entries, image = plane / channels;
-        const int h = window / out_w * stride_h - top + entry / kernel_w * dilation_h;
-        const int w = window % out_w * stride_w - left + entry % kernel_w * dilation_w;
-        const bool inside = h >= 0 && h < height && w >= 0 && w < width;
-        const long long from = (long long)(plane % channels) * images + image;
-        columns[i] = inside ? x[(from * height + h) * width + w] : T(0);
-    }
-}
-
-// The sum of all entries that were read from a pixel: a gather, so that the order is fixed.
-// One thread a pixel (C, N, H, W): for each entry it looks for the window that has it there.
-extern "C" __global__ void col2im(
-    const T* columns, T* x, int images, int channels, int height, int width, int kernel_h,
-    int kernel_w, int out_h, int out_w, int stride_h, int stride_w, int dilation_h,
-    int dilation_w, int top, int left)
-{
-    const int windows = out_h * out_w;
-    FOR_EACH(i, (long long)images * channels * height * width) {
-        const int w = i % width, h = i / width % height;
-        const int plane = i / width / height, image = plane % images, channel = plane / images;
-        const T* entry = columns
-            + ((long long)image * channels + channel) * kernel_h * kernel_w * windows;
-        T sum = 0;
-        for (int kh = 0; kh < kernel_h; kh++) {
-            const int down = h + top - kh * dilation_h, oh = down / stride_h;
-            for (int kw = 0; kw < kernel_w; kw++, entry += windows) {
-                const int right = w + left - kw * dilation_w, ow = right / stride_w;
-                if (down >= 0 && right >= 0 && oh < out_h && ow < out_w
-                    && oh * stride_h == down && ow * stride_w == right)
-                    sum += entry[oh * out_w + ow];
-            }
-        }
-        x[i] = sum;
-    }
-}
-""")
+# --- The operations -------------------------------------------------------------------------------
 
 
-def _im2col_cuda(x: Array, geometry: Geometry) -> Array:
-    n, c, height, width = x.shape
-    g = geometry
-    columns = cuda.cupy().empty((n, c, *g.kernel, *g.out), x.dtype)
-    _CUDA.launch(
-        "im2col", x.dtype, columns.size, cuda.channel_major(x), columns, n, c, height, width,
-        *g.kernel, *g.out, *g.stride, *g.dilation, *g.before,
-    )  # fmt: skip
-    return columns
-
-
-def _col2im_cuda(columns: Array, geometry: Geometry, size: Pair) -> Array:
-    n, c = columns.shape[:2]
-    g = geometry
-    image = cuda.empty_image(n, c, *size, columns.dtype)
-    _CUDA.launch(
-        "col2im", columns.dtype, image.size, cuda.cupy().ascontiguousarray(columns),
-        image.transpose(1, 0, 2, 3), n, c, *size, *g.kernel, *g.out, *g.stride, *g.dilation,
-        *g.before,
-    )  # fmt: skip
-    return image
-
-
-class Unfold_(Function):
+class UnfoldFunction(Function):
     """im2col; its gradient is col2im."""
 
     @staticmethod
-    def forward(ctx: Node, x: Array, geometry: Geometry) -> Array:
+    def forward(ctx: Context, x: Array, geometry: Geometry) -> Array:
         ctx.geometry, ctx.size = geometry, x.shape[2:]
-        columns = im2col(x, geometry)
-        n, c, kh, kw, oh, ow = columns.shape
-        return columns.reshape(n, c * kh * kw, oh * ow)
+        return to_columns(x, geometry)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
-        g = ctx.geometry
-        n, rows, _ = grad.shape
-        channels = rows // (g.kernel[0] * g.kernel[1])
-        return col2im(grad.reshape(n, channels, *g.kernel, *g.out), g, ctx.size), None
+    def backward(ctx: Context, grad: Array) -> Any:
+        return to_images(grad, ctx.geometry, ctx.size), None
 
 
-class Fold_(Function):
+class FoldFunction(Function):
     """col2im; its gradient is im2col."""
 
     @staticmethod
-    def forward(ctx: Node, columns: Array, geometry: Geometry, size: Pair) -> Array:
-        ctx.geometry, ctx.shape = geometry, columns.shape
-        n, rows, _ = columns.shape
-        channels = rows // (geometry.kernel[0] * geometry.kernel[1])
-        return col2im(columns.reshape(n, channels, *geometry.kernel, *geometry.out), geometry, size)
+    def forward(ctx: Context, columns: Array, geometry: Geometry, size: Pair) -> Array:
+        ctx.geometry = geometry
+        return to_images(columns, geometry, size)
 
     @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
-        return im2col(grad, ctx.geometry).reshape(ctx.shape), None, None
+    def backward(ctx: Context, grad: Array) -> Any:
+        return to_columns(grad, ctx.geometry), None, None
+
+
+def to_columns(x: Array, geometry: Geometry) -> Array:
+    """Return the windows as (N, C·KH·KW, OH·OW), from the kernel if there is one."""
+    kernel = kernels.of("im2col", x)
+    columns = kernel.im2col(x, geometry) if kernel else im2col(x, geometry)
+    n, c, kh, kw, oh, ow = columns.shape
+    return columns.reshape(n, c * kh * kw, oh * ow)
+
+
+def to_images(columns: Array, geometry: Geometry, size: Pair) -> Array:
+    """Return the images that (N, C·KH·KW, OH·OW) add up to, from the kernel if there is one."""
+    n, rows, _ = columns.shape
+    channels = rows // math.prod(geometry.kernel)
+    columns = columns.reshape(n, channels, *geometry.kernel, *geometry.out)
+    kernel = kernels.of("im2col", columns)
+    return (kernel.col2im if kernel else col2im)(columns, geometry, size)
 
 
 def unfold(
@@ -296,7 +166,7 @@ def unfold(
         pair("unfold: dilation", dilation),
         pair("unfold: padding", padding, 0),
     )
-    return Unfold_.apply(input, geometry)
+    return UnfoldFunction.apply(input, geometry)
 
 
 def fold(
@@ -355,7 +225,7 @@ def fold(
         raise ShapeError(
             f"fold: input of shape {shape} does not fit: expected (N, C·{entries}, {windows})"
         )
-    return Fold_.apply(input, geometry, size)
+    return FoldFunction.apply(input, geometry, size)
 
 
 class Unfold(Module):

@@ -10,6 +10,7 @@ from .adaptive_avg_pool import *
 from .avg_pool import *
 from .containers import *
 from .conv import *
+from .conv_transpose import *
 from .dropout import *
 from .flatten import *
 from .gelu import *

@@ -119,9 +119,9 @@ def test_columns_of_some_images_read_their_part_of_the_input(
 ) -> None:
     import gpu_record
 
-    from minidl.nn import conv
+    from minidl.kernels.cuda import conv
 
-    monkeypatch.setattr(conv, "_COLUMN_BYTES", 1)  # an image at a time
+    monkeypatch.setattr(conv, "COLUMN_BYTES", 1)  # an image at a time
     layer = nn.Conv2d(2, 4, 3, padding=1).to(gpu)
     x = minidl.zeros(5, 2, 8, 8, device=gpu, requires_grad=True)
     recorder = gpu_record.Recorder()

@@ -123,7 +123,8 @@ def test_float32_is_not_computed_in_float64(file: str, supported: tuple[int, ...
 def test_the_sources_are_found() -> None:
     """So that the tests above can't pass for want of sources."""
     modules = [
-        importlib.import_module(f"minidl.{name}") for name in ("nn.conv", "kernels.cuda.sgd")
+        importlib.import_module(f"minidl.{name}")
+        for name in ("kernels.cuda.conv", "kernels.cuda.sgd")
     ]
     assert all(str(file_of(module)) in SOURCES for module in modules)
     assert len(SOURCES) == sum(len(names_made_in(module)) for module in all_modules())

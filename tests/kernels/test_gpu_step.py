@@ -13,9 +13,9 @@ import numpy as np
 
 import minidl
 import minidl.nn.functional as F
+from minidl.kernels.cuda.conv import Columns
+from minidl.kernels.windows import plan
 from minidl.nn import Conv2d
-from minidl.nn.conv import _ColumnsCuda
-from minidl.nn.im2col import plan
 from minidl.vision.models import alexnet
 
 #: Launches of a step whose columns fit one piece each, with their parts.
@@ -118,7 +118,7 @@ def test_launches_at_batch_128() -> None:
             "test", (size, size), layer.kernel_size, layer.stride, (1, 1), layer.padding
         )
         shape = (layer.in_channels, 128, size, size)
-        columns = _ColumnsCuda(shape, np.dtype(np.float32), geometry, layer.groups)
+        columns = Columns(shape, np.dtype(np.float32), geometry, layer.groups)
         pieces.append(len(columns.chunks()))
     # columns forward, for the weights and (but for conv1) to the input, each with its products
     groups = [layer.groups for layer in layers]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -16,6 +17,9 @@ import minidl
 import minidl.nn.functional as F
 from minidl import nn
 from minidl.errors import ArgumentError, MinidlError, ShapeError
+from minidl.kernels.cpu import columns as cpu_columns
+from minidl.kernels.cuda import conv as cuda_conv
+from minidl.nn import conv as conv_page
 
 
 def run(
@@ -266,10 +270,8 @@ def check_with_a_block_of(
     numbers: int, options: dict[str, Any], device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Convolve 33 images, the columns of one of which are up to 1080 numbers, and compare."""
-    import minidl.nn.conv
-
-    monkeypatch.setattr(minidl.nn.conv, "_COLUMN_BLOCK", numbers)
-    monkeypatch.setattr(minidl.nn.conv, "_COLUMN_BYTES", 8 * numbers)  # on a GPU
+    monkeypatch.setattr(cpu_columns, "COLUMN_BLOCK", numbers)
+    monkeypatch.setattr(cuda_conv, "COLUMN_BYTES", 8 * numbers)
     x = helpers.values((33, 4, 6, 5), 1)
     weight = helpers.values((4, 4 // options.get("groups", 1), 3, 3), 2)
     bias = helpers.values((4,), 3)
@@ -303,7 +305,7 @@ def test_columns_of_later_images_take_the_memory_of_the_first(
     x = minidl.ones(8, 4, 32, 32, device=gpu, requires_grad=True)
     weight = minidl.ones(4, 4, 3, 3, device=gpu, requires_grad=True)
     columns = 2 * 40 * 30 * 30 * 4  # of two images
-    monkeypatch.setattr("minidl.nn.conv._COLUMN_BYTES", columns)
+    monkeypatch.setattr(cuda_conv, "COLUMN_BYTES", columns)
     with simulator.count() as forward:
         y = F.conv2d(x, weight)
     assert forward.peak_bytes - forward.current_bytes < 1.5 * columns
@@ -545,3 +547,75 @@ def test_float16(relu: bool, device: str) -> None:
     ):
         assert gradient.dtype == np.float16
         np.testing.assert_allclose(helpers.host(gradient), whole, atol=0.2, rtol=0.05)
+
+
+# ---- the plain code ----
+
+
+@settings(max_examples=100)
+@given(problem=problems())
+def test_the_plain_code(problem: dict[str, Any], device: str) -> None:
+    """It equals the loops, and the kernels equal it."""
+    x, weight = (
+        helpers.values(problem[shape], seed, problem["dtype"])
+        for seed, shape in enumerate(["x_shape", "w_shape"])
+    )
+    bias = helpers.values(weight.shape[:1], 3, problem["dtype"]) if problem["bias"] else None
+    with minidl.reference():
+        check_against_loops(x, weight, bias, device, **problem["options"])
+
+
+def test_float16_and_integers_run_the_plain_code(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[Any] = []
+    plain = conv_page.forward
+
+    def noted(x: Any, *rest: Any) -> Any:
+        ran.append(x.dtype)
+        return plain(x, *rest)
+
+    monkeypatch.setattr(conv_page, "forward", noted)
+    for dtype in (minidl.float16, minidl.int64, minidl.float32):
+        y = F.conv2d(
+            minidl.ones(1, 2, 3, 3, device=device, dtype=dtype),
+            minidl.full((1, 2, 2, 2), 3, device=device, dtype=dtype),
+        )
+        assert y.dtype == dtype and y.tolist() == [[[[24, 24], [24, 24]]]]
+    assert ran == [np.float16, np.int64]
+
+
+def test_few_frames_between_the_module_and_numpy() -> None:
+    """Whoever steps through a convolution in a debugger soon gets to the arrays."""
+    conv, x = nn.Conv2d(4, 6, 3, padding=1, groups=2), minidl.randn(2, 4, 5, 5)
+    stacks: list[list[Any]] = []
+
+    def note(frame: Any, event: str, function: Any) -> None:
+        """Keep the frames above NumPy, when it is called."""
+        if event == "call":
+            found = "numpy" in frame.f_code.co_filename
+        else:
+            module = getattr(function, "__module__", None) or ""
+            found = module.startswith("numpy") or isinstance(
+                getattr(function, "__self__", None), np.ndarray
+            )
+        stack = []
+        while frame is not None and frame.f_code is not nn.Module.__call__.__code__:
+            if "numpy" not in frame.f_code.co_filename:
+                stack.append(frame.f_code)
+            frame = frame.f_back
+        if found and frame is not None:
+            stacks.append(stack)
+
+    with minidl.reference(), minidl.no_grad():
+        sys.setprofile(note)
+        try:
+            conv(x)
+        finally:
+            sys.setprofile(None)
+    names = [[code.co_name for code in stack] for stack in stacks]
+    assert any("im2col" in stack for stack in names)
+    deepest = max(stacks, key=len)
+    assert len(deepest) <= 8, [code.co_qualname for code in deepest]
+    for stack in stacks:
+        assert len({code.co_filename for code in stack}) <= 3, stack

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import ModuleType
 from typing import Any
 
 import helpers
@@ -14,8 +15,8 @@ from hypothesis import strategies as st
 
 import minidl
 from minidl.kernels import cpu
-from minidl.nn import conv, winograd
-from minidl.nn.im2col import Geometry, plan
+from minidl.kernels.cpu import conv, winograd, winograd_one_axis, winograd_tiles
+from minidl.kernels.windows import Geometry, plan
 
 
 def layer(
@@ -27,9 +28,9 @@ def layer(
     return x, weight, plan("test", size, (kernel, kernel), (1, 1), (1, 1), padding)
 
 
-@pytest.mark.parametrize("kernel", winograd._TILES)
+@pytest.mark.parametrize("kernel", winograd_tiles.TILES)
 def test_the_transforms_are_a_sliding_window(kernel: int) -> None:
-    output, of_kernel, data = winograd.transforms(kernel, np.dtype(np.float64))
+    output, of_kernel, data = winograd_tiles.transforms(kernel, np.dtype(np.float64))
     m, t = output.shape
     assert t == m + kernel - 1
     g, d = helpers.values((kernel,), 1), helpers.values((t,), 2)
@@ -55,7 +56,7 @@ def test_against_loops(data: Any) -> None:
     geometry = plan("test", (size[0], size[1]), (kernel, kernel), strides, (1, 1), padding)
     options = {"stride": strides, "padding": padding, "groups": groups}
 
-    y = winograd.forward(x, weight, bias, geometry, groups, relu=False)
+    y = winograd.forward(x, weight, bias, geometry, groups, None)
     np.testing.assert_allclose(y, reference.conv2d(x, weight, bias, **options), atol=1e-11)
     grad = layout(helpers.values(y.shape, 4))
     dx, dweight = reference.conv2d_backward(grad, x, weight, **options)[:2]
@@ -83,11 +84,11 @@ def test_one_axis_against_loops(data: Any) -> None:
     geometry = plan("test", (size[0], size[1]), kernel, (1, 1), (1, 1), padding)
     expected = reference.conv2d(x, weight, bias, padding=padding)
 
-    for relu in (False, True):
-        y = winograd.forward_one_axis(x, weight, bias, geometry, relu=relu)
-        np.testing.assert_allclose(y, np.maximum(expected, 0) if relu else expected, atol=1e-11)
+    for epilogue in (None, "relu"):
+        y = winograd_one_axis.forward(x, weight, bias, geometry, epilogue)
+        np.testing.assert_allclose(y, np.maximum(expected, 0) if epilogue else expected, atol=1e-11)
     grad = layout(helpers.values(y.shape, 4))
-    found = winograd.weight_gradient_one_axis(x, grad, weight.shape, geometry)
+    found = winograd_one_axis.weight_gradient(x, grad, weight.shape, geometry)
     _, dweight, dbias = reference.conv2d_backward(grad, x, weight, padding=padding)
     np.testing.assert_allclose(found[0], dweight, atol=1e-10)
     np.testing.assert_allclose(found[1], dbias, atol=1e-11)
@@ -102,7 +103,7 @@ LAYERS = {
 
 def amplification(kernel: int) -> float:
     """How much larger than a sum's the rounding errors of one axis are: see the module's text."""
-    output, of_kernel, data = winograd.transforms(kernel, np.dtype(np.float64))
+    output, of_kernel, data = winograd_tiles.transforms(kernel, np.dtype(np.float64))
     rows = np.linalg.norm(of_kernel, axis=1) * np.linalg.norm(data, axis=1)
     return float(np.sqrt((output**2 * rows**2).sum(axis=1).max()))
 
@@ -122,7 +123,7 @@ def test_the_error_in_float32(name: str) -> None:
     for images, kernels, dy in ((x, weight, grad), arrays):
         results.append(
             [
-                winograd.forward(images, kernels, None, geometry, 1, relu=False),
+                winograd.forward(images, kernels, None, geometry, 1, None),
                 winograd.input_gradient(dy, kernels, x.shape[2:], geometry, 1),
                 winograd.weight_gradient(images, dy, kernels.shape, geometry, 1),
             ]
@@ -151,8 +152,8 @@ def test_the_error_of_one_axis_in_float32(name: str) -> None:
     arrays = [a.astype(np.float32) for a in (x, weight, grad)]
     results = []
     for images, kernels, dy in ((x, weight, grad), arrays):
-        y = winograd.forward_one_axis(images, kernels, None, geometry, relu=False)
-        both = winograd.weight_gradient_one_axis(images, dy, kernels.shape, geometry)
+        y = winograd_one_axis.forward(images, kernels, None, geometry, None)
+        both = winograd_one_axis.weight_gradient(images, dy, kernels.shape, geometry)
         results.append([y, *both])
     # As with both axes, but one amplifies; the weights' sums run over the windows of a slab.
     eps, windows = np.finfo(np.float32).eps, len(x) * math.prod(geometry.out)
@@ -163,28 +164,27 @@ def test_the_error_of_one_axis_in_float32(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rule", "kind"),
+    ("way", "kind"),
     [
-        *(("suits", kind) for kind in LAYERS.values()),
-        *(("suits_one_axis", kind) for kind in ONE_AXIS.values()),
+        *((winograd, kind) for kind in LAYERS.values()),
+        *((winograd_one_axis, kind) for kind in ONE_AXIS.values()),
     ],
     ids=[*LAYERS, *ONE_AXIS],
 )
 def test_convolutions_of_that_kind_go_this_way(
-    rule: str, kind: Any, monkeypatch: pytest.MonkeyPatch
+    way: ModuleType, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, weight, geometry = layer(*kind)
     bias, grad = weight[:, 0, 0, 0], helpers.values((len(x), len(weight), *geometry.out), 4)
-    n = -(-len(x) // cpu.LANES) if rule == "suits" else len(x)  # as the weights' gradient asks
-    assert getattr(winograd, rule)(geometry, n, *weight.shape[1::-1], 1)
+    n = -(-len(x) // cpu.LANES) if way is winograd else len(x)  # as the weights' gradient asks
+    assert way.suits(geometry, n, *weight.shape[1::-1], 1)
 
     def all_three() -> list[helpers.Array]:
-        dx = conv._input_gradient_numpy(grad, weight, x.shape[2:], geometry, 1)
-        both = conv._weight_gradient_numpy(x, grad, weight.shape, geometry, 1)
-        return [conv._forward_numpy(x, weight, bias, geometry, 1, relu=False), dx, *both]
+        gradients = conv.backward(grad, x, weight, geometry, 1, (True, True, True))
+        return [conv.forward(x, weight, bias, geometry, 1), *gradients]  # type: ignore[list-item]
 
     tiles = all_three()
-    monkeypatch.setattr(winograd, rule, lambda *_: False)
+    monkeypatch.setattr(way, "suits", lambda *_: False)
     for found, expected in zip(tiles, all_three(), strict=True):
         assert not np.array_equal(found, expected)  # it was the other way
         np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())
@@ -195,15 +195,16 @@ def test_lanes_of_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     grad = helpers.values((20, 2, *geometry.out), 4)
 
     def both() -> list[helpers.Array]:
-        y = winograd.forward(x, weight, None, geometry, 1, relu=False)
-        one_axis = winograd.forward_one_axis(x, weight, None, geometry, relu=False)
-        of_one_axis = winograd.weight_gradient_one_axis(x, grad, weight.shape, geometry)
+        y = winograd.forward(x, weight, None, geometry, 1, None)
+        one_axis = winograd_one_axis.forward(x, weight, None, geometry, None)
+        of_one_axis = winograd_one_axis.weight_gradient(x, grad, weight.shape, geometry)
         both_axes = winograd.weight_gradient(x, grad, weight.shape, geometry, 1)
         return [y, both_axes, one_axis, *of_one_axis]
 
     whole = both()
-    for slab in ("_SLAB", "_BLOCK", "_SLAB_ONE_AXIS"):
-        monkeypatch.setattr(winograd, slab, 1)
+    monkeypatch.setattr(winograd, "_SLAB", 1)
+    monkeypatch.setattr(winograd, "_BLOCK", 1)
+    monkeypatch.setattr(winograd_one_axis, "_SLAB", 1)
     for found, expected in zip(both(), whole, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-12)
 
@@ -230,19 +231,19 @@ def test_what_does_not_suit() -> None:
 
 def test_what_does_not_suit_one_axis() -> None:
     good = plan("test", (32, 32), (5, 5), (1, 1), (1, 1), (2, 2))
-    assert winograd.suits_one_axis(good, 128, 3, 32, 1)
-    assert not winograd.suits_one_axis(good, 128, 3, 32, 2)
-    assert not winograd.suits_one_axis(good, 128, 3, 64, 1)  # too many outputs of too few numbers
-    assert not winograd.suits_one_axis(good, 1, 3, 32, 1)  # too few to gain
-    assert not winograd.suits_one_axis(good, 128, 24, 32, 1)  # not few channels
-    assert not winograd.suits_one_axis(good._replace(out=(1, 32)), 128, 3, 32, 1)
-    assert not winograd.suits_one_axis(good._replace(out=(0, 32)), 128, 3, 32, 1)
+    assert winograd_one_axis.suits(good, 128, 3, 32, 1)
+    assert not winograd_one_axis.suits(good, 128, 3, 32, 2)
+    assert not winograd_one_axis.suits(good, 128, 3, 64, 1)  # too many outputs of too few numbers
+    assert not winograd_one_axis.suits(good, 1, 3, 32, 1)  # too few to gain
+    assert not winograd_one_axis.suits(good, 128, 24, 32, 1)  # not few channels
+    assert not winograd_one_axis.suits(good._replace(out=(1, 32)), 128, 3, 32, 1)
+    assert not winograd_one_axis.suits(good._replace(out=(0, 32)), 128, 3, 32, 1)
     for changed in (
         good._replace(stride=(1, 2)),
         good._replace(dilation=(2, 1)),
         good._replace(kernel=(4, 5)),
     ):
-        assert not winograd.suits_one_axis(changed, 128, 3, 32, 1)
+        assert not winograd_one_axis.suits(changed, 128, 3, 32, 1)
 
 
 def test_threads_do_not_change_a_bit() -> None:
@@ -254,13 +255,13 @@ def test_threads_do_not_change_a_bit() -> None:
     before = minidl.get_num_threads()
     for threads in (1, 2, 5):
         minidl.set_num_threads(threads)
-        y = winograd.forward(*arrays, None, geometry, 1, relu=False)
-        other = winograd.forward_one_axis(*arrays_one_axis, None, windows, relu=False)
+        y = winograd.forward(*arrays, None, geometry, 1, None)
+        other = winograd_one_axis.forward(*arrays_one_axis, None, windows, None)
         results.append(
             [
                 y,
                 other,
-                *winograd.weight_gradient_one_axis(
+                *winograd_one_axis.weight_gradient(
                     arrays_one_axis[0], other, kernels.shape, windows
                 ),
                 winograd.input_gradient(y, arrays[1], x.shape[2:], geometry, 1),

@@ -21,26 +21,19 @@ the transforms take some of that back.
 
 A stride of s becomes a stride of 1 on blocks of s x s pixels, whose s·s·C numbers count as
 channels: AlexNet's conv1, 11 x 11 at stride 4 on 3 channels, is a convolution of 3 x 3 blocks of 48
-channels (with a zero row and column at the kernel's end). Only one group of channels may have it.
+channels (with a zero row and column at the kernel's end). This works for one group only.
 
 The transforms are linear, so the gradients come from their transposes. The input's gradient is a
 convolution with the kernels turned by 180°, and the weights' is
 
     dg_c = Gᵀ[ Σ_tiles (Bᵀ d_c B) ⊙ (A dY_tile Aᵀ) ] G
 
-**One axis.** With few channels a product over (tiles, channels) x (channels, kernels) is too flat
-to gain. Then only the image's rows are transformed, in tiles of m x 1 outputs, and the l columns of
-a window count as channels, as in im2col:
-
-    Y_tile = Aᵀ[ Σ_{c,l} (G g_{c,l}) ⊙ (Bᵀ d_{c,l}) ]
-
-Kernels of 5 x 5 need 8·5 multiplications in place of 20·5 for 4 outputs, and as many copies less.
+Where channels are few, ``winograd_one_axis`` transforms the rows alone.
 
 Rounding: the transforms' entries amplify it. The points below are those of the smallest
 amplification √(Σ_j (Aᵀ_ij ‖G_j‖ ‖B_j‖)²) among fractions of small numbers; the error relative to
 the largest output is about 2e-6 in float32 for kernels of 3 and 6e-6 for 5 (a direct sum: 4e-7;
-one axis: 1e-6).
-An infinity in a tile makes NaN of the whole tile.
+one axis: 1e-6). An infinity in a tile makes NaN of the whole tile.
 
 Shapes: n images, I x J tiles an image, C = G·c input channels, O = G·o kernels in G groups.
 
@@ -53,26 +46,25 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
-from fractions import Fraction
-from typing import NamedTuple
 
 import numpy as np
 
-from ..device import Array
-from ..kernels import cpu
-from ..kernels.cpu.relu import rectify
-from ..kernels.windows import Band, Geometry, Pair
-from .im2col import copy_pixels
-
-#: For a kernel's size: the outputs of a tile along an axis, and the points but infinity.
-_TILES = {
-    3: (4, ("0", "3/2", "-3/2", "2/3", "-2/3")),
-    5: (4, ("0", "1", "-1", "1/2", "-1/2", "2", "-2")),
-}
-
-#: Fewer channels than this on either side, and the transforms cost more than they save.
-_LEAST_CHANNELS = 24
+from ...device import Array
+from .. import cpu
+from ..epilogue import Epilogue
+from ..windows import Geometry, Pair
+from .winograd_tiles import (
+    LEAST_CHANNELS,
+    TILES,
+    apply,
+    finish,
+    in_lanes,
+    lanes_of,
+    pad,
+    runs_of,
+    transforms,
+    windows_of,
+)
 
 #: Transforming a kernel takes as long as so many multiplications for each of its t·t points.
 _KERNEL_COST = 200
@@ -82,43 +74,9 @@ _KERNEL_COST = 200
 #: kernels that they meet are as many, which are read anew for every slab.
 _SLAB = 3 << 16
 
-#: The same for tiles along one axis, whose calls of NumPy do less.
-_SLAB_ONE_AXIS = 3 << 18
-
-#: How many lanes there are at least.
-_LEAST_LANES = 4
-
 #: How many transformed numbers the weights' gradient holds at a time (16 MB of float32): the more,
 #: the fewer times the sums over tiles are transformed back.
 _BLOCK = 4 << 20
-
-
-class Transforms(NamedTuple):
-    """The three matrices of one axis."""
-
-    output: Array  # Aᵀ (m, t)
-    kernel: Array  # G (t, r)
-    data: Array  # Bᵀ (t, t)
-
-
-@functools.cache
-def transforms(size: int, dtype: np.dtype) -> Transforms:
-    """Return Aᵀ, G and Bᵀ for kernels of `size`."""
-    m, names = _TILES[size]
-    points = [Fraction(name) for name in names]
-    infinity = [Fraction(0)] * (size - 1) + [Fraction(1)]
-    output = [[p**i for p in points] + [Fraction(i == m - 1)] for i in range(m)]
-    kernel, data = [], []
-    for p in points:
-        others = [q for q in points if q != p]
-        scale = math.prod(p - q for q in others)
-        kernel.append([p**i / scale for i in range(size)])
-        data.append([*_coefficients(others), Fraction(0)])
-    kernel.append(infinity)
-    data.append(_coefficients(points))
-    return Transforms(
-        *(np.array(rows, np.float64).astype(dtype) for rows in (output, kernel, data))
-    )
 
 
 @functools.cache
@@ -126,15 +84,6 @@ def _kernel_transform(size: int, dtype: np.dtype) -> Array:
     """Return G for both axes at once, (t·t, r·r)."""
     kernel = transforms(size, dtype).kernel
     return np.kron(kernel, kernel)
-
-
-def _coefficients(roots: list[Fraction]) -> list[Fraction]:
-    """Return the coefficients of Π (x - root), the constant first."""
-    product = [Fraction(1)]
-    for root in roots:
-        by_x, by_root = [Fraction(0), *product], [*product, Fraction(0)]
-        product = [a - root * b for a, b in zip(by_x, by_root, strict=True)]
-    return product
 
 
 def suits(geometry: Geometry, n: int, depth: int, per_group: int, groups: int) -> bool:
@@ -153,7 +102,7 @@ def suits(geometry: Geometry, n: int, depth: int, per_group: int, groups: int) -
         return False
     if stride > 1 and groups > 1:  # a block's channels would have to be sorted by group
         return False
-    if -(-kernel // stride) not in _TILES or min(depth * stride**2, per_group) < _LEAST_CHANNELS:
+    if -(-kernel // stride) not in TILES or min(depth * stride**2, per_group) < LEAST_CHANNELS:
         return False
     tiling = _Tiling(geometry)
     points = (tiling.t * stride) ** 2
@@ -167,41 +116,13 @@ class _Tiling:
     def __init__(self, geometry: Geometry) -> None:
         self.block = geometry.stride[0]  # pixels
         self.size = -(-geometry.kernel[0] // self.block)  # r, of the kernel in blocks
-        self.m = _TILES[self.size][0]
+        self.m = TILES[self.size][0]
         self.t = self.m + self.size - 1
         self.down, self.across = (-(-out // self.m) for out in geometry.out)
         self.tiles = self.down * self.across
         #: The output rounded up to whole tiles, and the blocks that they read.
         self.out = self.down * self.m, self.across * self.m
         self.span = self.out[0] + self.size - 1, self.out[1] + self.size - 1
-
-
-def _lanes(n: int, per_image: int, at_most: int) -> list[slice]:
-    """Cut n images into the fewest lanes of `at_most` numbers, but as many as threads may need.
-
-    Between two calls of NumPy the threads hand the interpreter over to each other, which takes as
-    long as a small layer's product. An even number, as most machines' of threads.
-    """
-    lanes = max(-(-n * per_image // at_most), _LEAST_LANES)
-    return cpu.split(n, min(lanes + lanes % 2, cpu.LANES))
-
-
-def _runs(lane: slice, at_most: int) -> list[slice]:
-    """Cut a lane's images into runs of equal length, one image or `at_most`."""
-    n = lane.stop - lane.start
-    runs = cpu.split(n, -(-n // max(at_most, 1)))
-    return [slice(lane.start + run.start, lane.start + run.stop) for run in runs]
-
-
-def _pad(padded: Array, images: Array, before: Pair) -> None:
-    """Write images (n, H, W, C) and zeros around them into `padded`, (n, height, width, C)."""
-    (top, left), (_, *size, _) = before, padded.shape
-    height, width = min(images.shape[1], size[0] - top), min(images.shape[2], size[1] - left)
-    padded[:, :top] = 0
-    padded[:, top + height :] = 0
-    padded[:, :, :left] = 0
-    padded[:, :, left + width :] = 0
-    copy_pixels(images[:, :height, :width], padded[:, top : top + height, left : left + width])
 
 
 def _blocks(images: Array, tiling: _Tiling, before: Pair) -> Array:
@@ -212,10 +133,10 @@ def _blocks(images: Array, tiling: _Tiling, before: Pair) -> Array:
     (n, _, _, channels), s, (height, width) = images.shape, tiling.block, tiling.span
     blocks = cpu.scratch("blocks", (height, width, n, s * s * channels), images.dtype)
     if s == 1:
-        _pad(blocks.transpose(2, 0, 1, 3), images, before)
+        pad(blocks.transpose(2, 0, 1, 3), images, before)
     else:
         pixels = cpu.scratch("pixels", (n, height * s, width * s, channels), images.dtype)
-        _pad(pixels, images, before)
+        pad(pixels, images, before)
         rows = pixels.reshape(n, height, s, width, s * channels)
         blocks.reshape(height, width, n, s, s * channels)[...] = rows.transpose(1, 3, 0, 2, 4)
     return blocks
@@ -232,24 +153,6 @@ def _kernel_in_blocks(weight: Array, tiling: _Tiling) -> Array:
     return in_blocks.reshape(o, s * s * depth, r, r)
 
 
-def _windows(x: Array, axis: int, count: int, size: int, step: int) -> Array:
-    """View `axis` of a contiguous x as `count` windows of `size` entries, `step` apart: two axes.
-
-    As ``as_strided`` would, but in 1 µs instead of 4, which both threads would wait for.
-    """
-    shape = (*x.shape[:axis], count, size, *x.shape[axis + 1 :])
-    strides = (*x.strides[:axis], step * x.strides[axis], *x.strides[axis:])
-    return np.ndarray(shape, x.dtype, x, 0, strides)
-
-
-def _apply(slot: str, matrix: Array, windows: Array) -> Array:
-    """Return `matrix` times every one of the windows (..., t, X), stored as (rows, ..., X)."""
-    *places, _, length = windows.shape
-    out = cpu.scratch(slot, (len(matrix), *places, length), windows.dtype)
-    np.matmul(matrix, windows, out=out.transpose(*range(1, windows.ndim - 1), 0, -1))
-    return out
-
-
 def _transform_kernels(weight: Array, groups: int, *, turned: bool) -> Array:
     """Return G g Gᵀ, (t, t, G, c, o), of weights (O, c, r, r).
 
@@ -257,7 +160,7 @@ def _transform_kernels(weight: Array, groups: int, *, turned: bool) -> Array:
     in the place of input channels.
     """
     depth, size, per_group = weight.shape[1], weight.shape[2], weight.shape[0] // groups
-    both, t = _kernel_transform(size, weight.dtype), _TILES[size][0] + size - 1
+    both, t = _kernel_transform(size, weight.dtype), TILES[size][0] + size - 1
     rows = weight.reshape(groups, per_group, depth, size * size)
     if turned:
         both = both[:, ::-1]
@@ -275,15 +178,15 @@ def _transform_kernels(weight: Array, groups: int, *, turned: bool) -> Array:
 
 
 def forward(
-    x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int, relu: bool
+    x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int, epilogue: Epilogue
 ) -> Array:
-    """Return the convolution of x (N, C, H, W) with weights (O, C/G, k, k) and its bias.
+    """Return the convolution with weights (O, C/G, k, k), plus b, or its epilogue.
 
-    With `relu` max(y, 0) of it. The geometry must be one that :func:`suits`.
+    The geometry must be one that :func:`suits`.
     """
     in_blocks = _kernel_in_blocks(weight, _Tiling(geometry))
     kernels = _transform_kernels(in_blocks, groups, turned=False)
-    return _convolve(x, kernels, bias, geometry, relu)
+    return _convolve(x, kernels, bias, geometry, epilogue)
 
 
 def input_gradient(
@@ -293,11 +196,11 @@ def input_gradient(
     top, left = (k - 1 - p for k, p in zip(geometry.kernel, geometry.before, strict=True))
     back = geometry._replace(before=(top, left), out=size)
     kernels = _transform_kernels(weight, groups, turned=True)
-    return _convolve(grad, kernels, None, back, relu=False)
+    return _convolve(grad, kernels, None, back, None)
 
 
 def _convolve(
-    x: Array, kernels: Array, bias: Array | None, geometry: Geometry, relu: bool
+    x: Array, kernels: Array, bias: Array | None, geometry: Geometry, epilogue: Epilogue
 ) -> Array:
     """Return the convolution with transformed kernels (t, t, G, c, o): lanes over the images."""
     t, _, groups, depth, per_group = kernels.shape
@@ -312,7 +215,7 @@ def _convolve(
         down, across, tiles = tiling.down, tiling.across, tiling.tiles * n
         blocks = _blocks(images, tiling, band.before)  # (height, width, n, C)
         # Rows first, (I, t, width·n·C), stored as (t, I, width, n·C).
-        rows = _apply("rows", data, _windows(blocks.reshape(len(blocks), -1), 0, down, t, m))
+        rows = apply("rows", data, windows_of(blocks.reshape(len(blocks), -1), 0, down, t, m))
         rows = rows.reshape(t, down, tiling.span[1], n * channels)
         # Then the columns, the products and the columns back: one row of the t·t points at a time.
         # All views are made before, as between two products this thread holds the interpreter.
@@ -322,7 +225,7 @@ def _convolve(
         factors = values.reshape(t, tiles, groups, depth).swapaxes(1, 2)
         sums = products.reshape(t, tiles, groups, per_group).swapaxes(1, 2)
         values, products = (points.transpose(1, 2, 0, 3) for points in (values, products))
-        columns = _windows(rows, 2, across, t, m)  # (t, I, J, t, n·C)
+        columns = windows_of(rows, 2, across, t, m)  # (t, I, J, t, n·C)
         for column, kernel, row_back in zip(columns, kernels, back, strict=True):
             np.matmul(data, column, out=values)
             np.matmul(factors, kernel, out=sums)  # (t, G, tiles, c) times (t, G, c, o)
@@ -333,46 +236,13 @@ def _convolve(
         np.matmul(output, back.reshape(t, down, -1).swapaxes(0, 1), out=tiled.reshape(down, m, -1))
         tiled = tiled.reshape(*tiling.out, n, out_channels).transpose(2, 0, 1, 3)
         inside = tiled[:, : band.out[0], : band.out[1]]
-        _finish(y, y if exact else inside, bias, relu)
+        finish(y, y if exact else inside, bias, epilogue)
 
     per_image = t * whole.tiles * (channels + out_channels)
     slab = min(max(_SLAB, t * depth * out_channels), 2 * _SLAB)
     bands = geometry.bands(2 if len(x) <= cpu.LANES // 4 else 1, multiple=m)
-    _in_lanes(some_rows, x, y, bands, per_image, slab)
+    in_lanes(some_rows, x, y, bands, per_image, slab)
     return y
-
-
-def _finish(y: Array, inside: Array, bias: Array | None, relu: bool) -> None:
-    """Write to y what lies inside of the tiles (or is y itself), plus the bias; ReLU of it."""
-    if bias is not None:
-        np.add(inside, bias, out=y)
-    elif inside is not y:
-        y[...] = inside
-    if relu:
-        rectify(y, y)
-
-
-def _in_lanes(
-    some_rows: Callable[[Array, Geometry, Array], None],
-    x: Array,
-    y: Array,
-    bands: list[Band],
-    per_image: int,
-    slab: int,
-) -> None:
-    """Call ``some_rows(x, band, y)`` for bands of runs of images, (n, H, W, C), on the threads.
-
-    A run has at most `slab` numbers, `per_image` of them an image, or is one image.
-    """
-    x_images, y_images = x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1)
-
-    def lane(piece: tuple[slice, Band]) -> None:
-        images, (rows, first, band) = piece
-        for run in _runs(images, slab // per_image):
-            some_rows(x_images[run, first:], band, y_images[run, rows])
-
-    lanes = _lanes(len(x), per_image, slab)
-    cpu.parallel(lane, [(images, band) for images in lanes for band in bands])
 
 
 def weight_gradient(
@@ -389,17 +259,17 @@ def weight_gradient(
     gather = np.ascontiguousarray(kernel.T)  # Gᵀ (r, t)
     images, grads = x.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
     per_image = t * down * (width * channels + across * m * o)
-    lanes = _lanes(len(x), 4 * per_image, _BLOCK)
+    lanes = lanes_of(len(x), 4 * per_image, _BLOCK)
     sums = [cpu.empty((size, size, groups, depth, per_group), x.dtype) for _ in lanes]
 
     def some_images(run: slice, total: Array) -> None:
         n = run.stop - run.start
         blocks = _blocks(images[run], tiling, geometry.before).reshape(height, -1)
-        rows = _apply("rows", data, _windows(blocks, 0, down, t, m))
+        rows = apply("rows", data, windows_of(blocks, 0, down, t, m))
         rows = rows.reshape(t, down, width, n * channels)
         padded = cpu.scratch("blocks", (*tiling.out, n, o), x.dtype)
-        _pad(padded.transpose(2, 0, 1, 3), grads[run], (0, 0))
-        grad_rows = _apply("grad rows", spread, padded.reshape(down, m, -1))
+        pad(padded.transpose(2, 0, 1, 3), grads[run], (0, 0))
+        grad_rows = apply("grad rows", spread, padded.reshape(down, m, -1))
         grad_rows = grad_rows.reshape(t, down, across, m, n * o)
         values = cpu.scratch("values", (t, down, across, n * channels), x.dtype)
         grad_values = cpu.scratch("products", (t, down, across, n * o), x.dtype)
@@ -409,7 +279,7 @@ def weight_gradient(
         grad_factors = grad_values.reshape(t, tiles * n, groups, per_group).swapaxes(1, 2)
         values, grad_values = (points.transpose(1, 2, 0, 3) for points in (values, grad_values))
         sums = products.reshape(t, -1)
-        columns = _windows(rows, 2, across, t, m)  # (t, I, J, t, n·C)
+        columns = windows_of(rows, 2, across, t, m)  # (t, I, J, t, n·C)
         for column, grad_column, row_back in zip(columns, grad_rows, back, strict=True):
             np.matmul(data, column, out=values)
             np.matmul(spread, grad_column, out=grad_values)
@@ -419,7 +289,7 @@ def weight_gradient(
 
     def lane(number: int) -> None:
         total = sums[number]
-        first, *others = _runs(lanes[number], _BLOCK // per_image)
+        first, *others = runs_of(lanes[number], _BLOCK // per_image)
         some_images(first, total)
         for run in others:
             more = cpu.scratch("part", total.shape, x.dtype)
@@ -440,104 +310,3 @@ def weight_gradient(
     cpu.parallel(add, cpu.split(shape[1], 1 if dweight.size < cpu.SMALL else cpu.LANES))
     whole = dweight.reshape(o, shape[1], size * s, size * s)  # the kernel is its first k x k
     return np.ascontiguousarray(whole[:, :, : shape[2], : shape[3]])
-
-
-# --- One axis -------------------------------------------------------------------------------------
-
-
-def suits_one_axis(geometry: Geometry, n: int, depth: int, per_group: int, groups: int) -> bool:
-    """Return whether n images' convolution gains from tiles along one axis: if channels are few.
-
-    The parameters are those of :func:`suits`.
-    """
-    (size, width), (oh, ow) = geometry.kernel, geometry.out
-    ones = (1, 1)
-    if geometry.stride != ones or geometry.dilation != ones or groups > 1 or size not in _TILES:
-        return False
-    if min(depth, per_group) >= _LEAST_CHANNELS:
-        return False
-    m = _TILES[size][0]
-    saved = size * oh - (m + size - 1) * -(-oh // m)  # of a column of outputs
-    # Its numbers are copied so many times less, but its points are one more pass over memory.
-    if width * depth * saved < per_group * oh:
-        return False
-    return n * ow * width * depth * per_group * saved >= cpu.SMALL_PRODUCT
-
-
-def forward_one_axis(
-    x: Array, weight: Array, bias: Array | None, geometry: Geometry, relu: bool
-) -> Array:
-    """Return what :func:`forward` does, of weights (O, C, k, l), by tiles of m x 1 outputs."""
-    o, _, size, width = weight.shape
-    output, kernel, _ = transforms(size, x.dtype)
-    m, t = output.shape
-    rows = np.ascontiguousarray(weight.transpose(2, 3, 1, 0))  # (k, l, C, O)
-    kernels = np.matmul(kernel, rows.reshape(size, -1)).reshape(t, -1, o)
-    row_of_bias = None if bias is None else np.tile(bias, geometry.out[1])
-    y = cpu.empty_image(len(x), o, *geometry.out, x.dtype)
-
-    def some_rows(images: Array, band: Geometry, y: Array) -> None:
-        (n, oh, ow, _), down = y.shape, -(-band.out[0] // m)
-        values = _values_one_axis(images, band)
-        products = cpu.scratch("products", (t, down * n * ow, o), x.dtype)
-        np.matmul(values, kernels, out=products)
-        y = y.reshape(n, oh, ow * o)  # a view
-        exact = oh == down * m
-        tiled = y if exact else cpu.scratch("tiles", (n, down * m, ow * o), x.dtype)
-        points = products.reshape(t, down, n, ow * o).transpose(2, 1, 0, 3)
-        np.matmul(output, points, out=tiled.reshape(n, down, m, ow * o))
-        _finish(y, y if exact else tiled[:, :oh], row_of_bias, relu)
-
-    per_image = t * -(-geometry.out[0] // m) * geometry.out[1] * (kernels.shape[1] + o)
-    bands = geometry.bands(cpu.LANES // len(x), multiple=m)
-    _in_lanes(some_rows, x, y, bands, per_image, _SLAB_ONE_AXIS)
-    return y
-
-
-def _values_one_axis(images: Array, geometry: Geometry) -> Array:
-    """Return the windows' rows of images (n, H, W, C) at the t points: (t, I·n·OW, l·C)."""
-    (n, _, _, depth), (size, width), (oh, ow) = images.shape, geometry.kernel, geometry.out
-    data, m = transforms(size, images.dtype).data, _TILES[size][0]
-    t, down = len(data), -(-oh // m)
-    blocks = cpu.scratch("blocks", (down * m + size - 1, n, ow + width - 1, depth), images.dtype)
-    _pad(blocks.swapaxes(0, 1), images, geometry.before)
-    rows = _apply("rows", data, _windows(blocks.reshape(len(blocks), -1), 0, down, t, m))
-    # A window's l pixels of a row are l·C numbers that stand side by side.
-    windows = _windows(rows.reshape(t * down * n, -1), 1, ow, width * depth, depth)
-    values = cpu.scratch("values", windows.shape, images.dtype)
-    np.copyto(values, windows)
-    return values.reshape(t, down * n * ow, width * depth)
-
-
-def weight_gradient_one_axis(
-    x: Array, grad: Array, shape: tuple[int, ...], geometry: Geometry
-) -> tuple[Array, Array]:
-    """Return dW, of the weights' `shape` (O, C, k, l), and db: lanes add up their images."""
-    (o, depth, size, width), (oh, ow) = shape, geometry.out
-    output, kernel, _ = transforms(size, x.dtype)
-    m, t = output.shape
-    down = -(-oh // m)
-    spread = np.ascontiguousarray(output.T)  # A (t, m)
-    images, grads = x.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
-    per_image = t * down * ow * (width * depth + o)
-    lanes = _lanes(len(x), per_image, _SLAB_ONE_AXIS)
-    sums = np.zeros((len(lanes), t, width * depth, o), x.dtype)
-    bias_sums = np.zeros((len(lanes), o), x.dtype)
-
-    def lane(number: int) -> None:
-        for run in _runs(lanes[number], _SLAB_ONE_AXIS // per_image):
-            n = run.stop - run.start
-            values = _values_one_axis(images[run], geometry)
-            tiled = dy = grads[run]
-            if oh < down * m:
-                tiled = cpu.scratch("tiles", (n, down * m, ow, o), x.dtype)
-                _pad(tiled, dy, (0, 0))
-            tiles = tiled.reshape(n, down, m, ow * o).swapaxes(0, 1)
-            grad_values = _apply("products", spread, tiles).reshape(t, -1, o)
-            sums[number] += np.matmul(values.swapaxes(1, 2), grad_values)
-            bias_sums[number] += np.matmul(np.ones(n * oh * ow, x.dtype), dy.reshape(-1, o))
-
-    cpu.parallel(lane, range(len(lanes)))
-    rows = np.matmul(kernel.T, sums.sum(axis=0).reshape(t, -1))  # (k, l·C·O)
-    dweight = rows.reshape(size, width, depth, o).transpose(3, 2, 0, 1)
-    return np.ascontiguousarray(dweight), bias_sums.sum(axis=0)
