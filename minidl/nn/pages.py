@@ -12,6 +12,7 @@ from .containers import *
 from .conv import *
 from .conv_transpose import *
 from .dropout import *
+from .embedding import *
 from .flatten import *
 from .gelu import *
 from .im2col import *

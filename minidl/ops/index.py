@@ -29,7 +29,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-class _IndexOutOfRange(ArgumentError, IndexError):
+class IndexOutOfRange(ArgumentError, IndexError):
     """A bad index; an IndexError too, which iteration and PyTorch's users expect."""
 
 
@@ -78,9 +78,9 @@ def _as_array(part: Any, x: Array) -> Any:
     if isinstance(part, np.integer):
         return int(part)
     if not (part is None or isinstance(part, (int, slice, EllipsisType)) or hasattr(part, "dtype")):
-        raise _IndexOutOfRange(f"index: expected integers or slices, got {part!r}")
+        raise IndexOutOfRange(f"index: expected integers or slices, got {part!r}")
     if getattr(part, "dtype", np.dtype(bool)).kind not in "iub":
-        raise _IndexOutOfRange(f"index: expected integers or booleans, got {part.dtype}")
+        raise IndexOutOfRange(f"index: expected integers or booleans, got {part.dtype}")
     return part
 
 
@@ -102,7 +102,7 @@ def check_positions(positions: Array, x: Array, axis: int) -> None:
     """Raise an error unless all positions are inside an axis: waits for those on a GPU."""
     length = x.shape[axis]
     if positions.size and not bool(((positions >= -length) & (positions < length)).all()):
-        raise _IndexOutOfRange(
+        raise IndexOutOfRange(
             f"index: a position is out of bounds for axis {axis} with size {length}, in a tensor "
             f"of shape {tuple(x.shape)}"
         )
@@ -122,7 +122,7 @@ def read(x: Array, steps: Steps) -> Array:
         view = x[first]
         return view if second is None else view[second]
     except IndexError as error:
-        raise _IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
+        raise IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
 
 
 def write(x: Array, steps: Steps, value: Any) -> None:
@@ -137,7 +137,7 @@ def write(x: Array, steps: Steps, value: Any) -> None:
         else:
             put(view, second, value, add=False)
     except IndexError as error:
-        raise _IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
+        raise IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
     except ValueError as error:
         raise ShapeError(
             f"x[index] = value: shape {getattr(value, 'shape', ())} does not fit shape "
