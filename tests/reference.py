@@ -507,6 +507,41 @@ def batch_norm(
     return out, running_mean, running_var
 
 
+def group_norm(
+    x: Any, weight: Any = None, bias: Any = None, num_groups: int = 1, eps: float = 1e-5
+) -> Array:
+    """x is (N, C, ...): each group of channels of each image has mean 0 and variance 1."""
+    x, weight, bias = double(x, weight, bias)
+    out, per_group = np.zeros(x.shape), x.shape[1] // num_groups
+    for n, group in product(range(x.shape[0]), range(num_groups)):
+        channels = slice(group * per_group, (group + 1) * per_group)
+        values = [float(v) for v in x[n, channels].ravel()]
+        mean = sum(values) / len(values)
+        var = sum((v - mean) ** 2 for v in values) / len(values)
+        out[n, channels] = (x[n, channels] - mean) / math.sqrt(var + eps)
+    for c in range(x.shape[1]):
+        out[:, c] = out[:, c] * (1 if weight is None else weight[c])
+        out[:, c] += 0 if bias is None else bias[c]
+    return out
+
+
+def layer_norm(
+    x: Any, weight: Any = None, bias: Any = None, normalized_shape: Any = 1, eps: float = 1e-5
+) -> Array:
+    """The last axes, of `normalized_shape`, have mean 0 and variance 1."""
+    x, weight, bias = double(x, weight, bias)
+    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    out = np.zeros(x.shape)
+    for where in np.ndindex(*x.shape[: x.ndim - len(shape)]):
+        values = [float(v) for v in x[where].ravel()]
+        mean = sum(values) / len(values)
+        var = sum((v - mean) ** 2 for v in values) / len(values)
+        out[where] = (x[where] - mean) / math.sqrt(var + eps)
+        out[where] *= 1 if weight is None else weight
+        out[where] += 0 if bias is None else bias
+    return out
+
+
 # ---- probabilities and losses ----
 
 

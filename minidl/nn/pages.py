@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .activation import *
 from .adaptive_avg_pool import *
 from .avg_pool import *
+from .batch_norm import *
 from .containers import *
 from .conv import *
 from .conv_transpose import *
@@ -15,13 +16,14 @@ from .dropout import *
 from .embedding import *
 from .flatten import *
 from .gelu import *
+from .group_norm import *
 from .im2col import *
+from .layer_norm import *
 from .linear import *
 from .local import *
 from .loss import *
 from .max_pool import *
 from .module import *
-from .normalization import *
 from .padding import *
 from .rectifiers import *
 from .response_norm import *

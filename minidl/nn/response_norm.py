@@ -25,6 +25,7 @@ one has α/n; their program, Caffe, PyTorch and ONNX divide.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from .. import kernels
@@ -57,7 +58,8 @@ def forward(
     x: Array, size: int, alpha: float, beta: float, k: float, groups: int
 ) -> tuple[Array, Array]:
     """Return y, and s for the backward."""
-    maps = x.reshape(x.shape[0], groups, x.shape[1] // groups, -1)  # (N, G, C/G, P)
+    n, c, *space = x.shape
+    maps = x.reshape(n, groups, c // groups, math.prod(space))  # (N, G, C/G, P)
     s = k + alpha / size * window_sum(maps * maps, size)
     return (maps * s**-beta).reshape(x.shape), s
 

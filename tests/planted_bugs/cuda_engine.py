@@ -9,7 +9,7 @@ BUGS = [
         "minidl.kernels.cuda.launch:_argument",
         "dtype.type",
         "np.float64",
-        "tests/nn/test_normalization.py::test_layouts",
+        "tests/nn/test_response_norm.py::TestLocalResponseNorm::test_layouts",
         "gpu",
     ),
     (
