@@ -1,8 +1,8 @@
-"""Writing files that are never seen half-written: a new name, everything on the disk, then renamed.
+"""Writing files atomically: nobody ever sees a partly written file.
 
-What is new gets a temporary name ``.minidl-<random>.tmp`` beside the old, is written and synced,
-takes the old one's place by a renaming, which is one instant, and then the folder, which holds the
-names, is synced as well. Nothing here is about what is in the files.
+The new file gets a temporary name ``.minidl-<random>.tmp`` beside the old one, is written and
+synced, and then renamed, which replaces the old one atomically. Finally the folder, which holds the
+names, is synced as well.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
-    """Replace a file so that at any moment there is the old one or the new one, whole.
+    """Replace a file so that at any moment the old or the new one exists, complete.
 
     Parameters
     ----------
@@ -28,8 +28,8 @@ def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memo
     Raises
     ------
     OSError
-        The file can't be written; the old one is untouched. Only if the very last step fails, the
-        syncing of the folder, the new file is there, and the message says so.
+        The file can't be written; the old one is untouched. Only if the last step, syncing the
+        folder, fails does the new file exist, and the message says so.
     """
     target = Path(os.path.realpath(path))
     with folder_on_disk(target.parent), temporary_name(target.parent) as temporary:
@@ -43,15 +43,15 @@ def write_new(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     Parameters
     ----------
     path : Path
-        Usually a :func:`temporary_name`. As long as the file is being written it is locked, which
-        tells :func:`remove_leftovers` that it is none.
+        Usually a :func:`temporary_name`. The file is locked while it is being written, so that
+        :func:`remove_leftovers` leaves it alone.
     chunks : iterable of bytes
         The content.
 
     Raises
     ------
     OSError
-        As the system gives it; what was written so far is there still.
+        The system's error; the partly written file remains.
     """
     with open(path, "xb") as file:
         _lock(file.fileno(), exclusive=True)
@@ -62,37 +62,38 @@ def write_new(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
 
 @contextmanager
 def temporary_name(folder: Path) -> Iterator[Path]:
-    """Give a fresh name in a folder; what has it in the end is removed.
+    """Yield a new name in a folder; a file that still has it at the end is removed.
 
     Parameters
     ----------
     folder : Path
-        That of the file which is going to be replaced: renaming works within one disk.
+        The folder of the file to replace, because renaming works only within one disk.
     """
     path = folder / f".minidl-{secrets.token_hex(8)}.tmp"
     try:
         yield path
     finally:
-        # Renamed, it is not there; and the disk that can't remove it has raised its error before.
+        # A renamed file is gone, and a disk that can't remove it has raised its error before.
         with suppress(OSError):
             os.unlink(path)
 
 
 @contextmanager
 def folder_on_disk(folder: Path) -> Iterator[None]:
-    """Sync a folder at the end, where that can be done: the renamings in it are on the disk then.
+    """Sync a folder at the end, if the system can, so that renamings in it are on the disk.
 
     Parameters
     ----------
     folder : Path
-        Is opened at the beginning, so that a folder that can't be is an error before any change.
+        Opened at the beginning, so that a folder that can't be opened is an error before any
+        change.
 
     Raises
     ------
     OSError
-        The folder can't be opened, or, after the renamings, synced; the message tells which.
+        The folder can't be opened, or can't be synced after the renamings; the message says which.
     """
-    if os.name == "nt":  # there folders can't be opened
+    if os.name == "nt":  # folders can't be opened there
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -103,7 +104,7 @@ def folder_on_disk(folder: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno in (errno.EINVAL, errno.ENOTSUP):  # some network file systems
                 return
-            reason = "the new file is there, but a loss of power may bring the old one back"
+            reason = "the new file is in place, but a power failure may bring the old one back"
             raise OSError(error.errno, f"{reason} ({error.strerror})") from error
     finally:
         os.close(descriptor)
@@ -112,8 +113,8 @@ def folder_on_disk(folder: Path) -> Iterator[None]:
 def remove_leftovers(folder: str | os.PathLike[str]) -> None:
     """Remove the temporary files that killed programs left in a folder.
 
-    A file that a living program writes is locked by it and stays. Where the system has no locks,
-    or the folder can't be changed, everything stays: leftovers cost room and nothing else.
+    Files that a running program is writing are locked and stay. If the system has no locks, or the
+    folder can't be changed, all files stay: leftovers only take space.
 
     Parameters
     ----------
@@ -131,16 +132,16 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> None:
 
 @contextmanager
 def locked(folder: str | os.PathLike[str], busy: Exception) -> Iterator[None]:
-    """Keep other processes out of a folder, where the system can; the lock ends with the process.
+    """Lock a folder against other processes, if the system can; the lock ends with the process.
 
     Parameters
     ----------
     folder : str or path-like
-        Exists.
+        An existing folder.
     busy : Exception
         Raised if another process has the lock.
     """
-    if os.name == "nt":  # there folders can't be opened
+    if os.name == "nt":  # folders can't be opened there
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
@@ -153,9 +154,9 @@ def locked(folder: str | os.PathLike[str], busy: Exception) -> Iterator[None]:
 
 
 def _lock(descriptor: int, exclusive: bool) -> bool | None:
-    """Return whether a file or folder was free, and lock it until it is closed.
+    """Lock a file or folder until it is closed, and return whether it was free.
 
-    None if the system (Windows) or the file system (some of networks) has no such locks.
+    Returns None if the system (Windows) or the file system (some network disks) has no such locks.
     """
     try:
         import fcntl

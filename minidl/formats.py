@@ -1,12 +1,12 @@
-"""Files of named arrays: safetensors, read and written, and NumPy's .npz, read.
+"""Files of named arrays: reading and writing safetensors, and reading NumPy's .npz.
 
-Safetensors files are the business of the safetensors library, which holds a header against the
-file's real size before it copies anything. What it leaves open is closed here: two arrays of one
-name, bools that are neither 0 nor 1, an order at random. Reading takes memory of the file's size
-twice; of the header's size some 30 times, if it is made for that (it has 100 MB at most); and that
-of the largest bfloat16 array.
+The safetensors library reads and writes safetensors files, and checks a header against the file's
+real size before it copies anything. This module adds the missing checks: duplicate names, bools
+that are neither 0 nor 1, and metadata in random order. Reading takes twice the memory of the file,
+plus that of the largest bfloat16 array, plus, for a malicious header (at most 100 MB), about 30
+times the header's size.
 
-Of .npz files every length is held against the file's real size before memory is asked for.
+Every length in an .npz file is checked against the file's real size before memory is allocated.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ DTYPES = {"BOOL": np.dtype("?")} | {
 CODES = {dtype: code for code, dtype in DTYPES.items()}
 
 _METADATA = "__metadata__"
-_MAX_AXES = 64  # of an array in NumPy
-_PIECE = 1 << 20  # bytes of an .npz file unpacked at once
+_MAX_AXES = 64  # NumPy's limit
+_PIECE = 1 << 20  # bytes of an .npz file unpacked at a time
 
-# An .npz file may need as much memory as this times its size, and this much in any case.
+# An .npz file may need this many times its size in memory, and this many bytes in any case.
 _MAX_EXPANSION = 20
 _ALWAYS_ALLOWED = 64 << 20  # bytes
 
 PICKLE_HELP = (
-    "it is a pickle (PyTorch's .pth), which can run code when it is read; where PyTorch is "
-    "installed, convert it once: safetensors.torch.save_file(torch.load('model.pth', "
+    "it is a pickle (PyTorch's .pth), which can run code when it is read; convert it once where "
+    "PyTorch is installed: safetensors.torch.save_file(torch.load('model.pth', "
     "weights_only=True), 'model.safetensors')"
 )
 
@@ -49,15 +49,16 @@ def write_safetensors(
     Parameters
     ----------
     arrays : dict of str to ndarray
-        Contiguous in C order, little-endian, of a dtype in ``CODES``. No name ``__metadata__``.
+        Contiguous in C order, little-endian, with a dtype in ``CODES``. None may be named
+        ``__metadata__``.
     metadata : dict of str to str
-        Whatever shall be in the header.
+        Text for the header.
 
     Returns
     -------
     list of bytes and memoryview
-        Copies, and the library needs as much memory again while it makes them. In the file each
-        array begins at a multiple of its items' size.
+        Copies; the library needs as much memory again while it makes them. In the file, each array
+        begins at a multiple of its item size.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def write_safetensors(
         data = save(arrays, metadata)
     except SafetensorError as error:
         raise ArgumentError(
-            "save: everything but the arrays is more than the safetensors format allows "
+            "save: everything except the arrays exceeds the safetensors format's limit "
             f"({error}); put long lists of numbers into arrays"
         ) from error
     # The library writes metadata in random order.
@@ -93,28 +94,28 @@ def read_safetensors(file: BinaryIO) -> tuple[dict[str, np.ndarray], dict[str, s
     Returns
     -------
     arrays : dict of str to ndarray
-        In the header's order, each in memory of its own; bfloat16 becomes float32, exactly.
+        In the header's order, each in its own memory; bfloat16 becomes float32, exactly.
     metadata : dict of str to str
         Empty if there is none.
 
     Raises
     ------
     CheckpointError, safetensors.SafetensorError, ValueError
-        The file is damaged, or holds what NumPy has no dtype for.
+        The file is damaged, or holds a dtype that NumPy does not have.
     """
     from safetensors import deserialize
 
     data = file.read()
-    entries = dict(deserialize(data))  # checks all of the header before it copies anything
+    entries = dict(deserialize(data))  # checks the whole header before it copies anything
     header, _ = _header(data)
     del data
     metadata = header.pop(_METADATA, None) or {}
-    # Entry by entry, so that a bfloat16 one is freed before the next is widened.
+    # One entry at a time, so that a bfloat16 array is freed before the next is widened.
     return {name: _array(name, entries.pop(name)) for name in header}, metadata
 
 
 def _header(data: bytes) -> tuple[dict[str, Any], int]:
-    """Return a safetensors file's header, which is a good one, and where the arrays begin."""
+    """Return a valid safetensors file's header, and where the arrays begin."""
     end = 8 + int.from_bytes(data[:8], "little")
     return json.loads(data[8:end], object_pairs_hook=_without_duplicates), end
 
@@ -122,18 +123,18 @@ def _header(data: bytes) -> tuple[dict[str, Any], int]:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise CheckpointError("it is damaged: two parts of its header have one name")
+        raise CheckpointError("it is damaged: its header has a duplicate name")
     return found
 
 
 def _array(name: str, entry: dict[str, Any]) -> np.ndarray:
-    """Return what the library read as an array, in the same memory unless it is bfloat16."""
+    """Return an entry from the library as an array, in the same memory unless it is bfloat16."""
     code = entry["dtype"]
     if code != "BF16" and code not in DTYPES:
         raise CheckpointError(f"tensor {name!r} has the dtype {code}, which is not supported")
     array = np.frombuffer(entry["data"], DTYPES.get(code, "<u2")).reshape(entry["shape"])
     if code == "BOOL" and array.view(np.uint8).max(initial=0) > 1:
-        raise CheckpointError(f"it is damaged: tensor {name!r} is bool and not 0 or 1")
+        raise CheckpointError(f"it is damaged: bool tensor {name!r} has values besides 0 and 1")
     if code == "BF16":  # the upper half of a float32
         array = array.astype("<u4")
         array <<= 16
@@ -152,13 +153,13 @@ def read_npz(file: BinaryIO) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to ndarray
-        Each in memory of its own.
+        Each in its own memory.
 
     Raises
     ------
     CheckpointError, zipfile.BadZipFile, ...
-        The file is damaged or no .npz file; it holds pickled objects; or it is so well compressed
-        that it is rather a trap: its arrays are over 64 MiB and 20 times the file's size.
+        The file is damaged or not an .npz file; it holds pickled objects; or its arrays exceed both
+        64 MiB and 20 times the file's size, as in a decompression bomb.
     """
     import zipfile
 
@@ -169,27 +170,27 @@ def read_npz(file: BinaryIO) -> dict[str, np.ndarray]:
         if any(member.filename.endswith("data.pkl") for member in members):
             raise CheckpointError(PICKLE_HELP)
         if not all(member.filename.endswith(".npy") for member in members):
-            raise CheckpointError("it is a zip file, and neither a checkpoint nor an .npz file")
+            raise CheckpointError("it is a zip file, but neither a checkpoint nor an .npz file")
         total = sum(member.file_size for member in members)
         if total > max(_MAX_EXPANSION * size, _ALWAYS_ALLOWED):
             raise CheckpointError(
-                f"its {size} bytes claim to be {total} bytes of arrays, which is more than "
+                f"its {size} bytes claim to hold {total} bytes of arrays, more than "
                 f"{_MAX_EXPANSION} times as much; if you trust it, use numpy.load"
             )
         for member in members:
-            # Only of these two does zipfile bound what it unpacks at once.
+            # zipfile limits the bytes unpacked at a time only for these two.
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise CheckpointError(f"{member.filename!r} in it is not as numpy.savez packs it")
+                raise CheckpointError(f"{member.filename!r} in it is not packed as by numpy.savez")
             name = member.filename.removesuffix(".npy")
             if name in arrays:
-                raise CheckpointError(f"it is damaged: it has two arrays {name!r}")
+                raise CheckpointError(f"it is damaged: it has two arrays named {name!r}")
             with archive.open(member) as unpacked:
                 arrays[name] = _read_npy(unpacked, name, member.file_size)
     return arrays
 
 
 def _read_npy(file: Any, name: str, size: int) -> np.ndarray:
-    """Read an array of an .npz file as `numpy.load` does, but for memory: checked before taken."""
+    """Read an array of an .npz file like `numpy.load`, but check its size before allocating it."""
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
@@ -205,7 +206,7 @@ def _read_npy(file: Any, name: str, size: int) -> np.ndarray:
             f"{size} bytes"
         )
     data = np.empty(size - file.tell(), np.uint8)
-    # At the last byte zipfile compares its checksum.
+    # zipfile verifies its checksum at the last byte.
     for start in range(0, len(data), _PIECE):
         piece = data[start : start + _PIECE]
         piece[:] = np.frombuffer(file.read(len(piece)), np.uint8)

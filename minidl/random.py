@@ -1,12 +1,12 @@
 """One seeded, counter-based generator: the same numbers on both devices and at any thread count.
 
-Every random number is a function of a seed and of what it is for, through the Philox4x64-10
-counter generator (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011):
+Every random number is a function of a seed and a purpose, by the Philox4x64-10 counter generator
+(Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011):
 
-- :class:`Generator` counts its draws; draw number ``i`` of seed ``s`` has the key ``hash(s, i)``.
-  Its state is therefore two integers, and a saved state continues exactly.
-- :func:`stream` gives the numbers of a *purpose*, such as ``stream(seed, "sample", epoch, index)``:
-  the same whichever worker or thread asks.
+- :class:`Generator` counts its draws; draw ``i`` of seed ``s`` has the key ``hash(s, i)``. So its
+  state is two integers, and a restored state continues exactly.
+- :func:`stream` returns the numbers of a *purpose*, such as ``stream(seed, "sample", epoch,
+  index)``: the same in every worker and thread.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def philox_key(seed: int, *purpose: int | str) -> np.ndarray:
     ----------
     seed : int
     *purpose : int or str
-        What the numbers are for: any number of words and integers.
+        Any number of words and integers that identify the purpose.
 
     Returns
     -------
@@ -45,7 +45,7 @@ def stream(seed: int, *purpose: int | str) -> np.random.Generator:
     ----------
     seed : int
     *purpose : int or str
-        What the numbers are for: any number of words and integers.
+        Any number of words and integers that identify the purpose.
 
     Examples
     --------
@@ -59,12 +59,12 @@ def stream(seed: int, *purpose: int | str) -> np.random.Generator:
 
 
 class Generator:
-    """A source of random numbers whose state is a seed and a count of the draws so far.
+    """A source of random numbers whose state is a seed and the number of draws so far.
 
     Parameters
     ----------
     device : str, optional
-        Accepted for PyTorch's sake; the numbers do not depend on it.
+        Accepted for compatibility with PyTorch; the numbers do not depend on it.
 
     Examples
     --------
@@ -82,14 +82,14 @@ class Generator:
         self._draws = 0
 
     def manual_seed(self, seed: int) -> Generator:
-        """Start again from `seed` (any integer of 64 bits) and return the generator."""
+        """Start again from `seed`, any 64-bit integer, and return the generator."""
         if not -(2**63) <= int(seed) < 2**64:
-            raise ArgumentError(f"seed: expected an integer of 64 bits, got {seed}")
+            raise ArgumentError(f"seed: expected a 64-bit integer, got {seed}")
         self._seed, self._draws = int(seed) % 2**64, 0
         return self
 
     def seed(self) -> int:
-        """Start again from a seed that the operating system draws, and return that seed."""
+        """Start again from a seed drawn by the operating system, and return that seed."""
         self.manual_seed(int.from_bytes(os.urandom(8), "little"))
         return self._seed
 
@@ -98,11 +98,11 @@ class Generator:
         return self._seed
 
     def get_state(self) -> Tensor:
-        """Return the state: a uint8 tensor of 16 bytes, the seed and the count of draws."""
+        """Return the state: a uint8 tensor of 16 bytes, the seed and the number of draws."""
         return Tensor(np.array([self._seed, self._draws], "<u8").view(np.uint8).copy())
 
     def set_state(self, state: Tensor) -> Generator:
-        """Continue from a state that :meth:`get_state` returned.
+        """Continue from a state from :meth:`get_state`.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class Generator:
         return philox_key(self._seed, "draw", self._draws - 1)
 
     def next_stream(self) -> np.random.Generator:
-        """Count one draw and return a NumPy generator of its numbers."""
+        """Count one draw and return a NumPy generator for its numbers."""
         return np.random.Generator(np.random.Philox(key=self.next_key()))
 
 
@@ -133,7 +133,7 @@ default_generator = Generator()
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed the default generator: every tensor, mask, order and augmentation drawn from now on."""
+    """Seed the default generator, for all tensors, masks, orders and augmentations from now on."""
     return default_generator.manual_seed(seed)
 
 
@@ -153,5 +153,5 @@ def get_rng_state() -> Tensor:
 
 
 def set_rng_state(state: Tensor) -> None:
-    """Set the default generator's state to one that :func:`get_rng_state` returned."""
+    """Set the default generator's state to one from :func:`get_rng_state`."""
     default_generator.set_state(state)

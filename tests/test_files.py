@@ -67,7 +67,7 @@ def test_a_folder_that_cannot_be_synced_is_an_error_and_the_new_file_is_there(
         with monkeypatch.context() as patch:
             patch.setattr(os, "fsync", fail)
             if told:
-                with pytest.raises(OSError, match=r"the new file is there.*error") as raised:
+                with pytest.raises(OSError, match=r"the new file is in place.*error") as raised:
                     write_atomically(path, chunks())
                 assert raised.value.errno == code
             else:

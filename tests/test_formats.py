@@ -275,7 +275,7 @@ def test_a_name_twice_in_an_npz_file(tmp_path: Path) -> None:
         archive.writestr("x.npy", data)
         archive.writestr("y.npy", data)
     path.write_bytes(path.read_bytes().replace(b"y.npy", b"x.npy"))
-    with pytest.raises(CheckpointError, match="two arrays 'x'"):
+    with pytest.raises(CheckpointError, match="two arrays named 'x'"):
         minidl.load(path)
 
 

@@ -1,6 +1,6 @@
 """Computer vision: data sets, transforms, models, metrics, and figures.
 
-Each part is imported when it is first used, and Pillow when a picture is first opened.
+Each part is imported at first use, and Pillow when the first picture is opened.
 """
 
 from __future__ import annotations

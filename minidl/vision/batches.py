@@ -1,7 +1,7 @@
-"""The batches of a training: pictures on their way through the loader into the network.
+"""The batches of a training run: pictures on their way through the loader into the network.
 
-:class:`PictureBatches` puts together what the trainer and its evaluation share: the presets that
-fit the network's input, a loader, the way to the device, and the count of bad pictures.
+:class:`PictureBatches` combines the parts that training and evaluation share: the transforms for
+the network's input, a loader, the upload to the device, and the count of bad pictures.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ __all__ = ["PictureBatches"]
 
 
 class PictureBatches:
-    """Makes batches, on the network's device, of pictures to train and to validate with.
+    """Makes batches of training and validation pictures on the network's device.
 
     Parameters
     ----------
     model : RowNet
-        Says what it wants: device, size and scale of its input.
+        The network, which determines device, size and scale of the input.
     train, val : Dataset
-        Pictures and labels, with a ``transform`` that can be set, or a Subset of such.
+        Pictures and labels; a data set whose ``transform`` can be set, or a Subset of one.
     statistics : PixelStatistics, optional
-        Of the training pictures. Default: ImageNet's.
+        Statistics of the training pictures. Default: ImageNet's.
     batch_size : int, default 128
     workers : int, default 2
-        Processes that prepare pictures.
+        Number of processes that prepare pictures.
     limit : int, optional
-        Batches after which an epoch and an evaluation end. Default: all.
+        Largest number of batches in an epoch or an evaluation. Default: no limit.
     folder : str or path, optional
-        Gets ``bad-images.txt`` when there are such. Default: the present one.
+        Where ``bad-images.txt`` is written if there are bad pictures. Default: the current folder.
     budget : int, optional
-        So many bad pictures may be replaced. Default: a thousandth of all, and at least 10.
+        Number of bad pictures that may be replaced. Default: a thousandth of all, at least 10.
     shared_offset : int, optional
-        So many neighbours in an epoch's order are cropped and mirrored alike; in the original
-        program, 32. Default: each for itself.
+        Number of neighbors in an epoch's order that are cropped and mirrored alike; 32 in the
+        original program. Default: each picture is decided separately.
 
     Attributes
     ----------
@@ -85,18 +85,18 @@ class PictureBatches:
         self.bad = BadImages(Path(folder) / "bad-images.txt", budget)
 
     def __len__(self) -> int:
-        """The batches of an epoch of training."""
+        """The number of batches in a training epoch."""
         whole = len(self._train_loader)
         return whole if self.limit is None else min(whole, self.limit)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what tells these pictures from others, for a checkpoint.
+        """Return an identification of these pictures, for a checkpoint.
 
         Returns
         -------
         dict of str to object
-            "pictures", the numbers of those to train and to validate with; "statistics", None or
-            those of :class:`~minidl.vision.statistics.PixelStatistics` by name.
+            "pictures": the numbers of training and validation pictures; "statistics": None, or the
+            fields of :class:`~minidl.vision.statistics.PixelStatistics`.
         """
         known = None if self.statistics is None else asdict(self.statistics)
         return {"pictures": [len(self.train), len(self.val)], "statistics": known}
@@ -107,12 +107,12 @@ class PictureBatches:
         Raises
         ------
         DataError
-            When their numbers or their statistics differ.
+            Their numbers or their statistics differ.
         """
         found, expected = self.state_dict(), state_dict
         if found["pictures"] != expected["pictures"]:
             raise DataError(
-                "the run began with {:,} pictures to train and {:,} to validate with, ".format(
+                "the run began with {:,} training and {:,} validation pictures, ".format(
                     *expected["pictures"]
                 )
                 + "found {:,} and {:,}".format(*found["pictures"])
@@ -122,7 +122,7 @@ class PictureBatches:
             np.array_equal(mine[name], theirs[name]) for name in mine
         ):
             raise DataError(
-                "the pictures' statistics (mean, PCA) are not those that the run began with: "
+                "the pictures' statistics (mean, PCA) differ from those at the start of the run: "
                 "prepare the same pictures in the same way"
             )
 
@@ -132,16 +132,16 @@ class PictureBatches:
         Parameters
         ----------
         epoch : int
-            From 0 on.
+            Counted from 0.
         start : int
-            So many batches are left out. Default 0.
+            Number of batches to skip. Default 0.
         jitter : bool
-            Add the paper's colour noise. Default False.
+            Add the paper's color noise. Default False.
 
         Raises
         ------
         DataError
-            From the iterator, also when there are more bad pictures than the budget.
+            From the iterator; also if there are more bad pictures than the budget.
         """
         transform = alexnet_training(
             *self._input,
@@ -156,17 +156,17 @@ class PictureBatches:
         return self._to_device(batches, self._train_loader)
 
     def evaluation(self, ten_crop: bool = False) -> DeviceBatches:
-        """Return the batches to validate with, of the central crop or ten of each picture.
+        """Return the validation batches, with the central crop or ten crops of each picture.
 
         Parameters
         ----------
         ten_crop : bool
-            Batches have a tenth as many pictures then. Default False.
+            Use ten crops of each picture, and a tenth of the pictures in a batch. Default False.
 
         Raises
         ------
         DataError
-            From the iterator, also when there are more bad pictures than the budget.
+            From the iterator; also if there are more bad pictures than the budget.
         """
         pictures = copy.copy(self.val)
         transform = alexnet_evaluation(*self._input, ten_crop, raw=True, statistics=self.statistics)

@@ -1,8 +1,7 @@
 """Figures of a training run: the first layer's kernels as pictures, and the learning curves.
 
-A kernel of the first convolution has as many input channels as a picture has colours, so that it
-can be looked at as a little picture itself. Matplotlib, for the curves, is imported where it is
-used, and need not be there for the kernels.
+A kernel of the first convolution has three input channels, R, G and B, so it can be viewed as a
+small picture. Only the curves need Matplotlib, which is imported where it is used.
 """
 
 from __future__ import annotations
@@ -24,27 +23,27 @@ _BLACK, _WHITE = 0, 255
 
 
 def filter_grid(weight: Array, columns: int = 16, towers: int = 1) -> np.ndarray:
-    """Lay a convolution's kernels out as one picture.
+    """Arrange a convolution's kernels in one picture.
 
     Parameters
     ----------
     weight : ndarray, shape (K, 3, H, W)
         The kernels, in R, G, B.
     columns : int, default 16
-        Kernels in a row.
+        Number of kernels in a row.
     towers : int, default 1
-        Groups of K / towers kernels each, in order, which don't share rows and lie further apart.
+        Number of groups, of K / towers consecutive kernels each, that are separated by a line.
 
     Returns
     -------
     ndarray of uint8, shape (height, width, 3)
-        One pixel a weight, black gaps one pixel wide, and a white line between towers. All kernels
-        share one scale: black is the smallest weight of all, white the largest.
+        One pixel per weight, black gaps one pixel wide, and a white line between towers. All
+        kernels share one scale: black is the smallest weight of all, white the largest.
 
     Raises
     ------
     ShapeError
-        When the kernels don't have three channels, or the towers don't divide their number.
+        The kernels don't have three channels, or the number of towers doesn't divide theirs.
 
     Examples
     --------
@@ -61,7 +60,7 @@ def filter_grid(weight: Array, columns: int = 16, towers: int = 1) -> np.ndarray
     low, high = float(weight.min()), float(weight.max())
     scaled = (weight - low) * (_WHITE / ((high - low) or 1.0))
     tiles = np.round(scaled).astype(np.uint8).transpose(0, 2, 3, 1)  # (K, H, W, 3)
-    pitch_y, pitch_x = height + 1, width + 1  # of tiles with the gap before them
+    pitch_y, pitch_x = height + 1, width + 1  # a tile and the gap before it
 
     each = count // towers
     rows = -(-each // columns)
@@ -76,21 +75,21 @@ def filter_grid(weight: Array, columns: int = 16, towers: int = 1) -> np.ndarray
 
 
 def save_filters(model: Module, path: str | os.PathLike[str], zoom: int = 4) -> None:
-    """Save the kernels of a network's first convolution as a PNG picture.
+    """Save the kernels of a network's first convolution as a PNG file.
 
     Parameters
     ----------
     model : Module
-        Its towers are the groups of its second convolution, as in the paper's network.
+        The groups of its second convolution are its towers, as in the paper's network.
     path : str or path
-        Of the PNG file.
+        The PNG file.
     zoom : int, default 4
-        Pixels along the side of one weight.
+        Width and height of one weight in pixels.
 
     Raises
     ------
     ShapeError
-        When the network has no convolution, or the first one is not over three channels.
+        The network has no convolution, or the first one does not have three input channels.
     """
     from PIL import Image
 
@@ -103,7 +102,7 @@ def save_filters(model: Module, path: str | os.PathLike[str], zoom: int = 4) -> 
 
 
 def save_curves(log: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    """Save the curves of loss and accuracy of a run as a PNG picture.
+    """Save a run's curves of loss and accuracy as a PNG file.
 
     Parameters
     ----------
@@ -111,14 +110,14 @@ def save_curves(log: str | os.PathLike[str], path: str | os.PathLike[str]) -> No
         The file of a :class:`~minidl.training.RunLog`: its "epoch" entries have ``train_loss``,
         ``val_loss``, ``top1`` and perhaps ``top5``; its "step" entries, if any, have ``loss``.
     path : str or path
-        Of the PNG file.
+        The PNG file.
 
     Raises
     ------
     DataError
-        When the log has no epoch.
+        The log has no finished epoch.
     ImportError
-        Without Matplotlib.
+        Matplotlib is not installed.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -162,7 +161,7 @@ def save_curves(log: str | os.PathLike[str], path: str | os.PathLike[str]) -> No
 def save_all(
     model: Module, log: str | os.PathLike[str], folder: str | os.PathLike[str]
 ) -> list[str]:
-    """Save ``filters.png`` and, where Matplotlib is installed, ``curves.png`` in a folder.
+    """Save ``filters.png`` and, if Matplotlib is installed, ``curves.png`` in a folder.
 
     Parameters
     ----------
@@ -173,7 +172,7 @@ def save_all(
     Returns
     -------
     list of str
-        The names of the files written.
+        Names of the files written.
     """
     save_filters(model, Path(folder) / "filters.png")
     try:

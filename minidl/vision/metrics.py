@@ -1,4 +1,4 @@
-"""Metrics of a classifier's answers: of a batch, averaged over steps, and over a whole set.
+"""Metrics of a classifier: for a batch, averaged over steps, and over a whole data set.
 
 Nothing here waits for a GPU but :meth:`RunningMeans.read` (and what calls it).
 """
@@ -43,15 +43,15 @@ def _percent(ranks: Array, k: int) -> Array:
 
 @on_its_device
 def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list[Tensor]:
-    """How many answers have the right class among their k best, in percent.
+    """Return the percentage of rows whose right class is among the k best, for each k.
 
     Parameters
     ----------
     output : Tensor, shape (N, classes)
         Scores of any monotone kind: logits, log-probabilities, probabilities.
     target : Tensor, shape (N,) or (N, classes)
-        The right class of each row, 0 to classes - 1; or its scores (of mixed labels), of which the
-        highest counts.
+        The right class of each row, 0 to classes - 1; or scores of the classes (mixed labels), the
+        highest of which counts.
     topk : sequence of int, default (1,)
         The values of k, each from 1 to the number of classes.
 
@@ -63,16 +63,16 @@ def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list
     Raises
     ------
     ArgumentError
-        When a k is out of range.
+        A k is out of range.
     ShapeError
-        When the shapes do not fit, or there are no rows.
+        The shapes don't match, or there are no rows.
 
     Notes
     -----
-    A class's rank is the number of classes with a higher score, plus those of the same score that
-    have a smaller index. So ties are resolved the same way on every device and in every batch: a
-    network that gives all classes one score "answers" 0, 1, 2, ... A row that holds a NaN has no
-    order, and counts as wrong for every k; so does a row whose target is not one of the classes
+    A class's rank is the number of classes with a higher score, plus those with the same score and
+    a smaller index. So ties are resolved in the same way on every device and in every batch: a
+    network that gives all classes the same score "answers" 0, 1, 2, ... A row with a NaN has no
+    order and counts as wrong for every k; so does a row whose target is not one of the classes
     (such as the -100 that the loss ignores).
 
     Examples
@@ -108,7 +108,7 @@ def accuracy(output: Tensor, target: Tensor, topk: Sequence[int] = (1,)) -> list
 
 
 def class_scores(model: Module, images: Tensor) -> Tensor:
-    """Return what a classifier says about pictures, over one view of each or several.
+    """Return a classifier's scores for pictures, from one view of each or from several.
 
     Parameters
     ----------
@@ -121,13 +121,13 @@ def class_scores(model: Module, images: Tensor) -> Tensor:
     Returns
     -------
     Tensor, shape (N, classes)
-        One view: the logits. Several: the logarithms of the probabilities averaged over the views,
-        as in the paper. Softmax makes probabilities of either.
+        One view: the logits. Several views: the logarithms of the probabilities averaged over the
+        views, as in the paper. Softmax turns either into probabilities.
 
     Notes
     -----
-    The logits are left as they are because log-probabilities are rounded more coarsely: two classes
-    of different logits could come out equal, and be ranked by their index.
+    Logits are returned unchanged because log-probabilities are rounded more coarsely: two classes
+    with different logits could end up equal, and be ranked by their index.
 
     Examples
     --------
@@ -149,29 +149,29 @@ def class_scores(model: Module, images: Tensor) -> Tensor:
 def evaluate(
     model: Module, batches: Iterable[Sequence[Tensor]], topk: Sequence[int] = (1, 5)
 ) -> dict[str, float]:
-    """Mean loss and top-k accuracies of a classifier over a set of pictures.
+    """Return a classifier's mean loss and top-k accuracies over a set of pictures.
 
     Parameters
     ----------
     model : Module
-        From images (N, C, H, W) to logits (N, classes). It is set to evaluation mode meanwhile.
+        From images (N, C, H, W) to logits (N, classes). It is in evaluation mode meanwhile.
     batches : iterable of (images, labels)
         Such as a DataLoader. Images of shape (N, C, H, W), or (N, V, C, H, W) for several views of
         each picture, whose probabilities are averaged: see :func:`class_scores`. Batches are moved
         to the model's device.
     topk : sequence of int, default (1, 5)
-        The values of k; one larger than the number of classes counts as that number.
+        The values of k, clipped to the number of classes.
 
     Returns
     -------
     dict of str to float
-        ``{"loss": ..., "top1": ..., "top5": ...}``: the mean log-loss (of several views that of
-        their averaged probabilities), and accuracies in percent.
+        ``{"loss": ..., "top1": ..., "top5": ...}``: the mean log-loss (for several views, of their
+        averaged probabilities), and accuracies in percent.
 
     Raises
     ------
     ArgumentError
-        When there are no batches.
+        There are no batches.
 
     Examples
     --------

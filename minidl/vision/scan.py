@@ -1,9 +1,9 @@
-"""Look through a folder of pictures before training with it, and name every suspicious file.
+"""Check a folder of pictures before training with it, and report every suspicious file.
 
-A damaged picture stops a training run when it is met, which may be after hours. :func:`scan`
-decodes all pictures of a folder once, in threads, with the loader that training uses; so what it
-finds no fault with will load. Mistakes in the arrangement (pictures outside of the class folders,
-empty class folders) are named as well.
+A damaged picture stops a training run when it is read, which may be after hours. :func:`scan`
+decodes all pictures of a folder once, in threads, with the loader that training uses, so pictures
+that pass will load. Mistakes in the arrangement (pictures outside the class folders, empty class
+folders) are reported too.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ ERRORS = {
     "empty": "has no bytes",
     "damaged": "can't be decoded",
     "truncated": "ends too early",
-    "not-a-picture": "holds something else than a picture",
+    "not-a-picture": "is not a picture",
     "bomb": "claims more pixels than any photograph has",
     "unreadable": "can't be read",
     "not-a-file": "is a pipe, socket or device",
-    "broken-link": "is a link that leads nowhere",
-    "link-loop": "is a link that leads back to where it lies",
+    "broken-link": "is a broken link",
+    "link-loop": "is a link back to one of its own parent folders",
     "outside-class": "lies beside the class folders, where ImageFolder does not look",
     "empty-class": "is a class folder without pictures",
-    "no-pictures": "holds no pictures, neither itself nor in its folders",
-    "twin-class": "is named like another class folder, but for case, spaces or accents",
+    "no-pictures": "holds no pictures, neither directly nor in its folders",
+    "twin-class": "differs from another class folder only in case, spaces or accents",
 }
 NOTES = {
-    "wrong-extension": "is named as another format; it is decoded by its content",
-    "skipped": "is a picture, but has no picture's extension, so ImageFolder skips it",
-    "cmyk": "is in CMYK, becomes RGB",
-    "16-bit": "has 16 bits a channel, becomes 8",
+    "wrong-extension": "has the extension of another format; it is decoded by its content",
+    "skipped": "is a picture without a picture's extension, so ImageFolder skips it",
+    "cmyk": "is in CMYK and is converted to RGB",
+    "16-bit": "has 16 bits per channel and is reduced to 8",
     "name-not-utf8": "has a name that is not UTF-8",
-    "duplicate": "has the very same bytes as another one",
+    "duplicate": "has exactly the same bytes as another file",
 }
 _FORMAT_OF = {
     ".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".ppm": "PPM", ".pgm": "PPM", ".bmp": "BMP",
@@ -60,8 +60,8 @@ _BEGINNINGS = {
     b"MM\0*": "TIFF", b"RIFF": "WEBP",
 }  # fmt: skip
 _SPLITS = ("train", "val", "test")
-_LARGEST = 1 << 30  # bytes of a file that is read to be decoded
-_WAITING = 16  # files a thread that are handed out before the first of them is back
+_LARGEST = 1 << 30  # bytes of a file that is decoded
+_WAITING = 16  # files in the queue for each thread
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class Finding:
     Attributes
     ----------
     path : str
-        Where.
+        The file or folder.
     kind : str
-        What: a key of ``ERRORS`` or of ``NOTES``.
+        A key of ``ERRORS`` or of ``NOTES``.
     detail : str
-        What exactly, if there is more to say.
+        Details, if any.
     """
 
     path: str
@@ -84,7 +84,7 @@ class Finding:
 
     @property
     def is_error(self) -> bool:
-        """Whether training would fail or go wrong; else it is a note of something harmless."""
+        """Whether training would fail or go wrong; otherwise the finding is harmless."""
         return self.kind in ERRORS
 
     def __str__(self) -> str:
@@ -97,7 +97,7 @@ class Finding:
 
 # --------------------------------------------------------------------------------------- one file
 def _check_file(path: str) -> tuple[list[Finding], bytes]:
-    """Check one file; return what was found and, for a sound picture, a digest of its bytes."""
+    """Check one file; return the findings and, for an intact picture, a digest of its bytes."""
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -107,7 +107,7 @@ def _check_file(path: str) -> tuple[list[Finding], bytes]:
     except OSError as error:
         return [Finding(path, "unreadable", error.strerror or str(error))], b""
     if size > _LARGEST:
-        return [Finding(path, "damaged", f"{size} bytes, more than any picture has")], b""
+        return [Finding(path, "damaged", f"{size} bytes, too large for a picture")], b""
     if not content:
         return [Finding(path, "empty")], b""
     try:
@@ -123,12 +123,12 @@ def _format_by_beginning(content: bytes) -> str | None:
 
 def _check_other(path: str, beginning: bytes) -> list[Finding]:
     found = _format_by_beginning(beginning)
-    # Two or four letters may begin any file; the long signatures are no coincidence.
+    # Any file may begin with two or four letters; the longer signatures are no coincidence.
     return [Finding(path, "skipped", found)] if found in ("JPEG", "PNG") else []
 
 
 def _explain(path: str, content: bytes, cause: BaseException | None) -> Finding:
-    """Put a name to the error that the loader met."""
+    """Return the finding for an error of the loader."""
     from PIL import Image, UnidentifiedImageError
 
     text = str(cause)
@@ -144,7 +144,7 @@ def _explain(path: str, content: bytes, cause: BaseException | None) -> Finding:
 
 
 def _notes(path: str, content: bytes) -> list[Finding]:
-    """Name what is odd but harmless about a picture that can be decoded."""
+    """Return harmless findings about a picture that can be decoded."""
     from PIL import Image
 
     with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
@@ -164,9 +164,9 @@ def _notes(path: str, content: bytes) -> list[Finding]:
 def _walk(
     folder: str, above: frozenset[tuple[int, int]], skip: Sequence[str] = ()
 ) -> Iterator[Finding | str]:
-    """Yield the paths of all files below a folder, and findings about what is no file.
+    """Yield the paths of all files below a folder, and findings about everything else.
 
-    ``above`` are the folders that this one lies in, ``skip`` those directly in it to leave out.
+    ``above`` holds the folder's parents, ``skip`` the folders directly in it to skip.
     """
     try:
         status = os.stat(folder)
@@ -213,8 +213,8 @@ def _split_folders(root: str) -> list[str]:
 
 
 def _walk_classes(root: str) -> Iterator[Finding | str]:
-    """Walk through a folder of class folders; name mistakes in its arrangement."""
-    children: dict[str, str] = {}  # names without case, spaces and forms of accents
+    """Walk through a folder of class folders; report mistakes in its arrangement."""
+    children: dict[str, str] = {}  # names regardless of case, spaces and encoding of accents
     folders = _folders_in(root)
     empty = {os.path.join(root, name) for name in folders}
     for name in folders:
@@ -227,7 +227,7 @@ def _walk_classes(root: str) -> Iterator[Finding | str]:
         if isinstance(item, str) and has_image_extension(item):
             first = os.path.relpath(item, root).split(os.sep)[0]
             empty.discard(os.path.join(root, first))
-            # Without any class folder it is just a folder of pictures, and no mistake.
+            # Without class folders it is just a folder of pictures, which is no mistake.
             if os.path.dirname(item) == root and folders:
                 yield Finding(item, "outside-class")
     for path in sorted(empty):
@@ -238,11 +238,11 @@ def _folders_in(folder: str) -> list[str]:
     try:
         return sorted(e for e in os.listdir(folder) if os.path.isdir(os.path.join(folder, e)))
     except OSError:
-        return []  # _walk names it
+        return []  # _walk reports it
 
 
 def _walk_all(root: str) -> Iterator[Finding | str]:
-    """Walk through everything; say so if there is no picture at all."""
+    """Walk through everything; report if there is no picture at all."""
     any_picture = False
     for item in _walk_splits(root):
         yield item
@@ -263,14 +263,14 @@ def _walk_splits(root: str) -> Iterator[Finding | str]:
 
 
 def scan(folder: str | os.PathLike[str], threads: int | None = None) -> Iterator[Finding]:
-    """Find every suspicious file of a folder of pictures.
+    """Find every suspicious file in a folder of pictures.
 
     Parameters
     ----------
     folder : str or path
         Holds class folders, or ``train``, ``val`` and ``test`` with class folders.
     threads : int, optional
-        How many pictures are decoded at once. Default: one a processor.
+        Number of pictures decoded at once. Default: one per processor.
 
     Yields
     ------
@@ -280,12 +280,12 @@ def scan(folder: str | os.PathLike[str], threads: int | None = None) -> Iterator
     Raises
     ------
     DataError
-        If there is no such folder.
+        The folder does not exist.
 
     Notes
     -----
-    Damage inside a JPEG's compressed data mostly decodes to a wrong picture without an error, so it
-    isn't found. Finding duplicates takes 250 bytes of memory a picture.
+    Most damage in a JPEG's compressed data yields a wrong picture without an error, so it is not
+    found. Finding duplicates takes 250 bytes of memory per picture.
 
     Examples
     --------
@@ -311,7 +311,7 @@ def _scan(root: str, threads: int) -> Iterator[Finding]:
     waiting: deque[Finding | tuple[str, Future[tuple[list[Finding], bytes]]]] = deque()
 
     def findings() -> Iterator[Finding]:
-        """Take what is first in the queue; its files come back in the order of their paths."""
+        """Take the first item of the queue, which is in the order of the paths."""
         item = waiting.popleft()
         if isinstance(item, Finding):
             yield item
@@ -343,13 +343,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``python -m minidl scan`` to a parser."""
     parser.add_argument("folder", help="holds class folders, or train, val and test with them")
     parser.add_argument(
-        "--threads", type=int, default=None, help="pictures decoded at once (one a processor)"
+        "--threads", type=int, default=None, help="pictures decoded at once (one per processor)"
     )
-    parser.add_argument("--errors-only", action="store_true", help="leave out the notes")
+    parser.add_argument("--errors-only", action="store_true", help="don't print notes")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print all findings; return 0, or 1 if there are errors, or 2 if there is no such folder."""
+    """Print all findings; return 0, 1 if there are errors, or 2 if the folder does not exist."""
     from tqdm import tqdm
 
     errors = notes = 0
@@ -367,7 +367,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Scan the folder that the command line names."""
-    parser = argparse.ArgumentParser(description="Name every suspicious file among pictures.")
+    """Scan the folder given on the command line."""
+    parser = argparse.ArgumentParser(description="Report every suspicious file among pictures.")
     add_arguments(parser)
     return run(parser.parse_args(argv))

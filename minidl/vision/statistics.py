@@ -1,17 +1,17 @@
-"""Statistics of training pictures: mean image, channels' means and deviations, PCA of RGB.
+"""Statistics of training pictures: mean image, channel means and deviations, PCA of RGB.
 
-What :class:`~minidl.vision.transforms.SubtractMean`, ``Normalize`` and ``PCAJitter`` want to know
-of the pictures that a network is trained on. Pixels are whole numbers from 0 to 255, and so are
-their sums and the sums of their products: :class:`PixelSums` adds 64-bit integers, without any
-rounding, so that the pictures may come in any order and in any number of parts (threads,
-files, runs that were interrupted) and the statistics are the same to the last bit.
+:class:`~minidl.vision.transforms.SubtractMean`, ``Normalize`` and ``PCAJitter`` need them. Pixels
+are integers from 0 to 255, and so their sums and sums of products are integers too:
+:class:`PixelSums` adds 64-bit integers without rounding. So the statistics are the same to the last
+bit, whatever the order of the pictures and their division into parts (threads, files, interrupted
+runs).
 
-With n pixels x, vectors (R, G, B), the covariance is
+For n pixels x, vectors (R, G, B), the covariance is
 
     Σ x xᵀ / n  -  (Σ x / n) (Σ x / n)ᵀ  =  (n · Σ x xᵀ  -  Σ x · (Σ x)ᵀ) / n²
 
-whose left form loses digits when the mean is large against the deviation. The right form's
-numerator is computed in whole numbers, and rounded once, in the division.
+The left form loses digits if the mean is large compared to the deviation. The numerator of the
+right form is computed with integers, and the quotient is rounded only once.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from ..errors import DataError, DTypeError, ShapeError
 
 __all__ = ["PixelStatistics", "PixelSums"]
 
-# Pairs of channels; with them the sums of products stand in this order.
+# Pairs of channels, in the order of their sums of products.
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
-_HEAD = 3 + len(_PAIRS)  # numbers before the pixels' sums in PixelSums.to_bytes
+_HEAD = 3 + len(_PAIRS)  # numbers before the sums of the pixels in PixelSums.to_bytes
 
 
 @dataclass(frozen=True, eq=False)
 class PixelStatistics:
-    """What is known of a set of pictures; float64, channels in the order R, G, B.
+    """Statistics of a set of pictures; float64, channels in the order R, G, B.
 
     Attributes
     ----------
     pictures : int
-        How many there are.
+        Number of pictures.
     mean_image : ndarray, shape (3, H, W)
         The mean of each pixel, **0 to 255**: for ``SubtractMean`` after ``ToPixels``.
     mean, std : ndarray, shape (3,)
         The mean and the standard deviation of each channel over all pixels, **0 to 1**: for
         ``Normalize`` after ``ToTensor``. (``SubtractMean(255 * mean)`` after ``ToPixels``.)
     covariance : ndarray, shape (3, 3)
-        Of the channels over all pixels, 0 to 1; divided by the number of pixels.
+        Covariance of the channels over all pixels, 0 to 1; divided by the number of pixels.
     eigenvalues : ndarray, shape (3,)
-        Of the covariance, the largest first: for ``PCAJitter`` in both modes.
+        Eigenvalues of the covariance, the largest first: for ``PCAJitter`` in both modes.
     eigenvectors : ndarray, shape (3, 3)
-        Column i belongs to eigenvalue i; its entry of the largest magnitude is positive.
+        Column i belongs to eigenvalue i; its entry of largest magnitude is positive.
 
     Examples
     --------
@@ -73,7 +73,7 @@ class PixelStatistics:
     eigenvectors: np.ndarray
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write all of it to a safetensors file, in one instant; see :func:`minidl.save`.
+        """Write the statistics to a safetensors file, atomically; see :func:`minidl.save`.
 
         Raises
         ------
@@ -84,19 +84,19 @@ class PixelStatistics:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> PixelStatistics:
-        """Read what :meth:`save` wrote.
+        """Read a file from :meth:`save`.
 
         Raises
         ------
         CheckpointError
             The file is missing or damaged.
         DataError
-            It holds something else.
+            The file holds something else.
         """
         found = load(path)
         names = [field.name for field in fields(cls)]
         if not isinstance(found, dict) or list(found) != names:
-            raise DataError(f"{os.fspath(path)} holds no statistics of pixels: {', '.join(names)}")
+            raise DataError(f"{os.fspath(path)} holds no pixel statistics: {', '.join(names)}")
         return cls(**found)
 
 
@@ -106,12 +106,12 @@ class PixelSums:
     Parameters
     ----------
     height, width : int
-        Of the pictures.
+        Size of the pictures.
 
     Attributes
     ----------
     pictures : int
-        How many were added.
+        Number of pictures added so far.
 
     Notes
     -----
@@ -141,7 +141,7 @@ class PixelSums:
         Raises
         ------
         DTypeError, ShapeError
-            When they are not that.
+            The pictures have another dtype or shape.
         """
         if pictures.dtype != np.uint8:
             raise DTypeError(f"PixelSums: pictures must be uint8, got {pictures.dtype}")
@@ -153,7 +153,7 @@ class PixelSums:
             )
         for picture in pictures if pictures.ndim == 4 else pictures[None]:
             self._pixels += picture
-            # No product of a matrix: that would round in float32, and wake BLAS's threads.
+            # No matrix product: it would round in float32, and start BLAS's threads.
             planes = np.ascontiguousarray(picture.reshape(-1, 3).T).astype(np.uint16)
             for pair, (i, j) in enumerate(_PAIRS):
                 # 255² fits into 16 bits.
@@ -161,12 +161,12 @@ class PixelSums:
             self.pictures += 1
 
     def merge(self, other: PixelSums) -> None:
-        """Add what another one has added up.
+        """Add another object's sums.
 
         Raises
         ------
         ShapeError
-            When its pictures have another size.
+            Its pictures have another size.
         """
         if other._pixels.shape != self._pixels.shape:
             raise ShapeError(
@@ -178,18 +178,18 @@ class PixelSums:
         self._products += other._products
 
     def statistics(self) -> PixelStatistics:
-        """Return the statistics of what was added so far.
+        """Return the statistics of the pictures added so far.
 
         Raises
         ------
         DataError
-            When nothing was.
+            No picture was added.
         """
         if self.pictures == 0:
-            raise DataError("there are no statistics of no pictures")
+            raise DataError("no pictures were added, so there are no statistics")
         height, width, _ = self._pixels.shape
         count = self.pictures * height * width
-        # Python's integers from here on: they have no size, and their quotients are rounded once.
+        # Python's integers from here on: they don't overflow, and quotients are rounded only once.
         sums: list[int] = self._pixels.sum(axis=(0, 1)).tolist()
         covariance = np.empty((3, 3))
         for (i, j), product in zip(_PAIRS, self._products.tolist(), strict=True):
@@ -210,9 +210,9 @@ class PixelSums:
         )
 
     def to_bytes(self) -> bytes:
-        """Return the sums as bytes: little-endian integers of 64 bits.
+        """Return the sums as bytes: little-endian 64-bit integers.
 
-        They are ``pictures, height, width``, the sums of the products RR, RG, RB, GG, GB, BB, and
+        These are ``pictures, height, width``, the sums of the products RR, RG, RB, GG, GB, BB, and
         the sums of the pixels in the order (H, W, 3).
         """
         head = [self.pictures, *self._pixels.shape[:2], *self._products.tolist()]
@@ -220,17 +220,17 @@ class PixelSums:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PixelSums:
-        """Return the sums that :meth:`to_bytes` gave.
+        """Return the sums from :meth:`to_bytes`.
 
         Raises
         ------
         DataError
-            When the bytes are something else.
+            The bytes are something else.
         """
         numbers = np.frombuffer(data[: len(data) // 8 * 8], dtype="<i8")
         head: list[Any] = numbers[:_HEAD].tolist()
         if len(head) < _HEAD or len(data) != 8 * (_HEAD + 3 * head[1] * head[2]):
-            raise DataError(f"{len(data)} bytes are no sums of pixels")
+            raise DataError(f"these {len(data)} bytes are not sums of pixels")
         sums = cls(head[1], head[2])
         sums.pictures = head[0]
         sums._products += numbers[3:_HEAD]

@@ -1,17 +1,17 @@
-"""Submissions to ILSVRC-2012: answers for pictures without labels, in the challenge's format.
+"""Submissions to ILSVRC-2012: predictions for unlabeled pictures in the challenge's format.
 
 A submission is a text file with one line for each picture, in alphabetical order of the pictures'
-file names, which are not in it. A line has up to five classes, the surest first, separated by
+file names, which are not in it. A line has up to five classes, the most likely first, separated by
 single spaces:
 
     449 450 442 443 441
     82 7 83
 
-The classes are numbered as the development kit does, by *ILSVRC2012_ID* from 1 to 1000. A network's
-labels are others: they begin at 0 and follow the order of the WordNet numbers (WNIDs).
+Classes are numbered as in the development kit, by *ILSVRC2012_ID* from 1 to 1000. A network's
+labels differ: they begin at 0 and follow the order of the WordNet numbers (WNIDs).
 
-The score is the *flat error*: the share of pictures whose right class is not on their line (top-5),
-or not in front (top-1).
+The score is the *flat error*: the fraction of pictures whose right class is not on their line
+(top-5), or not first (top-1).
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def read_classes(path: str | os.PathLike[str]) -> Classes:
     Parameters
     ----------
     path : str or path
-        The development kit: its archive ``ILSVRC2012_devkit_t12.tar.gz``, its folder, or the folder
-        where one of them lies (SciPy reads the kit's ``meta.mat``). Or a text file with a class a
-        line, ``449 n01440764 tench, Tinca tinca``: ID, WNID, names.
+        The development kit: its archive ``ILSVRC2012_devkit_t12.tar.gz``, its folder, or a folder
+        that contains one of them (SciPy reads the kit's ``meta.mat``). Or a text file with one
+        class on each line, ``449 n01440764 tench, Tinca tinca``: ID, WNID, names.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def read_classes(path: str | os.PathLike[str]) -> Classes:
     Raises
     ------
     DataError
-        When there is no such file, it is damaged or has no IDs, or SciPy is missing.
+        The file is missing, damaged or has no IDs, or SciPy is missing.
     """
     path = Path(path)
     if path.is_dir() or path.name.endswith((".tar.gz", ".tgz")):
@@ -97,21 +97,21 @@ def class_ids(classes: Sequence[str], known: Classes) -> list[int]:
     Parameters
     ----------
     classes : sequence of str
-        The network's classes by label: WNIDs, in any order and any number; or names, such as
-        "tench, Tinca tinca" or "tench", of all classes in the order of their WNIDs, as torchvision
-        and Caffe have them.
+        The network's classes by label: WNIDs, in any order and number; or the names of all classes,
+        such as "tench, Tinca tinca" or "tench", in the order of their WNIDs, as in torchvision and
+        Caffe.
     known : Classes
         From :func:`read_classes`.
 
     Raises
     ------
     DataError
-        When a class is unknown, or the names are others than those in the order of the WNIDs.
+        A class is unknown, or the names don't match those in the order of the WNIDs.
 
     Notes
     -----
-    Lists of names differ in spelling here and there, so one name in ten may be unknown. In a list
-    of another order hardly any name would be at its place.
+    The spelling of names varies between lists, so one name in ten may be unknown. In a list with
+    another order, hardly any name would match.
 
     Examples
     --------
@@ -130,8 +130,8 @@ def class_ids(classes: Sequence[str], known: Classes) -> list[int]:
     words = [known.words[wnid] for wnid in known.wnids]
     if len(classes) != len(words):
         raise DataError(
-            f"the network has {len(classes)} classes, the first {classes[0]!r}, and ILSVRC-2012's "
-            f"list {len(words)}: expected the same number, or WNIDs such as 'n01440764'"
+            f"the network has {len(classes)} classes, the first {classes[0]!r}, but ILSVRC-2012 "
+            f"has {len(words)}: expected the same number, or WNIDs such as 'n01440764'"
         )
     matching = sum(
         not {name, *name.split(", ")}.isdisjoint(names)
@@ -139,33 +139,33 @@ def class_ids(classes: Sequence[str], known: Classes) -> list[int]:
     )
     if 10 * matching < 9 * len(classes):
         raise DataError(
-            f"only {matching} of the network's {len(classes)} classes have the name that "
-            f"ILSVRC-2012 has in that place (the first: {classes[0]!r}, {words[0][0]!r}): "
-            f"expected them in the order of their WNIDs, or WNIDs as names"
+            f"only {matching} of the network's {len(classes)} class names match ILSVRC-2012's "
+            f"(the first: {classes[0]!r}, {words[0][0]!r}): expected them in the order of their "
+            f"WNIDs, or WNIDs as names"
         )
     return [ids[wnid] for wnid in known.wnids]
 
 
 # ---------------------------------------------------------------------------------------- writing
 def best_classes(scores: np.ndarray, count: int = BEST) -> np.ndarray:
-    """Return the labels of the best classes of each picture, the surest first.
+    """Return the labels of the best classes of each picture, the most likely first.
 
     Parameters
     ----------
     scores : ndarray, shape (N, classes)
-        Of any monotone kind, such as probabilities.
+        Scores of any monotone kind, such as probabilities.
     count : int, default 5
-        How many; all if there are fewer.
+        Number of classes; all if there are fewer.
 
     Returns
     -------
     ndarray of int64, shape (N, min(count, classes))
-        Of equal scores that of the smaller label comes first.
+        Ties are ordered by label.
 
     Raises
     ------
     DataError
-        When a score is NaN, which has no order.
+        A score is NaN, which has no order.
 
     Examples
     --------
@@ -174,27 +174,27 @@ def best_classes(scores: np.ndarray, count: int = BEST) -> np.ndarray:
     """
     broken = np.isnan(scores).any(axis=1)
     if broken.any():
-        raise DataError(f"the scores of picture {int(broken.argmax())} are no numbers (NaN)")
+        raise DataError(f"a score of picture {int(broken.argmax())} is not a number (NaN)")
     return np.argsort(-scores, axis=1, kind="stable")[:, :count]
 
 
 def line_order(names: Sequence[str]) -> list[int]:
-    """Return in which order pictures have their lines in a submission.
+    """Return the order of the pictures' lines in a submission.
 
     Parameters
     ----------
     names : sequence of str
-        File names; of a path the last part counts.
+        File names, or paths whose last part counts.
 
     Returns
     -------
     list of int
-        The places in ``names``, by the alphabetical order of the file names.
+        Indices into ``names``, in alphabetical order of the file names.
 
     Raises
     ------
     DataError
-        When two pictures have the same file name, so that their order is open.
+        Two pictures have the same file name, so their order is undefined.
 
     Examples
     --------
@@ -206,8 +206,8 @@ def line_order(names: Sequence[str]) -> list[int]:
     for one, other in pairwise(order):
         if files[one] == files[other]:
             raise DataError(
-                f"{shown(names[one])} and {shown(names[other])} have the same file name, expected "
-                f"different ones: the lines of a submission are in their order"
+                f"{shown(names[one])} and {shown(names[other])} have the same file name; they must "
+                f"differ, because they determine the order of a submission's lines"
             )
     return order
 
@@ -218,26 +218,26 @@ def write_submission(
     answers: np.ndarray,
     ids: Sequence[int],
 ) -> None:
-    """Write a submission, whole or not at all.
+    """Write a submission, completely or not at all.
 
     Parameters
     ----------
     path : str or path
-        The file; an older one is replaced.
+        The file, which is replaced if it exists.
     names : sequence of N str
         The pictures' file names, in any order: see :func:`line_order`.
     answers : ndarray, shape (N, k) of integers, or shape (N, classes) of floats
-        Labels of each picture's best classes, the surest first, with k at most 5. Or probabilities,
-        of which the five best are taken (:func:`best_classes`).
+        Labels of each picture's best classes, the most likely first, with k at most 5. Or
+        probabilities, whose five best are taken (:func:`best_classes`).
     ids : sequence of int
         The ILSVRC2012_ID of each label, from :func:`class_ids`.
 
     Raises
     ------
     ArgumentError
-        When the arguments don't fit each other: rows and names, labels and ids, an ID twice.
+        The arguments don't match: rows and names, labels and ids, or an ID appears twice.
     DataError
-        When two pictures have the same file name, a score is NaN, or the file can't be written.
+        Two pictures have the same file name, a score is NaN, or the file can't be written.
 
     Examples
     --------
@@ -251,20 +251,20 @@ def write_submission(
     labels = best_classes(answers) if answers.dtype.kind == "f" else answers
     if labels.ndim != 2 or len(labels) != len(names) or not 1 <= labels.shape[1] <= BEST:
         raise ArgumentError(
-            f"write_submission: answers must have a row for each of the {len(names)} names and 1 "
-            f"to {BEST} labels in it, got shape {answers.shape}"
+            f"write_submission: answers must have a row of 1 to {BEST} labels for each of the "
+            f"{len(names)} names, got shape {answers.shape}"
         )
     if len(set(ids)) != len(ids) or not all(1 <= number <= CLASSES for number in ids):
         raise ArgumentError(f"write_submission: ids must be different and from 1 to {CLASSES}")
     if labels.size and (labels.min() < 0 or labels.max() >= len(ids)):
         raise ArgumentError(
-            f"write_submission: answers has labels from {labels.min()} to {labels.max()}, and ids "
-            f"has {len(ids)}"
+            f"write_submission: answers has labels from {labels.min()} to {labels.max()}, but "
+            f"there are {len(ids)} ids"
         )
     rows = np.asarray(ids)[labels[order]].tolist()
     for place, row in zip(order, rows, strict=True):
         if len(set(row)) < len(row):
-            raise ArgumentError(f"write_submission: {names[place]!r} has a class twice: {row}")
+            raise ArgumentError(f"write_submission: {names[place]!r} has a duplicate class: {row}")
     try:
         write_atomically(path, (" ".join(map(str, row)).encode() + b"\n" for row in rows))
     except OSError as error:
@@ -275,21 +275,21 @@ def write_submission(
 def check_submission(
     path: str | os.PathLike[str], pictures: int = PICTURES, classes: int = CLASSES
 ) -> list[str]:
-    """Return all that is wrong with a submission, with the numbers of lines; nothing if it is fine.
+    """Return the problems of a submission, with line numbers; an empty list if it is valid.
 
     Parameters
     ----------
     path : str or path
         The file.
     pictures : int, default 100000
-        How many lines it must have.
+        Number of lines that it must have.
     classes : int, default 1000
         The largest ID.
 
     Raises
     ------
     DataError
-        When the file can't be read.
+        The file can't be read.
 
     Examples
     --------
@@ -297,7 +297,7 @@ def check_submission(
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "submission.txt"
     >>> _ = path.write_text("449 442\\n7 7\\n")
     >>> check_submission(path, pictures=3)
-    ['line 2: class 7 is there twice', '2 lines, expected 3: one for each picture']
+    ['line 2: class 7 appears twice', '2 lines, expected 3: one for each picture']
     """
     problems, count = [], 0
     for line in _lines(path):
@@ -311,7 +311,7 @@ def check_submission(
 
 
 def _lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
-    """Yield a file's lines without their ends; of what is no text, pieces of bounded length."""
+    """Yield a file's lines without line ends; for binary files, pieces of bounded length."""
     try:
         with open(path, "rb") as file:
             while line := file.readline(_LONGEST_LINE):
@@ -321,23 +321,23 @@ def _lines(path: str | os.PathLike[str]) -> Iterator[bytes]:
 
 
 def _problem(line: bytes, classes: int) -> str | None:
-    """Say what is wrong with a line."""
+    """Return what is wrong with a line, or None."""
     if not line.strip():
         return "it is empty, expected at least one class"
     if line.endswith(b"\r"):
-        return "it ends as Windows' lines do (CR LF), expected LF alone"
+        return "it has a Windows line end (CR LF), expected LF alone"
     if line != b" ".join(line.split()):
         return f"expected single spaces between classes and none at the ends, found {_quoted(line)}"
     words = line.split()
     for word in words:
         if not _ID.fullmatch(word) and word != b"0":
-            return f"found {_quoted(word)}, expected numbers such as 449 alone"
+            return f"found {_quoted(word)}, expected only numbers such as 449"
         if word == b"0" or len(word) > 9 or int(word) > classes:
             return f"there is no class {word[:20].decode()}, expected IDs from 1 to {classes}"
     if len(words) > BEST:
-        return f"{len(words)} classes, expected {BEST} at most"
+        return f"{len(words)} classes, expected at most {BEST}"
     twice = [word for place, word in enumerate(words) if word in words[:place]]
-    return f"class {twice[0].decode()} is there twice" if twice else None
+    return f"class {twice[0].decode()} appears twice" if twice else None
 
 
 def _quoted(text: bytes) -> str:
@@ -348,15 +348,15 @@ def _quoted(text: bytes) -> str:
 def score_submission(
     path: str | os.PathLike[str], truth: str | os.PathLike[str] | Sequence[int]
 ) -> dict[str, float]:
-    """Return the flat errors of a submission for pictures whose labels are known.
+    """Return the flat errors of a submission for pictures with known labels.
 
     Parameters
     ----------
     path : str or path
         The submission.
     truth : str, path or sequence of int
-        The right class of each picture, as ILSVRC2012_IDs in the order of the lines; or a text file
-        with one a line, such as the kit's ``ILSVRC2012_validation_ground_truth.txt``.
+        The right class of each picture as an ILSVRC2012_ID, in the order of the lines; or a text
+        file with one on each line, such as the kit's ``ILSVRC2012_validation_ground_truth.txt``.
 
     Returns
     -------
@@ -366,8 +366,8 @@ def score_submission(
     Raises
     ------
     DataError
-        When a file can't be read, the submission has something wrong with it (the first of it is
-        named), or the labels are no IDs.
+        A file can't be read, the submission is invalid (the message has the first problem), or the
+        labels are not IDs.
 
     Examples
     --------

@@ -214,7 +214,7 @@ def test_a_check_shows_the_first_problems(tmp_path: Path) -> None:
     (tmp_path / "s.txt").write_text("1 1\n" * 30)
     result = run(tmp_path, PROGRAM, "--check", "s.txt", "--lines", 30, status=1)
     lines = result.stdout.splitlines()
-    assert lines[0] == "s.txt: line 1: class 1 is there twice"
+    assert lines[0] == "s.txt: line 1: class 1 appears twice"
     assert len(lines) == 21 and lines[-1] == "and 10 more"
 
 

@@ -136,7 +136,7 @@ def test_state_knows_its_pictures(model: AlexNet, tmp_path: Path) -> None:
             make(model, tmp_path, statistics=other).load_state_dict(state)
     fewer = make(model, tmp_path, statistics=statistics(9))
     fewer.val = Subset(Noise(), range(9))
-    with pytest.raises(DataError, match="12 pictures to train and 10 .* found 12 and 9"):
+    with pytest.raises(DataError, match="12 training and 10 .* found 12 and 9"):
         fewer.load_state_dict(state)
 
 

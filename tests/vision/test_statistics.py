@@ -119,7 +119,7 @@ def test_bytes_there_and_back() -> None:
     assert len(data) == 8 * (9 + 7 * 5 * 3)
     assert PixelSums.from_bytes(data).to_bytes() == data
     for damaged in (b"", data[:-1], data[:-8], data + bytes(8)):
-        with pytest.raises(DataError, match="are no sums of pixels"):
+        with pytest.raises(DataError, match="are not sums of pixels"):
             PixelSums.from_bytes(damaged)
 
 
@@ -128,7 +128,7 @@ def test_file_there_and_back(tmp_path: Path) -> None:
     found.save(tmp_path / "statistics.safetensors")
     assert_identical(PixelStatistics.load(tmp_path / "statistics.safetensors"), found)
     minidl.save({"mean": 3}, tmp_path / "other.safetensors")
-    with pytest.raises(DataError, match=r"other\.safetensors holds no statistics of pixels"):
+    with pytest.raises(DataError, match=r"other\.safetensors holds no pixel statistics"):
         PixelStatistics.load(tmp_path / "other.safetensors")
     with pytest.raises(CheckpointError, match="nothing"):
         PixelStatistics.load(tmp_path / "nothing")

@@ -119,13 +119,13 @@ def test_probabilities_give_the_five_best(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answers", "ids", "words"),
     [
-        ([[0]], IDS, "a row for each of the 2"),
+        ([[0]], IDS, "a row of 1 to 5 labels for each of the 2"),
         ([[0] * 6] * 2, IDS, "1 to 5 labels"),
         ([0, 1], IDS, "1 to 5 labels"),
         (np.zeros((2, 0), np.int64), IDS, "1 to 5 labels"),
         ([[0], [5]], IDS, "labels from 0 to 5"),
         ([[-1], [4]], IDS, "labels from -1 to 4"),
-        ([[0, 1], [3, 3]], IDS, "class twice"),
+        ([[0, 1], [3, 3]], IDS, "duplicate class"),
         ([[0], [1]], [0, 1], "from 1 to 1000"),
         ([[0], [1]], [1001, 1], "from 1 to 1000"),
         ([[0], [1]], [3, 3], "different"),
@@ -171,12 +171,12 @@ def problems(folder: Path, content: bytes, pictures: int, classes: int = 1000) -
         (b"\xef\xbb\xbf1 2", "ufeff"),
         ("١".encode(), "١"),
         (b"\xff", "xff"),
-        (b"\0", "expected numbers"),
+        (b"\0", "expected only numbers"),
         (b"0 1", "no class 0"),
         (b"1001", "no class 1001"),
         (b"9" * 300, "no class 99999999999999999999,"),
         (b"1 2 3 4 5 6", "6 classes"),
-        (b"7 8 7", "class 7 is there twice"),
+        (b"7 8 7", "class 7 appears twice"),
     ],
 )
 def test_every_mistake_is_named_with_its_line(tmp_path: Path, line: bytes, words: str) -> None:
@@ -256,7 +256,7 @@ def test_flat_errors_by_hand(tmp_path: Path) -> None:
 def test_scores_need_whole_submissions_and_labels(tmp_path: Path) -> None:
     path, truth = tmp_path / "s.txt", tmp_path / "truth.txt"
     path.write_text("4 2\n1 1\n")
-    with pytest.raises(DataError, match=r"s\.txt: line 2: class 1 is there twice \(1 problem"):
+    with pytest.raises(DataError, match=r"s\.txt: line 2: class 1 appears twice \(1 problem"):
         score_submission(path, [4, 2])
     path.write_text("4 2\n1\n")
     with pytest.raises(DataError, match="2 lines, expected 3"):

@@ -1,7 +1,8 @@
-"""Networks for images: AlexNet in all its forms, and the small networks that go with it.
+"""Networks for images: AlexNet in all its variants, and related small networks.
 
-- ``alexnet(variant)``: the paper's network, the program that gave its results, the versions of
-  Caffe, torchvision and TF-slim, the paper's control networks, and one for 32×32 images.
+- ``alexnet(variant)``: the network as described in the paper and as in the original program, the
+  versions of Caffe, torchvision and TF-slim, the paper's control networks, and one for 32×32
+  images.
 - ``cuda_convnet(variant)``: the paper's CIFAR-10 networks.
 - ``lenet5()``: the older network that AlexNet is usually compared with.
 

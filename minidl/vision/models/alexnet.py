@@ -1,12 +1,12 @@
-"""AlexNet: the network of Krizhevsky, Sutskever and Hinton (NIPS 2012) and its later forms.
+"""AlexNet: the network of Krizhevsky, Sutskever and Hinton (NIPS 2012) and its later variants.
 
-Each form ("variant") is one table below, written in the notation of ``rows``. Names and sizes:
+Each variant is one table below, in the notation of ``rows``. Names and sizes:
 
 ==============  ======  ===========  =============  ================================================
-variant         input   parameters   MACs an image  what it is
+variant         input   parameters   MACs / image   description
 ==============  ======  ===========  =============  ================================================
-"paper"         227     60,965,224     724,406,816  what the paper's text says
-"original"      224     60,965,224     724,406,816  the program of run 145, which gave the numbers
+"paper"         227     60,965,224     724,406,816  as in the paper's text
+"original"      224     60,965,224     724,406,816  the program of run 145, the paper's results
 "single-tower"  224     62,378,344   1,135,256,096  the paper's net without groups
 "caffe"         227     60,965,224     724,406,816  Caffe's bvlc_alexnet
 "caffenet"      227     60,965,224     724,406,816  Caffe's CaffeNet: pooling before normalization
@@ -18,17 +18,17 @@ variant         input   parameters   MACs an image  what it is
 ==============  ======  ===========  =============  ================================================
 
 Two towers. The paper's net ran on two GPUs, each with half of the kernels; conv2, conv4 and conv5
-see only the maps on their own GPU. That is a convolution with ``groups=2``.
+see only the maps on their own GPU. This is a convolution with ``groups=2``.
 
 Three ways from 224 pixels to the 55×55 maps of conv1 (``input_mode``): the 2012 program rounded
-the number of windows up and let the last one hang over the edge ("ceil224"); Caffe crops 227
-pixels ("crop227"); torch pads two zeros on every side ("pad224"). TF-slim does neither and gets
-54 ("valid224").
+the number of windows up and let the last one extend beyond the edge ("ceil224"); Caffe crops 227
+pixels ("crop227"); torch pads two zeros on every side ("pad224"). TF-slim does none of these and
+gets 54 ("valid224").
 
 Two scales of alpha. The paper prints b = a / (k + alpha·Σa²)^beta with alpha = 1e-4. The 2012
-program, like Caffe, PyTorch and this library's LocalResponseNorm, divides alpha by the window's
-size 5. So "paper" passes alpha=5e-4 to mean what the paper prints, and "original" passes 1e-4 to
-do what the program did.
+program, like Caffe, PyTorch and this library's LocalResponseNorm, divides alpha by the window size
+5. So "paper" passes alpha=5e-4 to match the paper's formula, and "original" passes 1e-4 to match
+the program.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from .rows import CLASSES, Plan, Row, RowNet, Stages, build, with_classes
 
 
 class AlexNet(RowNet):
-    """Any of the networks that ``alexnet`` makes; see there."""
+    """A network made by ``alexnet``; see there."""
 
 
 _PAPER = (
@@ -58,8 +58,8 @@ _PAPER = (
     Row("fc8", CLASSES, layers="linear"),
 )
 
-# Response normalization of conv1 acts on signed values, before pooling and ReLU. Behind the one of
-# conv2 stands a second, over a 5×5 window within each map.
+# Response normalization after conv1 acts on signed values, before pooling and ReLU. The one after
+# conv2 is followed by a second, over a 5×5 window within each map.
 _ORIGINAL = (
     Row("conv1", 96, 11, "conv norm pool relu", stride=4),
     Row("conv2", 256, 5, "conv relu norm spatial pool", groups=2),
@@ -71,7 +71,7 @@ _ORIGINAL = (
     Row("fc8", CLASSES, layers="linear"),
 )
 
-# conv5 and the fully connected layers keep their width: about as many parameters as two towers.
+# conv5 and the fully connected layers keep their width, so the number of parameters hardly changes.
 _HALF = (
     Row("conv1", 48, 11, "conv norm pool relu", stride=4),
     Row("conv2", 128, 5, "conv relu norm spatial pool"),
@@ -107,7 +107,7 @@ _CAFFENET = (
     Row("fc8", CLASSES, layers="linear"),
 )
 
-# Dropout stands before fc6 and fc7 here, so that fc7's output is not dropped.
+# Dropout comes before fc6 and fc7 here, so fc7's output is not dropped.
 _SINGLE_TOWER = (
     Row("conv1", 96, 11, "conv relu norm pool", stride=4),
     Row("conv2", 256, 5, "conv relu norm pool"),
@@ -154,11 +154,11 @@ _CIFAR = (
 )
 
 
-# --- How the layers are grouped into child modules, which decides the keys of the state dict ------
+# --- Grouping the layers into child modules, which determines the keys of the state dict ----------
 
 
 def _named(stages: Stages) -> dict[str, Module]:
-    """features.conv1.weight ... classifier.fc8.bias."""
+    """Return modules with the keys features.conv1.weight ... classifier.fc8.bias."""
     return {
         "features": Sequential(stages.features),
         "flatten": Flatten(),
@@ -167,7 +167,7 @@ def _named(stages: Stages) -> dict[str, Module]:
 
 
 def _fully_convolutional(stages: Stages) -> dict[str, Module]:
-    """As ``_named``; the classifier works on maps, 1×1 at the end."""
+    """Return modules as ``_named``, but with a classifier on maps, which are 1×1 at the end."""
     return {
         "features": Sequential(stages.features),
         "classifier": Sequential(stages.classifier),
@@ -176,7 +176,7 @@ def _fully_convolutional(stages: Stages) -> dict[str, Module]:
 
 
 def _numbered(stages: Stages) -> dict[str, Module]:
-    """features.0.weight ... classifier.6.bias, as in torchvision."""
+    """Return modules with the keys features.0.weight ... classifier.6.bias, as in torchvision."""
     return {
         "features": Sequential(*stages.features.values()),
         "flatten": Flatten(),
@@ -185,7 +185,7 @@ def _numbered(stages: Stages) -> dict[str, Module]:
 
 
 def _torchvision(stages: Stages) -> dict[str, Module]:
-    """As ``_numbered``, with maps of any size averaged to 6×6 in between."""
+    """Return modules as ``_numbered``, with maps of any size averaged to 6×6 in between."""
     numbered = _numbered(stages)
     return {
         "features": numbered["features"],
@@ -196,7 +196,7 @@ def _torchvision(stages: Stages) -> dict[str, Module]:
 
 
 def _one_sequential(stages: Stages) -> dict[str, Module]:
-    """AlexNet_model.0.weight ... AlexNet_model.22.bias, as a widespread teaching program has it."""
+    """Return AlexNet_model.0.weight ... AlexNet_model.22.bias, as in a popular teaching program."""
     layers = (*stages.features.values(), Flatten(), *stages.classifier.values())
     return {"AlexNet_model": Sequential(*layers)}
 
@@ -250,7 +250,7 @@ _VARIANTS = {
     "cifar": _Variant(_CIFAR, "cifar32", "torch", pool=(2, 2), layout=_numbered),
 }
 
-#: Variants whose first convolution has a geometry of its own.
+#: Variants with only one input mode.
 _FIXED_INPUT = ("slim", "cifar")
 
 
@@ -273,40 +273,41 @@ def alexnet(
     ----------
     variant : str, default "paper"
         "paper", "original", "single-tower", "caffe", "caffenet", "torchvision", "slim", "half",
-        "six-conv" or "cifar": see the module's table. The paper's own CIFAR-10 nets are made by
+        "six-conv" or "cifar": see the module's table. For the paper's own CIFAR-10 nets, see
         ``cuda_convnet``.
     num_classes : int, default 1000
-        Outputs of the last layer.
+        Number of outputs of the last layer.
     dropout : float, default 0.5
         Probability of dropping a unit.
     init : str, optional
-        "paper", "original", "caffe", "caffenet", "slim", "torch" or "he"; by default the
-        variant's own. See ``presets``: each goes with one ``input_scale``.
+        "paper", "original", "caffe", "caffenet", "slim", "torch" or "he". Default: the variant's
+        own. See ``presets``: each belongs to one ``input_scale``.
     input_mode : str, optional
-        "crop227", "ceil224", "pad224" or "valid224"; by default the variant's own, which is the
-        only one for "slim" and "cifar".
+        "crop227", "ceil224", "pad224" or "valid224". Default: the variant's own, which is the only
+        one for "slim" and "cifar".
     groups : int, optional
-        Towers of conv2, conv4 and conv5; 1 joins them. By default the variant's own.
+        Number of towers of conv2, conv4 and conv5; 1 joins them. Default: the variant's own.
     lrn_groups : int, optional
-        Blocks of channels that response normalization keeps apart. By default the variant's own.
+        Number of channel groups that response normalization treats separately. Default: the
+        variant's own.
     overlap : bool, default True
-        False pools windows of 2×2 that do not overlap, which gives maps of the same sizes.
+        False pools 2×2 windows that do not overlap, which gives maps of the same sizes.
     activation : "relu", "tanh" or callable, default "relu"
         A callable is called without arguments and returns a module, once for each layer.
     without : iterable of str, default ()
-        Layers to leave out: "conv3", "fc7" (with what follows them), or single ones such as
-        "norm1" or "spatial2".
+        Layers to omit: "conv3" or "fc7" (with the layers without weights that follow), or single
+        ones such as "norm1" or "spatial2".
 
     Returns
     -------
     AlexNet
-        In training mode. Call it with images ``(N, *input_size)`` for logits
-        ``(N, num_classes)``. ``input_size`` and ``input_scale`` say what it expects.
+        In training mode. It maps images ``(N, *input_size)`` to logits ``(N, num_classes)``; see
+        its attributes ``input_size`` and ``input_scale``.
 
     Raises
     ------
     ArgumentError
-        For an unknown variant, preset, mode or layer, or arguments that do not go together.
+        A variant, preset, mode or layer is unknown, or arguments exclude each other.
 
     Notes
     -----
@@ -328,7 +329,7 @@ def alexnet(
     if variant not in _VARIANTS:
         raise ArgumentError(
             f"variant: expected one of {list(_VARIANTS)}, got {variant!r}"
-            " (the paper's CIFAR-10 nets are made by cuda_convnet)"
+            " (for the paper's CIFAR-10 nets use cuda_convnet)"
         )
     chosen = _VARIANTS[variant]
     mode = _input_mode(variant, input_mode)

@@ -1,7 +1,7 @@
-"""The paper's CIFAR-10 networks: those that came with Krizhevsky's cuda-convnet (2011 to 2014).
+"""The paper's CIFAR-10 networks, from Krizhevsky's cuda-convnet (2011 to 2014).
 
 =======  =====  ==========  =============  =========================================================
-variant  input  parameters  MACs an image  what it is
+variant  input  parameters  MACs / image   description
 =======  =====  ==========  =============  =========================================================
 "80sec"  32        145,578     12,354,176  26 % error after 80 seconds on a GPU of 2011
 "18pct"  32         89,578     12,298,240  18 % test error; normalizes within maps
@@ -10,11 +10,10 @@ variant  input  parameters  MACs an image  what it is
 "11pct"  24      2,112,970     19,512,576  11 %: the same with LRN across maps, local3 twice as wide
 =======  =====  ==========  =============  =========================================================
 
-The pair "13pct", "11pct" is what the paper's section 3.3 means where it says that response
-normalization lowers the error of a four-layer CIFAR-10 network from 13 % to 11 %. The network of
-its Figure 1 (ReLU against tanh) is not named anywhere; "80sec" and "19pct" also have four layers
-(and five), and take ``activation="tanh"``. All of them pool 3×3 windows with stride 2 and round
-the sizes up.
+The paper's section 3.3 refers to "13pct" and "11pct": response normalization lowers the error of a
+four-layer CIFAR-10 network from 13 % to 11 %. The network of Figure 1 (ReLU against tanh) is not
+specified; "19pct" has four layers and "80sec" five, and both take ``activation="tanh"``. All
+variants pool 3×3 windows with stride 2 and round the sizes up.
 """
 
 from __future__ import annotations
@@ -76,7 +75,7 @@ _VARIANTS = {
     "11pct": (_11PCT, 24),
 }
 
-#: The programs' own values: all biases 0.
+#: The original programs' values: all biases are 0.
 _PRESETS = {
     "cuda-convnet": Preset(
         "pixels", {"conv1": 1e-4, "conv": 0.01, "local": 0.04, "fc10": 0.01}, {}
@@ -89,7 +88,7 @@ _PRESETS = {
 
 
 class CudaConvnet(RowNet):
-    """Any of the networks that ``cuda_convnet`` makes; see there."""
+    """A network made by ``cuda_convnet``; see there."""
 
 
 class ScaledTanh(Module):
@@ -128,32 +127,32 @@ def cuda_convnet(
     activation: str | Callable[[], Module] = "relu",
     without: Iterable[str] = (),
 ) -> CudaConvnet:
-    """Make one of the CIFAR-10 networks that came with cuda-convnet.
+    """Make one of cuda-convnet's CIFAR-10 networks.
 
     Parameters
     ----------
     variant : {"80sec", "18pct", "19pct", "13pct", "11pct"}
         See the module's table.
     num_classes : int, default 10
-        Outputs of the last layer, which is called fc10 whatever the number.
+        Number of outputs of the last layer, which is always named fc10.
     init : str, optional
-        "80sec" or "cuda-convnet" (by default, the variant's own) for pixels of 0 to 255 minus
-        their mean; "torch" or "he" for normalized ones.
+        "80sec" or "cuda-convnet" for pixels from 0 to 255 minus their mean; "torch" or "he" for
+        normalized ones. Default: the variant's own.
     activation : "relu", "tanh" or callable, default "relu"
         A callable is called without arguments and returns a module, once for each layer:
         ``lambda: ScaledTanh(1.7159, 2 / 3)``.
     without : iterable of str, default ()
-        Layers to leave out, such as "norm1".
+        Layers to omit, such as "norm1".
 
     Returns
     -------
     CudaConvnet
-        Called with images of shape (N, 3, 32, 32), or (N, 3, 24, 24) for the last two.
+        Takes images of shape (N, 3, 32, 32), or (N, 3, 24, 24) for the last two variants.
 
     Raises
     ------
     ArgumentError
-        For an unknown variant, preset or layer.
+        A variant, preset or layer is unknown.
 
     Examples
     --------

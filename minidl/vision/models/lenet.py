@@ -1,7 +1,7 @@
-"""LeNet-5 (LeCun et al., 1998) in its common teaching form, to compare AlexNet with.
+"""LeNet-5 (LeCun et al., 1998) in its common teaching form, for comparison with AlexNet.
 
 The original's pooling has a trainable scale and bias, its second convolution connects only some
-of the maps, and its output layer measures distances; none of that is kept here.
+of the maps, and its output layer computes distances; this version has none of that.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ _LENET5 = (
 
 
 class LeNet(RowNet):
-    """The network that ``lenet5`` makes."""
+    """The network made by ``lenet5``."""
 
 
 def lenet5(num_classes: int = 10, activation: str = "tanh") -> LeNet:
-    """Make a LeNet-5 for 28×28 images of one channel: 61,706 parameters, 416,520 MACs an image.
+    """Make a LeNet-5 for 28×28 images of one channel: 61,706 parameters, 416,520 MACs per image.
 
     Parameters
     ----------

@@ -1,26 +1,26 @@
-"""Presets: which values the weights and biases of a network start from, layer by layer.
+"""Presets: initial values of a network's weights and biases, layer by layer.
 
-A preset belongs to one scale of the input. A layer multiplies the signal's size by about
+A preset belongs to one scale of the input. A layer multiplies the magnitude of the signal by about
 std·√fan_in; the paper's std of 0.01 makes that 0.19 for conv1 and 0.4 for the others, which works
-because the input is raw pixels of size 70. The same values with an input of size 1 start 60 times
-smaller and hardly train: use "torch" or "he" there.
+because the input is raw pixels of magnitude 70. With an input of magnitude 1, the same values start
+60 times smaller and hardly train: use "torch" or "he" there.
 
 =============  ==========  ================================================================
 preset         input       source
 =============  ==========  ================================================================
 "paper"        pixels      the paper, section 5: std 0.01 everywhere; biases 1 in conv2,
                            conv4, conv5 and the hidden fully connected layers
-"original"     pixels      the program of 2012: the same, but std 0.03 in conv3 to conv5
+"original"     pixels      the 2012 program: the same, but std 0.03 in conv3 to conv5
 "caffe"        pixels      bvlc_alexnet: std 0.005 in fc6 and fc7, biases 0.1 instead of 1
 "caffenet"     pixels      CaffeNet: as "caffe" with biases 1
 "slim"         pixels      TF-slim: Xavier convolutions, fully connected layers N(0, 0.005²)
-                           cut off at two standard deviations, biases 0.1 but for the last
+                           truncated at two standard deviations, biases 0.1 except the last
 "torch"        normalized  PyTorch's defaults: uniform in ±1/√fan_in, biases too
 "he"           normalized  ours, for small data sets: He et al.'s convolutions, 0.01 in the
                            hidden layers, 0.001 in the last, biases 0
 =============  ==========  ================================================================
 
-With "he" the outputs start close to zero and the loss therefore at ln(number of classes).
+With "he" the outputs start close to zero, and so the loss starts at ln(number of classes).
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ Fill = Callable[[Tensor], Tensor]
 
 
 class Preset(NamedTuple):
-    """How to fill the weights and biases of each row.
+    """Initial values of the weights and biases of each row.
 
     Attributes
     ----------
     input_scale : str
         "pixels" or "normalized": see RowNet.
     weights : mapping of str to (float or function)
-        By row name ("conv3"), kind of row ("conv") or, for all others, "*". A float is the
+        Keys are row names ("conv3"), kinds of rows ("conv") or, for all others, "*". A float is the
         standard deviation of a normal distribution.
     biases : mapping of str to float
-        By the same keys; 0 where none fits.
+        The same keys; 0 if none matches.
     """
 
     input_scale: str
@@ -57,14 +57,14 @@ class Preset(NamedTuple):
 
 
 def _biases(value: float) -> dict[str, float]:
-    """The layers whose biases the paper raises: ReLUs there start with positive inputs."""
+    """Return `value` for the layers whose ReLUs start with positive inputs in the paper."""
     return dict.fromkeys(("conv2", "conv4", "conv5", "conv6", "fc6", "fc7"), value)
 
 
 _TRUNCATED = partial(init.trunc_normal_, std=0.005, a=-0.01, b=0.01)
 
-#: The presets of the networks for ImageNet. conv6 is the six-conv net's; the paper says nothing
-#: about its initial values, and it is treated as conv5 is.
+#: The presets of the networks for ImageNet. conv6 belongs to the six-conv net; the paper does not
+#: mention its initial values, so it is treated like conv5.
 PRESETS = {
     "paper": Preset("pixels", {"*": 0.01}, _biases(1.0)),
     "original": Preset(
@@ -92,13 +92,13 @@ def initialize(net: RowNet, name: str, presets: Mapping[str, Preset] = PRESETS) 
     ----------
     net : RowNet
     name : str
-        A key of ``presets``, or "torch", which keeps the values that the layers were made with.
+        A key of ``presets``, or "torch", which keeps the layers' default values.
     presets : mapping of str to Preset
 
     Raises
     ------
     ArgumentError
-        If there is no such preset.
+        The preset is unknown.
     """
     if name == "torch":
         net.input_scale = "normalized"
@@ -117,6 +117,6 @@ def initialize(net: RowNet, name: str, presets: Mapping[str, Preset] = PRESETS) 
 
 
 def _entry(table: Mapping[str, Any], row: str) -> Any:
-    """Look a row up by its name, else by its kind, else under "*"."""
+    """Look a row up by its name, then by its kind, then under "*"."""
     kind = row.rstrip("0123456789")
     return next(table[key] for key in (row, kind, "*") if key in table)

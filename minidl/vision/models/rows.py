@@ -1,14 +1,14 @@
-"""How the networks of this folder are written down, and how a table of rows becomes layers.
+"""The notation for the networks in this folder, and the construction of layers from it.
 
-A network is a list of rows, one for each layer with weights, in the order of the data flow::
+A network is a table of rows, one for each layer with weights, in the order of the data flow::
 
     Row("conv1", 96, 11, "conv relu norm pool", stride=4)
     Row("fc6", 4096, layers="linear relu dropout")
 
-reads: 96 kernels of 11×11 with stride 4, then ReLU, response normalization and pooling; then a
-fully connected layer of 4096 units with ReLU and dropout. Each word is a method of ``_Builder``.
-The number of input channels is not written: it follows from the row above, so that a row can be
-taken out and the network still fits together.
+means 96 kernels of 11×11 with stride 4, followed by ReLU, response normalization and pooling; then
+a fully connected layer of 4096 units with ReLU and dropout. Each word is a method of ``_Builder``.
+The number of input channels follows from the row above, so that a row can be removed and the
+network remains consistent.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ from ...nn import (
 )
 from ...tensor import Tensor
 
-#: The layers that have weights: one for each row.
+#: Layers with weights: one for each row.
 _WEIGHTED = (Conv2d, Linear, LocallyConnected2d)
 
-#: Stands for the number of classes in the last row of a table.
+#: Placeholder for the number of classes in the last row of a table.
 CLASSES = 0
 
 
@@ -50,13 +50,14 @@ class Row(NamedTuple):
     name : str
         "conv1", "fc6", ...; the layers around it share its number: "relu1", "norm1", "drop6".
     outputs : int
-        Output channels or units; ``CLASSES`` in the last row.
+        Number of output channels or units; ``CLASSES`` in the last row.
     kernel : int
         Height and width of a convolution's kernel.
     layers : str
-        The layers in the order of the data flow, itself ("conv", "local" or "linear") included.
+        The layers in the order of the data flow, including the one with weights ("conv", "local" or
+        "linear").
     stride, padding, groups : int
-        Of the convolution. Padding None keeps the size at stride 1: (kernel - 1) / 2.
+        Arguments of the convolution. Padding None keeps the size at stride 1: (kernel - 1) / 2.
     """
 
     name: str
@@ -70,7 +71,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Plan:
-    """A table of rows and the settings that all its rows share: everything about one network.
+    """A table of rows and the settings that they share: the full description of a network.
 
     Attributes
     ----------
@@ -91,7 +92,7 @@ class Plan:
         Multiply by 1 - p in evaluation (the paper) instead of by 1 / (1 - p) in training.
     activation : "relu", "tanh" or callable without arguments that makes a module
     without : frozenset of str
-        Names of rows ("conv4") or of single layers ("norm1") to leave out.
+        Names of rows ("conv4") or of single layers ("norm1") to omit.
     """
 
     rows: tuple[Row, ...]
@@ -108,7 +109,7 @@ class Plan:
 
 
 class Stages(NamedTuple):
-    """The layers of a network by name: those before the first "fc" row, and the others."""
+    """The layers of a network by name: those before the first "fc" row, and the rest."""
 
     features: OrderedDict[str, Module]
     classifier: OrderedDict[str, Module]
@@ -120,7 +121,7 @@ def build(plan: Plan) -> Stages:
     Raises
     ------
     ArgumentError
-        If ``without`` names a layer that the network does not have, or ``activation`` is unknown.
+        ``without`` names a layer that the network does not have, or ``activation`` is unknown.
     """
     known = {name for row in plan.rows for name in (row.name, *_layer_names(row, plan).values())}
     unknown = sorted(plan.without - known)
@@ -139,7 +140,7 @@ def build(plan: Plan) -> Stages:
 
 
 def _layer_names(row: Row, plan: Plan) -> dict[str, str]:
-    """Map the row's words to the layers' names: {"conv": "conv1", "relu": "relu1", ...}."""
+    """Map a row's words to names of layers: {"conv": "conv1", "relu": "relu1", ...}."""
     number = row.name.lstrip("abcdefghijklmnopqrstuvwxyz")
     activation = plan.activation if isinstance(plan.activation, str) else "act"
     names = {
@@ -154,11 +155,11 @@ def _layer_names(row: Row, plan: Plan) -> dict[str, str]:
 
 
 class _Builder:
-    """Goes down the rows, keeping track of the shape: one method for each word of a row."""
+    """Makes layers row by row and tracks the shape: one method for each word of a row."""
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self.channels, self.size, _ = plan.input_size  # of what the next layer is given
+        self.channels, self.size, _ = plan.input_size  # of the next layer's input
 
     def conv(self, row: Row) -> Module:
         padding = (row.kernel - 1) // 2 if row.padding is None else row.padding
@@ -188,7 +189,7 @@ class _Builder:
         return layer
 
     def relu(self, row: Row) -> Module:
-        """The activation, which is ReLU unless the plan says otherwise."""
+        """Return the plan's activation: ReLU by default."""
         activation = self.plan.activation
         if callable(activation):
             return activation()
@@ -197,7 +198,7 @@ class _Builder:
         if activation == "relu":
             return ReLU(inplace=True)
         raise ArgumentError(
-            "activation: expected 'relu', 'tanh' or a function that makes a module, "
+            "activation: expected 'relu', 'tanh' or a function that returns a module, "
             f"got {activation!r}"
         )
 
@@ -228,16 +229,16 @@ class _Builder:
 
 
 class RowNet(Module):
-    """A network built from rows: its child modules, called one after the other.
+    """A network built from rows: child modules called in sequence.
 
     Parameters
     ----------
     stages : mapping of str to Module
         The child modules.
     plan : Plan
-        What they were built from.
+        The plan that they were built from.
     variant : str
-        The plan's name.
+        Name of the plan.
 
     Attributes
     ----------
@@ -245,8 +246,9 @@ class RowNet(Module):
     input_size : tuple of int
         Channels, height and width of one image.
     input_scale : str
-        What the initial weights expect. "pixels": values 0 to 255 minus the training set's mean.
-        "normalized": values 0 to 1, minus each channel's mean, divided by its standard deviation.
+        The scale of the input for the initial weights. "pixels": values 0 to 255 minus the training
+        set's mean. "normalized": values 0 to 1 minus each channel's mean, divided by its standard
+        deviation.
     """
 
     def __init__(self, stages: Mapping[str, Module], plan: Plan, variant: str) -> None:
@@ -259,17 +261,17 @@ class RowNet(Module):
         self._row_names = tuple(row.name for row in plan.rows if row.name not in plan.without)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits, shape (N, classes), of images, shape (N, *input_size)."""
+        """Return the logits (N, classes) of images (N, *input_size)."""
         output = images
         for stage in self._modules.values():
             output = stage(output)  # type: ignore[misc]  # no stage is None
         return output
 
     def named_rows(self) -> dict[str, Module]:
-        """Return the layers with weights under the names of their rows, "conv1" to "fc8".
+        """Return the layers with weights by the names of their rows, "conv1" to "fc8".
 
-        The names are the same in every variant, whatever the keys of its state dict are: use them
-        to freeze layers, or to give layers a learning rate of their own.
+        The names are the same in every variant, unlike the keys of the state dict. Use them to
+        freeze layers, or to give layers their own learning rate.
 
         Examples
         --------
@@ -283,7 +285,7 @@ class RowNet(Module):
 
 
 def with_classes(rows: Iterable[Row], num_classes: int) -> tuple[Row, ...]:
-    """Write the number of classes into the last row of a table."""
+    """Return the rows with the number of classes in the last one."""
     if num_classes < 1:
         raise ArgumentError(f"num_classes: expected 1 or more, got {num_classes}")
     return tuple(
