@@ -137,7 +137,7 @@ class Recorder:
         """Record what `model` does in this block."""
         from minidl.autograd import function as functions
         from minidl.kernels import cuda
-        from minidl.kernels.cuda import many
+        from minidl.kernels.cuda import ManySource
 
         xp = cuda.cupy()
         from cupy_backends.cuda.libs import cublas
@@ -145,7 +145,7 @@ class Recorder:
         self.launches.clear()
         self._seen = self.count() if self.count is not None else Counter()
         raw_module, launch = xp.RawModule, cuda.Source.launch
-        many, gemm, context = many.ManySource.launch, cublas.gemmEx, functions.Context
+        many, gemm, context = ManySource.launch, cublas.gemmEx, functions.Context
         modules = [(source, source._modules) for source in cuda.sources]
         recorder = self
 
@@ -202,7 +202,7 @@ class Recorder:
         for source, _ in modules:
             source._modules = {}
         xp.RawModule, cuda.Source.launch = NotedModule, noted_launch  # type: ignore[method-assign]
-        many.ManySource.launch = noted_many  # type: ignore[method-assign]
+        ManySource.launch = noted_many  # type: ignore[method-assign]
         cublas.gemmEx, functions.Context = noted_gemm, NotedContext  # type: ignore[misc]
         with contextlib.ExitStack() as stack:
             self._follow(stack, model, functions.Function)
@@ -211,7 +211,7 @@ class Recorder:
                 self.switch("", "")
             finally:
                 xp.RawModule, cuda.Source.launch = raw_module, launch  # type: ignore[method-assign]
-                many.ManySource.launch = many  # type: ignore[method-assign]
+                ManySource.launch = many  # type: ignore[method-assign]
                 cublas.gemmEx, functions.Context = gemm, context  # type: ignore[misc]
                 for source, own in modules:
                     source._modules = own
