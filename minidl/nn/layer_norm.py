@@ -18,7 +18,7 @@ x enters its x̂ directly, and all n of them through μ and σ². With a = ∂L/
 
     ∂L/∂x = (a − Σ a / n − x̂ · Σ a·x̂ / n) / √(σ² + ε)
 
-Shapes: x (..., *normalized_shape), γ and β normalized_shape.
+Shapes: x (..., D1, D2, ...), γ and β (D1, D2, ...), which is `normalized_shape`.
 
 Source: Ba, Kiros and Hinton (2016), arXiv 1607.06450.
 """
