@@ -8,7 +8,7 @@ from typing import Any
 from ..device import Array, active, array_module, check_one_device, device_of
 from ..errors import ArgumentError, AutogradError, ShapeError
 from ..tensor import Tensor
-from .tape import Node, argument_shape
+from .tape import Node
 
 
 def as_list(tensors: Tensor | Sequence[Tensor]) -> list[Tensor]:
@@ -66,24 +66,26 @@ def check_not_freed(node: Node) -> None:
 def checked_results(node: Node, results: Any) -> list[Any]:
     """Return the results of a node's backward as a list: one array or None for each argument."""
     results = list(results) if isinstance(results, tuple) else [results]
-    name, edges = node.function.__name__, node.edges or ()
+    edges = node.edges or ()
     if len(results) != len(edges):
         raise AutogradError(
-            f"{name}.backward returned {len(results)} gradients; expected one for each of the "
+            f"{node.function.__name__}.backward returned {len(results)} gradients; expected one for each of the "
             f"{len(edges)} arguments of forward"
         )
     for position, edge in enumerate(edges):
         gradient = results[position]
         if edge is None or gradient is None:
             continue
+        target, index = edge
+        shape = target.array.shape if index < 0 else target.outputs[index][0]
         if isinstance(gradient, Tensor) or not hasattr(gradient, "dtype"):
             raise AutogradError(
-                f"{name}.backward returned a {type(gradient).__name__} for argument {position}; "
-                "expected an array"
+                f"{node.function.__name__}.backward returned a {type(gradient).__name__} for "
+                f"argument {position}; expected an array"
             )
-        if gradient.shape != argument_shape(edge):
+        if gradient.shape != shape:
             raise ShapeError(
-                f"{name}.backward returned a gradient of shape {tuple(gradient.shape)} for "
-                f"argument {position}, whose shape is {tuple(argument_shape(edge))}"
+                f"{node.function.__name__}.backward returned a gradient of shape "
+                f"{tuple(gradient.shape)} for argument {position}, whose shape is {tuple(shape)}"
             )
     return results

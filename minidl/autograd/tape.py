@@ -10,7 +10,6 @@ An edge ``(target, index)`` says where the gradient of one argument goes:
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import Any
 
 from ..device import Device, Shape, device_of
@@ -71,10 +70,3 @@ class Node:
 def edge_of(tensor: Tensor) -> Edge:
     """Return where the gradient of `tensor` goes: to the node that made it, or to the leaf."""
     return (tensor, -1) if tensor.node is None else (tensor.node, tensor.output_index)
-
-
-def argument_shape(edge: Edge) -> Sequence[int]:
-    """Return the shape that a gradient sent along `edge` must have."""
-    target, index = edge
-    shape: Shape = target.array.shape if index < 0 else target.outputs[index][0]
-    return shape

@@ -86,10 +86,11 @@ class _Travelling:
             for index, gradient in enumerate(grads):
                 if gradient is not None:
                     self._collect(node, index, gradient)
-        for index, reference in (node.retained or {}).items():
-            tensor = reference()
-            if tensor is not None and grads[index] is not None:
-                accumulate(tensor, grads, index)
+        if node.retained is not None:
+            for index, reference in node.retained.items():
+                tensor = reference()
+                if tensor is not None and grads[index] is not None:
+                    accumulate(tensor, grads, index)
         return node, grads
 
     def _collect(self, target: Any, index: int, gradient: Array) -> None:
