@@ -1,7 +1,7 @@
 """Where an array lives: :class:`Device`, and the one place that decides NumPy or CuPy.
 
-Everything above this file asks :func:`array_module` for the module that an array belongs to and
-calls functions through it. :func:`cupy` alone imports CuPy, and only when a GPU is asked for.
+All other code asks :func:`array_module` for the module that an array belongs to and calls functions
+through it. Only :func:`cupy` imports CuPy, and only when a GPU is asked for.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ class Device:
     spec : str or Device
         ``"cpu"``, ``"gpu"``, ``"gpu:1"``; ``"cuda"`` is accepted for ``"gpu"``.
     index : int, optional
-        The GPU's number, where ``spec`` does not say it. Default 0.
+        Number of the GPU, unless ``spec`` gives it. Default 0.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def device_of(array: Array) -> Device:
     return gpu(int(array.data.device_id))
 
 
-@cache  # whoever has an array on it need not be told again whether there is such a GPU
+@cache  # checked once; later calls come from arrays that are on it
 def gpu(index: int) -> Device:
     """Return GPU number `index`."""
     return Device("gpu", index)
@@ -188,7 +188,7 @@ _NOTHING = nullcontext()
 def active(where: Device) -> AbstractContextManager[Any]:
     """Return a context in which `where` computes and new arrays are made on it.
 
-    Of several GPUs one is CuPy's current one; for that one, and for the CPU, nothing happens.
+    Nothing changes for the CPU, nor for the GPU that is CuPy's current one already.
     """
     if where.index is None or cupy().cuda.runtime.getDevice() == where.index:
         return _NOTHING
@@ -199,7 +199,7 @@ def active(where: Device) -> AbstractContextManager[Any]:
 def on_its_device(function: Callback) -> Callback:
     """Let a function compute on the device of its first argument, a tensor.
 
-    For all that works on arrays outside of a ``Function``, whose ``apply`` sees to it by itself.
+    For functions that work on arrays outside a ``Function``; ``Function.apply`` does it by itself.
     """
 
     @wraps(function)
@@ -220,9 +220,9 @@ def check_one_device(name: str, **arrays: Any) -> None:
     Parameters
     ----------
     name : str
-        Of the operation, for the message.
+        Name of the operation, for the message.
     **arrays : array or anything else
-        By the names of the arguments; what is no array has no device.
+        By the names of the arguments; anything but an array is ignored.
     """
     devices = {key: device_of(array) for key, array in arrays.items() if hasattr(array, "dtype")}
     if len(set(devices.values())) > 1:

@@ -47,7 +47,7 @@ class Tensor:
     array : ndarray or cupy.ndarray
         The numbers. An image activation is NCHW in shape and usually NHWC in memory.
     grad : Tensor or None
-        What :meth:`backward` has added up so far.
+        The sum of what :meth:`backward` has computed so far.
     node : Node or None
         The operation that made the tensor; None for a leaf.
     name : str or None
@@ -342,7 +342,7 @@ class Tensor:
 
 
 class Size(tuple[int, ...]):
-    """A shape: a tuple that prints as PyTorch's and can count the elements."""
+    """A shape: a tuple that prints like PyTorch's and counts the elements."""
 
     __slots__ = ()
 
@@ -368,7 +368,7 @@ def describe_array(array: Array, name: str | None) -> str:
 def to_array(data: Any, dtype: Any = None) -> np.ndarray:
     """Return `data` (numbers, nested lists, tensors in lists) as a new NumPy array.
 
-    Python floats become float32, Python integers int64, booleans bool, unless `dtype` says else.
+    Python floats become float32, Python integers int64, booleans bool, unless `dtype` is given.
     """
     if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
         data = [item.tolist() if isinstance(item, Tensor) else item for item in data]
@@ -384,7 +384,7 @@ def to_array(data: Any, dtype: Any = None) -> np.ndarray:
 
 
 def _has_own_dtype(data: Any) -> bool:
-    """Whether the numbers of `data` come as NumPy's, with a dtype, and not as Python's."""
+    """Return whether the numbers of `data` have a dtype: NumPy's do, Python's do not."""
     while isinstance(data, (list, tuple)) and data:
         data = data[0]
     return hasattr(data, "dtype")

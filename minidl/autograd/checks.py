@@ -69,8 +69,8 @@ def checked_results(node: Node, results: Any) -> list[Any]:
     edges = node.edges or ()
     if len(results) != len(edges):
         raise AutogradError(
-            f"{node.function.__name__}.backward returned {len(results)} gradients; expected one for each of the "
-            f"{len(edges)} arguments of forward"
+            f"{node.function.__name__}.backward returned {len(results)} gradients; expected one "
+            f"for each of the {len(edges)} arguments of forward"
         )
     for position, edge in enumerate(edges):
         gradient = results[position]

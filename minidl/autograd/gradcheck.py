@@ -1,22 +1,22 @@
 """Numerical against analytical gradients: the judge of every ``backward`` in and on top of minidl.
 
 A backward pass claims to compute, for any weights ``v`` on the outputs, the row ``vᵀJ`` of the
-Jacobian ``J[k, j] = ∂out_k / ∂in_j``.  A central difference computes the column from the forward
+Jacobian ``J[k, j] = ∂out_k / ∂in_j``. A central difference computes the column from the forward
 pass alone,
 
     J[:, j] ≈ ( f(x + ε·e_j) − f(x − ε·e_j) ) / 2ε ,
 
 with an error of ``ε²·|f‴| / 6`` from the Taylor series plus about ``u·|f| / ε`` from rounding,
-where ``u`` is the unit roundoff.  In float64 (``u = 1.1e-16``) and with ``ε = 1e-6`` both are
+where ``u`` is the unit roundoff. In float64 (``u = 1.1e-16``) and with ``ε = 1e-6`` both are
 near 1e-10; in float32 (``u = 6e-8``) the second one alone is 0.06: the check wants float64.
 
 * **Small** problems compare the whole Jacobian, entry by entry: ``2·numel(in)`` forward passes and
   ``numel(out)`` backward passes.
-* **Large** ones compare the number ``vᵀJu`` for a few random ``v`` and ``u``.  If it differs, the
+* **Large** ones compare the number ``vᵀJu`` for a few random ``v`` and ``u``. If it differs, the
   set of entries that ``u`` moves is halved, and the half that differs more is kept, until one entry
   of the input is left: a wrong entry is found among a million after twenty halvings.
 
-Files further down can be checked with it too, as it uses no layer: only tensors and the tape.
+It uses no layer, only tensors and the tape.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ __all__ = ["gradcheck"]
 
 # The whole Jacobian is compared up to this many entries, random directions above it.
 FULL_JACOBIAN_LIMIT = 2**14
-# A wrong gradient hides from one direction only by an accidental cancellation, from three never.
+# A wrong gradient hides from one direction only if errors cancel by accident, from three never.
 DIRECTIONS = 3
 SEED = 20120930
 
@@ -61,11 +61,11 @@ def gradcheck(
     Parameters
     ----------
     func : callable or Module
-        Takes the inputs and returns a Tensor or a tuple (or list) of Tensors.  Of a
-        :class:`minidl.nn.Module` all parameters with ``requires_grad`` are checked as well; that is
-        done on a copy in float64, and the module itself is left as it was.
+        Takes the inputs and returns a Tensor or a tuple (or list) of Tensors. All parameters
+        of a :class:`minidl.nn.Module` with ``requires_grad`` are checked as well, on a copy in
+        float64; the module itself does not change.
     inputs : Tensor or sequence
-        The arguments of `func`, of any shape.  Those Tensors with ``requires_grad=True`` are
+        The arguments of `func`, of any shape. Tensors with ``requires_grad=True`` are
         checked and should be float64 (for a Module, floating inputs are converted); everything
         else, such as integer targets or numbers, is handed on unchanged.
     eps : float, default 1e-6
@@ -75,11 +75,11 @@ def gradcheck(
     raise_exception : bool, default True
         Whether a failed check raises, or returns False.
     nondet_tol : float, default 0
-        How far the results of two identical calls may lie apart, forward and backward.  0 means the
+        How far the results of two identical calls may lie apart, forward and backward. 0 means the
         same bits.
     fast_mode : bool, optional
-        True: compare along random directions.  False: compare the whole Jacobian.  By default the
-        size decides: the Jacobian up to 16,384 entries.  The directions come from a fixed seed, so
+        True: compare along random directions. False: compare the whole Jacobian. By default the
+        size decides: the Jacobian up to 16,384 entries. The directions come from a fixed seed, so
         that the verdict is the same every time.
 
     Returns
@@ -91,7 +91,7 @@ def gradcheck(
     ------
     GradcheckError
         A gradient is wrong: the message names the input or parameter, the worst entry's index, both
-        values and their difference.  Also: `func` returns something else when called again, no
+        values and their difference. Also: `func` returns something else when called again, no
         output depends on the checked inputs, a gradient has the wrong shape or dtype, the backward
         pass changes its inputs or the output's gradient, or two backward passes differ.
     ArgumentError
@@ -110,20 +110,20 @@ def gradcheck(
     -----
     **Where a function has a kink** (ReLU at 0, a maximum attained twice in a pooling window,
     ``abs`` at 0) there is no derivative for the two sides to agree on: the difference takes the
-    mean of both slopes, the backward pass picks one.  Use inputs that stay more than ``eps`` away
+    mean of both slopes, the backward pass picks one. Use inputs that stay more than ``eps`` away
     from kinks: ``minidl.randn``, or a random permutation of ``arange(n)`` for a maximum.
 
-    **Random functions** can't be differenced: each evaluation would draw another mask.  The check
-    calls `func` twice first and says so if the results differ.  Put a module with dropout into
+    **Random functions** can't be differenced: each evaluation would draw another mask. The check
+    calls `func` twice first and says so if the results differ. Put a module with dropout into
     ``eval()`` mode, or seed inside the function:
     ``lambda x: (minidl.manual_seed(0), F.dropout(x))[1]``.
 
-    **A module keeps its mode.** In ``train()`` mode batch normalisation is differentiated through
-    the batch's mean and variance, in ``eval()`` mode it is an affine map.  The copy's buffers
+    **A module keeps its mode.** In ``train()`` mode batch normalization is differentiated through
+    the batch's mean and variance, in ``eval()`` mode it is an affine map. The copy's buffers
     (running averages) are set back before each evaluation, and the user's are never touched.
 
     The analytical side sees each input exactly as given, with its strides; the numerical side works
-    on contiguous copies, so that wrong handling of a layout is found, too.  The analytical pass
+    on contiguous copies, so that wrong handling of a layout is found, too. The analytical pass
     is made with gradients recorded, the numerical one without.
 
     Examples
@@ -157,7 +157,7 @@ def gradcheck(
     return True
 
 
-# ---- the problem: a function of no arguments and the leaves that it is differentiated by -------
+# --- the problem: a function of no arguments and the leaves that it is differentiated by ----------
 
 
 @dataclass
@@ -240,7 +240,7 @@ def _check_precision(label: str, tensor: Tensor) -> None:
     if tensor.dtype != np.float64:
         warnings.warn(
             f"{label} requires a gradient and has dtype {tensor.dtype}: the check will probably "
-            "fail for want of precision; use float64 (x.double())",
+            "fail for lack of precision; use float64 (x.double())",
             UserWarning,
             stacklevel=4,
         )
@@ -258,7 +258,7 @@ def _module_call(module: Any, arguments: list[Any]) -> Callable[[], Any]:
     return call
 
 
-# ---- the check ----------------------------------------------------------------------------------
+# --- the check ------------------------------------------------------------------------------------
 
 
 def _check(
@@ -455,7 +455,7 @@ def _worst_entry(slopes: Callable[[Array], Array], direction: Array) -> tuple[in
     return tuple(int(k) for k in np.unravel_index(int(candidates[0]), direction.shape))
 
 
-# ---- evaluations --------------------------------------------------------------------------------
+# --- evaluations ----------------------------------------------------------------------------------
 
 
 def _evaluate(problem: _Problem) -> list[Array]:
@@ -467,10 +467,10 @@ def _difference(
     problem: _Problem, leaf: _Leaf, numbers: list[int], direction: Array, eps: float
 ) -> list[Array]:
     """The outputs' central difference for a step of ±eps·direction of one leaf."""
-    centre = _host(leaf.tensor)
-    step = (eps * direction).astype(centre.dtype)
+    center = _host(leaf.tensor)
+    step = (eps * direction).astype(center.dtype)
     sides = []
-    for moved in (centre + step, centre - step):
+    for moved in (center + step, center - step):
         with leaf.holding(moved):
             sides.append(_evaluate(problem))
     return [(sides[0][i].astype(np.float64) - sides[1][i]) / (2 * eps) for i in numbers]

@@ -104,7 +104,7 @@ class Div(Function):
         )
 
 
-#: Powers that have a ufunc of their own, much faster than the general one.
+#: Powers with a ufunc of their own, which is much faster than the general one.
 _QUICK_POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
 
 
@@ -142,14 +142,14 @@ class Pow(Function):
         if need_b:
             if hasattr(a, "dtype"):
                 log: Any = xp.where(a == 0, zero, xp.log(a))
-            else:  # a number; the logarithm of a negative one is not one
+            else:  # a Python number
                 log = 0.0 if a == 0 else math.log(a) if a > 0 else math.nan
             db = unbroadcast(grad * y * log, ctx.b_shape)
         return da, db
 
 
 class Maximum(Function):
-    """``max(a, b)``: the gradient goes to the larger, and by halves where both are equal."""
+    """``max(a, b)``: the gradient goes to the larger, half to each where both are equal."""
 
     @staticmethod
     def forward(ctx: Context, a: Any, b: Any) -> Array:
@@ -165,7 +165,7 @@ class Maximum(Function):
 
 
 class Minimum(Function):
-    """``min(a, b)``: the gradient goes to the smaller, and by halves where both are equal."""
+    """``min(a, b)``: the gradient goes to the smaller, half to each where both are equal."""
 
     @staticmethod
     def forward(ctx: Context, a: Any, b: Any) -> Array:

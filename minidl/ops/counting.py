@@ -27,7 +27,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 @on_its_device
 def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
-    """Return int64 rows with a 1 at the position that each element names.
+    """Return int64 rows with a 1 at the position given by each element.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
 
 @on_its_device
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """Return how often each of 0, 1, 2, ... occurs, or the sums of their weights."""
+    """Return the number of times that 0, 1, 2, ... occur, or the sums of their weights."""
     array = input.array
     xp = array_module(array)
     if array.ndim != 1 or array.dtype.kind not in "iub":

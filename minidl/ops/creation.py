@@ -31,7 +31,7 @@ def _place(device: Any) -> Device:
 
 
 def _made(device: Any, name: str, *args: Any, **kwargs: Any) -> Array:
-    """Return what NumPy's or CuPy's function of that name makes, on `device`."""
+    """Return an array that NumPy's or CuPy's function of that name makes on `device`."""
     where = _place(device)
     with active(where):
         try:
@@ -59,19 +59,19 @@ def full(
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Return zeros, float32 unless `dtype` says else: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
+    """Return zeros, float32 unless `dtype` is given: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
     array = _made(device, "zeros", flat(size), np.dtype(dtype or DEFAULT_DTYPE))
     return Tensor(array, requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Return ones, float32 unless `dtype` says else."""
+    """Return ones, float32 unless `dtype` is given."""
     array = _made(device, "ones", flat(size), np.dtype(dtype or DEFAULT_DTYPE))
     return Tensor(array, requires_grad)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-    """Return an uninitialized tensor, float32 unless `dtype` says else."""
+    """Return an uninitialized tensor, float32 unless `dtype` is given."""
     array = _made(device, "empty", flat(size), np.dtype(dtype or DEFAULT_DTYPE))
     return Tensor(array, requires_grad)
 
@@ -98,9 +98,9 @@ def arange(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Return the numbers from `start` (default 0) up to, without, `end` in steps of `step`.
+    """Return the numbers from `start` (default 0) to `end`, which is excluded, in steps of `step`.
 
-    int64 if all three are integers, else float32, unless `dtype` says else.
+    int64 if all three are integers, else float32, unless `dtype` is given.
     """
     if end is None:
         start, end = 0, start
@@ -115,7 +115,7 @@ def arange(
 def linspace(
     start: float, end: float, steps: int, *, dtype: Any = None, device: Any = None
 ) -> Tensor:
-    """Return `steps` numbers from `start` to `end`, both included, at equal distances."""
+    """Return `steps` numbers from `start` to `end`, both included, evenly spaced."""
     dtype = np.dtype(dtype or DEFAULT_DTYPE)
     return Tensor(_made(device, "linspace", start, end, steps, dtype=dtype))
 
@@ -189,7 +189,7 @@ def rand(
     *size : int
         ``rand(2, 3)`` or ``rand((2, 3))``.
     generator : Generator, optional
-        Default: the one that :func:`minidl.manual_seed` seeds.
+        Default: the generator that :func:`minidl.manual_seed` seeds.
     dtype, device, requires_grad
         Default float32 on the CPU.
     """
@@ -255,7 +255,7 @@ def randn_like(input: Tensor, *, generator: Generator | None = None) -> Tensor:
 
 @on_its_device
 def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """Return 1 with the probability that each element of `input` is, else 0."""
+    """Return 1 with the probability given by each element of `input`, else 0."""
     drawn = (generator or default_generator).next_stream().random(tuple(input.shape))
     drawn = copy_to(drawn, device_of(input.array))
     return Tensor((drawn < input.array).astype(input.dtype))

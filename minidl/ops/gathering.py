@@ -97,7 +97,7 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """Return :func:`gather`, after broadcasting the other axes of both (without `dim`: flat)."""
+    """Return :func:`gather` with the other axes broadcast; without `dim`, of both flattened."""
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1))
     axis = one_axis("take_along_dim", dim, input.ndim)

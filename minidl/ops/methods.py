@@ -183,7 +183,7 @@ def to(
     copy : bool
         Copy even if nothing changes. Default False.
     non_blocking : bool
-        Accepted for PyTorch's sake.
+        Accepted for compatibility with PyTorch.
     **kwargs
         ``device=`` and ``dtype=``.
 

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Context, Function
-from ..device import Array, array_module
+from ..device import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..kernels import cpu, cuda
+from ..kernels.cpu import product as cpu_product
+from ..kernels.cuda import product as cuda_product
 from ..tensor import Tensor
 from .operands import unbroadcast
 
@@ -27,33 +28,8 @@ __all__ = [
 
 def product(a: Array, b: Array) -> Array:
     """Return ``a @ b`` of arrays of at least two axes."""
-    if isinstance(a, np.ndarray):
-        if a.ndim == b.ndim == 2:
-            return cpu.matmul(a, b)
-        with cpu.single_threaded_blas:
-            return np.matmul(a, b)
-    return _product_cuda(a, b)
-
-
-def _product_cuda(a: Array, b: Array) -> Array:
-    """Return ``a @ b``: one product where one is enough, CuPy's batched ones otherwise.
-
-    One is enough for two matrices, and for a batch times one matrix. The others need more memory
-    for transposed operands, which CuPy copies, and so do integers and float16.
-    """
-    if b.ndim > 2 or a.dtype.name not in ("float32", "float64"):
-        return array_module(a).matmul(a, b)
-    rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
-    y = cuda.matmul(_for_blas(rows), _for_blas(b))
-    return y.reshape(*a.shape[:-1], b.shape[1])
-
-
-def _for_blas(matrix: Array) -> Array:
-    """Return a matrix whose rows or columns are runs of memory: itself if it is such a one."""
-    (rows, columns), (down, right), size = matrix.shape, matrix.strides, matrix.itemsize
-    by_rows = (right == size or columns == 1) and (down >= columns * size or rows == 1)
-    by_columns = (down == size or rows == 1) and (right >= rows * size or columns == 1)
-    return matrix if by_rows or by_columns else array_module(matrix).ascontiguousarray(matrix)
+    kernels = cpu_product if isinstance(a, np.ndarray) else cuda_product
+    return kernels.product(a, b)
 
 
 class Matmul(Function):
@@ -69,6 +45,7 @@ class Matmul(Function):
         a, b = ctx.saved_tensors
         need_a, need_b = ctx.needs_input_grad
         return (
+            # (..., M, N) @ (..., N, K) and (..., K, M) @ (..., M, N)
             unbroadcast(product(grad, b.swapaxes(-1, -2)), a.shape) if need_a else None,
             unbroadcast(product(a.swapaxes(-1, -2), grad), b.shape) if need_b else None,
         )
@@ -175,7 +152,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     ----------
     equation : str
         The operands' axes, comma between operands; after ``->`` those of the result. An axis that
-        is missing there is summed. Without ``->``: the letters that occur once, in their order.
+        is missing there is summed. Without ``->``: the letters that occur once, sorted.
         ``...`` stands for any axes.
     *operands : Tensor
 
@@ -188,7 +165,7 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     -----
     The operands are multiplied pair after pair: the axes of a pair are sorted into those that both
     have and that are needed later (a batch), those that only the first or the second has, and those
-    that both have and nobody needs later. Then the pair is one batch of matrix products.
+    that both have and that are not needed later. Then the pair is one batch of matrix products.
     """
     tensors = list(operands[0]) if isinstance(operands[0], (list, tuple)) else list(operands)
     terms, result = _letters(equation, tensors)
@@ -266,6 +243,7 @@ def _pair(tensors: list[Tensor], names: list[str], later: set[str]) -> tuple[Ten
         full = full.expand([lengths[c] for c in order])
         return full.reshape([math.prod(lengths[c] for c in group) for group in groups])
 
-    product = bmm(arranged(a, in_a, batch, rows, inner), arranged(b, in_b, batch, inner, columns))
+    left = arranged(a, in_a, batch, rows, inner)  # (batch, rows, inner)
+    product = bmm(left, arranged(b, in_b, batch, inner, columns))  # (batch, rows, columns)
     letters = "".join(batch + rows + columns)
     return product.reshape([lengths[c] for c in letters]), letters

@@ -30,8 +30,8 @@ def _spread(grad: Array, shape: Shape, axes: tuple[int, ...], keepdim: bool) -> 
     """Repeat `grad` along the reduced `axes`, as a read-only view."""
     if not keepdim:
         kept = tuple(1 if axis in axes else length for axis, length in enumerate(shape))
-        grad = grad.reshape(kept)
-    return array_module(grad).broadcast_to(grad, shape)
+        grad = grad.reshape(kept)  # reduced axes come back with length 1
+    return array_module(grad).broadcast_to(grad, shape)  # the shape before the reduction
 
 
 def _count(shape: Shape, axes: tuple[int, ...]) -> int:
@@ -89,7 +89,7 @@ class Var(Function):
 
 
 class Root(Function):
-    """``y = √x`` of a sum of squares: dx = dy/(2y), and 0 where y = 0, the smallest there is."""
+    """``y = √x`` of a sum of squares: dx = dy/(2y), and 0 where y = 0, its minimum."""
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
@@ -105,7 +105,7 @@ class Root(Function):
 
 
 class Extreme(Function):
-    """The largest or smallest element along one axis, and where it first stands.
+    """The largest or smallest element along one axis, and its first position.
 
     The gradient goes to that one position.
     """
@@ -212,9 +212,9 @@ class Cumprod(Function):
 
 
 class LogSumExp(Function):
-    """``ln Σ exp x``, from which the maximum m is taken first: m + ln Σ exp(x - m).
+    """``y = ln Σ exp x``: dx = dy · exp(x - y).
 
-    dx = dy · exp(x - y).
+    With the maximum m, ``y = m + ln Σ exp(x - m)``, in which nothing overflows.
     """
 
     @staticmethod
@@ -238,7 +238,7 @@ class LogSumExp(Function):
 
 
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """Return the sum over `dim` (default: all axes); integers and booleans add up in int64."""
+    """Return the sum over `dim` (default: all axes); integers and booleans are summed in int64."""
     return Sum.apply(input, axes_of("sum", dim, input.ndim), keepdim, dtype)
 
 
@@ -453,7 +453,7 @@ def any(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
 
 
 def count_nonzero(input: Tensor, dim: Dim = None) -> Tensor:
-    """Return how many elements are non-zero."""
+    """Return the number of non-zero elements."""
     return (input != 0).sum(dim) if input.dtype != bool_ else input.sum(dim)
 
 

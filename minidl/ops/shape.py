@@ -30,7 +30,7 @@ __all__ = [
 
 
 class Reshape(Function):
-    """The same elements in the order of the axes, under another shape."""
+    """The same elements, in the same order, in another shape."""
 
     is_view = True
 
@@ -121,7 +121,7 @@ class Move(Function):
 
 
 class Concatenate(Function):
-    """Arrays one after the other along an axis; the gradient is cut at the same places."""
+    """Arrays joined along an axis; the gradient is cut at the same places."""
 
     @staticmethod
     def forward(ctx: Context, axis: int, *arrays: Array) -> Array:
@@ -186,7 +186,7 @@ class Triangle(Function):
 
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:
-    """Return the elements under another shape; one length may be -1.
+    """Return the tensor with another shape; one length may be -1.
 
     The memory is shared where its layout allows, otherwise copied.
 
@@ -199,16 +199,16 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
 
 
 def view(input: Tensor, *shape: Any) -> Tensor:
-    """Return the elements under another shape.
+    """Return the tensor with another shape.
 
-    As :func:`reshape`: an activation that is channels-last in memory is copied where PyTorch would
-    refuse.
+    Like :func:`reshape`: an activation that is channels-last in memory is copied, where PyTorch
+    would refuse.
     """
     return reshape(input, *shape)
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:
-    """Return the elements under the shape of `other`."""
+    """Return the tensor with the shape of `other`."""
     return reshape(input, other.shape)
 
 
@@ -376,7 +376,7 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """
     if not tensors:
         raise ArgumentError("cat: expected at least one tensor")
-    # as in PyTorch, tensor([]) joins with anything: the start of many a loop that collects results
+    # as in PyTorch, tensor([]) joins with anything: loops that collect results start with it
     parts = [tensor for tensor in tensors if tensor.array.shape != (0,)] or list(tensors)
     return Concatenate.apply(one_axis("cat", dim, parts[0].ndim), *parts)
 
@@ -459,7 +459,7 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """Cut the tensor along `dim` into at most `chunks` pieces of equal length but the last."""
+    """Cut the tensor along `dim` into at most `chunks` equal pieces (the last may be shorter)."""
     length = input.array.shape[one_axis("chunk", dim, input.ndim)]
     return split(input, max(-(-length // chunks), 1), dim)
 
@@ -509,7 +509,7 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
 
 
 def _on_diagonal(shape: tuple[int, ...], offset: int) -> slice:
-    """Return where the elements of a diagonal are among all of a matrix, row by row."""
+    """Return the slice of a diagonal among the elements of a matrix, row by row."""
     rows, columns = shape
     count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
     start = max(offset, 0) - min(offset, 0) * columns
@@ -518,8 +518,8 @@ def _on_diagonal(shape: tuple[int, ...], offset: int) -> slice:
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """Return the elements whose positions along `dim1` and `dim2` are equal, as the last axis."""
-    turned = input.movedim((dim1, dim2), (-2, -1))
-    return turned.flatten(-2)[..., _on_diagonal(turned.array.shape[-2:], offset)]
+    turned = input.movedim((dim1, dim2), (-2, -1))  # (..., rows, columns)
+    return turned.flatten(-2)[..., _on_diagonal(turned.array.shape[-2:], offset)]  # (..., length)
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:

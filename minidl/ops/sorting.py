@@ -102,11 +102,11 @@ def unique(
     ----------
     input : Tensor
     sorted : bool
-        Accepted for PyTorch's sake.
+        Accepted for compatibility with PyTorch; the result is always sorted.
     return_inverse : bool
-        Also return where in the result each element stands. Default False.
+        Also return the position of each element in the result. Default False.
     return_counts : bool
-        Also return how often each occurs. Default False.
+        Also return the number of occurrences. Default False.
     dim : int, optional
         Compare slices along this axis. Default: single elements.
     """
