@@ -9,9 +9,11 @@ from .activation import *
 from .adaptive_avg_pool import *
 from .avg_pool import *
 from .batch_norm import *
+from .binary_cross_entropy import *
 from .containers import *
 from .conv import *
 from .conv_transpose import *
+from .cross_entropy import *
 from .dropout import *
 from .embedding import *
 from .flatten import *
@@ -21,11 +23,12 @@ from .im2col import *
 from .layer_norm import *
 from .linear import *
 from .local import *
-from .loss import *
 from .max_pool import *
 from .module import *
+from .nll_loss import *
 from .padding import *
 from .rectifiers import *
+from .regression_loss import *
 from .response_norm import *
 from .sequential import *
 from .softmax import *

@@ -1,0 +1,100 @@
+"""What losses share: how the losses of a batch become one number, and checks of arguments.
+
+With reduction "mean", L = Σ_n l_n / D for a divisor D, so ∂L/∂l_n = g/D for the incoming gradient g
+of L. With "sum", D is 1. With "none" every loss is returned and has a gradient of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .. import kernels
+from ..device import Array, check_one_device
+from ..errors import ArgumentError, DTypeError, ShapeError
+from ..tensor import Tensor
+
+REDUCTIONS = ("mean", "sum", "none")
+
+
+def reduce_losses(losses: Array, divisor: Any, reduction: str) -> Array:
+    """Return the losses, their sum, or their sum over the divisor."""
+    if reduction == "none":
+        return losses
+    total = losses.sum()
+    return total / divisor if reduction == "mean" else total  # no losses: 0/0 is NaN
+
+
+def gradient_of_losses(grad: Array, divisor: Any, reduction: str) -> Array:
+    """Return the gradient of each loss, or the one number that it is for all."""
+    return grad / divisor if reduction == "mean" else grad
+
+
+def check_reduction(
+    name: str, reduction: str, size_average: Any = None, reduce: Any = None
+) -> None:
+    """Raise an error unless `reduction` is known and PyTorch's deprecated arguments are None."""
+    if reduction not in REDUCTIONS:
+        raise ArgumentError(f"{name}: reduction must be one of {REDUCTIONS}, got {reduction!r}")
+    if size_average is not None or reduce is not None:
+        raise ArgumentError(f"{name}: size_average and reduce are gone; use reduction=")
+
+
+def check_same_shape(name: str, input: Tensor, target: Tensor) -> None:
+    """Raise an error unless the shapes are equal. Broadcasting is nearly always a mistake."""
+    if input.shape != target.shape:
+        raise ShapeError(
+            f"{name}: input has shape {tuple(input.shape)}, target {tuple(target.shape)}; "
+            "expected the same"
+        )
+
+
+def check_scores(name: str, x: Array) -> None:
+    """Raise an error unless the input holds one number for each class."""
+    if x.ndim == 0:
+        raise ShapeError(f"{name}: expected input of shape (C,), (N, C) or (N, C, ...), got ()")
+    if x.dtype.kind != "f":
+        raise DTypeError(f"{name}: input must be floats, got {x.dtype}")
+
+
+def check_class_indices(name: str, x: Array, target: Array, ignore_index: int) -> None:
+    """Raise an error unless `target` holds class indices for the input `x`.
+
+    A kernel on a GPU gives NaN for classes that don't exist: to look at them would wait for it.
+    """
+    expected = (x.shape[0], *x.shape[2:]) if x.ndim > 1 else ()
+    if target.shape != expected:
+        raise ShapeError(
+            f"{name}: target of shape {target.shape} does not fit input of shape {x.shape}: "
+            f"expected class indices of shape {expected}"
+        )
+    if target.dtype.kind not in "iu":
+        raise DTypeError(f"{name}: class indices must be integers, got {target.dtype}")
+    classes = x.shape[1 if x.ndim > 1 else 0]
+    if isinstance(target, np.ndarray):
+        # Read as unsigned, negative numbers are large: one pass if all is well and none is ignored.
+        if target.view(f"u{target.itemsize}").max(initial=0) < classes:
+            return
+    elif kernels.of(name, x):
+        return
+    valid = target[target != ignore_index]
+    if valid.size and (valid.min() < 0 or valid.max() >= classes):
+        raise ArgumentError(
+            f"{name}: target holds class {int(valid.min() if valid.min() < 0 else valid.max())}, "
+            f"but input has {classes} classes: expected 0 to {classes - 1}"
+        )
+
+
+def check_class_weight(name: str, x: Array, weight: Tensor | None) -> Array | None:
+    """Return the weights of the classes in the dtype of `x`."""
+    if weight is None:
+        return None
+    check_one_device(name, input=x, weight=weight.array)
+    classes = x.shape[1 if x.ndim > 1 else 0]
+    if weight.array.shape != (classes,):
+        raise ShapeError(
+            f"{name}: weight of shape {weight.array.shape}: expected one for each of {classes} "
+            "classes"
+        )
+    return weight.array.astype(x.dtype, copy=False)
