@@ -1,7 +1,8 @@
 """Layers, one page each: the maths, the plain code, the gradient, the function, the module.
 
 In the order in which a picture travels through AlexNet: ``im2col`` (windows), ``conv``,
-``activation``, ``response_norm``, ``max_pool``, ``flatten``, ``linear``, ``dropout``, ``loss``.
+``activation``, ``response_norm``, ``max_pool``, ``flatten``, ``linear``, ``dropout``,
+``cross_entropy``.
 ``pages`` lists all. ``module`` is the base of all layers, ``containers`` chain them, ``fusion``
 runs neighbors as one, ``init`` sets initial values, ``functional`` has the functions under one
 roof, ``utils`` clips gradients.
