@@ -1,10 +1,9 @@
-"""From samples to one batch: ``default_collate``, ``default_convert``, and ``Collation`` behind it.
+"""From samples to a batch: ``default_collate``, ``default_convert``, and ``Collation`` behind them.
 
-A batch's array is allocated when the first sample is there, and every sample is copied into its row
-as soon as it comes: its own memory, still in the cache, serves the next one. The batch keeps the
-samples' order of axes in memory: pictures that are channels-last behind a (C, H, W) view make a
-batch that is channels-last behind (N, C, H, W), which is how the layers like it, without a
-transposing copy.
+A batch's array is allocated with the first sample, and every sample is copied into its row at once:
+its own memory, still in the cache, serves the next sample. The batch keeps the samples' memory
+order: channels-last pictures viewed as (C, H, W) make a channels-last batch viewed as (N, C, H, W),
+which the layers prefer, without a transposing copy.
 """
 
 from __future__ import annotations
@@ -24,27 +23,27 @@ __all__ = ["default_collate", "default_convert"]
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
-    """Make one batch of a list of samples, as PyTorch does.
+    """Combine a list of samples into a batch, as in PyTorch.
 
     Parameters
     ----------
     batch : sequence
-        Samples of one structure: tensors, NumPy arrays, numbers, strings, or dictionaries, named
-        tuples, tuples and lists of them. At least one.
+        Samples with the same structure: tensors, NumPy arrays, numbers, strings, or dictionaries,
+        named tuples, tuples and lists of them. At least one.
 
     Returns
     -------
     Tensor, or a structure of them
         Tensors and arrays of shape (...) become one tensor of shape (N, ...) and the same dtype;
-        Python's floats a float64 tensor of shape (N,), integers int64, truth values bool. Strings
-        stay as they are, in a list or tuple. Dictionaries become a dictionary, named tuples a
-        named tuple, tuples and lists a list, each with a batch in every field.
+        Python floats a float64 tensor of shape (N,), ints int64, bools bool. Strings stay as they
+        are, in a list or tuple. Dictionaries become a dictionary, named tuples a named tuple,
+        tuples and lists a list, each with a batch in every field.
 
     Raises
     ------
     DataError
-        When the samples differ in structure, shape or dtype, or hold something that has no
-        batch (``None``, a picture of Pillow's); the message names the sample and the field.
+        The samples differ in structure, shape or dtype, or hold something that can't be batched
+        (``None``, a Pillow image); the message names the sample and the field.
 
     Examples
     --------
@@ -61,7 +60,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
 
 def default_convert(sample: Any) -> Any:
-    """Turn the NumPy arrays inside one sample into tensors; leave the rest as it is.
+    """Convert the NumPy arrays in a sample to tensors; keep the rest as it is.
 
     Parameters
     ----------
@@ -93,19 +92,19 @@ def default_convert(sample: Any) -> Any:
 
 # --- One sample after the other -------------------------------------------------------------------
 
-#: Given a shape and a dtype, returns an uninitialised array.
+#: Given a shape and a dtype, returns an uninitialized array.
 Empty = Callable[[Shape, np.dtype], Array]
 
 
 class Collation:
-    """A batch in the making, as :func:`default_collate` makes it.
+    """A batch under construction, sample by sample, for :func:`default_collate`.
 
     Parameters
     ----------
     count : int
-        How many samples there will be.
+        Number of samples.
     empty : callable
-        Where a batch of arrays is put. Default: ordinary memory. Arrays of a GPU stay there.
+        Allocates the batch's arrays. Default: ordinary memory. GPU arrays stay on their GPU.
     """
 
     def __init__(self, count: int, empty: Empty = cpu.empty) -> None:
@@ -114,7 +113,7 @@ class Collation:
         self.column: _Column | None = None
 
     def add(self, sample: Any) -> None:
-        """Take the next sample; raises what :func:`default_collate` does."""
+        """Add the next sample; raises the same errors as :func:`default_collate`."""
         if self.column is None:
             self.column = _column(sample, "sample", self)
         self.column.add(self.added, sample)
@@ -128,7 +127,7 @@ class Collation:
 
 
 class _Column:
-    """What stands in one field of all samples; ``kind`` is what all must be, as the first is."""
+    """One field of all samples; ``kind`` is the type that all must have, like the first."""
 
     def __init__(self, first: Any, field: str, kind: Any) -> None:
         self.first, self.field, self.kind = first, field, kind
@@ -149,7 +148,7 @@ class _Column:
 
 
 class _Arrays(_Column):
-    """Tensors or arrays of one shape: each is copied to its row, in its memory order."""
+    """Tensors or arrays of one shape: each is copied to its row, keeping its memory order."""
 
     def __init__(self, first: Any, field: str, kind: Any, collation: Collation) -> None:
         super().__init__(first, field, kind)
@@ -181,7 +180,7 @@ class _Arrays(_Column):
 
 
 class _Values(_Column):
-    """What has no memory to be copied: numbers and strings, of all of which ``many`` makes one."""
+    """Numbers and strings, collected in a list from which ``many`` makes the batch."""
 
     def __init__(self, first: Any, field: str, kind: Any, many: Callable[[list[Any]], Any]) -> None:
         super().__init__(first, field, kind)
@@ -243,14 +242,14 @@ class _Parts(_Column):
 def _column(
     first: Any, field: str, collation: Collation, many: Callable[[Any], Any] = list
 ) -> _Column:
-    """Return the column that begins with a value; ``many`` is what holds several strings."""
+    """Return the column that begins with a value; ``many`` makes the container of strings."""
     if isinstance(first, Tensor):
         return _Arrays(first, field, Tensor, collation)
     if isinstance(first, np.ndarray | np.generic):
         return _Arrays(first, field, (np.ndarray, np.generic), collation)
     for kind, dtype in ((bool, np.bool_), (int, np.int64), (float, np.float64)):
         if isinstance(first, kind):
-            # An integer among the floats of a batch is a number like them.
+            # An int among a batch's floats counts as a float.
             kinds = (int, float) if kind is float else kind
             return _Values(first, field, kinds, partial(_tensor, dtype=dtype))
     if isinstance(first, str | bytes):
@@ -273,7 +272,7 @@ def _array_of(value: Any) -> Array:
 def _no_batch(value: Any, field: str) -> str:
     if type(value).__module__.startswith("PIL."):
         return (
-            f"{field} is a picture of Pillow's ({type(value).__name__}), which can't be batched; "
+            f"{field} is a Pillow image ({type(value).__name__}), which can't be batched; "
             "end the data set's transform with ToTensor()"
         )
     return (
@@ -283,10 +282,10 @@ def _no_batch(value: Any, field: str) -> str:
 
 
 def memory_order(array: Array) -> list[int]:
-    """Axes from the slowest in memory to the fastest: (1, 2, 0) for a channels-last (C, H, W)."""
+    """Return the axes from slowest to fastest in memory: (1, 2, 0) for channels-last (C, H, W)."""
     return sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
 
 
 def is_namedtuple(value: Any) -> bool:
-    """Whether a value has named fields to be made anew from."""
+    """Return whether a value is a named tuple, which is rebuilt from its fields."""
     return isinstance(value, tuple) and hasattr(value, "_fields")

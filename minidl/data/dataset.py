@@ -1,8 +1,7 @@
 """Data sets: objects with a length whose samples are fetched by index, and ways to combine them.
 
-A data set answers two questions, ``len(dataset)`` and ``dataset[index]``; everything else (order,
-batches, workers, randomness) is the work of the samplers and of
-:class:`~minidl.data.DataLoader`.
+A data set provides ``len(dataset)`` and ``dataset[index]``; samplers and
+:class:`~minidl.data.DataLoader` do everything else (order, batches, workers, randomness).
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ __all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset", "random_split"
 
 
 class Dataset:
-    """Base of the data sets: override ``__getitem__`` and ``__len__``.
+    """Base class of data sets: override ``__getitem__`` and ``__len__``.
 
     Notes
     -----
     :class:`~minidl.data.DataLoader`'s workers are processes: each has the data set as it was when
-    the iteration began, and what ``__getitem__`` or ``worker_init_fn`` assigns (an opened file,
-    say) belongs to that worker alone. Random choices inside
-    ``__getitem__`` should come from :func:`minidl.data.sample_stream`, which depends on the seed,
-    the epoch and the sample's place in it, and never on the worker.
+    the iteration began, and anything that ``__getitem__`` or ``worker_init_fn`` assigns (such as an
+    open file) belongs to that worker alone. Random choices in ``__getitem__`` should come from
+    :func:`minidl.data.sample_stream`, which depends on the seed, the epoch and the sample's place
+    in it, never on the worker.
 
     Examples
     --------
@@ -52,19 +51,19 @@ class Dataset:
 
 
 class TensorDataset(Dataset):
-    """Sample ``i`` is the tuple of every tensor's row ``i``.
+    """Tensors whose rows are the samples: sample ``i`` is the tuple of each tensor's row ``i``.
 
     Parameters
     ----------
     *tensors : Tensor
-        Of any shape and dtype, with the same length along axis 0.
+        Any shapes and dtypes, with the same length along axis 0.
 
     Raises
     ------
     ArgumentError
-        Without a tensor.
+        There is no tensor.
     ShapeError
-        When the lengths differ.
+        The lengths differ.
 
     Examples
     --------
@@ -98,9 +97,9 @@ class Subset(Dataset):
     Parameters
     ----------
     dataset : Dataset
-        Where the samples come from.
+        Source of the samples.
     indices : sequence of int
-        Their places in ``dataset``; may repeat.
+        Their indices in ``dataset``; may repeat.
 
     Examples
     --------
@@ -121,7 +120,7 @@ class Subset(Dataset):
 
 
 class ConcatDataset(Dataset):
-    """Data sets one after the other.
+    """Several data sets in sequence.
 
     Parameters
     ----------
@@ -131,14 +130,14 @@ class ConcatDataset(Dataset):
     Attributes
     ----------
     cumulative_sizes : list of int
-        The number of samples up to and including each data set.
+        Number of samples up to and including each data set.
 
     Raises
     ------
     ArgumentError
-        Without a data set.
+        There is no data set.
     IndexError
-        From ``dataset[index]`` with ``index`` outside ``-len ... len - 1``.
+        From ``dataset[index]``: ``index`` is outside ``-len ... len - 1``.
 
     Examples
     --------
@@ -157,7 +156,7 @@ class ConcatDataset(Dataset):
     def __getitem__(self, index: int) -> Any:
         position = index + len(self) if index < 0 else index
         if not 0 <= position < len(self):
-            raise IndexError(f"index {index} is outside a ConcatDataset of {len(self)} samples")
+            raise IndexError(f"index {index} is out of range for {len(self)} samples")
         which = bisect.bisect_right(self.cumulative_sizes, position)
         start = self.cumulative_sizes[which - 1] if which else 0
         return self.datasets[which][position - start]
@@ -174,13 +173,13 @@ def random_split(
     Parameters
     ----------
     dataset : Dataset
-        What to split.
+        The data set to split.
     lengths : sequence of int or float
-        Either whole numbers that add up to ``len(dataset)``, or fractions that add up to 1: a
-        part then gets ``floor(len(dataset) * fraction)`` samples, and those that remain go one
-        each to the first parts.
+        Either integers that add up to ``len(dataset)``, or fractions that add up to 1: a part then
+        gets ``floor(len(dataset) * fraction)`` samples, and the remaining ones go to the first
+        parts, one each.
     generator : minidl.Generator, optional
-        Where the permutation comes from. Default: the library's own generator.
+        Source of the permutation. Default: the library's own generator.
 
     Returns
     -------
@@ -190,7 +189,7 @@ def random_split(
     Raises
     ------
     ArgumentError
-        When the lengths are negative or do not add up.
+        The lengths are negative or do not add up.
 
     Examples
     --------
@@ -211,7 +210,7 @@ def random_split(
         if sum(counts) != total or counts != list(lengths):
             raise ArgumentError(
                 f"random_split: lengths {list(lengths)} must be fractions that add up to 1 or "
-                f"whole numbers that add up to the data set's {total} samples"
+                f"integers that add up to the data set's {total} samples"
             )
     order = order_stream(generator).permutation(total).tolist()
     stops = accumulate(counts)

@@ -1,8 +1,8 @@
-"""Remarks that a data set makes while it fetches samples: :func:`note`; the loader keeps them.
+"""Remarks of a data set about the samples that it fetches: :func:`note`; the loader keeps them.
 
-A sample may be fetched in a worker process, whose memory nobody else sees. So a remark travels
-with the batch, and ``DataLoader.notes`` holds the same remarks in the same order at any number of
-workers: those of the batches that have come out, one after the other.
+A sample may be fetched in a worker process, whose memory nobody else sees. So remarks travel with
+the batch, and ``DataLoader.notes`` holds the same remarks in the same order for any number of
+workers: those of the batches delivered so far.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ _collected: ContextVar[list[tuple[str, str]] | None] = ContextVar("collected_not
 
 
 def note(kind: str, text: str) -> None:
-    """Leave a remark about the sample that is being fetched, for whoever runs the loader.
+    """Leave a remark about the sample being fetched, for the user of the loader.
 
     Parameters
     ----------
     kind : str
-        What sort of remark: its key in ``DataLoader.notes``, such as ``"bad image"``.
+        Key of the remark in ``DataLoader.notes``, such as ``"bad image"``.
     text : str
-        The remark. The same remark of the same kind is kept once, however often it is made.
+        The remark. Repeated remarks of the same kind are kept once.
 
     Notes
     -----
-    To be called in ``__getitem__``, in a transform or in ``collate_fn``, by the thread that the
-    loader called. Outside a loader there is nobody to keep the remark, and it is dropped.
+    Call it in ``__getitem__``, in a transform or in ``collate_fn``, in the thread that the loader
+    called. Outside a loader the remark is dropped.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def note(kind: str, text: str) -> None:
 
 @contextmanager
 def collect_notes() -> Iterator[list[tuple[str, str]]]:
-    """Gather what :func:`note` is given inside the block, in this thread, as (kind, text)."""
+    """Collect the remarks of :func:`note` inside the block, in this thread, as (kind, text)."""
     notes: list[tuple[str, str]] = []
     token = _collected.set(notes)
     try:
@@ -64,7 +64,7 @@ def collect_notes() -> Iterator[list[tuple[str, str]]]:
 
 
 def add_notes(notes: list[tuple[str, str]], to: dict[str, list[str]]) -> None:
-    """Append those that are new."""
+    """Append the remarks that are new."""
     for kind, text in notes:
         texts = to.setdefault(kind, [])
         if text not in texts:

@@ -1,9 +1,9 @@
-"""Samplers: in which order, and in which batches, the indices of a data set are visited.
+"""Samplers: the order and the batches in which the indices of a data set are visited.
 
-A sampler is any iterable of indices; a batch sampler is an iterable of lists of them. The random
-ones draw from :func:`minidl.data.stream.order_stream`: inside a
-:class:`~minidl.data.DataLoader` the order is a function of (seed, epoch), outside one every
-iteration draws a new order from the generator.
+A sampler is any iterable of indices; a batch sampler is an iterable of lists of indices. Random
+samplers draw from :func:`minidl.data.stream.order_stream`: inside a
+:class:`~minidl.data.DataLoader` the order is a function of (seed, epoch); outside, every iteration
+draws a new order from the generator.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class Sampler:
-    """Base of the samplers: override ``__iter__``, and ``__len__`` where it is known.
+    """Base class of samplers: override ``__iter__``, and ``__len__`` if it is known.
 
     Examples
     --------
@@ -84,15 +84,15 @@ class RandomSampler(Sampler):
     replacement : bool, default False
         Draw every index independently, instead of a permutation.
     num_samples : int, optional
-        How many indices an epoch has; at least 1. Default ``len(data_source)``. Without
-        replacement a larger number goes through further permutations.
+        Number of indices in an epoch; at least 1. Default ``len(data_source)``. A larger number
+        without replacement takes several permutations.
     generator : minidl.Generator, optional
         See :func:`minidl.data.stream.order_stream`.
 
     Raises
     ------
     ArgumentError
-        When ``num_samples`` is not a positive integer.
+        ``num_samples`` is not a positive integer.
 
     Examples
     --------
@@ -119,7 +119,7 @@ class RandomSampler(Sampler):
 
     @property
     def num_samples(self) -> int:
-        """How many indices an epoch has; follows the data set's length unless it was given."""
+        """Number of indices in an epoch: the data set's current length unless it was given."""
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
     def __iter__(self) -> Iterator[int]:
@@ -134,7 +134,7 @@ class RandomSampler(Sampler):
         else:
             rounds = -(-count // size)
             drawn = np.concatenate([rng.permutation(size) for _ in range(rounds)])[:count]
-        # One int at a time: a list of a million Python ints would take eight times the array.
+        # One int at a time: a list of a million Python ints would take eight times the memory.
         return map(int, drawn)
 
     def __len__(self) -> int:
@@ -147,7 +147,7 @@ class SubsetRandomSampler(Sampler):
     Parameters
     ----------
     indices : sequence of int
-        What to permute.
+        The indices to permute.
     generator : minidl.Generator, optional
         See :func:`minidl.data.stream.order_stream`.
 
@@ -178,18 +178,18 @@ class WeightedRandomSampler(Sampler):
     weights : sequence of float
         One for each sample, not negative; they need not add up to one.
     num_samples : int
-        How many indices an epoch has; at least 1.
+        Number of indices in an epoch; at least 1.
     replacement : bool, default True
-        Without it an index is drawn at most once, so that ``num_samples`` must not exceed the
-        number of weights above zero.
+        If False, an index is drawn at most once, and ``num_samples`` must not exceed the number of
+        positive weights.
     generator : minidl.Generator, optional
         See :func:`minidl.data.stream.order_stream`.
 
     Raises
     ------
     ArgumentError
-        When the weights are not a sequence of numbers ≥ 0 with a positive sum, or when there are
-        too few of them for ``num_samples`` draws without replacement.
+        The weights are not a sequence of numbers ≥ 0 with a positive sum, or there are too few for
+        ``num_samples`` draws without replacement.
 
     Examples
     --------
@@ -247,14 +247,14 @@ class BatchSampler(Sampler):
     sampler : iterable
         Yields the indices.
     batch_size : int
-        How many indices a batch has; at least 1.
+        Number of indices in a batch; at least 1.
     drop_last : bool
-        Leave out the last batch when it is smaller.
+        Drop the last batch if it is smaller.
 
     Raises
     ------
     ArgumentError
-        When ``batch_size`` is not a positive integer.
+        ``batch_size`` is not a positive integer.
 
     Examples
     --------

@@ -1,15 +1,14 @@
-"""Where the random decisions about data come from: the one holder of the current random stream.
+"""The source of random decisions about data: the only holder of the current random stream.
 
-Every decision is a pure function of *(seed, purpose, epoch, place)*. While
-:class:`~minidl.data.DataLoader` fetches a sample, the code that does it runs in a *scope* that
-names seed, epoch and the sample's place in the epoch; a transform asks :func:`sample_stream` for
-the stream that belongs to it. No worker, thread or clock has a part in this, so a batch has the
-same bytes at any number of workers. Outside a loader the streams come from the library's default
-generator, one after the other, as PyTorch's do.
+Every decision is a pure function of *(seed, purpose, epoch, place)*. While a
+:class:`~minidl.data.DataLoader` fetches a sample, it sets a *scope* of seed, epoch and the sample's
+place in the epoch; a transform gets the scope's stream from :func:`sample_stream`. Workers, threads
+and clocks play no part, so a batch has the same bytes for any number of workers. Outside a loader,
+streams come from the library's default generator, one after another, as in PyTorch.
 
-The *place* is the sample's position in the order of the epoch (0 for the first of the first
-batch) rather than its index in the data set: a picture that a sampler draws twice in an epoch is
-augmented in two ways, and the keys that a sampler yields need not be integers.
+The *place* is the sample's position in the order of the epoch (0 for the first sample of the first
+batch), not its index in the data set: a picture that a sampler draws twice in an epoch is augmented
+in two ways, and a sampler's keys need not be integers.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ __all__ = ["order_stream", "sample_stream", "shared_stream"]
 
 
 class SampleScope:
-    """What decides the random choices about one sample; its stream is made when first asked for."""
+    """Determines the random choices about one sample; makes its stream at first use."""
 
     __slots__ = ("_stream", "epoch", "place", "seed")
 
@@ -36,14 +35,14 @@ class SampleScope:
         self._stream: np.random.Generator | None = None
 
     def stream(self) -> np.random.Generator:
-        """The sample's stream: the same object for all transforms, which draw one after another."""
+        """Return the sample's stream: the same object for all transforms, which draw in turn."""
         if self._stream is None:
             self._stream = random.stream(self.seed, "sample", self.epoch, self.place)
         return self._stream
 
 
 class OrderScope:
-    """What decides the order of one epoch; counts the orders that were asked for in it."""
+    """Determines the order of one epoch; counts the orders requested in it."""
 
     __slots__ = ("draws", "epoch", "seed")
 
@@ -51,9 +50,9 @@ class OrderScope:
         self.seed, self.epoch, self.draws = seed, epoch, 0
 
     def stream(self, generator: Generator | None) -> np.random.Generator:
-        """A stream for the next order; a sampler's own generator lends its seed."""
+        """Return a stream for the next order; a sampler's own generator replaces the seed."""
         seed = self.seed if generator is None else generator.initial_seed()
-        # A sampler that goes round several times in one epoch gets another order each time.
+        # A sampler that iterates several times in one epoch gets another order each time.
         self.draws += 1
         return random.stream(seed, "order", self.epoch, self.draws)
 
@@ -64,7 +63,7 @@ _order_scope: ContextVar[OrderScope | None] = ContextVar("order_scope", default=
 
 @contextmanager
 def use_sample(scope: SampleScope) -> Iterator[None]:
-    """Let :func:`sample_stream` answer for this sample, in this thread, inside the block."""
+    """Make :func:`sample_stream` return this sample's stream, in this thread, inside the block."""
     token = _sample_scope.set(scope)
     try:
         yield
@@ -74,7 +73,7 @@ def use_sample(scope: SampleScope) -> Iterator[None]:
 
 @contextmanager
 def use_order(scope: OrderScope) -> Iterator[None]:
-    """Let :func:`order_stream` answer for this epoch, in this thread, inside the block."""
+    """Make :func:`order_stream` return this epoch's stream, in this thread, inside the block."""
     token = _order_scope.set(scope)
     try:
         yield
@@ -83,13 +82,13 @@ def use_order(scope: OrderScope) -> Iterator[None]:
 
 
 def sample_stream() -> np.random.Generator:
-    """The random stream for choices about the current sample.
+    """Return the random stream for choices about the current sample.
 
     Returns
     -------
     numpy.random.Generator
-        Inside a :class:`~minidl.data.DataLoader`, the stream of the sample that is being fetched:
-        a function of the loader's seed, the epoch and the sample's place in it. Elsewhere, a new
+        Inside a :class:`~minidl.data.DataLoader`, the stream of the sample being fetched: a
+        function of the loader's seed, the epoch and the sample's place in it. Elsewhere, a new
         stream from the library's default generator, which :func:`minidl.manual_seed` seeds.
 
     Notes
@@ -110,21 +109,21 @@ def sample_stream() -> np.random.Generator:
 
 
 def shared_stream(pictures: int, purpose: str) -> np.random.Generator:
-    """A random stream for a choice that neighbours in the epoch's order have in common.
+    """Return a random stream for a choice that neighbors in the epoch's order share.
 
     Parameters
     ----------
     pictures : int
-        How many samples make the choice together: those at the places 0 to ``pictures - 1`` of
-        the epoch, then the next as many, and so on.
+        Number of samples that share the choice: those at places 0 to ``pictures - 1`` of the epoch,
+        then the next ones, and so on.
     purpose : str
-        What is chosen, so that two choices are independent of each other.
+        Name of the choice; choices with different names are independent.
 
     Returns
     -------
     numpy.random.Generator
-        Inside a :class:`~minidl.data.DataLoader`, a new one for each call, which begins at the
-        same place for all of them: a function of the loader's seed, the epoch, the purpose and
+        Inside a :class:`~minidl.data.DataLoader`, a new stream for each call, the same for all
+        neighbors: a function of the loader's seed, the epoch, the purpose and
         ``place // pictures``. Elsewhere, as from :func:`sample_stream`.
     """
     scope = _sample_scope.get()
@@ -134,20 +133,20 @@ def shared_stream(pictures: int, purpose: str) -> np.random.Generator:
 
 
 def order_stream(generator: Generator | None = None) -> np.random.Generator:
-    """The random stream for the order of an epoch, or for a split of a data set.
+    """Return the random stream for the order of an epoch, or for a split of a data set.
 
     Parameters
     ----------
     generator : minidl.Generator, optional
-        A sampler's own generator. Inside a loader its initial seed takes the place of the loader's;
-        outside one it is drawn from (and advances). Default: the loader's seed, or the library's
+        A sampler's own generator. Inside a loader its initial seed replaces the loader's; outside,
+        the stream is drawn from it (and it advances). Default: the loader's seed, or the library's
         default generator.
 
     Returns
     -------
     numpy.random.Generator
-        Inside a :class:`~minidl.data.DataLoader`, a function of seed, epoch and how many orders
-        were asked for in this epoch.
+        Inside a :class:`~minidl.data.DataLoader`, a function of the seed, the epoch and the number
+        of orders requested in this epoch.
     """
     scope = _order_scope.get()
     if scope is not None:

@@ -1,14 +1,14 @@
-"""How a batch travels between two processes: :class:`Channel`, a pipe with memory beside it.
+"""Sending batches between two processes: :class:`Channel`, a pipe with shared memory.
 
-Pickle's protocol 5 takes a batch apart into a few bytes that describe it and the memory of its
-arrays. Sender and receiver share *slots*, files in memory without a name: the sender makes its
-batch there (:meth:`Channel.empty`) or copies it there, and sends a line of some bytes through the
-pipe. The receiver copies the arrays out, or maps them where they are (what it changes becomes its
-own) and lets the slot be used again when they are dropped. Nothing can be left behind: a slot ends
-with the last process that holds it. The lines are so short that a pipe takes them whole and at
-once, or not at all: nobody waits for the rest of a message whose sender has died or stopped.
+Pickle's protocol 5 separates a batch into a short description and the memory of its arrays. Sender
+and receiver share *slots*, files in memory without a name: the sender builds its batch in a slot
+(:meth:`Channel.empty`) or copies it there, and sends a line of a few bytes through the pipe. The
+receiver copies the arrays out, or maps them in place (copy-on-write) and frees the slot when they
+are dropped. Nothing is left behind: a slot vanishes with the last process that holds it. The lines
+are so short that a pipe takes each one at once or not at all: nobody waits for the rest of a
+message whose sender has died or stopped.
 
-Where the system has no such files (Windows), everything goes through the pipe.
+On systems without such files (Windows), everything goes through the pipe.
 """
 
 from __future__ import annotations
@@ -49,25 +49,25 @@ def ordinary_memory(sizes: Sequence[int]) -> list[np.ndarray]:
 class Channel:
     """One end of a connection between two processes, with the slots that both write to.
 
-    Only one side may use a slot at a time; who, is for the callers to agree on.
+    Only one side may use a slot at a time; the callers must agree on which.
 
     Parameters
     ----------
     connection : Connection
-        An end of ``multiprocessing.Pipe()``.
+        One end of ``multiprocessing.Pipe()``.
     slots : list of Slot
-        The same on both sides. Empty where there are none.
+        The same on both sides. Empty without shared memory.
     """
 
     def __init__(self, connection: Connection, slots: list[Slot]) -> None:
         self.connection, self.slots = connection, slots
 
     def empty(self, slot: int) -> Empty:
-        """Return what makes arrays that :meth:`send` need not copy."""
+        """Return an allocator of arrays that :meth:`send` need not copy."""
         return self.slots[slot].empty if self.slots else cpu.empty
 
     def send(self, slot: int, value: Any) -> None:
-        """Send anything that can be pickled. An error leaves the connection as it was."""
+        """Send any picklable value. An error leaves the connection intact."""
         buffers: list[memoryview] = []
         body = io.BytesIO()
         _Pickler(
@@ -86,7 +86,7 @@ class Channel:
         )
 
     def hang_up(self) -> None:
-        """Let the other side's :meth:`receive` be the last, whatever the slots are used for."""
+        """End the other side's :meth:`receive` with an EOFError, whatever the slots hold."""
         self.connection.send(None)
 
     def receive(
@@ -94,15 +94,15 @@ class Channel:
         allocate: Allocate | None = ordinary_memory,
         release: Callable[[int], object] = lambda slot: None,
     ) -> tuple[int, Any]:
-        """Wait for the other side; return the slot that it used, and what it sent.
+        """Wait for the other side; return the slot that it used, and the value.
 
         Parameters
         ----------
         allocate : callable, optional
-            Where the arrays shall be. With None they stay in the slot, if there are slots.
+            Allocates the arrays' memory. None leaves them in the slot, if there are slots.
         release : callable
-            Called with the slot as soon as nothing needs it: at once, or when the arrays in it are
-            dropped, which may happen in any thread and in the middle of anything.
+            Called with the slot as soon as it is free: at once, or when the arrays in it are
+            dropped, which may happen in any thread and at any moment.
 
         Raises
         ------
@@ -125,7 +125,7 @@ class Channel:
         index, description = (np.empty(size, np.uint8) for _, size in places)
         for place, into in zip(places, (index, description), strict=True):
             memory.read(place, into)
-        memory.clear()  # what this side sends in it next begins at its beginning
+        memory.clear()  # this side's next message in it starts at the beginning
         parts: list[Place] = pickle.loads(index.data)
         length = max((start + size for start, size in parts), default=0)
         if allocate is None and length:
@@ -149,12 +149,12 @@ class Channel:
 
 
 class _Pickler(pickle.Pickler):
-    """Takes the memory of arrays and tensors out of band, in whatever order its axes have."""
+    """Pickles the memory of arrays and tensors out of band, in any memory order."""
 
     def reducer_override(self, value: Any) -> Any:
         if type(value) is Tensor:
             return _reduce_tensor(value)
-        # Without objects inside, which are not memory, and with bytes at all.
+        # Not arrays of objects, nor of items without bytes.
         if type(value) is np.ndarray and not value.dtype.hasobject and value.dtype.itemsize:
             return _reduce_array(value)
         return NotImplemented
@@ -163,13 +163,13 @@ class _Pickler(pickle.Pickler):
 def _reduce_tensor(tensor: Tensor) -> Any:
     if not isinstance(tensor.array, np.ndarray):
         raise DataError(
-            f"a tensor of shape {tuple(tensor.shape)} is on a GPU; a loader's worker processes "
-            "make tensors of the CPU, which DeviceBatches sends up"
+            f"a tensor of shape {tuple(tensor.shape)} is on a GPU; a loader's workers must make "
+            "CPU tensors, which DeviceBatches uploads"
         )
     if tensor.node is not None:
         raise DataError(
-            f"a tensor of shape {tuple(tensor.shape)} is the result of an operation that wants a "
-            "gradient, which can't leave its process; call detach() on it"
+            f"a tensor of shape {tuple(tensor.shape)} is part of a computation that requires "
+            "gradients, which can't leave its process; call detach() on it"
         )
     return Tensor, (tensor.array, tensor.requires_grad)
 
@@ -178,7 +178,7 @@ def _reduce_array(array: np.ndarray) -> Any:
     axes = memory_order(array)
     dense = np.asarray(array.transpose(axes), order="C")
     if not dense.flags.writeable:
-        dense = dense.copy()  # a read-only buffer would come out read-only, and not where it should
+        dense = dense.copy()  # a read-only buffer would arrive read-only, in the wrong memory
     memory = dense.reshape(-1).view(np.uint8)
     return _array, (pickle.PickleBuffer(memory.data), array.dtype, dense.shape, axes)
 
@@ -190,12 +190,12 @@ def _array(memory: Any, dtype: np.dtype, shape: tuple[int, ...], axes: list[int]
 
 # --- Shared memory without a name ---------------------------------------------------------------
 
-#: Whether this system has files without a name, and calls that need no position in them.
+#: Whether this system has files without a name, and reads and writes at a given offset.
 HAS_ANONYMOUS_FILES = hasattr(os, "pwrite") and hasattr(os, "preadv")
 
 
 class Slot:
-    """Memory of two processes, which takes one thing after the other and grows with them.
+    """Memory shared by two processes, filled from its beginning and growing as needed.
 
     Parameters
     ----------
@@ -205,21 +205,21 @@ class Slot:
 
     def __init__(self, file: AnonymousFile | None = None) -> None:
         self.file = AnonymousFile() if file is None else file
-        self.mappings: list[np.ndarray] = []  # each of the file's beginning, the last the longest
+        self.mappings: list[np.ndarray] = []  # each from the file's beginning, the last the longest
         self.end = 0
 
     def clear(self) -> None:
-        """Begin at the beginning again."""
+        """Start again at the beginning."""
         self.end = 0
         del self.mappings[:-1]
 
     def empty(self, shape: Shape, dtype: np.dtype) -> Array:
-        """Return an uninitialised array behind what is there."""
+        """Return an uninitialized array after the present content."""
         start, size = self._take(dtype.itemsize * math.prod(shape))
         return self._mapped(start + size)[start : start + size].view(dtype).reshape(shape)
 
     def place(self, data: memoryview) -> Place:
-        """Return where bytes are; copy them behind what is there unless they are in it already."""
+        """Return the place of bytes; append a copy unless they are already in the slot."""
         address = _address(np.asarray(data))
         for mapping in self.mappings:
             start = address - _address(mapping)
@@ -232,7 +232,7 @@ class Slot:
         return place
 
     def read(self, place: Place, into: np.ndarray) -> None:
-        """Copy the bytes at a place, which either side has put there."""
+        """Copy the bytes at a place into an array."""
         (offset, _), rest = place, into.data
         while rest.nbytes:
             count = os.preadv(self.file.descriptor, [rest], offset)
@@ -241,9 +241,9 @@ class Slot:
             rest, offset = rest[count:], offset + count
 
     def lend(self, length: int, give_back: Callable[[], object]) -> np.ndarray:
-        """Return so many bytes from the beginning, and call `give_back` when no view is left.
+        """Return the first `length` bytes, and call `give_back` when no view of them is left.
 
-        What is changed there is not changed in the slot.
+        The mapping is copy-on-write: changes do not reach the slot.
         """
         mapping = mmap.mmap(self.file.descriptor, length, access=mmap.ACCESS_COPY)
         return np.asarray(_Loan(np.frombuffer(mapping, np.uint8), give_back))
@@ -262,7 +262,7 @@ class Slot:
         return self.mappings[-1]
 
     def close(self) -> None:
-        """Give it up in this process, but for what is lent; a second call does nothing."""
+        """Close the slot in this process, except lent memory; a second call does nothing."""
         self.file.close()
         self.mappings.clear()
 
@@ -270,7 +270,7 @@ class Slot:
         return Slot, (self.file,)
 
 
-_ALIGNMENT = 64  # bytes: a line of the cache
+_ALIGNMENT = 64  # bytes: a cache line
 
 
 def _address(array: np.ndarray) -> int:
@@ -279,10 +279,10 @@ def _address(array: np.ndarray) -> int:
 
 
 class _Loan:
-    """What the views of a lent slot keep alive.
+    """The object that views of a lent slot keep alive.
 
-    A process that was forked meanwhile has it as well, sees what is put there later on, and may go
-    on using it when this one has dropped it: the slot is not given back then.
+    A process that was forked meanwhile has the memory too, would see later content, and may still
+    use it after this process has dropped it: then the slot is not given back.
     """
 
     def __init__(self, memory: np.ndarray, give_back: Callable[[], object]) -> None:
@@ -295,7 +295,7 @@ class _Loan:
             self.give_back()
 
 
-_forks = 0  # of this process and those that it was forked from
+_forks = 0  # of this process and its ancestors
 
 
 def _count_fork() -> None:
@@ -308,9 +308,9 @@ if hasattr(os, "register_at_fork"):
 
 
 class AnonymousFile:
-    """A file in memory (elsewhere than on Linux: a temporary one) that has no name in any folder.
+    """A file in memory (a temporary file where the system is not Linux) without a name.
 
-    A child by fork has it as it is; to a spawned one it goes as an argument of the process.
+    A forked child inherits it; a spawned child receives it as an argument of the process.
     """
 
     descriptor = -1
@@ -347,11 +347,11 @@ def _received_file(descriptor: Any) -> AnonymousFile:
 
 
 class SharedNumbers:
-    """Integers of 64 bits that two processes see: ``numbers.cells[i]``, all 0 at first."""
+    """64-bit integers shared by two processes: ``numbers.cells[i]``, initially 0."""
 
     def __init__(self, count: int, source: Any = None) -> None:
         if sys.platform == "win32":
-            # A name of the system's memory alone, which it forgets with the last process.
+            # Names memory only, and only until the last process ends.
             self.source = source or f"minidl-{uuid.uuid4()}"
             self._memory = mmap.mmap(-1, 8 * count, tagname=self.source)
         else:
@@ -361,7 +361,7 @@ class SharedNumbers:
         self.cells = memoryview(self._memory).cast("q")
 
     def close(self) -> None:
-        """Give it up in this process; a second call does nothing."""
+        """Close it in this process; a second call does nothing."""
         self.cells.release()
         self._memory.close()
         if isinstance(self.source, AnonymousFile):

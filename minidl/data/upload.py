@@ -1,20 +1,20 @@
-"""Batches on a device: :class:`DeviceBatches`, which sends the next one up during a step.
+"""Batches on a device: :class:`DeviceBatches` uploads the next batch during a step.
 
 **Pinned memory.** All tensors of a batch are packed into one block of memory that the GPU reads by
-itself: one copy a step, for which the host does not wait. A :class:`~minidl.data.DataLoader` with
+itself: one copy per step, for which the host does not wait. A :class:`~minidl.data.DataLoader` with
 ``pin_memory=True`` receives its workers' batches there.
 
-**Two streams.** The copy of batch k + 1 is queued before step k, on a stream of its own::
+**Two streams.** The copy of batch k + 1 is queued before step k, on its own stream::
 
     computing    | step k - 1 |    step k    |  step k + 1  |
     copying                   | batch k + 1 |
                               ^             ^
-            its memory may have been        step k + 1 waits for the copy
-            one of step k - 1's
+            step k - 1 may have used        step k + 1 waits for the copy
+            the same memory
 
-The host waits only before a block of pinned memory is given up, which the loader may then fill
-again: until the copy of two batches before is over. So it is never more than a few steps ahead
-of the GPU, and never lets it idle.
+The host waits only before it releases a block of pinned memory, which the loader may then refill:
+until the copy of the batch two before has finished. So it is never more than a few steps ahead of
+the GPU, and never leaves it idle.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from .collate import is_namedtuple, memory_order
 
 __all__ = ["DeviceBatches", "pin"]
 
-#: Blocks of pinned memory whose copies may be under way. The third upload waits for the first.
+#: Blocks of pinned memory whose copies may be in progress. The third upload waits for the first.
 IN_FLIGHT = 2
 
-_ALIGNMENT = 256  # bytes: what GPUs want between arrays, and enough for any dtype
+_ALIGNMENT = 256  # bytes: a GPU's alignment of arrays, enough for any dtype
 
 
 def pin(batch: Any) -> Any:
@@ -45,13 +45,13 @@ def pin(batch: Any) -> Any:
     Parameters
     ----------
     batch : object
-        Tensors in dictionaries, named tuples, tuples and lists. Those on a GPU, and whatever else
-        there is, are kept as they are.
+        Tensors in dictionaries, named tuples, tuples and lists. Tensors on a GPU and other values
+        are kept as they are.
 
     Returns
     -------
     object
-        The same structure; the tensors keep their order of axes in memory.
+        The same structure; the tensors keep their memory order.
     """
     return _pack(batch)[1]
 
@@ -65,7 +65,7 @@ def pinned_parts(sizes: Sequence[int]) -> list[np.ndarray]:
 
 
 def _pack(batch: Any) -> tuple[np.ndarray, Any]:
-    """The block, and the batch in it."""
+    """Return a new block of pinned memory, and the batch in it."""
     starts, size = [], 0
 
     def measure(tensor: Tensor) -> None:
@@ -91,7 +91,7 @@ def _pack(batch: Any) -> tuple[np.ndarray, Any]:
 
 
 def _map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
-    """Return the structure with ``function(tensor)`` in the place of every tensor, in order."""
+    """Return the structure with every tensor replaced by ``function(tensor)``, in order."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, Mapping):
@@ -103,24 +103,23 @@ def _map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
 
 
 class DeviceBatches:
-    """Passes batches on as tensors of a device; to a GPU they travel while it computes.
+    """Yields batches as tensors on a device; uploads them to a GPU while it computes.
 
     Parameters
     ----------
     batches : iterable
         Such as a :class:`~minidl.data.DataLoader`, best with ``pin_memory=True``. Tensors in
-        dictionaries, named tuples, tuples and lists; the rest of a batch is passed on as it is.
+        dictionaries, named tuples, tuples and lists; other values are kept as they are.
     device : str or Device
-        On the CPU the batches are passed on one by one, without looking ahead.
+        On the CPU, batches are passed on one by one, without reading ahead.
     finish : callable, optional
-        Called with each batch once it is on the device; what it returns is passed on. Pictures
-        travel as bytes and become numbers here: see
-        :class:`~minidl.vision.transforms.RawToInput`.
+        Called with each batch on the device; its result is yielded. For example,
+        :class:`~minidl.vision.transforms.RawToInput` converts pictures from bytes to floats here.
 
     Notes
     -----
-    From a GPU's batches one more is taken from `batches` than was asked for. The tensors are the
-    caller's, to keep as long as wanted. Batches that are on the GPU already stay there.
+    For a GPU, one more batch is taken from `batches` than is yielded. The caller may keep the
+    tensors. Batches that are already on the GPU stay there.
 
     Examples
     --------
@@ -147,13 +146,13 @@ class DeviceBatches:
         return batches if self.finish is None else map(self.finish, batches)
 
     def _uploaded(self) -> Iterator[Any]:
-        """Yield each batch on the GPU when the next one has been sent up."""
+        """Yield each batch on the GPU once the next one is being uploaded."""
         on_the_way: deque[cuda.Upload] = deque()
         ahead: tuple[cuda.Upload, Any] | None = None
         try:
             for batch in self.batches:
                 sent = _send(batch, self.device.index or 0)
-                del batch  # its block is kept alive by on_the_way alone
+                del batch  # only on_the_way keeps its block alive
                 on_the_way.append(sent[0])
                 while len(on_the_way) > IN_FLIGHT:
                     on_the_way.popleft().wait()
@@ -162,13 +161,13 @@ class DeviceBatches:
                 ahead = sent
             if ahead is not None:
                 yield _receive(*ahead)
-        finally:  # also if the caller has had enough: both ends' memory may now be used again
+        finally:  # even if the caller stops early: the memory of both ends may now be reused
             for upload in on_the_way:
                 upload.wait()
 
 
 def _send(batch: Any, index: int) -> tuple[cuda.Upload, Any]:
-    """Let a batch go up: return the copy under way, and the batch made of its bytes to come."""
+    """Start uploading a batch: return the copy in progress, and the batch on the GPU."""
     blocks: list[np.ndarray | None] = []
 
     def look(tensor: Tensor) -> None:
