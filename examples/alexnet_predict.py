@@ -1,4 +1,4 @@
-"""Name what pictures show with a trained AlexNet, or make a submission to ILSVRC-2012.
+"""Classify pictures with a trained AlexNet, or write a submission to ILSVRC-2012.
 
     python examples/alexnet_predict.py cat.jpg holiday/             (the latest run's best network)
     python examples/alexnet_predict.py --checkpoint alexnet.safetensors --variant torchvision \\
@@ -6,9 +6,9 @@
     python examples/alexnet_predict.py --submission test.txt --devkit DIR ILSVRC2012_img_test/
     python examples/alexnet_predict.py --check test.txt
 
-Folders are searched to any depth, in order of names. A picture that can't be read is named on
-stderr, the rest goes on, and the exit status is 1. In a submission, which must have a line for
-every picture, its line has the network's answer to a black picture.
+Folders are searched to any depth, in order of names. A picture that can't be read is reported on
+stderr, the others are processed, and the exit status is 1. A submission must have a line for every
+picture: for unreadable ones it has the network's prediction for a black picture.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_finish
 
 
 class Pictures(Dataset):
-    """Pictures by their paths; what is wrong with one is the second part of its sample."""
+    """Pictures by path; the second part of a sample is its error, or empty."""
 
     def __init__(self, paths: list[str], transform: Any) -> None:
         self.paths, self.transform = paths, transform
@@ -58,7 +58,7 @@ class Pictures(Dataset):
 
 
 def find_pictures(places: Iterable[str]) -> list[str]:
-    """Return the files that are named, and the pictures in the folders that are."""
+    """Return the given files, and the pictures in the given folders."""
 
     def refuse(error: OSError) -> None:
         raise DataError(f"the folder {shown(error.filename)} can't be read: {error.strerror}")
@@ -78,7 +78,7 @@ def find_pictures(places: Iterable[str]) -> list[str]:
 
 
 class Network(NamedTuple):
-    """A trained network, the names of its classes, and what its training pictures were like."""
+    """A trained network, the names of its classes, and the statistics of its training pictures."""
 
     model: AlexNet
     classes: list[str]
@@ -86,17 +86,17 @@ class Network(NamedTuple):
 
 
 def load_network(options: argparse.Namespace) -> Network:
-    """Load what ``--checkpoint`` and the options beside it name."""
+    """Load the network given by ``--checkpoint`` and related options."""
     wanted = options.checkpoint or latest_run("runs", "alexnet*")
     path, state = Checkpoints.load(wanted, prefer="best", map_location="cpu")
     run = state.get("options") if isinstance(state, dict) else None
     if run is not None and options.variant:
-        raise ArgumentError(f"--variant: {path} knows that it is {run['variant']!r}; leave it out")
+        raise ArgumentError(f"--variant: {path} already says {run['variant']!r}; omit it")
     if run is None:
         if not (options.variant and options.classes):
             raise ArgumentError(
-                f"{path} holds weights alone: say --variant NAME, such as torchvision, and "
-                f"--classes FILE, the names of the network's outputs in order, one a line"
+                f"{path} holds only weights: add --variant NAME, such as torchvision, and "
+                f"--classes FILE, the names of the network's outputs in order, one on each line"
             )
         run, state = {"variant": options.variant, "init": None}, {"model": state}
     classes = read_lines(options.classes) if options.classes else run["classes"]
@@ -105,7 +105,7 @@ def load_network(options: argparse.Namespace) -> Network:
         model.load_state_dict(state["model"])
     except StateDictError as error:
         raise CheckpointError(
-            f"{path} does not fit variant {model.variant!r} with {len(classes)} classes: "
+            f"{path} does not match variant {model.variant!r} with {len(classes)} classes: "
             + str(error).splitlines()[1].strip()
         ) from error
     known = state.get("pictures", {}).get("statistics")
@@ -113,7 +113,7 @@ def load_network(options: argparse.Namespace) -> Network:
 
 
 def read_lines(path: str) -> list[str]:
-    """Return the lines of a text file that are not empty."""
+    """Return the lines of a text file without empty ones."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
@@ -125,7 +125,7 @@ def read_lines(path: str) -> list[str]:
 def predict(
     network: Network, paths: list[str], options: argparse.Namespace
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield of each picture what is wrong with it, its best classes and all probabilities."""
+    """Yield for each picture its error, its best classes and all probabilities."""
     model, _, statistics = network
     size, scale = model.input_size[-1], model.input_scale
     device = next(model.parameters()).device
@@ -141,22 +141,22 @@ def predict(
 
 
 def show(path: str, names: list[str], probabilities: np.ndarray, as_json: bool) -> None:
-    """Print what a picture shows."""
+    """Print the best classes of a picture."""
     answer = {"file": path, "classes": names, "probabilities": probabilities.tolist()}
     lines = [f"{100 * p:8.2f} %  {name}" for name, p in zip(names, probabilities, strict=True)]
     print(json.dumps(answer) if as_json else "\n".join([shown(path), *lines, ""]), flush=True)
 
 
 def classify(options: argparse.Namespace) -> int:
-    """Name what the pictures show, or write a submission; return the exit status."""
+    """Classify the pictures, or write a submission; return the exit status."""
     paths = find_pictures(options.pictures)
     target, program = options.submission, Path(sys.argv[0]).name
-    if target:  # what would be a pity to learn at the end
+    if target:  # find mistakes before the work, not after it
         submission.line_order(paths)
         if not options.devkit:
-            raise ArgumentError("--submission needs --devkit PATH, for the numbers of the classes")
+            raise ArgumentError("--submission needs --devkit PATH, for the IDs of the classes")
         if not Path(target).absolute().parent.is_dir():
-            raise DataError(f"--submission {target}: there is no such folder to write it to")
+            raise DataError(f"--submission {target}: its folder does not exist")
     network = load_network(options)
     names, ids = network.classes, list[int]()
     if options.devkit:
@@ -177,17 +177,17 @@ def classify(options: argparse.Namespace) -> int:
             show(paths[index], [names[i] for i in labels], probabilities[labels], options.json)
     if target:
         if bad == len(paths):
-            raise DataError("none of the pictures can be read: no submission is written")
+            raise DataError("none of the pictures can be read, so no submission is written")
         submission.write_submission(target, paths, answers, ids)
         print(f"{len(paths):,} lines written to {target}")
     if bad:
-        guessed = "; their lines answer a black picture" if target else ""
+        guessed = "; their lines are predictions for a black picture" if target else ""
         tqdm.write(f"{program}: {bad:,} of {len(paths):,} can't be read{guessed}", sys.stderr)
     return 1 if bad else 0
 
 
 def check(path: str, lines: int) -> int:
-    """Print what is wrong with a submission; return the exit status."""
+    """Print the problems of a submission; return the exit status."""
     problems = submission.check_submission(path, lines)
     said = problems[:20] or [f"a submission for {lines:,} pictures"]
     print(*(f"{path}: {line}" for line in said), sep="\n")
@@ -203,22 +203,23 @@ def parse() -> argparse.Namespace:
     parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="a file or a folder")
     add = parser.add_argument_group("network").add_argument
     add("--checkpoint", metavar="PATH", help="a run's folder, or a file (default: latest run)")
-    add("--variant", metavar="NAME", help="of weights from elsewhere, such as torchvision")
-    add("--classes", metavar="FILE", help="names of the classes, one a line (default: the run's)")
+    add("--variant", metavar="NAME", help="variant of foreign weights, such as torchvision")
+    add("--classes", metavar="FILE", help="names of the classes, one per line (default: the run's)")
     add("--ten-crop", action="store_true", help="average over ten crops (default: one)")
     add("--device", default="auto", help="auto, cpu, gpu or gpu:N (default: auto)")
     add("--batch-size", type=int, default=32, metavar="N", help="pictures at a time (default: 32)")
-    add("--workers", type=int, default=2, metavar="N", help="to decode with (default: 2)")
+    add("--workers", type=int, default=2, metavar="N", help="decoding processes (default: 2)")
     add = parser.add_argument_group("output").add_argument
-    add("--json", action="store_true", help="a JSON object a line in place of the table")
-    add("--submission", metavar="FILE", help="write the answers in ILSVRC-2012's format")
-    add("--devkit", metavar="PATH", help="names and numbers of ILSVRC-2012's classes: the kit, or "
-        "a text file with lines '449 n01440764 tench, Tinca tinca'")  # fmt: skip
-    add = parser.add_argument_group("a submission that exists").add_argument
-    add("--check", metavar="FILE", help="say what is wrong with it")
-    add("--lines", type=int, default=100_000, metavar="N", help="it must have (default: 100,000)")
-    add("--score", metavar="FILE", help="print its errors")
-    add("--labels", metavar="FILE", help="for --score: the right ID of each picture, one a line")
+    add("--json", action="store_true", help="print one JSON object per line instead of a table")
+    add("--submission", metavar="FILE", help="write the predictions in ILSVRC-2012's format")
+    add("--devkit", metavar="PATH", help="names and IDs of ILSVRC-2012's classes: the kit, or a "
+        "text file with lines '449 n01440764 tench, Tinca tinca'")  # fmt: skip
+    add = parser.add_argument_group("existing submissions").add_argument
+    add("--check", metavar="FILE", help="print a submission's problems")
+    add("--lines", type=int, default=100_000, metavar="N",
+        help="lines that it must have (default: 100,000)")  # fmt: skip
+    add("--score", metavar="FILE", help="print a submission's errors")
+    add("--labels", metavar="FILE", help="for --score: the right ID of each picture, one per line")
     return parser.parse_args()
 
 
@@ -235,14 +236,14 @@ def main() -> int:
         if options.score:
             raise ArgumentError("--score needs --labels FILE, with a line for each picture")
         if not options.pictures:
-            raise ArgumentError("expected pictures or folders of pictures; --help tells more")
+            raise ArgumentError("expected pictures or folders of pictures; see --help")
         return classify(options)
     except (ArgumentError, CheckpointError, DataError, DeviceError) as error:
         print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # the reader of stdout, such as head, has had enough
+    except BrokenPipeError:  # the reader of stdout, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
 

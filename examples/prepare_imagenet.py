@@ -1,14 +1,14 @@
-"""Prepare a folder of pictures for training: every picture decoded and resized, once and for all.
+"""Prepare a folder of pictures for training: decode and resize every picture once.
 
     python examples/prepare_imagenet.py --data DIR --out OUT
-    python examples/prepare_imagenet.py --out OUT --verify      (read all of OUT and compare it)
+    python examples/prepare_imagenet.py --out OUT --verify      (read and check all files in OUT)
 
-DIR holds train/<class>/<picture>.jpg, and val/... if you have it; or ImageNet's archives, as they
-were downloaded: ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, ILSVRC2012_devkit_t12.tar.gz.
-OUT gets shards that minidl.vision.datasets.Shards reads, and the mean image, the channels' means
-and deviations and the PCA of the training pictures. For ImageNet that is 260 GB of raw pixels.
-Started again with the same arguments, the program goes on where it stopped, whatever stopped it;
-the files are the same to the last byte for any number of workers and of interruptions.
+DIR holds train/<class>/<picture>.jpg, and val/... if you have it; or ImageNet's archives as
+downloaded: ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, ILSVRC2012_devkit_t12.tar.gz. The
+program writes shards for minidl.vision.datasets.Shards to OUT, and the mean image, the channel
+means and deviations and the PCA of the training pictures. For ImageNet this is 260 GB of raw
+pixels. If it was interrupted, start the program again with the same arguments, and it continues;
+the files are the same to the last byte for any number of workers and interruptions.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ from minidl.vision.transforms import CenterCrop, Compose, Resize
 CHUNK = 16  # pictures that a worker prepares at a time
 
 
-# --- One chunk of pictures, which a worker's thread prepares --------------------------------------
+# --- One chunk of pictures, prepared by a worker thread -------------------------------------------
 
 
 @dataclass
 class Chunk:
-    """Some pictures in their order, ready to be written."""
+    """Some pictures in order, ready to be written."""
 
     pictures: list[tuple[bytes, int, str]] = field(default_factory=list)  # bytes, label, source
     skipped: list[dict[str, str]] = field(default_factory=list)
@@ -71,21 +71,21 @@ class Chunk:
 
 
 class Preparation:
-    """How pictures become bytes; the same for all of them.
+    """Converts pictures to bytes.
 
     Parameters
     ----------
     settings : dict
-        ``format``, ``size``, ``resize`` and ``quality``, as the manifest holds them.
+        ``format``, ``size``, ``resize`` and ``quality``, as in the manifest.
     skip : bool
-        Whether a damaged picture is left out; otherwise it is an error.
+        Whether damaged pictures are skipped; otherwise they are errors.
     """
 
     def __init__(self, settings: dict[str, Any], skip: bool) -> None:
         size = settings["size"]
         self.settings, self.skip = settings, skip
         self.resize: Callable[[Any], Any] = (
-            Resize((size, size))  # Caffe's: the ratio of the sides is lost
+            Resize((size, size))  # Caffe's: the aspect ratio is lost
             if settings["resize"] == "warp"
             else Compose([Resize(size), CenterCrop(size)])  # the paper's
         )
@@ -113,7 +113,7 @@ class Preparation:
         return chunk
 
     def encode(self, picture: Image.Image) -> tuple[bytes, np.ndarray]:
-        """Return the bytes to be stored, and the pixels as they will be read from them."""
+        """Return the bytes to store, and the pixels as they will be read back."""
         if self.settings["format"] == "raw":
             pixels = np.asarray(picture)
             return pixels.tobytes(), pixels
@@ -124,7 +124,7 @@ class Preparation:
 
 
 def in_order(pool: ThreadPoolExecutor, jobs: Iterator[Any], ahead: int) -> Iterator[Chunk]:
-    """Yield the results of the jobs, of which no more than ``ahead`` are in preparation."""
+    """Yield the results of the jobs in order, with at most ``ahead`` of them in progress."""
     window: deque[Future[Chunk]] = deque()
     for job in jobs:
         window.append(pool.submit(*job))
@@ -177,7 +177,7 @@ class Program:
                 self.finish()
 
     def begin(self) -> None:
-        """Write the manifest, or read it and find out what is done."""
+        """Write a new manifest, or read the existing one and find out what is done."""
         options = self.options
         for leftover in self.out.glob(".minidl-*.tmp"):  # of a run that was killed
             leftover.unlink()
@@ -187,7 +187,7 @@ class Program:
             "resize": options.resize,
             "quality": options.quality if options.format == "jpeg" else None,
             "pictures_per_shard": options.pictures_per_shard,
-            "pillow": PIL.__version__,  # another one may decode and resize a little differently
+            "pillow": PIL.__version__,  # other versions may decode and resize slightly differently
         }
         splits: dict[str, Any] = {
             split: {
@@ -207,7 +207,7 @@ class Program:
         if not (self.out / MANIFEST).exists():
             if any(self.out.iterdir()):
                 raise ArgumentError(
-                    f"--out: {self.out} holds other files already, and no shards: name a new folder"
+                    f"--out: {self.out} holds other files and no shards: choose a new folder"
                 )
             self.manifest = wanted
             write_manifest(self.out, wanted)
@@ -218,18 +218,18 @@ class Program:
             if before != value:
                 raise ArgumentError(
                     f"the shards in {self.out} were begun with {name.replace('_', ' ')} {before}, "
-                    f"not {value}: keep to it, or name a new --out"
+                    f"not {value}: use the same value, or choose a new --out"
                 )
         known = [(key, part["sources_sha256"]) for key, part in self.manifest["splits"].items()]
         if known != [(key, part["sources_sha256"]) for key, part in splits.items()]:
             raise DataError(
-                f"the files in {options.data} are not those that the shards in {self.out} were "
-                "begun with: name a new --out, or give back what was taken away or added"
+                f"the files in {options.data} have changed since the shards in {self.out} were "
+                "begun: restore them, or choose a new --out"
             )
         self.forget_missing()
 
     def forget_missing(self) -> None:
-        """Strike those shards from the manifest whose files are gone or cut off."""
+        """Remove shards with missing or truncated files from the manifest."""
         expected = self.manifest["statistics"]
         whole = expected is not None and is_there(self.out / STATISTICS, expected)
         for split, part in self.manifest["splits"].items():
@@ -245,25 +245,25 @@ class Program:
             self.manifest["statistics"] = None
 
     def check_space(self, todo: list[tuple[str, int]]) -> None:
-        """Raise at once where the disk will be full in an hour."""
+        """Raise now rather than when the disk is full."""
         settings = self.manifest["settings"]
         if settings["format"] != "raw":
-            return  # the size of JPEG files is not known before
+            return  # the size of JPEG files is not known in advance
         count = sum(len(self.part_of(*shard)) for shard in todo)
         needed, free = 3 * settings["size"] ** 2 * count, shutil.disk_usage(self.out).free
         if needed > free:
             raise DataError(
-                f"the disk of {self.out} has {gigabytes(free)} free, and {count:,} pictures need "
-                f"{gigabytes(needed)}: make room, or choose --format jpeg, which needs a seventh"
+                f"the disk of {self.out} has {gigabytes(free)} free, but {count:,} pictures need "
+                f"{gigabytes(needed)}: free some space, or use --format jpeg, which needs a seventh"
             )
 
     def part_of(self, split: str, number: int) -> range:
-        """The indices of the sources of a shard."""
+        """Return the indices of a shard's sources."""
         length = self.manifest["settings"]["pictures_per_shard"]
         return range(len(self.folders[split]))[number * length : (number + 1) * length]
 
     def make_shards(self, todo: list[tuple[str, int]]) -> None:
-        """Make shards one after the other, while the workers are some chunks ahead."""
+        """Make shards one after another, with the workers a few chunks ahead."""
         options = self.options
         preparation = Preparation(self.manifest["settings"], options.on_bad_image == "skip")
         jobs = (
@@ -289,7 +289,7 @@ class Program:
                 raise
 
     def make_shard(self, split: str, number: int, chunks: Iterator[Chunk], bar: Any) -> None:
-        """Write the files of one shard, and then note it in the manifest."""
+        """Write the files of one shard, and then add it to the manifest."""
         size = self.manifest["settings"]["size"]
         sums = PixelSums(size, size)
         skipped: list[dict[str, str]] = []
@@ -301,11 +301,11 @@ class Program:
                     sums.merge(chunk.sums)
                 for bad in chunk.skipped:
                     skipped.append(bad)
-                    bar.write(f"left out: {bad['path']}: {bad['reason']}", file=sys.stderr)
+                    bar.write(f"skipped: {bad['path']}: {bad['reason']}", file=sys.stderr)
                     if before + len(skipped) > allowed:
                         raise DataError(
-                            f"more pictures are damaged than the {allowed} that --max-bad-images "
-                            f"allows; the last is {bad['path']}: {bad['reason']}"
+                            f"more than {allowed} pictures are damaged (--max-bad-images); the "
+                            f"last is {bad['path']}: {bad['reason']}"
                         )
                 yield from chunk.pictures
                 bar.update(chunk.sources)
@@ -320,12 +320,12 @@ class Program:
         write_manifest(self.out, self.manifest)
 
     def skipped(self) -> list[dict[str, str]]:
-        """What was left out of the shards that are done."""
+        """Return the pictures that were skipped in the finished shards."""
         shards = [shard for part in self.manifest["splits"].values() for shard in part["shards"]]
         return [bad for shard in shards if shard is not None for bad in shard["skipped"]]
 
     def finish(self) -> None:
-        """Write the statistics, and note that all is done."""
+        """Write the statistics, and mark the manifest as complete."""
         size = self.manifest["settings"]["size"]
         sums = PixelSums(size, size)
         for number, shard in enumerate(self.manifest["splits"]["train"]["shards"]):
@@ -352,17 +352,17 @@ def open_folders(data: str) -> dict[str, ImageFolder]:
         )
     folders = {name: split for name, split in splits.items() if isinstance(split, ImageFolder)}
     if len(folders) < len(splits):
-        raise DataError(f"--data: {data} holds shards already, expected the pictures themselves")
+        raise DataError(f"--data: {data} holds shards, expected the pictures themselves")
     return folders
 
 
 def in_sums(split: str) -> bool:
-    """Whether the statistics are about these pictures."""
+    """Return whether the statistics include a split."""
     return split == "train"
 
 
 def names_sha256(folder: ImageFolder) -> str:
-    """Return a hash of the names and the labels of all pictures of a folder."""
+    """Return a hash of the names and labels of all pictures in a folder."""
     digest = hashlib.sha256()
     for index, label in enumerate(folder.targets):
         digest.update(os.fsencode(os.sep + folder.samples.name(index)) + b"\0%d\0" % label)
@@ -370,7 +370,7 @@ def names_sha256(folder: ImageFolder) -> str:
 
 
 def gigabytes(count: float) -> str:
-    """A number of bytes, as people read it."""
+    """Return a number of bytes in GB."""
     return f"{count / 1e9:,.1f} GB"
 
 
@@ -383,22 +383,22 @@ def check(out: str) -> int:
     for line in problems:
         print(line)
     if problems:
-        print("Delete them and run the program as before: it makes anew what is missing.")
+        print("Delete them and run the program as before, which replaces missing files.")
     if not complete:
-        print("The preparation has not ended: run the program as before to go on.")
+        print("The preparation is not complete: run the program as before to continue.")
     if complete and not problems:
-        print(f"All files in {out} are as they were written.")
+        print(f"All files in {out} are intact.")
     return 0 if complete and not problems else 1
 
 
 def report(program: Program) -> None:
-    """Say what there is now."""
+    """Print a summary of the result."""
     train = Shards(program.out)
     found = train.statistics
     for split, part in program.manifest["splits"].items():
         count = sum(shard["pictures"] for shard in part["shards"])
         print(f"{split}: {count:,} pictures in {len(part['shards'])} shards")
-    print(f"left out: {len(program.skipped())} pictures")
+    print(f"skipped: {len(program.skipped())} pictures")
     with np.printoptions(precision=4, suppress=True):
         print(f"mean {255 * found.mean}, standard deviation {255 * found.std} of 255")
         print(f"eigenvalues of the covariance {found.eigenvalues} (0 to 1), eigenvectors")
@@ -410,14 +410,14 @@ def report(program: Program) -> None:
 
 
 def positive(text: str) -> int:
-    """A number of the command line that must not be 0."""
+    """Parse a positive number."""
     if int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {text}")
     return int(text)
 
 
 def quality(text: str) -> int:
-    """A quality that JPEG has."""
+    """Parse a JPEG quality."""
     if not 1 <= int(text) <= 100:
         raise argparse.ArgumentTypeError(f"expected 1 to 100, got {text}")
     return int(text)
@@ -431,25 +431,25 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--data", metavar="DIR", help="holds train/<class>/<picture>.jpg and perhaps val/..., or "
         "ImageNet's archives")  # fmt: skip
-    add("--out", metavar="DIR", required=True, help="a new folder, or one to go on with")
+    add("--out", metavar="DIR", required=True, help="a new folder, or one to continue")
     add("--format", choices=["raw", "jpeg"], default="raw", help="raw: pixels, the fastest to "
         "read; jpeg: a seventh of their size (default: raw)")  # fmt: skip
     add("--size", type=positive, default=256, metavar="N", help="height and width (default: 256)")
     add("--resize", choices=["shorter", "warp"], default="shorter", help="shorter: the shorter "
-        "side to --size, then the centre, as the paper; warp: both sides, as Caffe (default: "
+        "side to --size, then the center, as in the paper; warp: both sides, as in Caffe (default: "
         "shorter)")  # fmt: skip
     add("--quality", type=quality, default=95, metavar="N", help="of JPEG, 1 to 100 (default: 95)")
     add("--pictures-per-shard", type=positive, default=8192, metavar="N", help="(default: 8192)")
     add("--workers", type=positive, default=os.cpu_count() or 1, metavar="N",
-        help="threads that prepare pictures (default: as many as there are cores)")  # fmt: skip
-    add("--on-bad-image", choices=["error", "skip"], default="error", help="what to do about a "
-        "damaged picture: end with an error, or leave it out (default: error)")  # fmt: skip
-    add("--max-bad-images", type=int, default=100, metavar="N", help="end with an error when more "
+        help="threads that prepare pictures (default: the number of cores)")  # fmt: skip
+    add("--on-bad-image", choices=["error", "skip"], default="error", help="what to do with a "
+        "damaged picture: stop with an error, or skip it (default: error)")  # fmt: skip
+    add("--max-bad-images", type=int, default=100, metavar="N", help="stop with an error if more "
         "than N pictures are damaged (default: 100)")  # fmt: skip
-    add("--verify", action="store_true", help="only read all of --out and compare it")
+    add("--verify", action="store_true", help="only read and check the files in --out")
     options = parser.parse_args()
     if options.data is None and not options.verify:
-        parser.error("--data is needed, unless with --verify")
+        parser.error("--data is required without --verify")
     return options
 
 
@@ -468,8 +468,8 @@ def main() -> int:
         system = error if isinstance(error, OSError) else error.__cause__
         if isinstance(system, OSError) and system.errno in (errno.ENOSPC, errno.EDQUOT):
             what = (
-                f"the disk of {options.out} is full: the shards finished so far are kept; make "
-                "room and run the same command again"
+                f"the disk of {options.out} is full: the shards finished so far are kept; free "
+                "some space and run the same command again"
             )
         elif isinstance(error, OSError):
             what = f"{error.filename or options.out}: {error.strerror}"
@@ -478,7 +478,7 @@ def main() -> int:
         print(f"{name}: {what}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"{name}: interrupted; run the same command again to go on", file=sys.stderr)
+        print(f"{name}: interrupted; run the same command again to continue", file=sys.stderr)
         return 130
 
 

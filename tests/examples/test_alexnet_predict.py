@@ -201,7 +201,7 @@ def test_a_submission_has_a_line_for_an_unreadable_picture(
         tmp_path, PROGRAM, "1.jpg", "2.jpg", *arguments, "--submission", "out.txt", status=1
     )
     assert "1.jpg can't be decoded" in result.stderr
-    assert "1 of 2 can't be read; their lines answer a black picture" in result.stderr
+    assert "1 of 2 can't be read; their lines are predictions for a black picture" in result.stderr
     assert check_submission(tmp_path / "out.txt", 2) == []
     first = (tmp_path / "out.txt").read_text().splitlines()[0]
     black = np.argsort(-network.probabilities(Image.new("RGB", (64, 64))), kind="stable")[:5]
@@ -240,14 +240,14 @@ def test_mistakes_are_one_sentence(
         (("p.jpg", "--checkpoint", "gone"), ("gone",)),
         (("empty", "--checkpoint", saved), ("no pictures", "empty")),
         (("p.jpg", "--checkpoint", plain), ("--variant", "--classes")),
-        (("p.jpg", "--checkpoint", saved, "--variant", "cifar"), ("--variant", "leave it out")),
+        (("p.jpg", "--checkpoint", saved, "--variant", "cifar"), ("--variant", "omit it")),
         (("p.jpg", "--checkpoint", plain, "--variant", "paper", "--classes", "few.txt"),
-         ("does not fit variant 'paper' with 2 classes",)),
+         ("does not match variant 'paper' with 2 classes",)),
         (("p.jpg", "--checkpoint", saved, "--classes", "few.txt"), ("2 classes", "size mismatch")),
         (("p.jpg", "--checkpoint", saved, "--classes", "gone.txt"), ("gone.txt", "can't be read")),
         (("p.jpg", "--checkpoint", saved, "--device", "tpu"), ("tpu",)),
         (("p.jpg", "--submission", "o.txt"), ("--devkit",)),
-        (("p.jpg", "--submission", "no/o.txt", *listed), ("no/o.txt", "no such folder")),
+        (("p.jpg", "--submission", "no/o.txt", *listed), ("no/o.txt", "does not exist")),
         (("p.jpg", "q", "--submission", "o.txt", *listed), ("same file name",)),
         (("--score", "few.txt"), ("--labels",)),
         (("--check", "gone.txt"), ("gone.txt", "can't be read")),

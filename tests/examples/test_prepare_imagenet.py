@@ -192,7 +192,7 @@ def test_archives_give_the_same_shards_as_the_folders_in_them(
 
 def test_shards_are_no_pictures_to_prepare(tmp_path: Path, whole: Path, prepare: Prepare) -> None:
     status, said = prepare(tmp_path / "out", data=whole)
-    assert status == 2 and "holds shards already" in said
+    assert status == 2 and "holds shards" in said
 
 
 def test_without_val(tmp_path: Path, data: Path, prepare: Prepare) -> None:
@@ -350,7 +350,7 @@ def test_damaged_pictures_are_left_out(tmp_path: Path, damaged: Path, prepare: P
 def test_too_many_damaged_pictures(tmp_path: Path, damaged: Path, prepare: Prepare) -> None:
     skip = ("--on-bad-image", "skip", "--max-bad-images")
     status, said = prepare(tmp_path / "out", *skip, 2, data=damaged)
-    assert status == 2 and "more pictures are damaged than the 2" in said
+    assert status == 2 and "more than 2 pictures are damaged" in said
     assert "val/dög/00.JPEG" in said
     assert prepare(tmp_path / "out", *skip, 3, data=damaged)[0] == 0
 
@@ -358,7 +358,7 @@ def test_too_many_damaged_pictures(tmp_path: Path, damaged: Path, prepare: Prepa
 def test_verify_and_repair(tmp_path: Path, whole: Path, prepare: Prepare) -> None:
     out = tmp_path / "out"
     shutil.copytree(whole, out)
-    assert prepare(out, "--verify") == (0, f"All files in {out} are as they were written.")
+    assert prepare(out, "--verify") == (0, f"All files in {out} are intact.")
     path = out / "train-00001.raw"
     changed = bytearray(path.read_bytes())
     changed[100] ^= 1
@@ -375,7 +375,7 @@ def test_verify_and_repair(tmp_path: Path, whole: Path, prepare: Prepare) -> Non
 def test_verify_before_the_end(tmp_path: Path, damaged: Path, prepare: Prepare) -> None:
     prepare(tmp_path / "out", data=damaged)
     status, said = prepare(tmp_path / "out", "--verify")
-    assert status == 1 and said.startswith("The preparation has not ended")
+    assert status == 1 and said.startswith("The preparation is not complete")
 
 
 # ------------------------------------------------------------------------------------- mistakes
@@ -389,7 +389,7 @@ def test_other_pictures(tmp_path: Path, data: Path, whole: Path, prepare: Prepar
     shutil.copytree(data, folder)
     (folder / "train" / "cat" / "00.JPEG").rename(folder / "train" / "cat" / "000.JPEG")
     status, said = prepare(whole, data=folder)
-    assert status == 2 and f"the files in {folder} are not those" in said
+    assert status == 2 and f"the files in {folder} have changed" in said
 
 
 def test_folder_with_other_files(tmp_path: Path, prepare: Prepare) -> None:
@@ -416,7 +416,7 @@ def test_wrong_data(tmp_path: Path, data: Path, prepare: Prepare) -> None:
     shutil.copytree(data, tmp_path / "data")
     (tmp_path / "data" / "val" / "cat").rename(tmp_path / "data" / "val" / "cow")
     status, said = prepare(tmp_path / "out", data=tmp_path / "data")
-    assert status == 2 and "only one of them: cat, cow" in said
+    assert status == 2 and "only one of them has cat, cow" in said
     status, said = prepare(tmp_path / "nothing", "--verify")
     assert status == 2 and f"no shards in '{tmp_path / 'nothing'}'" in said
 
