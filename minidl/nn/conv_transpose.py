@@ -101,8 +101,8 @@ class ConvTranspose2dFunction(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        want = ctx.needs_input_grad
-        gradients = backward(grad, *ctx.saved_tensors, ctx.geometry, ctx.groups, want)
+        x, weight = ctx.saved_tensors
+        gradients = backward(grad, x, weight, ctx.geometry, ctx.groups, ctx.needs_input_grad)
         return *gradients, None, None, None
 
 
@@ -293,7 +293,7 @@ class ConvTranspose2d(Module):
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
         own = {**vars(self), "bias": self.bias is not None}
-        usual = {"padding": (0, 0), "dilation": (1, 1), "output_padding": (0, 0)}
+        usual: dict[str, Any] = {"padding": (0, 0), "dilation": (1, 1), "output_padding": (0, 0)}
         usual |= {"groups": 1, "bias": True}
         changed = [f", {name}={own[name]}" for name in usual if own[name] != usual[name]]
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "

@@ -38,18 +38,13 @@ __all__ = ["Fold", "Unfold", "fold", "unfold"]
 # --- The plain code -------------------------------------------------------------------------------
 
 
-def pad_images(x: Array, geometry: Geometry, fill: float = 0.0) -> Array:
-    """Return the pixels that the windows reach, (N, C, *span), with `fill` outside the image."""
-    rows, columns, own_rows, own_columns = geometry.inside(x.shape[2:])
-    padded = array_module(x).full((*x.shape[:2], *geometry.span), fill, x.dtype)
-    padded[:, :, rows, columns] = x[:, :, own_rows, own_columns]
-    return padded
-
-
 def im2col(x: Array, geometry: Geometry) -> Array:
     """Return the windows of images (N, C, H, W) as columns (N, C, KH, KW, OH, OW)."""
-    padded, (kernel_h, kernel_w) = pad_images(x, geometry), geometry.kernel
-    columns = array_module(x).empty((*x.shape[:2], *geometry.kernel, *geometry.out), x.dtype)
+    xp, (kernel_h, kernel_w) = array_module(x), geometry.kernel
+    padded = xp.zeros((*x.shape[:2], *geometry.span), x.dtype)  # all pixels that windows reach
+    rows, cols, own_rows, own_cols = geometry.inside(x.shape[2:])
+    padded[:, :, rows, cols] = x[:, :, own_rows, own_cols]
+    columns = xp.empty((*x.shape[:2], *geometry.kernel, *geometry.out), x.dtype)
     for kh in range(kernel_h):
         for kw in range(kernel_w):
             rows, cols = geometry.positions(

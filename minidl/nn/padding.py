@@ -1,12 +1,12 @@
-"""Padding: more pixels around an image (or any array), constant or taken from the image itself.
+"""Padding: pixels added around an image (or any array), constant or copied from the image itself.
 
 For an axis a b c d and padding of 2 on both sides:
 
     constant   0 0 a b c d 0 0        replicate  a a a b c d d d
     reflect    c b a b c d c b        circular   c d a b c d a b
 
-The gradient is read where the image lies; a pixel that was used several times collects the
-gradients of all its copies.
+Backward. The gradient of a pixel is that of its place in the padded image, plus the gradients of
+all its copies in the border. A constant border has no gradient.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ..autograd import Function, Node
+from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import ArgumentError
 from ..tensor import Tensor
@@ -23,8 +23,11 @@ from ..tensor import Tensor
 __all__ = ["pad"]
 
 
+# --- The plain code -------------------------------------------------------------------------------
+
+
 def _sources(length: int, before: int, after: int, mode: str) -> list[int]:
-    """Return for every padded position which position of the axis it shows."""
+    """Return, for every padded position, the position of the axis that it copies."""
     positions = range(-before, length + after)
     if mode == "replicate":
         return [min(max(p, 0), length - 1) for p in positions]
@@ -34,48 +37,10 @@ def _sources(length: int, before: int, after: int, mode: str) -> list[int]:
     return [p % length for p in positions]  # circular
 
 
-class Pad(Function):
-    """``np.pad`` and, for a constant, negative amounts, which crop."""
-
-    @staticmethod
-    def forward(
-        ctx: Node, x: Array, amounts: tuple[tuple[int, int], ...], mode: str, value: float
-    ) -> Array:
-        xp = array_module(x)
-        ctx.shape, ctx.amounts, ctx.mode = x.shape, amounts, mode
-        shape = tuple(n + a + b for n, (a, b) in zip(x.shape, amounts, strict=True))
-        y = xp.full(shape, value, x.dtype) if mode == "constant" else xp.empty(shape, x.dtype)
-        inner, own = _overlap(x.shape, amounts)
-        y[inner] = x[own]
-        if mode != "constant":
-            # The border along one axis after another, from the lines of what is there already.
-            for axis, lines in _borders(x.shape, amounts, mode):
-                reached = (*(slice(None),) * axis, *inner[axis + 1 :])
-                for position, source in lines:
-                    line = (*reached[:axis], position, *reached[axis:])
-                    y[line] = y[(*reached[:axis], source, *reached[axis:])]
-        return y
-
-    @staticmethod
-    def backward(ctx: Node, grad: Array) -> Any:
-        xp = array_module(grad)
-        inner, own = _overlap(ctx.shape, ctx.amounts)
-        if ctx.mode != "constant":
-            grad = grad.copy()  # the lines of the border are added to where they were read
-            for axis, lines in _borders(ctx.shape, ctx.amounts, ctx.mode)[::-1]:
-                reached = (*(slice(None),) * axis, *inner[axis + 1 :])
-                for position, source in lines:
-                    line = (*reached[:axis], position, *reached[axis:])
-                    grad[(*reached[:axis], source, *reached[axis:])] += grad[line]
-        dx = xp.zeros(ctx.shape, grad.dtype)
-        dx[own] = grad[inner]
-        return dx, None, None, None
-
-
 def _borders(
     shape: Sequence[int], amounts: Sequence[tuple[int, int]], mode: str
 ) -> list[tuple[int, list[tuple[int, int]]]]:
-    """Return for every axis which padded position shows which other one, inside the border."""
+    """Return, for every axis with a border, its pairs (position in the border, its source)."""
     borders = []
     for axis, (n, (before, after)) in enumerate(zip(shape, amounts, strict=True)):
         pairs = enumerate(_sources(n, before, after, mode))
@@ -86,12 +51,53 @@ def _borders(
 
 
 def _overlap(shape: Sequence[int], amounts: Sequence[tuple[int, int]]) -> tuple[Any, Any]:
-    """Return where the array lies in the padded one, and which part of it that is."""
+    """Return the array's place in the padded one, and the part of the array that lies there."""
     inner, own = [], []
     for n, (before, after) in zip(shape, amounts, strict=True):
         inner.append(slice(max(before, 0), max(before, 0) + n + min(before, 0) + min(after, 0)))
         own.append(slice(max(-before, 0), n - max(-after, 0)))
     return tuple(inner), tuple(own)
+
+
+# --- The operation --------------------------------------------------------------------------------
+
+
+class PadFunction(Function):
+    """Padding; for a constant, negative amounts crop."""
+
+    @staticmethod
+    def forward(
+        ctx: Context, x: Array, amounts: tuple[tuple[int, int], ...], mode: str, value: float
+    ) -> Array:
+        xp = array_module(x)
+        ctx.shape, ctx.amounts, ctx.mode = x.shape, amounts, mode
+        shape = tuple(n + a + b for n, (a, b) in zip(x.shape, amounts, strict=True))
+        y = xp.full(shape, value, x.dtype) if mode == "constant" else xp.empty(shape, x.dtype)
+        inner, own = _overlap(x.shape, amounts)
+        y[inner] = x[own]
+        if mode != "constant":
+            # The border along one axis after another, copied from lines that are there already.
+            for axis, lines in _borders(x.shape, amounts, mode):
+                reached = (*(slice(None),) * axis, *inner[axis + 1 :])
+                for position, source in lines:
+                    line = (*reached[:axis], position, *reached[axis:])
+                    y[line] = y[(*reached[:axis], source, *reached[axis:])]
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        xp = array_module(grad)
+        inner, own = _overlap(ctx.shape, ctx.amounts)
+        if ctx.mode != "constant":
+            grad = grad.copy()  # lines of the border are added to those that they were copied from
+            for axis, lines in _borders(ctx.shape, ctx.amounts, ctx.mode)[::-1]:
+                reached = (*(slice(None),) * axis, *inner[axis + 1 :])
+                for position, source in lines:
+                    line = (*reached[:axis], position, *reached[axis:])
+                    grad[(*reached[:axis], source, *reached[axis:])] += grad[line]
+        dx = xp.zeros(ctx.shape, grad.dtype)
+        dx[own] = grad[inner]
+        return dx, None, None, None
 
 
 def pad(
@@ -108,7 +114,7 @@ def pad(
     mode : {"constant", "reflect", "replicate", "circular"}
         Default "constant".
     value : float, optional
-        What constant padding holds. Default 0.
+        The constant. Default 0.
 
     Raises
     ------
@@ -133,7 +139,7 @@ def pad(
     for n, (before, after) in zip(input.array.shape, amounts, strict=True):
         if before == after == 0:
             continue
-        # only a constant needs nothing to be copied from
+        # every mode but "constant" needs pixels to copy
         most = {"reflect": n - 1, "circular": n, "replicate": math.inf if n else 0}.get(mode)
         if most is not None and max(before, after) > most:
             raise ArgumentError(f"pad: {(before, after)} does not suit mode {mode!r}, length {n}")
@@ -141,9 +147,9 @@ def pad(
         if left < 0 or (left == 0 and mode == "circular"):
             raise ArgumentError(f"pad: {(before, after)} crops more than the length {n}")
     if mode == "constant" or min(map(min, amounts), default=0) >= 0:
-        return Pad.apply(input, amounts, mode, 0.0 if value is None else value)
+        return PadFunction.apply(input, amounts, mode, 0.0 if value is None else value)
     more = tuple((max(a, 0), max(b, 0)) for a, b in amounts)
     less = tuple((min(a, 0), min(b, 0)) for a, b in amounts)
-    if mode == "circular":  # what is left after cropping goes round
-        return Pad.apply(Pad.apply(input, less, "constant", 0.0), more, mode, 0.0)
-    return Pad.apply(Pad.apply(input, more, mode, 0.0), less, "constant", 0.0)
+    if mode == "circular":  # the pixels left by cropping go round
+        return PadFunction.apply(PadFunction.apply(input, less, "constant", 0.0), more, mode, 0.0)
+    return PadFunction.apply(PadFunction.apply(input, more, mode, 0.0), less, "constant", 0.0)

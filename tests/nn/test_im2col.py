@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import helpers
 import numpy as np
+import operation
 import pytest
 import reference
 from hypothesis import given, settings
@@ -40,8 +42,16 @@ def problems(draw: Any) -> tuple[tuple[int, ...], dict[str, Any]]:
     problem=problems(),
     layout=st.sampled_from(sorted(helpers.LAYOUTS)),
     dtype=st.sampled_from(helpers.DTYPES),
+    way=st.sampled_from(operation.WAYS),
 )
 def test_any_unfold_and_fold(
+    problem: tuple[tuple[int, ...], dict[str, Any]], layout: str, dtype: Any, way: str, device: str
+) -> None:
+    with minidl.reference() if way == "plain" else nullcontext():
+        check_unfold_and_fold(problem, layout, dtype, device)
+
+
+def check_unfold_and_fold(
     problem: tuple[tuple[int, ...], dict[str, Any]], layout: str, dtype: Any, device: str
 ) -> None:
     shape, options = problem

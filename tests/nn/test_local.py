@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import helpers
 import numpy as np
+import operation
 import pytest
 import reference
 from hypothesis import given, settings
@@ -51,8 +53,18 @@ def arrays(problem: Problem, dtype: Any = np.float64) -> tuple[Any, Any, Any]:
     layout=st.sampled_from(sorted(helpers.LAYOUTS)),
     dtype=st.sampled_from(helpers.DTYPES),
     with_bias=st.booleans(),
+    way=st.sampled_from(operation.WAYS),
 )
-def test_any_shape(problem: Problem, layout: str, dtype: Any, with_bias: bool, device: str) -> None:
+def test_any_shape(
+    problem: Problem, layout: str, dtype: Any, with_bias: bool, way: str, device: str
+) -> None:
+    with minidl.reference() if way == "plain" else nullcontext():
+        check_against_loops(problem, layout, dtype, with_bias, device)
+
+
+def check_against_loops(
+    problem: Problem, layout: str, dtype: Any, with_bias: bool, device: str
+) -> None:
     x, weight, bias = arrays(problem, dtype)
     x, weight = helpers.LAYOUTS[layout](x), helpers.LAYOUTS[layout](weight)
     options = problem[2]
@@ -136,6 +148,20 @@ def test_errors_name_the_argument() -> None:
     }.items():
         with pytest.raises(MinidlError, match=match):
             call()
+
+
+def test_float16_runs_the_plain_code(device: str) -> None:
+    x, weight, bias = (a.astype(np.float16) for a in arrays(((2, 2, 4, 5), 3, {"kernel_size": 3})))
+    leaves = [helpers.leaf(a, device) for a in (x, weight, bias)]
+    y = F.locally_connected2d(*leaves, 3)
+    expected = reference.locally_connected2d(x, weight, bias, 3)
+    assert y.dtype == np.float16
+    np.testing.assert_allclose(helpers.host(y), expected, atol=0.02, rtol=0.01)
+    y.sum().backward()
+    right = reference.locally_connected2d_backward(np.ones_like(expected), x, weight, 3)
+    for leaf, gradient in zip(leaves, right, strict=True):
+        assert leaf.grad.dtype == np.float16
+        np.testing.assert_allclose(helpers.host(leaf.grad), gradient, atol=0.02, rtol=0.01)
 
 
 # --- The kernels ----------------------------------------------------------------------------------

@@ -29,10 +29,10 @@ from ..windows import Band, Geometry, Pair
 from . import epilogue as epilogues
 from .images import channels_last, col2im, copy_pixels
 
-#: How many numbers of columns a lane writes at a time (5 MB of float32).
+#: Numbers of columns that a lane writes at a time (5 MB of float32).
 COLUMN_BLOCK = 5 << 18
 
-#: Fewer windows than this to a product, and BLAS spends its time on packing the weights.
+#: With fewer windows to a product than this, BLAS spends its time on packing the weights.
 _LEAST_WINDOWS = 80
 
 

@@ -14,7 +14,7 @@ from ..epilogue import Epilogue
 from ..windows import Geometry
 from .linear import multiply_turned
 
-#: Into how many pieces the work is cut.
+#: Number of pieces that the work is cut into.
 _PIECES = 4
 
 

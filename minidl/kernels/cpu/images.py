@@ -15,9 +15,9 @@ def channels_last(x: Array) -> Array:
 
 
 def copy_pixels(images: Array, out: Array) -> None:
-    """Write channels-last images (n, H, W, C), in whatever memory, to others that are so in memory.
+    """Write images (n, H, W, C), in any memory order, to `out`, whose channels are last in memory.
 
-    Of planes, such as a user's batch may have, NumPy's loops are longest one by one.
+    Planes, such as a user's batch may have, are copied one by one: NumPy's loops are longest so.
     """
     if images.strides[3] > images.strides[2]:
         for channel in range(images.shape[3]):

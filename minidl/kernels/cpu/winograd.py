@@ -66,16 +66,16 @@ from .winograd_tiles import (
     windows_of,
 )
 
-#: Transforming a kernel takes as long as so many multiplications for each of its t·t points.
+#: Transforming a kernel takes as long as this number of multiplications for each of its points.
 _KERNEL_COST = 200
 
-#: How many numbers a lane transforms and multiplies at a time: enough for each call of NumPy to be
-#: worth it, few enough for a core's own cache (0.8 MB of float32). Up to twice as many where the
-#: kernels that they meet are as many, which are read anew for every slab.
+#: Numbers that a lane transforms and multiplies at a time: enough to make each call of NumPy worth
+#: it, few enough for a core's own cache (0.8 MB of float32). Up to twice as many where the kernels
+#: have as many numbers, which are read anew for every slab.
 _SLAB = 3 << 16
 
-#: How many transformed numbers the weights' gradient holds at a time (16 MB of float32): the more,
-#: the fewer times the sums over tiles are transformed back.
+#: Transformed numbers that the weights' gradient holds at a time (16 MB of float32): with more,
+#: the sums over tiles are transformed back fewer times.
 _BLOCK = 4 << 20
 
 

@@ -30,8 +30,8 @@ from .winograd_tiles import (
     windows_of,
 )
 
-#: How many numbers a lane transforms and multiplies at a time: more than along both axes, as the
-#: calls of NumPy do less with each.
+#: Numbers that a lane transforms and multiplies at a time: more than along both axes, as each call
+#: of NumPy does less with them.
 _SLAB = 3 << 18
 
 
@@ -48,7 +48,7 @@ def suits(geometry: Geometry, n: int, depth: int, per_group: int, groups: int) -
         return False
     m = TILES[size][0]
     saved = size * oh - (m + size - 1) * -(-oh // m)  # of a column of outputs
-    # Its numbers are copied so many times less, but its points are one more pass over memory.
+    # The copies that it saves must pay for one more pass over memory: the outputs' points.
     if width * depth * saved < per_group * oh:
         return False
     return n * ow * width * depth * per_group * saved >= cpu.SMALL_PRODUCT

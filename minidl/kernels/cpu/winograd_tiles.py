@@ -1,4 +1,4 @@
-"""What minimal filtering along two axes and along one share: transforms, and the cut into lanes.
+"""What minimal filtering along two axes and along one share: transforms, and work in lanes.
 
 The maths stands in ``winograd``.
 """
@@ -20,16 +20,16 @@ from ..windows import Band, Geometry, Pair
 from . import epilogue as epilogues
 from .images import copy_pixels
 
-#: For a kernel's size: the outputs of a tile along an axis, and the points but infinity.
+#: For a kernel's size: the outputs of a tile along an axis, and its points without infinity.
 TILES = {
     3: (4, ("0", "3/2", "-3/2", "2/3", "-2/3")),
     5: (4, ("0", "1", "-1", "1/2", "-1/2", "2", "-2")),
 }
 
-#: Fewer channels than this on either side, and the transforms cost more than they save.
+#: With fewer channels than this on either side, the transforms cost more than they save.
 LEAST_CHANNELS = 24
 
-#: How many lanes there are at least.
+#: Least number of lanes.
 _LEAST_LANES = 4
 
 
@@ -74,7 +74,7 @@ def lanes_of(n: int, per_image: int, at_most: int) -> list[slice]:
     """Cut n images into the fewest lanes of `at_most` numbers, but as many as threads may need.
 
     Between two calls of NumPy the threads hand the interpreter over to each other, which takes as
-    long as a small layer's product. An even number, as most machines' of threads.
+    long as a small layer's product. The number of lanes is even, as most numbers of threads are.
     """
     lanes = max(-(-n * per_image // at_most), _LEAST_LANES)
     return cpu.split(n, min(lanes + lanes % 2, cpu.LANES))

@@ -4,7 +4,7 @@ Images are (C, N, H, W) in memory. With the windows as the columns of X, Y = W·
 (O, N·OH·OW), the next layer's input as it stands. The bias is one more column of W whose entry in
 every window is 1; so the product that yields dW yields db as well.
 
-X takes at most :data:`COLUMN_BYTES`: a few images after another, and it is computed again in the
+X takes at most :data:`COLUMN_BYTES`: it is made for a few images at a time, and made again in the
 backward.
 """
 
@@ -23,14 +23,14 @@ from .blas import matmul
 from .launch import Source
 from .memory import channel_major
 
-#: How many bytes of columns there are at a time.
+#: Bytes of columns at a time.
 COLUMN_BYTES = 320 << 20
 
 SOURCE = Source("conv.cu")
 
 
 class Columns:
-    """Columns of a few images after another, in one buffer (G, rows, windows)."""
+    """The columns of a few images at a time, (G, rows, windows)."""
 
     def __init__(
         self, x_shape: tuple[int, ...], dtype: np.dtype, geometry: Geometry, groups: int
