@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from programs import ROOT, assert_one_sentence, command, draw, environment, run
+from small_networks import small_networks
 
 import minidl
 from minidl.nn.functional import softmax
@@ -34,7 +35,8 @@ class Network:
 
     def __init__(self, folder: Path) -> None:
         minidl.manual_seed(1)
-        self.net = alexnet("cifar", len(WNIDS), init="he").eval()
+        with small_networks():
+            self.net = alexnet("cifar", len(WNIDS), init="he").eval()
         options = {"variant": "cifar", "init": "he", "classes": WNIDS, "dropout": 0.5}
         (folder / "run").mkdir()
         saved = {"model": self.net.state_dict(), "options": options}

@@ -32,8 +32,9 @@ def draw(folder: Path) -> Path:
 class Training:
     """One run: started, ended from outside, resumed."""
 
-    def __init__(self, folder: Path, pictures: Path, save_minutes: float) -> None:
+    def __init__(self, folder: Path, pictures: Path, save_minutes: float, small: bool) -> None:
         self.output, self.pictures = folder, pictures
+        self.small = [str(ROOT / "tests" / "small_networks.py")] if small else []
         self.settings = (*SETTINGS, "--save-minutes", str(save_minutes))
 
     @property
@@ -43,7 +44,7 @@ class Training:
 
     def start(self, workers: int, threads: int) -> subprocess.Popen[bytes]:
         """Begin the run, or go on with it if there is a checkpoint."""
-        words = [sys.executable, str(ROOT / "examples" / "alexnet_imagenet.py")]
+        words = [sys.executable, *self.small, str(ROOT / "examples" / "alexnet_imagenet.py")]
         if self.last.exists():
             words += ["--resume", str(self.output)]
         else:

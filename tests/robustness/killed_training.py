@@ -28,12 +28,12 @@ def run(times: int, folder: Path, seed: int) -> str:
     """Kill a training so many times."""
     choose = random.Random(seed)
     pictures = _training.draw(folder / "pictures")
-    whole = _training.Training(folder / "whole", pictures, save_minutes=60)
+    whole = _training.Training(folder / "whole", pictures, save_minutes=60, small=times <= SHORT)
     began = time.monotonic()
     whole.finish()
     seconds = time.monotonic() - began
     killed = in_a_save = ended = 0
-    training = _training.Training(folder / "run", pictures, save_minutes=0)
+    training = _training.Training(folder / "run", pictures, save_minutes=0, small=times <= SHORT)
     before = 0
     while killed < times:
         process = training.start(choose.randint(0, 2), choose.randint(1, 2))

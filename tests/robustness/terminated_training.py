@@ -27,13 +27,13 @@ def run(times: int, folder: Path, seed: int) -> str:
     """Terminate a training so many times."""
     choose = random.Random(seed)
     pictures = _training.draw(folder / "pictures")
-    whole = _training.Training(folder / "whole", pictures, save_minutes=60)
+    whole = _training.Training(folder / "whole", pictures, save_minutes=60, small=times <= SHORT)
     process = whole.start(workers=0, threads=1)
     _training.wait_for_steps(process)
     began = time.monotonic()
     process.communicate()
     seconds = time.monotonic() - began
-    training = _training.Training(folder / "run", pictures, save_minutes=60)
+    training = _training.Training(folder / "run", pictures, save_minutes=60, small=times <= SHORT)
     sent = saved = ended = 0
     while sent < times:
         before = training.step()
