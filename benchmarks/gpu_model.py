@@ -14,7 +14,7 @@ measurement: ``train_step.py --device gpu`` makes one and prints both side by si
 **The floor** of the traffic is what convolution by explicit columns must move at least: every
 layer's inputs read and outputs written once, the columns written once and read once, and made
 again for the gradient of the weights (kept, they would take 2.3 GB). A ReLU that is done with its
-neighbour (``minidl.nn.fusion``) has no bytes of its own there.
+neighbor (``minidl.nn.fusion``) has no bytes of its own there.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ ASSUMPTIONS = (
     ("A100: a copy reaches", "79 % (1.61 TB/s)", "measured: same guide, ND A100 v4"),
     ("RTX 4090: a copy reaches", "87 %", "guess: as on the H100"),
     ("every kernel of minidl moves memory as fast as a copy", "",
-     "guess; nothing has been measured. Divergence and occupancy are not modelled"),
+     "guess; nothing has been measured. Divergence and occupancy are not modeled"),
     ("whole tiles, in whole rounds of all multiprocessors", "tiles 256x128 to 64x64",
      "NVIDIA, Matrix Multiplication Background User's Guide, chapters 2.3 and 3"),
     ("speed of smaller tiles", "0.95, 0.85, 0.70", "guess, after the figures of that guide"),

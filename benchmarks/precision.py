@@ -54,7 +54,7 @@ def make(contender: str, variant: str, count: int, folder: str) -> Work:
 
 
 def _set_parameters(lib: Any, model: Any) -> None:
-    """Give both libraries the same weights, of the size that PyTorch's initialisation has."""
+    """Give both libraries the same weights, of the size that PyTorch's initialization has."""
     import numpy as np
 
     rng = np.random.default_rng(1)

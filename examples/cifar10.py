@@ -6,7 +6,7 @@ DIR holds CIFAR-10 as published (cifar-10-batches-py/) or as pictures (train/<cl
 Without test pictures, 5,000 of the 50,000 training pictures are held out to validate with.
 
 All pictures are in memory as bytes, and a "sample" of the loader is a whole batch of them: it is
-cropped, mirrored and centred on the network's device.
+cropped, mirrored and centered on the network's device.
 """
 
 from __future__ import annotations

@@ -391,7 +391,7 @@ def adaptive_avg_pool2d_backward(grad: Any, x_shape: tuple[int, ...]) -> Array:
 
 
 def lrn_window(channel: int, channels: int, size: int, groups: int) -> range:
-    """Channels that normalise `channel`: size//2 before to (size−1)//2 after, within its group."""
+    """Channels that normalize `channel`: size//2 before to (size−1)//2 after, within its group."""
     per_group = channels // groups
     start = channel // per_group * per_group
     first = max(start, channel - size // 2)
@@ -492,7 +492,7 @@ def batch_norm(
         if training:
             mean = sum(values) / len(values)
             squares = sum((v - mean) ** 2 for v in values)
-            var = squares / len(values)  # biased: what normalises
+            var = squares / len(values)  # biased: what normalizes
             if running_mean is not None:
                 running_mean[c] += momentum * (mean - running_mean[c])
                 unbiased = squares / (len(values) - 1)  # what is remembered

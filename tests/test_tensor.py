@@ -258,7 +258,7 @@ def test_conversions(device: str) -> None:
     assert x.to(x.double()).dtype == np.float64 and x.to(minidl.float32, copy=True) is not x
     assert x.type_as(minidl.arange(2, device=device)).dtype == np.int64
     with pytest.raises(ArgumentError, match="to"):
-        x.to(colour="red")
+        x.to(color="red")
     assert x.new_zeros(2, 2).dtype == x.dtype and x.long().new_ones(3).dtype == np.int64
     assert x.new_tensor([1, 2]).dtype == np.float32 and x.new_full((2,), 3).tolist() == [3.0, 3.0]
 

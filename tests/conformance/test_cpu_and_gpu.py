@@ -81,7 +81,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "pools": (
         lambda x: F.max_pool2d(x, 3, 2).sum() + F.avg_pool2d(x, 3, 2)
         + F.adaptive_avg_pool2d(x, 2).sum(), (MAPS,)),
-    "ReLU with its neighbours": (
+    "ReLU with its neighbors": (
         Sequential(
             Conv2d(12, 6, 3), ReLU(), LocalResponseNorm(5, alpha=1.0), Conv2d(6, 6, 3, padding=1),
             ReLU(), MaxPool2d(2), minidl.nn.Flatten(), Linear(24, 5), ReLU(),

@@ -21,7 +21,7 @@ from minidl.kernels import cuda
 
 ROOT = Path(minidl.__file__).parent.parent
 
-#: Turing, Ampere (data centre, desktop), Ada, Hopper, Blackwell (data centre, desktop).
+#: Turing, Ampere (data center, desktop), Ada, Hopper, Blackwell (data center, desktop).
 ARCHITECTURES = (75, 80, 86, 89, 90, 100, 120)
 OPTIONS = ("-std=c++14",)  # as in Source.launch
 

@@ -25,7 +25,7 @@ LAUNCHES = {
     "conv: columns to the input's gradient": 4,
     "conv: unpack gradients": 5,
     "relu, not that of the norms and the linear layers": 6,
-    "response normalisation": 4,
+    "response normalization": 4,
     "max-pool": 6,
     "dropout": 4,
     "flatten, and back": 2,

@@ -330,17 +330,17 @@ BUGS = [
         "test_a_process_that_begins_while_another_thread_closes_descriptors",
     ),
     (
-        "stream: neighbours share nothing",
+        "stream: neighbors share nothing",
         "minidl.data.stream:shared_stream",
         "scope.place // pictures",
         "scope.place",
-        "tests/vision/transforms/test_presets.py::test_neighbours_share_offset_and_mirror",
+        "tests/vision/transforms/test_presets.py::test_neighbors_share_offset_and_mirror",
     ),
     (
         "stream: the shared choice is the same in each epoch",
         "minidl.data.stream:shared_stream",
         "scope.epoch",
         "0",
-        "tests/vision/transforms/test_presets.py::test_neighbours_share_offset_and_mirror",
+        "tests/vision/transforms/test_presets.py::test_neighbors_share_offset_and_mirror",
     ),
 ]

@@ -26,11 +26,11 @@ BUGS = [
         "tests/vision/test_scan.py::test_what_is_no_file",
     ),
     (
-        "scan: 16 bits in colour go unnoticed",
+        "scan: 16 bits in color go unnoticed",
         "minidl.vision.scan:_notes",
         "mode.startswith('I') or (found == 'PNG' and content[24] == 16)",
         "mode.startswith('I')",
-        "tests/vision/test_scan.py::test_16_bits_in_colour",
+        "tests/vision/test_scan.py::test_16_bits_in_color",
     ),
     (
         "scan: pictures without class folders are mistakes",

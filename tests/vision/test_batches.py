@@ -78,7 +78,7 @@ def test_an_epoch_can_be_entered_anywhere(model: AlexNet, tmp_path: Path) -> Non
     assert not np.array_equal(whole[0], other[0])
 
 
-def test_colour_noise_can_end(model: AlexNet, tmp_path: Path) -> None:
+def test_color_noise_can_end(model: AlexNet, tmp_path: Path) -> None:
     pictures = make(model, tmp_path)
     noisy, plain = (arrays(pictures.training(0, jitter=jitter))[0] for jitter in (True, False))
     shift = (noisy - plain).mean(axis=(2, 3), keepdims=True)  # of each picture's channels
@@ -86,7 +86,7 @@ def test_colour_noise_can_end(model: AlexNet, tmp_path: Path) -> None:
     assert np.abs(shift).min() > 0
 
 
-def test_neighbours_share_offset_and_mirror(model: AlexNet, tmp_path: Path) -> None:
+def test_neighbors_share_offset_and_mirror(model: AlexNet, tmp_path: Path) -> None:
     def views(**options: Any) -> list[bytes]:
         pictures = make(model, tmp_path, **options)
         pictures.train.alike = True

@@ -106,13 +106,13 @@ def test_notes(root: Path) -> None:
     save(root / "cat" / "cmyk.jpg", "CMYK")
     os.rename(save(root / "cat" / "x.png"), root / "cat" / "lying.jpg")
     values = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000
-    Image.fromarray(values).save(root / "cat" / "grey.png")
+    Image.fromarray(values).save(root / "cat" / "gray.png")
     os.rename(save(root / "cat" / "x.jpg"), root / "cat" / "nameless")
     os.rename(save(root / "cat" / "x.jpg"), os.fsencode(root) + b"/cat/\xe9.jpg")
     (root / "dog" / "again.jpg").write_bytes((root / "cat" / "0.jpg").read_bytes())
     assert found(root) == [
         ("cat/cmyk.jpg", "cmyk"),
-        ("cat/grey.png", "16-bit"),
+        ("cat/gray.png", "16-bit"),
         ("cat/lying.jpg", "wrong-extension"),
         ("cat/nameless", "skipped"),
         ("cat/\udce9.jpg", "name-not-utf8"),
@@ -125,7 +125,7 @@ def test_notes(root: Path) -> None:
     "\n".join(map(str, findings)).encode()  # can be printed, whatever the names
 
 
-def test_16_bits_in_colour(root: Path) -> None:
+def test_16_bits_in_color(root: Path) -> None:
     path = save(root / "cat" / "x.png")
     content = bytearray(path.read_bytes())
     content[24] = 16  # bits, in the header, whose checksum follows

@@ -19,8 +19,8 @@ EPS = np.finfo(np.float64).eps
 def pictures(count: int, height: int = 7, width: int = 5, seed: int = 0) -> np.ndarray:
     """Pictures whose channels are correlated, as those of photographs are."""
     noise = np.random.default_rng(seed)
-    grey = noise.integers(0, 200, (count, height, width, 1))
-    return (grey + noise.integers(0, 56, (count, height, width, 3))).astype(np.uint8)
+    gray = noise.integers(0, 200, (count, height, width, 1))
+    return (gray + noise.integers(0, 56, (count, height, width, 3))).astype(np.uint8)
 
 
 def added(*batches: np.ndarray) -> PixelSums:
@@ -82,9 +82,9 @@ def test_any_parts_in_any_order_give_the_same_bits(parts: int) -> None:
     assert_identical(merged.statistics(), whole.statistics())
 
 
-def test_grey_pictures_have_no_negative_eigenvalue() -> None:
-    grey = np.repeat(pictures(9)[..., :1], 3, axis=-1)
-    found = added(grey).statistics()
+def test_gray_pictures_have_no_negative_eigenvalue() -> None:
+    gray = np.repeat(pictures(9)[..., :1], 3, axis=-1)
+    found = added(gray).statistics()
     assert (found.eigenvalues >= 0).all()
     assert found.eigenvalues[0] == pytest.approx(3 * found.covariance[0, 0], rel=10 * EPS)
     PCAJitter("original", found.eigenvalues.tolist(), found.eigenvectors.tolist())
@@ -94,11 +94,11 @@ def test_fits_the_transforms() -> None:
     batch = pictures(30)
     found = added(batch).statistics()
     center = SubtractMean(found.mean_image)
-    centred = np.stack([center(ToPixels()(picture)).numpy() for picture in batch])
+    centered = np.stack([center(ToPixels()(picture)).numpy() for picture in batch])
     limit = 255 * np.finfo(np.float32).eps
-    assert abs(centred.astype(np.float64).mean(axis=0)).max() < limit
-    centred = np.stack([SubtractMean(255 * found.mean)(ToPixels()(p)).numpy() for p in batch])
-    assert abs(centred.astype(np.float64).mean(axis=(0, 2, 3))).max() < limit
+    assert abs(centered.astype(np.float64).mean(axis=0)).max() < limit
+    centered = np.stack([SubtractMean(255 * found.mean)(ToPixels()(p)).numpy() for p in batch])
+    assert abs(centered.astype(np.float64).mean(axis=(0, 2, 3))).max() < limit
 
     # The covariance of the shift on the scale 0 to 255: P diag(weights²) Pᵀ.
     for mode, weights in (("paper01", found.eigenvalues), ("original", found.eigenvalues**0.5)):

@@ -243,13 +243,13 @@ class ImageNet(ImageFolder):
         self.classes = wnids
         self.class_to_idx = {wnid: label for label, wnid in enumerate(wnids)}
 
-    def _labelled(self) -> tuple[list[str], list[str]]:
+    def _labeled(self) -> tuple[list[str], list[str]]:
         """Return the WNID of each validation picture, and all WNIDs."""
         known = self._known or Classes({}, {})
         return self._kit.truth(known), known.wnids
 
     def _side_by_side(self) -> dict[str, np.ndarray]:
-        truth, wnids = self._labelled()
+        truth, wnids = self._labeled()
         self._set_classes(wnids)
         with os.scandir(self.split_folder) as entries:
             names = [entry.name for entry in entries if entry.name.endswith(".JPEG")]
@@ -264,7 +264,7 @@ class ImageNet(ImageFolder):
         wnids = self._known.wnids if self._known else None
         truth: list[str] = []
         if self.split == "val":
-            truth, wnids = self._labelled()
+            truth, wnids = self._labeled()
         with Archive(path) as archive:
             said = hashlib.sha256(json.dumps([wnids, truth]).encode()).hexdigest()
             self._stamp = (archive.size, archive.changed)

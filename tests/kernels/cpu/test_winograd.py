@@ -139,7 +139,7 @@ def test_the_error_in_float32(name: str) -> None:
 
 # Few channels: a small picture's first layer, and one whose last tiles hang over the edge
 ONE_AXIS = {
-    "colours": (16, (32, 32), 5, (2, 2), (3, 32)),
+    "colors": (16, (32, 32), 5, (2, 2), (3, 32)),
     "few maps": (40, (19, 21), 3, (1, 1), (16, 20)),
 }
 

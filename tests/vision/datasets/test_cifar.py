@@ -76,8 +76,8 @@ def test_folders_of_pictures(tmp_path: Path, layout: str) -> None:
         folder = tmp_path / layout / name
         folder.mkdir(parents=True)
         for index in range(3):
-            colour = (label * 100, index * 50, 7)
-            Image.new("RGB", (32, 32), colour).save(folder / f"{index}.png")
+            color = (label * 100, index * 50, 7)
+            Image.new("RGB", (32, 32), color).save(folder / f"{index}.png")
     data = CIFAR10(tmp_path)
     assert data.classes == ["ant", "cat"] and data.targets == [0, 0, 0, 1, 1, 1]
     assert isinstance(data.targets, list)

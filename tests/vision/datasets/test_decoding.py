@@ -18,9 +18,9 @@ from minidl.errors import ArgumentError, DataError
 from minidl.vision.datasets import ImageFolder, pil_loader
 
 
-def save(path: Path, colour: tuple[int, ...] | int = (200, 30, 60), mode: str = "RGB") -> Path:
+def save(path: Path, color: tuple[int, ...] | int = (200, 30, 60), mode: str = "RGB") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, (8, 6), colour).save(path, quality=95)
+    Image.new(mode, (8, 6), color).save(path, quality=95)
     return path
 
 
@@ -51,7 +51,7 @@ def test_cmyk_jpeg_is_stored_inverted_as_adobe_does(tmp_path: Path) -> None:
         assert min(picture.getpixel((0, 0))[::3]) > 240  # no ink is stored as 255
 
 
-def test_grey_jpeg(tmp_path: Path) -> None:
+def test_gray_jpeg(tmp_path: Path) -> None:
     picture = pil_loader(save(tmp_path / "x.jpg", 77, "L"))
     assert picture.mode == "RGB" and picture.getpixel((0, 0)) == (77,) * 3
 
@@ -81,9 +81,9 @@ def test_16_bits_a_channel_keep_the_upper_8(tmp_path: Path, kind: int, channels:
     assert pil_loader(tmp_path / "x.png").getpixel((0, 0)) == expected
 
 
-@pytest.mark.parametrize("mode, colour", [("L", 77), ("LA", (77, 0)), ("1", 1)])
-def test_grey(tmp_path: Path, mode: str, colour: tuple[int, ...] | int) -> None:
-    save(tmp_path / "x.png", colour, mode)
+@pytest.mark.parametrize("mode, color", [("L", 77), ("LA", (77, 0)), ("1", 1)])
+def test_gray(tmp_path: Path, mode: str, color: tuple[int, ...] | int) -> None:
+    save(tmp_path / "x.png", color, mode)
     expected = 255 if mode == "1" else 77
     assert pil_loader(tmp_path / "x.png").getpixel((0, 0)) == (expected,) * 3
 

@@ -14,9 +14,9 @@ from minidl.errors import DataError
 from minidl.vision.datasets import ImageFolder
 
 
-def save(path: Path, colour: tuple[int, ...] | int = (200, 30, 60), mode: str = "RGB") -> Path:
+def save(path: Path, color: tuple[int, ...] | int = (200, 30, 60), mode: str = "RGB") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new(mode, (8, 6), colour).save(path, quality=95)
+    Image.new(mode, (8, 6), color).save(path, quality=95)
     return path
 
 

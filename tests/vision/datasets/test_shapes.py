@@ -98,7 +98,7 @@ def test_colors_have_the_lightness_asked_for(lightness: float) -> None:
         assert abs(color @ shapes._LUMA - lightness) < 1e-6
 
 
-def test_colour_does_not_tell_the_class() -> None:
+def test_color_does_not_tell_the_class() -> None:
     # The streams of two classes draw alike: lightness and texture don't know the name.
     for index in range(10):
         one = shapes.draw("disk", stream(0, "x", index))

@@ -151,7 +151,7 @@ def test_scaled_tanh():
 def test_a_net_learns_twenty_images_by_heart():
     """Starts at the loss of guessing, ln 10, and then remembers labels that mean nothing."""
     net = cuda_convnet("19pct", init="he")
-    # Squares of 8×8 pixels in one colour each: average pooling would blur finer noise away.
+    # Squares of 8×8 pixels in one color each: average pooling would blur finer noise away.
     squares = np.random.default_rng(0).standard_normal((20, 3, 4, 4), dtype=np.float32)
     images = minidl.from_numpy(squares.repeat(8, axis=2).repeat(8, axis=3))
     labels = minidl.from_numpy(np.arange(20) % 10)

@@ -135,10 +135,10 @@ def test_the_jitter_goes_along_the_data_sets_own_axes(raw: bool) -> None:
     known = of_pictures(56)
     minidl.manual_seed(1)
     whole = alexnet_training(48, "pixels", jitter=True, raw=raw, statistics=known)
-    grey = Image.new("RGB", (56, 56), (9, 9, 9))
+    gray = Image.new("RGB", (56, 56), (9, 9, 9))
     shifts = []
     for _ in range(400):
-        view = whole(grey)
+        view = whole(gray)
         if raw:
             shifts.append(view.shift.numpy())
         else:
@@ -153,7 +153,7 @@ def test_the_jitter_goes_along_the_data_sets_own_axes(raw: bool) -> None:
 
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("workers", [0, 2])
-def test_neighbours_share_offset_and_mirror(raw: bool, workers: int) -> None:
+def test_neighbors_share_offset_and_mirror(raw: bool, workers: int) -> None:
     """Of a picture whose pixels tell their place, the first pixel tells offset and mirror."""
 
     class Same(Dataset):

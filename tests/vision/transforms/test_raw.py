@@ -33,8 +33,8 @@ def by_loop(raw: RawPicture, mean: np.ndarray, std: float, white: float, size: t
         top, left, mirrored = place[i]
         row, column = top + y, left + (w - 1 - x if mirrored else x)
         if 0 <= row < height and 0 <= column < width:
-            centre = mean[c] if mean.ndim == 1 else mean[c, above + y, beside + x]
-            out[i, c, y, x] = (f(pixels[i, c, row, column]) / f(white) + shift[i, c] - centre) / f(
+            center = mean[c] if mean.ndim == 1 else mean[c, above + y, beside + x]
+            out[i, c, y, x] = (f(pixels[i, c, row, column]) / f(white) + shift[i, c] - center) / f(
                 std
             )
     return out

@@ -342,7 +342,7 @@ def test_to_tensor_of_other_arrays() -> None:
         transforms.ToTensor()([1])
 
 
-# --- Colours ------------------------------------------------------------------------------------
+# --- Colors ------------------------------------------------------------------------------------
 
 
 def test_normalize(device: str) -> None:
@@ -458,8 +458,8 @@ def test_grayscale() -> None:
 def test_color_jitter() -> None:
     image = Image.fromarray(coded(40, 50) * np.uint8(4))
     assert np.array_equal(transforms.ColorJitter()(image), image)
-    grey = transforms.ColorJitter(saturation=(0, 0))(image)
-    assert np.ptp(np.asarray(grey), axis=2).max() == 0
+    gray = transforms.ColorJitter(saturation=(0, 0))(image)
+    assert np.ptp(np.asarray(gray), axis=2).max() == 0
     flat = np.asarray(transforms.ColorJitter(contrast=(0, 0))(image))
     assert np.ptp(flat) == 0
     red = Image.new("RGB", (1, 1), (255, 0, 0))
