@@ -20,7 +20,7 @@ added. At a leaf they are added to ``.grad``. What a node saved is freed after i
 file           what it holds
 ============== =====================================================================
 ``function``   :class:`Function` and :class:`Context`: all that the author of one sees
-``tape``       the nodes and their edges
+``tape``       :class:`Node` and its edges
 ``walk``       the loop of the walk back
 ``ownership``  which gradients may be overwritten
 ``checks``     errors for wrong arguments and for wrong results of a backward
@@ -33,9 +33,8 @@ from ..tensor import describe
 from .function import Context, Function
 from .gradcheck import gradcheck
 from .modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .tape import Node
 from .walk import backward, grad
-
-Node = Context  # the name that layers written before Context use
 
 __all__ = [
     "Context", "Function", "Node", "backward", "describe", "enable_grad", "grad", "gradcheck",

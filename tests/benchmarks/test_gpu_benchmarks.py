@@ -96,7 +96,13 @@ def test_recording_leaves_no_trace(gpu: str) -> None:
     def state() -> tuple[Any, ...]:
         passes = dict(minidl.nn.fusion.PAIRS)
         call = nn.Module.__call__
-        return cuda.Source.launch, minidl.autograd.Node, cuda.cupy().RawModule, call, passes
+        return (
+            cuda.Source.launch,
+            minidl.autograd.function.Context,
+            cuda.cupy().RawModule,
+            call,
+            passes,
+        )
 
     before = state()
     backwards = [

@@ -10,7 +10,8 @@ from .norm_blocks import WindowSum
 
 def forward(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
     """Return y for x (N, C, H, W)."""
-    y = cpu.empty_image(*x.shape, x.dtype)
+    n, c, h, w = x.shape
+    y = cpu.empty_image(n, c, h, w, x.dtype)
     window_sum = _within_map(size)
 
     def image(number: int) -> None:
@@ -23,7 +24,8 @@ def forward(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
 
 def backward(grad: Array, x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
     """Return dx."""
-    dx = cpu.empty_image(*x.shape, x.dtype)
+    n, c, h, w = x.shape
+    dx = cpu.empty_image(n, c, h, w, x.dtype)
     window_sum = _within_map(size)
 
     def image(number: int) -> None:

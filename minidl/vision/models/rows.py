@@ -264,7 +264,7 @@ class RowNet(Module):
         """Return the logits (N, classes) of images (N, *input_size)."""
         output = images
         for stage in self._modules.values():
-            output = stage(output)  # type: ignore[misc]  # no stage is None
+            output = stage(output)
         return output
 
     def named_rows(self) -> dict[str, Module]:
