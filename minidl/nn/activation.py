@@ -18,14 +18,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from .. import kernels
 from ..autograd import Context, Function, describe, is_grad_enabled
 from ..device import Array, array_module
 from ..errors import AutogradError
-from ..kernels.cpu import relu as cpu_relu
-from ..kernels.cuda import relu as cuda_relu
 from ..tensor import Tensor
 from .module import Module
 
@@ -236,30 +232,3 @@ class Sigmoid(Module):
     def forward(self, input: Tensor) -> Tensor:
         """Return ``sigmoid(input)``."""
         return sigmoid(input)
-
-
-# --- For pages that run kernels themselves --------------------------------------------------------
-
-_check_inplace = check_inplace
-
-
-def has_kernels(x: Array) -> bool:
-    """Return whether `x` is on a GPU and of a dtype that the kernels have (float16 is not)."""
-    return not isinstance(x, (np.ndarray, np.generic)) and x.dtype.char in "fd"
-
-
-def relu_gradient(y: Array, grad: Array, overwrite: bool) -> Array:
-    """Return the gradient of ``y = max(x, 0)``'s input, in the memory of `grad` if `overwrite`."""
-    if isinstance(y, np.ndarray):
-        return cpu_relu.backward(y, grad, overwrite=overwrite)
-    if has_kernels(y):
-        return cuda_relu.backward(y, grad, overwrite=overwrite)
-    return relu_backward(grad, y)
-
-
-def relu_(y: Array) -> None:
-    """Overwrite an array on a GPU by ``max(y, 0)``."""
-    if has_kernels(y):
-        cuda_relu.forward(y, inplace=True)
-    else:  # float16
-        array_module(y).maximum(y, y.dtype.type(0), out=y)

@@ -33,7 +33,7 @@ from ..device import Array, Shape, array_module
 from ..errors import ArgumentError, ShapeError
 from ..random import default_generator
 from ..tensor import Tensor
-from .activation import _check_inplace
+from .activation import check_inplace
 from .module import Module
 
 __all__ = ["Dropout", "Dropout2d", "PlainDropout", "dropout", "dropout2d", "plain_dropout"]
@@ -128,7 +128,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     if not training or p == 0:
         return input
     if inplace:
-        _check_inplace("dropout", input)
+        check_inplace("dropout", input)
     return DropoutFunction.apply(input, p, 1 / (1 - p) if p < 1 else 0.0, inplace)
 
 
@@ -179,7 +179,7 @@ def dropout2d(
     factors = dropout(ops.ones(channels, dtype=input.dtype, device=input.device), p)
     if not inplace:
         return input * factors
-    _check_inplace("dropout2d", input)
+    check_inplace("dropout2d", input)
     input *= factors
     return input
 
