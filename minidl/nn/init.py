@@ -1,12 +1,13 @@
 """Initial values for parameters: PyTorch's ``nn.init``, functions that fill a tensor in place.
 
-Why the scale matters. A unit computes ``y = sum of fan_in products w·x``. With independent
-weights of variance s² and inputs of mean square q, y has variance ``fan_in · s² · q``: each layer
-multiplies the signal's size by ``s·√fan_in``. Glorot and Bengio (2010, "Xavier") choose s² =
-2/(fan_in + fan_out), a compromise that keeps both the signal and, on the way back, the gradient;
-He et al. (2015, "Kaiming") choose s² = 2/fan_in, because a ReLU loses half of the mean square.
+Why the scale matters. A unit adds up fan_in products w·x. If the weights are independent with
+variance s² and the inputs have mean square q, the sum has variance fan_in·s²·q: each layer
+multiplies the size of the signal by s·√fan_in. Glorot and Bengio (2010, "Xavier") choose
+s² = 2/(fan_in + fan_out), a compromise that preserves the signal and, on the way back, the
+gradient. He et al. (2015, "Kaiming") choose s² = 2/fan_in, because a ReLU removes half of the mean
+square.
 
-Every function works under ``no_grad``, returns the tensor that it filled, and draws from
+Every function runs under ``no_grad``, returns the tensor that it filled, and draws from
 ``generator`` or, by default, from the generator that ``minidl.manual_seed`` seeds.
 """
 
@@ -22,15 +23,9 @@ from ..errors import ArgumentError, ShapeError
 from ..random import Generator, default_generator
 from ..tensor import Tensor, as_tensor
 
+_LINEAR = ["linear", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))]
 _GAINS = {
-    "linear": 1.0,
-    "conv1d": 1.0,
-    "conv2d": 1.0,
-    "conv3d": 1.0,
-    "conv_transpose1d": 1.0,
-    "conv_transpose2d": 1.0,
-    "conv_transpose3d": 1.0,
-    "sigmoid": 1.0,
+    **dict.fromkeys([*_LINEAR, "sigmoid"], 1.0),
     "tanh": 5.0 / 3.0,
     "relu": math.sqrt(2.0),
     "selu": 3.0 / 4.0,
@@ -38,7 +33,7 @@ _GAINS = {
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """Return the factor by which weights are enlarged to make up for a nonlinearity.
+    """Return the factor by which weights must be larger to compensate for a nonlinearity.
 
     Parameters
     ----------
@@ -51,7 +46,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     Raises
     ------
     ArgumentError
-        For any other name.
+        The name is unknown, or `param` is not a number.
 
     Examples
     --------
@@ -62,7 +57,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     if nonlinearity == "leaky_relu":
         slope = 0.01 if param is None else param
         if isinstance(slope, bool) or not isinstance(slope, (int, float)):
-            raise ArgumentError(f"calculate_gain: param must be a number, but it is {slope!r}")
+            raise ArgumentError(f"calculate_gain: param must be a number, got {slope!r}")
         return math.sqrt(2.0 / (1.0 + slope**2))
     if nonlinearity not in _GAINS:
         raise ArgumentError(
@@ -73,14 +68,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
-    """Return how many inputs feed one unit and how many units one input feeds.
+    """Return how many inputs feed one unit, and how many units one input feeds.
 
-    A weight is (outputs, inputs per group, *kernel size).
+    A weight has the shape (outputs, inputs of a group, *kernel size).
     """
     if len(tensor.shape) < 2:
         raise ShapeError(
-            "fan in and fan out can't be computed for a tensor with fewer than 2 dimensions: "
-            f"its shape is {tensor.shape}"
+            "fan in and fan out are undefined for a tensor with fewer than 2 dimensions, got shape "
+            f"{tensor.shape}"
         )
     kernel_area = math.prod(tensor.shape[2:])
     return tensor.shape[1] * kernel_area, tensor.shape[0] * kernel_area
@@ -89,12 +84,12 @@ def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
 def _fan(tensor: Tensor, mode: str) -> int:
     modes = ("fan_in", "fan_out")
     if mode.lower() not in modes:
-        raise ArgumentError(f"mode must be 'fan_in' or 'fan_out', but it is {mode!r}")
+        raise ArgumentError(f"mode must be 'fan_in' or 'fan_out', got {mode!r}")
     return _calculate_fan_in_and_fan_out(tensor)[modes.index(mode.lower())]
 
 
 def _assign(tensor: Tensor, values: np.ndarray[Any, Any]) -> Tensor:
-    """Copy values that were computed on the host into the tensor."""
+    """Copy values from the host into the tensor."""
     with no_grad():
         return tensor.copy_(as_tensor(values.astype(tensor.dtype, copy=False)))
 
@@ -137,15 +132,15 @@ def trunc_normal_(
     ----------
     tensor : Tensor
     mean, std : float
-        Of the normal distribution before it is cut off.
+        Of the normal distribution before it is truncated.
     a, b : float
-        The ends of the interval, in the units of the values (not of ``std``).
+        The ends of the interval, in the units of the values (not of `std`).
     generator : Generator, optional
 
     Raises
     ------
     ArgumentError
-        If the interval is empty or so far out that practically no value falls into it.
+        The interval is empty, or so far out that hardly any value falls into it.
     """
     low, high = (a - mean) / std, (b - mean) / std
     inside = 0.5 * (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2)))
@@ -181,25 +176,25 @@ def zeros_(tensor: Tensor) -> Tensor:
 
 
 def eye_(tensor: Tensor) -> Tensor:
-    """Make a matrix the identity: a linear layer that passes on as many inputs as it can."""
+    """Make a matrix the identity: a linear layer that passes its inputs on unchanged."""
     if len(tensor.shape) != 2:
-        raise ShapeError(f"eye_: expected a matrix, but the shape is {tensor.shape}")
+        raise ShapeError(f"eye_: expected a matrix, got shape {tensor.shape}")
     return _assign(tensor, np.eye(*tensor.shape))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """Make a convolution's weight pass its input channels through unchanged.
+    """Make the weight of a convolution pass its input channels on unchanged.
 
     Parameters
     ----------
     tensor : Tensor, shape (out_channels, in_channels / groups, *kernel_size)
         Three to five dimensions.
-    groups : int, default 1
-        The convolution's groups; it must divide ``out_channels``.
+    groups : int
+        Groups of the convolution, a divisor of ``out_channels``. Default 1.
     """
     shape = tensor.shape
     if len(shape) not in (3, 4, 5):
-        raise ShapeError(f"dirac_: expected 3, 4 or 5 dimensions, but the shape is {shape}")
+        raise ShapeError(f"dirac_: expected 3, 4 or 5 dimensions, got shape {shape}")
     if groups < 1 or shape[0] % groups:
         raise ArgumentError(f"dirac_: groups={groups} must divide the {shape[0]} out_channels")
     values = np.zeros(shape)
@@ -238,12 +233,12 @@ def kaiming_uniform_(
     Parameters
     ----------
     tensor : Tensor
-    a : float, default 0
-        The negative slope of the leaky ReLU behind the layer; only for "leaky_relu".
+    a : float
+        The negative slope of the leaky ReLU after the layer; only for "leaky_relu". Default 0.
     mode : {"fan_in", "fan_out"}
-        Keep the size of the signal ("fan_in") or that of the gradient.
-    nonlinearity : str, default "leaky_relu"
-        See ``calculate_gain``.
+        Preserve the size of the signal ("fan_in", the default) or that of the gradient.
+    nonlinearity : str
+        See :func:`calculate_gain`. Default "leaky_relu".
     generator : Generator, optional
     """
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / _fan(tensor, mode))
@@ -257,28 +252,30 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Fill with N(0, std²), std = gain / √fan (He et al., 2015); see ``kaiming_uniform_``."""
+    """Fill with N(0, std²), std = gain / √fan (He et al., 2015); see :func:`kaiming_uniform_`."""
     std = calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode))
     return normal_(tensor, 0.0, std, generator)
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Fill with a random matrix whose rows or columns (the fewer) are orthonormal, times gain.
+    """Fill with a random matrix whose rows or columns, whichever are fewer, are orthonormal.
 
     Parameters
     ----------
     tensor : Tensor, at least 2 dimensions
         Seen as a matrix of shape (first dimension, all others).
-    gain : float, default 1
+    gain : float
+        Multiplies the matrix. Default 1.
     generator : Generator, optional
 
     Notes
     -----
-    The Q of a Gaussian matrix's QR decomposition, with the signs of R's diagonal multiplied in,
-    which makes it uniform among the orthogonal matrices (Saxe et al., 2013; Mezzadri, 2007).
+    The matrix is the Q of the QR decomposition of a Gaussian matrix. Its columns take the signs of
+    R's diagonal, which makes it uniform among the orthogonal matrices (Saxe et al., 2013; Mezzadri,
+    2007).
     """
     if len(tensor.shape) < 2:
-        raise ShapeError(f"orthogonal_: expected 2 or more dimensions, not shape {tensor.shape}")
+        raise ShapeError(f"orthogonal_: expected 2 or more dimensions, got shape {tensor.shape}")
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     stream = (generator or default_generator).next_stream()
     tall = stream.standard_normal((max(rows, columns), min(rows, columns)))
@@ -291,9 +288,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
 def sparse_(
     tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None
 ) -> Tensor:
-    """Fill a matrix with N(0, std²) and set the share ``sparsity`` of each column to zero."""
+    """Fill a matrix with N(0, std²), and set the fraction `sparsity` of each column to zero."""
     if len(tensor.shape) != 2:
-        raise ShapeError(f"sparse_: expected a matrix, but the shape is {tensor.shape}")
+        raise ShapeError(f"sparse_: expected a matrix, got shape {tensor.shape}")
     rows, columns = tensor.shape
     stream = (generator or default_generator).next_stream()
     values = stream.standard_normal((rows, columns)) * std
