@@ -222,7 +222,7 @@ def standard_tests(
         The function's name in ``torch.nn.functional``, which takes the same options.
     launches : pair of dict, optional
         How often a GPU starts which kernel, forward and backward, in the first case; it must copy
-        nothing, wait for nothing, and start nothing for an empty batch.
+        nothing and wait for nothing, and start nothing more for an empty batch.
 
     Returns
     -------
@@ -380,7 +380,10 @@ def standard_tests(
                 with simulator.count() as backward:
                     out.backward(grad)
             for used, kernels in zip((forward, backward), launches or ({}, {}), strict=True):
-                assert dict(used.kernels) == ({} if is_empty else kernels)
+                if is_empty:  # at most the gradients of parameters, which are 0
+                    assert used.kernels.items() <= kernels.items()
+                else:
+                    assert dict(used.kernels) == kernels
                 assert used.d2h == used.h2d == used.d2d == used.syncs == 0
             for result in (out, leaves[0].grad):  # ready for the next layer
                 if result.ndim == 4:
