@@ -25,9 +25,8 @@ from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..kernels.windows import Pair
 from ..tensor import Tensor
-from .im2col import pair
+from .arguments import check_floats, pair, with_batch
 from .module import Module
-from .pool_arguments import check_floats, with_batch
 
 __all__ = ["AdaptiveAvgPool2d", "adaptive_avg_pool2d"]
 

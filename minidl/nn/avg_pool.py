@@ -28,9 +28,9 @@ from ..device import Array, array_module
 from ..errors import ArgumentError
 from ..kernels.windows import Geometry, Pair
 from ..tensor import Tensor
-from .im2col import IntOrPair, col2im, im2col
+from .arguments import IntOrPair, check_floats, pool_geometry, with_batch
+from .im2col import col2im, im2col
 from .module import Module
-from .pool_arguments import check_floats, pool_geometry, with_batch
 
 __all__ = ["AvgPool2d", "avg_pool2d"]
 

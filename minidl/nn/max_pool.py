@@ -32,9 +32,9 @@ from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..kernels.windows import Geometry, Pair
 from ..tensor import Tensor
-from .im2col import IntOrPair, col2im, im2col
+from .arguments import IntOrPair, pool_geometry, with_batch
+from .im2col import col2im, im2col
 from .module import Module
-from .pool_arguments import pool_geometry, with_batch
 
 __all__ = ["MaxPool2d", "max_pool2d"]
 

@@ -107,7 +107,7 @@ BUGS = [
     ),
     (
         "pool: ceil_mode keeps a window that begins in the padding",
-        "minidl.nn.pool_arguments:pool_geometry",
+        "minidl.nn.arguments:pool_geometry",
         "(room + missing) // s * s >= n + p",
         "(room + missing) // s * s > n + p",
         "tests/nn/test_max_pool.py::test_ceil_mode_never_starts_a_window_in_the_right_padding",
