@@ -1,4 +1,4 @@
-"""What every test of the loader has to leave behind: nothing."""
+"""Every test of the loader must leave nothing behind."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 
 def descriptors() -> list[str]:
-    """What this process holds open that workers need: pipes, sockets, memory; in Linux."""
+    """Return the pipes, sockets and memory that this process holds open for workers (Linux)."""
     folder, found = Path("/proc/self/fd"), []
     for entry in folder.iterdir() if folder.exists() else ():
         try:

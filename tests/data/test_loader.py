@@ -1,4 +1,4 @@
-"""The loader: one result for any workers, exact resuming, errors; see also test_workers.py."""
+"""The loader: the same result for any number of workers, exact resuming, errors."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_order_and_sizes(workers: int) -> None:
 
 
 class Picture(Dataset):
-    """Sample i: a picture behind a (C, H, W) view, its augmentation, and its name."""
+    """Sample i: a picture viewed as (C, H, W), its augmentation, and its name."""
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         pixels = sample_stream().integers(0, 256, (5, 4, 3), np.uint8)
@@ -69,7 +69,7 @@ class Picture(Dataset):
 
 
 def exact(batch: Any) -> Any:
-    """All bytes of a batch and where they lie."""
+    """Return all bytes of a batch and where they lie."""
     pixels, labels = batch["pixels"].array, batch["label"].array
     where = (pixels.shape, pixels.strides, pixels.dtype, labels.dtype, pixels.flags.writeable)
     return where, pixels.tobytes(), labels.tobytes(), batch["name"]
@@ -79,7 +79,7 @@ def test_batches_are_the_same_with_any_number_of_workers() -> None:
     def epochs(workers: int, **more: Any) -> list[Any]:
         loader = DataLoader(Picture(), batch_size=4, shuffle=True, num_workers=workers, **more)
         whole = [[exact(batch) for batch in loader] for _ in range(2)]
-        for _ in loader:  # epoch 2 is broken off
+        for _ in loader:  # epoch 2 is interrupted
             break
         rest = [exact(batch) for batch in loader.iterate(start_batch=3)]
         return [*whole, rest, [exact(batch) for batch in loader]]
@@ -308,7 +308,7 @@ def test_persistent_workers_stay_and_go_with_the_loader() -> None:
         pids = [batch.item() for batch in loader]
         assert pids[0] != pids[1] and pids[:2] * 3 == pids
         seen_pids.update(pids)
-    for batch in loader:  # and an epoch that is broken off
+    for batch in loader:  # and an interrupted epoch
         assert batch.item() == pids[0]
         break
     assert [batch.item() for batch in loader] == pids
@@ -369,7 +369,7 @@ def test_a_dropped_iterators_worker_stops_after_the_sample_it_is_at(
 
 def test_prefetching_is_bounded() -> None:
     class Counting:
-        """Yields indices and keeps how many were asked for."""
+        """Yields indices and counts those requested."""
 
         asked = 0
 

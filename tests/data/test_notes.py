@@ -1,4 +1,4 @@
-"""Remarks on samples: the same at any number of workers."""
+"""Remarks about samples: the same for any number of workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samplers: every order has the right elements, the right length, and depends on what it should."""
+"""Samplers: every order has the right elements and length, and the right dependencies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of a batch between processes: every array whole, in its memory order, copied once."""
+"""Sending a batch between processes: every array complete, in its memory order, copied once."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_slot_grows_and_is_used_again(ends: tuple[Channel, Channel]) -> None:
 
 @needs_files
 def test_a_large_batch_waits_for_nobody() -> None:
-    """What would fill a pipe many times over is sent before anybody reads."""
+    """More than a pipe holds, many times over, is sent before anybody reads."""
     from multiprocessing import Pipe
 
     ours, theirs = Pipe()

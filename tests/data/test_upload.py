@@ -1,4 +1,4 @@
-"""DeviceBatches: the loader's batches on a device, whole, in order, and in time."""
+"""DeviceBatches: the loader's batches on a device, complete, in order, and in time."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Pictures(Dataset):
 
 @pytest.fixture
 def late(device: str) -> Iterator[None]:
-    """Streams that put off their work for as long as CUDA allows, where they are simulated."""
+    """Simulated streams that defer their work as long as CUDA allows."""
     simulator = sys.modules.get("cupy_on_cpu")
     if device == "cpu" or simulator is None or not simulator.is_installed():
         yield
@@ -50,7 +50,7 @@ def late(device: str) -> Iterator[None]:
 
 
 def check(batches: list[Any], dataset: Pictures, device: str) -> None:
-    """Compare with the data set, number by number."""
+    """Compare a batch with the data set, number by number."""
     where = minidl.device(device)
     for batch in batches:
         assert isinstance(batch, Pair) and batch.left.device == where
@@ -94,7 +94,7 @@ def test_a_batch_is_there_when_it_is_looked_at(device: str) -> None:
 @pytest.mark.parametrize("pin_memory", [False, True])
 @pytest.mark.usefixtures("late")
 def test_batches_that_are_dropped_after_use(device: str, pin_memory: bool) -> None:
-    """As in training: pinned blocks and the device's memory are used again, but not too early."""
+    """As in training: pinned blocks and the device's memory are reused, but not too early."""
     count = 60
     pixels = np.random.default_rng(0).integers(0, 256, (count, 40), np.uint8)
     dataset = TensorDataset(minidl.from_numpy(pixels), minidl.arange(count))
@@ -210,7 +210,7 @@ def test_one_copy_a_batch(simulator: ModuleType, gpu: str, pin_memory: bool) -> 
 
 
 def test_a_copy_runs_beside_the_step(simulator: ModuleType, gpu: str) -> None:
-    """The next batch's copy does not wait for work that was given to the GPU after it."""
+    """The next batch's copy does not wait for work submitted to the GPU after it."""
     import cupy
 
     done: list[str] = []

@@ -1,4 +1,4 @@
-"""Worker processes: what they inherit, how they fail, and that nothing of them stays."""
+"""Worker processes (worker.py, pool.py): inheritance, failures, and a clean end."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def kill_myself(number: int) -> Callable[[], None]:
 
 
 def until_error(batches: Any) -> tuple[list[Any], DataError]:
-    """The batches that come out, and the error that ends them."""
+    """Return the batches, and the error that ends them."""
     found: list[Any] = []
     start = time.monotonic()
     with pytest.raises(DataError) as caught:
@@ -122,7 +122,7 @@ def test_a_lost_worker_is_named_and_the_loader_goes_on(
     assert re.search(rf"worker 1 \(pid \d+\) {words}", str(error)), error
     assert pids[1:2] == [int(re.findall(r"pid (\d+)", str(error))[0])][: len(pids[1:2])]
     assert multiprocessing.active_children() == []
-    for _ in range(2):  # it does not look as if the epoch were over
+    for _ in range(2):  # and not like the end of the epoch
         with pytest.raises(DataError, match="worker 1"):
             next(iterator)
     data.call = lambda index: index
@@ -199,7 +199,7 @@ def test_ctrl_c_between_two_batches_does_not_lose_one() -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs (one that has ended and waits for its parent's look does not)."""
+    """Return whether a process runs; a zombie does not."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -217,7 +217,7 @@ def run_program(text: str, **more: Any) -> subprocess.Popen[str]:
 
 
 def output_of(text: str) -> str:
-    """What a program prints that ends in time and without a complaint."""
+    """Return the output of a program, which must end in time and without errors."""
     with run_program(text, stderr=subprocess.PIPE) as process:
         try:
             out, err = process.communicate(timeout=20)
@@ -316,7 +316,7 @@ def test_a_program_that_was_stopped_does_not_take_that_for_a_hang() -> None:
 
 
 class Particular(DataError):
-    """An exception that has more to say than its text."""
+    """An exception with more state than its message."""
 
     def __init__(self, text: str, path: str = "") -> None:
         super().__init__(text)
@@ -455,7 +455,7 @@ def test_a_worker_computes_even_if_the_parent_was_in_the_middle_of_it() -> None:
 
 def test_a_worker_holds_nothing_of_the_others() -> None:
     def held(index: int) -> list[str]:
-        """What the descriptors are: a mapping has one of its own, of the same file."""
+        """Return the open descriptors; a mapping has its own one for the same file."""
         links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
         there = [link for link in links if os.path.exists(link) or os.path.islink(link)]
         return sorted({f"{os.readlink(link)} {os.stat(link).st_ino}" for link in there})
@@ -476,7 +476,7 @@ def test_a_worker_holds_nothing_of_the_others() -> None:
 def test_a_process_that_begins_while_another_thread_closes_descriptors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It knows numbers that were closed already: they are those of its own slots now."""
+    """The parent's closed descriptor numbers may be those of the worker's own slots by now."""
     close, half, enough = os.close, threading.Event(), threading.Event()
 
     def slow(descriptor: int) -> None:
@@ -555,7 +555,7 @@ def test_what_a_transform_collates_may_be_kept() -> None:
     memory: dict[int, Any] = {}
 
     def crops(index: int) -> Any:
-        """Remember the crops of the first picture, and give them again for others."""
+        """Remember the crops of the first picture, and return them again for others."""
         return memory.setdefault(
             index % 5, default_collate([np.full(4, index + i) for i in (0, 1)])
         )
@@ -577,7 +577,7 @@ def test_the_memory_of_a_sample_serves_the_next() -> None:
         return int(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
 
     counts = [batch.item() for batch in DataLoader(Calls(faults, 30), num_workers=1)]
-    assert counts[-1] - counts[9] < 20 * 196  # all anew would be five times as many
+    assert counts[-1] - counts[9] < 20 * 196  # decoding all again would be five times as many
 
 
 def test_large_and_growing_batches() -> None:
@@ -594,7 +594,7 @@ def test_large_and_growing_batches() -> None:
 
 @pytest.mark.parametrize("files", [True, False])
 def test_both_sides_never_wait_for_each_other_to_read(files: bool) -> None:
-    """More is under way than a pipe takes: many lines, or without files orders and batches."""
+    """Send more than a pipe holds: many lines or, without files, orders and batches."""
     program = """
         import resource
         from minidl.data import DataLoader, pool
@@ -644,7 +644,7 @@ def test_a_forked_process_leaves_its_parents_workers_alone() -> None:
 
 
 def test_by_spawn() -> None:
-    """Everything is pickled then; a message names what can't be."""
+    """With spawn everything is pickled; the message names the part that can't be."""
     program = """
         import multiprocessing, minidl
         from minidl.data import DataLoader, TensorDataset
@@ -712,7 +712,7 @@ def test_a_process_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")
 def test_paths_do_not_grow_in_the_workers() -> None:
-    """A count of references in a page of a list of strings would copy that page in every worker."""
+    """Reference counts of a list of strings would make every worker copy its pages."""
     from minidl.vision.datasets.index import Samples
 
     count = 40_000

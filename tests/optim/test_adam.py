@@ -1,4 +1,4 @@
-"""Adam and AdamW beside a reference in float64, and beside PyTorch."""
+"""Adam and AdamW against a float64 reference and against PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules: traces by hand, bit for bit beside PyTorch's, and across a save."""
+"""Schedules: traces by hand, bit for bit as in PyTorch, and across a save."""
 
 from __future__ import annotations
 

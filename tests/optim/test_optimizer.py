@@ -1,4 +1,4 @@
-"""What all optimizers share: groups, memory layouts, pieces, threads, saving."""
+"""Features of all optimizers: groups, memory layouts, pieces, threads, saving."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ makers = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
 
 
 def parameter(array: Any, device: str = "cpu") -> Any:
-    """A parameter with the memory layout of `array`."""
+    """Return a parameter with the memory layout of `array`."""
     return minidl.nn.Parameter(minidl.Tensor(array).to(device))
 
 

@@ -1,4 +1,4 @@
-"""SGD: PyTorch's rule, the paper's rule, and both beside a reference in plain Python numbers."""
+"""SGD: PyTorch's rule and the paper's, both against a reference in plain Python numbers."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def test_bad_options_are_refused() -> None:
 
 
 def test_a_state_of_pytorchs_rule_brings_its_rule(device: str) -> None:
-    """A file without 'rate_in_velocity' comes from PyTorch, whose buffer is no velocity."""
+    """A file without 'rate_in_velocity' comes from PyTorch, whose buffer is not a velocity."""
     w = parameter([1.0], device)
     old = SGD([w], lr=0.5, momentum=0.5)
     descend(old, w, [[1.0]])

@@ -1,4 +1,4 @@
-"""minidl.vision.batches: batches of a training, their order, statistics and bad pictures."""
+"""minidl.vision.batches: batches of a training run, their order, statistics and bad pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minidl.vision.statistics import PixelStatistics, PixelSums
 
 
 class Noise(Dataset):
-    """Twelve pictures, of which some are "bad"."""
+    """Twelve pictures, some of them "bad"."""
 
     transform: Callable[[Any], Any] | None = None
 

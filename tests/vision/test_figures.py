@@ -1,4 +1,4 @@
-"""minidl.vision.figures: where each weight ends up in the picture of the kernels; the curves."""
+"""minidl.vision.figures: the place of each weight in the picture of the kernels; the curves."""
 
 from __future__ import annotations
 

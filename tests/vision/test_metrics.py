@@ -15,7 +15,7 @@ from minidl.vision.metrics import accuracy, class_scores, evaluate
 
 
 def by_loop(scores: np.ndarray, labels: np.ndarray, k: int) -> float:
-    """Sort each row by falling score, then by index, and look for the label in front."""
+    """Sort each row by decreasing score, then by index, and look for the label in the first k."""
     hits = 0
     for row, label in zip(scores, labels, strict=True):
         order = sorted(range(len(row)), key=lambda index: (-row[index], index))

@@ -19,7 +19,7 @@ RNG = np.random.default_rng(0)
 
 
 def save(path: Path, mode: str = "RGB", form: str | None = None, side: int = 24) -> Path:
-    """A picture that no other has the bytes of."""
+    """A picture with unique bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = RNG.integers(0, 256, (side, side, 3), dtype=np.uint8)
     Image.fromarray(pixels).convert(mode).save(path, form)
@@ -28,7 +28,7 @@ def save(path: Path, mode: str = "RGB", form: str | None = None, side: int = 24)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A sound folder of pictures."""
+    """An intact folder of pictures."""
     for name in ("cat/0.jpg", "cat/1.JPEG", "dog/0.png", "dog/deep/1.bmp", "dog/2.webp"):
         save(tmp_path / "root" / name)
     (tmp_path / "root" / "README.txt").write_text("BM is how a bitmap begins")

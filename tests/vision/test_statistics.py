@@ -17,7 +17,7 @@ EPS = np.finfo(np.float64).eps
 
 
 def pictures(count: int, height: int = 7, width: int = 5, seed: int = 0) -> np.ndarray:
-    """Pictures whose channels are correlated, as those of photographs are."""
+    """Return pictures whose channels are correlated, as in photographs."""
     noise = np.random.default_rng(seed)
     gray = noise.integers(0, 200, (count, height, width, 1))
     return (gray + noise.integers(0, 56, (count, height, width, 3))).astype(np.uint8)
@@ -58,7 +58,7 @@ def test_against_numpy() -> None:
 
 
 def test_rounds_once() -> None:
-    """A large mean and a tiny deviation: what E[x²] - E[x]² in float64 has no digits left for."""
+    """A large mean and a tiny deviation leave E[x²] - E[x]² in float64 no correct digits."""
     batch = np.full((3, 64, 64, 3), 255, dtype=np.uint8)
     batch[0, 0, 0] = (254, 253, 255)
     found = added(batch).statistics()

@@ -1,4 +1,4 @@
-"""Submissions to ILSVRC-2012: the numbers of the classes, the format, its mistakes, the score."""
+"""Submissions to ILSVRC-2012: the IDs of the classes, the format, mistakes in it, the score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training loop as the examples write it: the same on every device, and without a wait."""
+"""A training loop as in the examples: the same on every device, without waiting for a GPU."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SIZE, BATCH, STEPS = 21, 6, 8  # the last batch is smaller
 
 
 class Noise(Dataset):
-    """Pictures with a bright corner, and which one it is."""
+    """Pictures with a bright corner, labeled by the corner."""
 
     def __init__(self) -> None:
         self.transform = alexnet_training(SIZE, "normalized", jitter=True, raw=True)
@@ -56,7 +56,7 @@ class Training:
         self.device = device
 
     def steps(self, start: int = 0) -> Iterator[int]:
-        """Train for an epoch, or what is left of one; yields after each step."""
+        """Train for an epoch, or the rest of one; yields after each step."""
         loader = DataLoader(Noise(), BATCH, shuffle=True, num_workers=1, pin_memory=True)
         batches = DeviceBatches(loader.iterate(start), self.device, alexnet_finish("normalized"))
         for step, (images, labels) in enumerate(batches, start=start + 1):
@@ -85,7 +85,7 @@ def test_the_weights_after_an_epoch_are_those_of_the_cpu(device: str) -> None:
     assert list(ours.steps()) == list(range(1, STEPS + 1))
     for name, expected in theirs.weights().items():
         found = ours.weights()[name]
-        assert np.abs(expected - before[name]).max() > 1e-3  # it has learnt something
+        assert np.abs(expected - before[name]).max() > 1e-3  # it has learned something
         # Sums in another order: an error in the last place of every number, STEPS times over.
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     found_rows, expected_rows = ours.means.read(), theirs.means.read()

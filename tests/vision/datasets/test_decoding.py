@@ -1,4 +1,4 @@
-"""Picture files: what is decoded, to what, and what is refused."""
+"""Picture files: which are decoded, to what, and which are refused."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_jpegs_decoded_smaller_keep_their_shorter_side(
 
 
 def test_jpegs_decoded_smaller_look_the_same(tmp_path: Path) -> None:
-    """A picture that is resized afterwards differs by no more than the JPEG's own errors."""
+    """After resizing, the picture differs by no more than the JPEG's own errors."""
     y, x = np.mgrid[:480, :640]
     rng = np.random.default_rng(0)
     soft = Image.fromarray(rng.integers(0, 256, (30, 40, 3), dtype=np.uint8)).resize((640, 480))
@@ -231,7 +231,7 @@ def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
 
 
 def test_fuzzed_pictures(tmp_path: Path) -> None:
-    """Random damage gives a picture or a DataError with the path, and no warning.
+    """Random damage yields a picture or a DataError with the path, and no warning.
 
     ``MINIDL_FUZZ=20000`` tries that many files instead of 300.
     """

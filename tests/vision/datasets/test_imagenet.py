@@ -1,4 +1,4 @@
-"""ImageNet out of archives and folders in the official layout, built small."""
+"""ImageNet from small archives and folders in the official layout."""
 
 from __future__ import annotations
 

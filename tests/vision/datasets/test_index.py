@@ -1,4 +1,4 @@
-"""The index: what replaces the search, when it is made again, how its damage is noticed."""
+"""The index: replacing the search, being remade, and noticing damage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONG_AGO = 1_500_000_000_000_000_000
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of pictures that is young and of which an index is written nevertheless."""
+    """A new folder of pictures for which an index is written anyway."""
     monkeypatch.setattr(module, "_SETTLED", -(10**12))
     for name in ("b/2.jpg", "b/10.PNG", "a/x.JPEG", "a/deep/y.bmp", "ä/z.png"):
         save(tmp_path / "tree" / name)
@@ -37,7 +37,7 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def open_without_search(root: Path, index: Path) -> ImageFolder:
-    """Open a folder, whose files must not be searched."""
+    """Open a folder without searching its files."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(folder, "_files_below", no_search)
         return ImageFolder(root, index=index)

@@ -1,4 +1,4 @@
-"""Opening a folder, whatever form the pictures in it have; holding a part of them out."""
+"""Opening folders of pictures in any form; holding out a part."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_tenth_is_held_out(tmp_path: Path, inside: str) -> None:
 
 
 def test_official_archives(tmp_path: Path) -> None:
-    """From archives, from folders extracted from them, or one of each: the same pictures."""
+    """Archives, folders extracted from them, or one of each give the same pictures."""
     root = write_archives(tmp_path / "a", meta_mat())
     found = open_folder(root)
     assert [len(part) for part in found] == [sum(map(len, TRAIN.values())), len(TRUTH)]

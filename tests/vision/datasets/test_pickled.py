@@ -70,7 +70,7 @@ def python2_string(text: bytes) -> bytes:
 
 
 def python2_batch(pixels: np.ndarray, labels: list[int]) -> bytes:
-    """Return what Python 2's cPickle writes at protocol 2, as the published CIFAR files have it."""
+    """Return the bytes that Python 2's cPickle writes at protocol 2, as in the CIFAR files."""
     rows, columns = pixels.shape
     integer = b"M" + struct.pack("<H", rows) + b"M" + struct.pack("<H", columns) + b"\x86"
     return b"".join(

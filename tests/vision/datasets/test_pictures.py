@@ -1,4 +1,4 @@
-"""Pictures: a part of a set, in which bad ones are errors or are replaced."""
+"""Pictures: a subset whose bad pictures are errors or are replaced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BAD = (3, 8, 20)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Thirty pictures whose red is their number, some of them damaged; by name, two classes."""
+    """Thirty pictures in two classes whose red is their number, some of them damaged."""
     for number in range(30):
         path = tmp_path / ("ab"[number >= 15]) / f"{number:02d}.png"
         path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Shapes: the pictures, and how they get to the disk."""
+"""Shapes: the pictures, and writing them to disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Shards: pictures out of large files, and what happens when these are damaged."""
+"""Shards: pictures from large files, and damage to these."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def test_copies_and_pickles(root: Path, suffix: str, pixels: np.ndarray) -> None
 
 
 def test_pickles_and_openings_hold_no_pixels(tmp_path: Path) -> None:
-    """Whether a data set is sent before or after it was read from, it takes no pictures along."""
+    """A pickled data set contains no pictures, whether or not it was read from before."""
     data = Shards(write(tmp_path / "shards", "raw", np.zeros((7, SIZE, SIZE, 3), np.uint8)))
     before = pickle.dumps(data)
     data.get_batch(range(7))
@@ -302,7 +302,7 @@ def test_a_shard_that_is_not_finished_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_format(tmp_path: Path, pixels: np.ndarray) -> None:
-    """What other programs read: plain bytes and JSON."""
+    """The format for other programs: plain bytes and JSON."""
     root = write(tmp_path / "shards", "raw", pixels)
     raw = np.memmap(root / "train-00002.raw", np.uint8, "r").reshape(-1, SIZE, SIZE, 3)
     assert np.array_equal(raw, pixels[3:])

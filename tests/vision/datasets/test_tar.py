@@ -1,4 +1,4 @@
-"""Tar archives: harmless oddities of real ones, hostile and damaged ones."""
+"""Tar archives: harmless oddities of real archives; hostile and damaged archives."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_more_members_than_any_archive_has(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_fuzzed_archives(tmp_path: Path) -> None:
-    """Archives with random damage are refused, or give pictures in place; nothing else happens.
+    """Archives with random damage are refused or yield pictures in place; nothing else happens.
 
     ``MINIDL_FUZZ=20000`` tries that many instead of a hundred.
     """

@@ -1,4 +1,4 @@
-"""Every form of AlexNet: sizes, shapes, names, initial values, options."""
+"""Every variant of AlexNet: sizes, shapes, names, initial values, options."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ TOTALS = {
 
 @functools.cache
 def facts(variant: str) -> SimpleNamespace:
-    """Build a variant once for all tests, and keep what they ask for but not the network."""
+    """Build a variant once for all tests, and keep its properties, not the network."""
     minidl.manual_seed(0)
     net = alexnet(variant)
     initial = {}
@@ -222,7 +222,7 @@ def test_convolutions(variant, widths, maps):
 
 
 def test_neurons_of_the_paper():
-    """The abstract's 650,000: the outputs of the weighted layers."""
+    """The abstract's 650,000 neurons: the outputs of the layers with weights."""
     rows = facts("paper").summary.rows
     assert sum(math.prod(row.output_shape) for row in rows if row.parameters) == 659_272
 
@@ -332,7 +332,7 @@ ONES = {"conv2", "conv4", "conv5", "conv6", "fc6", "fc7"}
 
 
 def check_normal(initial: SimpleNamespace, std: float) -> None:
-    """Mean and std within 5 standard errors; a cut-off would lack the values beyond 3.5 std."""
+    """Mean and std within 5 standard errors; a truncated one would lack values beyond 3.5 std."""
     assert abs(initial.mean) < 5 * std / initial.size**0.5
     assert abs(initial.std - std) < 5 * std / (2 * initial.size) ** 0.5
     assert 3.5 * std < initial.largest < 7 * std

@@ -1,4 +1,4 @@
-"""AlexNet's ways of preparing a picture: sizes, scales, and the same numbers as step by step."""
+"""AlexNet's transforms: sizes, scales, and the same numbers as step by step."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_training_crops_differ_and_jitter_shifts_whole_channels() -> None:
 
 
 class Noise(Dataset):
-    """Pictures of other sizes each, and their numbers as labels."""
+    """Pictures of different sizes, with their numbers as labels."""
 
     def __init__(self, transform: Any) -> None:
         self.transform = transform
@@ -73,7 +73,7 @@ class Noise(Dataset):
 
 
 def of_pictures(side: int) -> PixelStatistics:
-    """Of two pictures, darker below than above, and more red than the others."""
+    """Statistics of two pictures, darker below than above, and redder than the others."""
     sums = PixelSums(side, side)
     for seed in range(2):
         pixels = np.random.default_rng(seed).integers(0, 128, (side, side, 3), np.uint8)
@@ -120,7 +120,7 @@ def test_the_data_sets_own_mean_picture_and_deviations() -> None:
 
 
 def test_a_mean_picture_of_another_size_is_resized() -> None:
-    """Black above, white below: so is the mean, and all that is left is the edge between them."""
+    """Black above, white below, like the mean: only the edge between them remains."""
     small = np.zeros((32, 32, 3), np.uint8)
     small[16:] = 255
     sums = PixelSums(32, 32)
@@ -154,7 +154,7 @@ def test_the_jitter_goes_along_the_data_sets_own_axes(raw: bool) -> None:
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_neighbors_share_offset_and_mirror(raw: bool, workers: int) -> None:
-    """Of a picture whose pixels tell their place, the first pixel tells offset and mirror."""
+    """The first pixel of a picture whose pixels encode their place tells offset and mirror."""
 
     class Same(Dataset):
         transform = alexnet_training(48, "pixels", raw=raw, shared_offset=32)

@@ -1,4 +1,4 @@
-"""Raw pictures: bytes and decisions, and the numbers that a batch of them becomes."""
+"""Raw pictures: bytes and random decisions, and the input computed from a batch of them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from minidl.vision.transforms import (
 
 
 def by_loop(raw: RawPicture, mean: np.ndarray, std: float, white: float, size: tuple[int, int]):  # type: ignore[no-untyped-def]
-    """The formula, one number at a time; in float32 as there."""
+    """Compute the formula one number at a time, in float32."""
     pixels, place, shift = (part.cpu().numpy() for part in raw)
     (n, channels, height, width), (h, w) = pixels.shape, size
     out = np.zeros((n, channels, h, w), np.float32)
@@ -43,7 +43,7 @@ def by_loop(raw: RawPicture, mean: np.ndarray, std: float, white: float, size: t
 def random_batch(
     rng: np.random.Generator, n: int, channels: int, height: int, width: int, reach: int = 3
 ) -> RawPicture:
-    """Crops that may lie partly, or wholly, outside of the pictures."""
+    """Return crops that may lie partly or entirely outside the pictures."""
     pixels = rng.integers(0, 256, (n, height, width, channels), np.uint8)
     place = rng.integers(-reach, reach + 1, (n, 3)).astype(np.int32)
     place[:, 2] = rng.integers(0, 2, n)
@@ -142,7 +142,7 @@ def test_one_launch(simulator: ModuleType, gpu: str) -> None:
 
 
 def test_to_raw_draws_what_the_other_transforms_draw() -> None:
-    """A crop, a flip and a jitter see the same numbers of the stream: see the presets' test."""
+    """A crop, a flip and a jitter draw the same numbers from the stream: see the presets' test."""
     picture = Image.new("RGB", (4, 3), (1, 2, 3))
     jitter, flip = PCAJitter(white=255), RandomHorizontalFlip()
     minidl.manual_seed(5)

@@ -21,7 +21,7 @@ Image = pytest.importorskip("PIL.Image")
 
 
 def coded(height: int, width: int) -> np.ndarray:
-    """A picture (H, W, 3) in which every pixel names its place: red its row, green its column."""
+    """A picture (H, W, 3) whose pixels encode their place: red the row, green the column."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, (rows + columns) % 256], axis=-1).astype(np.uint8)
 
@@ -31,7 +31,7 @@ def both_kinds(array: np.ndarray) -> list[Any]:
 
 
 def pixels(picture: Any) -> np.ndarray:
-    """(H, W, C) of either kind."""
+    """Return the pixels (H, W, C) of either kind of picture."""
     if isinstance(picture, minidl.Tensor):
         return picture.numpy().transpose(1, 2, 0)
     return np.asarray(picture)
@@ -43,7 +43,7 @@ def pixels(picture: Any) -> np.ndarray:
 @pytest.mark.parametrize(
     ("given_size", "size", "expected"),
     [
-        # (width, height), as Pillow says it; int(256 * 500 / 375) = int(341.33)
+        # (width, height), as in Pillow; int(256 * 500 / 375) = int(341.33)
         ((500, 375), 256, (341, 256)),
         ((375, 500), 256, (256, 341)),
         ((375, 562), 256, (256, 383)),  # 383.66, rounded down
@@ -487,7 +487,7 @@ def noise(width: int, height: int, mode: str = "RGB") -> Any:
 
 
 def composed_and_one_by_one(picture: Any, *steps: Any) -> list[np.ndarray]:
-    """What a Compose makes of a picture, and its transforms in sequence, with the same draws."""
+    """Return the results of a Compose and of its transforms in sequence, with the same draws."""
     results = []
     for chain in (transforms.Compose(steps), lambda image: steps[1](steps[0](image))):
         minidl.manual_seed(4)
