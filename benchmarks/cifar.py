@@ -8,7 +8,7 @@ from train_step import contest, figures, steps_table
 
 
 def measure(settings: Settings) -> Report:
-    """Train as the other networks do."""
+    """Train like the other networks."""
     report = Report("CIFAR-10")
     for count in settings.counts((128,), (128,), (2,)):
         results = contest(settings, "80sec", count, report, repeat=settings.pick(30, 20, 1))

@@ -1,20 +1,20 @@
-"""What a training step would cost on a GPU: counted without one, and predicted by a roofline.
+"""The cost of a training step on a GPU: counted without one, and predicted by a roofline.
 
 ``python benchmarks/gpu_model.py`` [--variant paper] [--batch 128]. Needs CuPy and g++ but no card:
 the step runs under the simulator of ``tests/cupy_on_cpu``, which counts launches and products. At
-the batch asked for, kernels and products are recorded without being done (``gpu_record.py``, which
-says what a kernel's bytes are); at a small batch the step is really done, and must have given the
-same counts.
+the requested batch size, kernels and products are recorded but not executed (``gpu_record.py``,
+which defines a kernel's bytes); at a small batch size the step is really executed, and must give
+the same counts.
 
-**The prediction** of a launch is the longer of two times, its bytes by the card's bandwidth and its
-operations by its rate, and a pause between two kernels; see :data:`ASSUMPTIONS` for every number
-and where it comes from. It says what the design allows, and where the time would go. It is no
-measurement: ``train_step.py --device gpu`` makes one and prints both side by side.
+**The prediction** for a launch is the longer of two times, its bytes at the card's bandwidth and
+its operations at the card's rate, plus a pause between two kernels; see :data:`ASSUMPTIONS` for
+every number and its source. It shows what the design allows, and where the time would go. It is not
+a measurement: ``train_step.py --device gpu`` makes one and prints both side by side.
 
-**The floor** of the traffic is what convolution by explicit columns must move at least: every
-layer's inputs read and outputs written once, the columns written once and read once, and made
-again for the gradient of the weights (kept, they would take 2.3 GB). A ReLU that is done with its
-neighbor (``minidl.nn.fusion``) has no bytes of its own there.
+**The floor** of the traffic is the minimum for convolution by explicit columns: every layer's
+inputs are read and outputs written once, the columns are written once and read once, and made again
+for the gradient of the weights (keeping them would take 2.3 GB). A ReLU that is fused with its
+neighbor (``minidl.nn.fusion``) counts no bytes.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ from networks import IMAGE
 
 @dataclass(frozen=True)
 class Card:
-    """A GPU: rates in operations and bytes a second."""
+    """A GPU: rates in operations and bytes per second."""
 
     name: str
     multiprocessors: int
     fp32: float
     tf32: float
     bandwidth: float
-    #: The shares of these that a large product and a copy reach.
+    #: Fractions of these that a large product and a copy reach.
     fp32_share: float
     tf32_share: float
     bandwidth_share: float
@@ -61,13 +61,13 @@ CARDS = (
 TILES = ((256, 128, 1.0), (128, 256, 1.0), (128, 128, 0.95), (128, 64, 0.85), (64, 128, 0.85),
          (64, 64, 0.7))  # fmt: skip
 
-#: The part of the common dimension that cuBLAS works on at least, where it splits it.
+#: Smallest part of the common dimension if cuBLAS splits it.
 LEAST_K = 256
 
 #: Seconds between the end of a kernel and the start of the next.
 PAUSE = 1e-6
 
-#: Seconds that the host needs to ask for a launch, from Python through CuPy to the driver.
+#: Seconds that the host needs for a launch, from Python through CuPy to the driver.
 ASKING = 12e-6
 
 ASSUMPTIONS = (
@@ -121,9 +121,9 @@ class Step:
 
 
 def record(variant: str, count: int, execute: bool = False) -> Step:
-    """Record the second step of a network; in the first, the momenta are made."""
+    """Record the second step of a network; the first creates the momenta."""
     simulator = simulate()
-    gc.collect()  # what is left of the record before would be in the peak
+    gc.collect()  # or the previous record would count in the peak
     model, criterion, optimizer, images, labels = prepared(variant, count)
     recorder = Recorder(execute, count=lambda: simulator.stats().kernels)
     for _ in range(2):
@@ -155,7 +155,7 @@ def prepared(variant: str, count: int) -> tuple[Any, Any, Any, Any, Any]:
     optimizer = minidl.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
     channels, height, width = networks.IMAGE[variant]
     rng = np.random.default_rng(0)
-    # (C, N, H, W) in memory, as the loader delivers them.
+    # (C, N, H, W) in memory, as from the loader.
     pixels = rng.standard_normal((channels, count, height, width), dtype=np.float32)
     images = minidl.from_numpy(pixels).to("gpu").permute(1, 0, 2, 3)
     labels = minidl.from_numpy(rng.integers(0, networks.CLASSES[variant], count)).to("gpu")
@@ -165,7 +165,7 @@ def prepared(variant: str, count: int) -> tuple[Any, Any, Any, Any, Any]:
 def one_step(
     recorder: Recorder, model: Any, criterion: Any, optimizer: Any, images: Any, labels: Any
 ) -> None:
-    """Train for a step, saying to the recorder where it is."""
+    """Train for a step, telling the recorder the layer and phase."""
     output = model(images)
     recorder.switch("loss", "forward")
     loss = criterion(output, labels)
@@ -180,7 +180,7 @@ def one_step(
 
 
 def floor(step: Step) -> dict[tuple[str, str], int]:
-    """Return the least bytes of every layer and phase."""
+    """Return the minimal bytes of every layer and phase."""
     found: dict[tuple[str, str], int] = {}
     first = True
     for name, (module, shape_in, shape_out) in step.layers.items():
@@ -197,12 +197,15 @@ def floor(step: Step) -> dict[tuple[str, str], int]:
         elif kind in ("Flatten", "Identity"):
             forward = backward = 0
         elif "Dropout" in kind:
-            forward, backward = 4 * (x + y) + y, 4 * (x + y) + y  # a byte says what stays
+            forward, backward = 4 * (x + y) + y, 4 * (x + y) + y  # one byte for the mask
         elif "MaxPool" in kind:
-            forward, backward = 4 * (x + y) + y, 4 * (x + y) + y  # a byte a window: the place
+            forward, backward = (
+                4 * (x + y) + y,
+                4 * (x + y) + y,
+            )  # one byte per window for the place
         elif "Pool" in kind:
             forward, backward = 4 * (x + y), 4 * (x + y)
-        else:  # activations, norms: the gradient and one array of the forward give another
+        else:  # activations, norms: read the gradient and one array of the forward, write one
             forward, backward = 4 * (x + y), 4 * (y + 2 * x)
         found[name, "forward"], found[name, "backward"] = forward, backward
     logits = math.prod(shape_out)
@@ -216,9 +219,9 @@ def floor(step: Step) -> dict[tuple[str, str], int]:
 
 @lru_cache(None)
 def product_seconds(product: Product, card: Card, tf32: bool) -> float:
-    """Return the time of a product: the best choice of tile, and of parts of its common dimension.
+    """Return the time of a product with the best tile and split of its common dimension.
 
-    Multiprocessors work in rounds, a tile each: the last round takes as long as a full one.
+    Multiprocessors work in rounds, one tile each: the last round takes as long as a full one.
     """
     rate = card.tf32 * card.tf32_share if tf32 else card.fp32 * card.fp32_share
     bandwidth = card.bandwidth * card.bandwidth_share
@@ -259,7 +262,7 @@ def step_seconds(step: Step, card: Card, tf32: bool) -> tuple[float, float]:
 
 
 def by_layer(step: Step) -> dict[tuple[str, str], list[Launch]]:
-    """Return the launches of every layer and phase, in the order in which they come first."""
+    """Return the launches of every layer and phase, in order of first appearance."""
     groups: dict[tuple[str, str], list[Launch]] = {}
     for launch in step.launches:
         groups.setdefault((launch.layer, launch.phase), []).append(launch)
@@ -270,7 +273,7 @@ def by_layer(step: Step) -> dict[tuple[str, str], list[Launch]]:
 
 
 def measure(variant: str, count: int, small: int) -> Report:
-    """Record, predict, and compare with the aims."""
+    """Record, predict, and compare with the targets."""
     report = Report(f"A training step on a GPU, predicted ({variant}, batch {count})")
     step = record(variant, count)
     floors = floor(step)
@@ -302,7 +305,7 @@ def measure(variant: str, count: int, small: int) -> Report:
 
 
 def agreement(recorded: Step, done: Step) -> str:
-    """Say whether recording without doing has given the counts of a step really done."""
+    """Say whether recording gave the same counts as an executed step."""
     ours = [
         Counter((item.layer, item.phase, item.kernel) for item in s.launches)
         for s in (recorded, done)
@@ -321,7 +324,7 @@ def agreement(recorded: Step, done: Step) -> str:
 
 
 def waits(step: Step) -> str:
-    """Say how often the step copies, waits, and how much memory it takes."""
+    """Say how often the step copies and waits, and how much memory it takes."""
     names = ("copies from the host", "copies to the host", "copies on the device", "waits")
     counts = ", ".join(f"{step.counted[name]} {name}" for name in names)
     return (
@@ -364,7 +367,7 @@ def _cells(
 
 
 def kernels_table(step: Step) -> str:
-    """Return how often each kernel runs and what it moves."""
+    """Return the number of runs and the traffic of each kernel."""
     groups: dict[str, list[Launch]] = {}
     for launch in step.launches:
         groups.setdefault(launch.kernel, []).append(launch)
@@ -385,7 +388,7 @@ def kernels_table(step: Step) -> str:
 
 
 def products_table(step: Step) -> str:
-    """Return every product's sizes, how often it occurs, and its predicted rate."""
+    """Return the sizes, the number and the predicted rate of every product."""
     card = CARDS[0]
     groups = Counter(
         (item.layer, item.phase, item.product) for item in step.launches if item.product
@@ -428,7 +431,7 @@ def cards_table(step: Step) -> str:
 
 
 def doubts_table(step: Step) -> str:
-    """Return what becomes of the first card's times where a guess is wrong."""
+    """Return the first card's times if an assumption is wrong."""
     card = CARDS[0]
     cases = (
         ("as assumed", card, 1.0),
@@ -446,7 +449,7 @@ def doubts_table(step: Step) -> str:
 
 
 def aims(step: Step, floors: dict[tuple[str, str], int], variant: str, count: int) -> str:
-    """Compare with the aims, say how each number comes about, and which layers cost most."""
+    """Compare with the targets, show how each number is computed, and which layers cost most."""
     card = CARDS[0]
     aimed = variant == "paper" and count == 128
     products = [launch for launch in step.launches if launch.product]

@@ -1,16 +1,16 @@
-"""What a step asks of the GPU: every launch and product, with its layer, its sizes and its bytes.
+"""The GPU work of a step: every launch and product, with its layer, its sizes and its bytes.
 
-:class:`Recorder` looks over the shoulder of ``minidl.cuda``: at ``Source.launch`` for a kernel's
-name and arrays, at ``RawModule`` for what is really started, and at cuBLAS' ``gemmEx``. With
-``execute=False`` nothing of this is done, only written down; then a step at batch 128 takes seconds
-under the simulator, which would work on it for hours. That is honest because no decision of a step
-depends on a number that the GPU computed (it would have to wait for it); a test compares the
-records with what the simulator counts in a step that is really done.
+:class:`Recorder` hooks into ``minidl.kernels.cuda``: ``Source.launch`` for a kernel's name and
+arrays, ``RawModule`` for the launches themselves, and cuBLAS's ``gemmEx``. With ``execute=False``
+calls are recorded but not executed; then a step at batch 128 takes seconds under the simulator
+instead of hours. This is valid because no decision of a step depends on a number computed by the
+GPU (the host would have to wait for it); a test compares the records with the simulator's counts
+for an executed step.
 
 **Bytes.** A kernel reads each array of a ``const`` parameter once and writes each of the others
-once; what it reads twice is assumed to be in a cache. A product reads its factors and writes its
-result; where it adds to the result, it reads that as well. Nothing is assumed to stay in a cache
-from one launch to the next.
+once; repeated reads are assumed to hit a cache. A product reads its factors and writes its result;
+if it adds to the result, it reads that as well. Nothing is assumed to stay in a cache from one
+launch to the next.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: The part of an array that a kernel touches, where it is not all of it, by kernel and parameter,
-#: from the arguments by name. (Convolution makes the columns of some images at a time.)
+#: The fraction of an array that a kernel touches, if not all of it, by kernel and parameter, as a
+#: function of the arguments by name. (Convolution makes the columns of some images at a time.)
 PARTS: dict[tuple[str, str], Callable[[dict[str, Any]], float]] = {
     ("im2col", "x"): lambda a: a["windows"] / (a["images"] * a["out_h"] * a["out_w"]),
     ("col2im", "dx"): lambda a: a["count"] / a["images"],
@@ -37,7 +37,7 @@ PARTS: dict[tuple[str, str], Callable[[dict[str, Any]], float]] = {
 
 
 def simulate() -> Any:
-    """Return the simulator, installed: call it before anything imports CuPy."""
+    """Install and return the simulator; call this before anything imports CuPy."""
     for path in (str(ROOT), str(ROOT / "tests")):
         if path not in sys.path:
             sys.path.insert(0, path)
@@ -60,13 +60,13 @@ class Product:
 
     @property
     def flop(self) -> int:
-        """Operations, two for each multiply-add."""
+        """Number of operations, two for each multiply-add."""
         return 2 * self.m * self.n * self.k
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel or product. `read` and `written` are bytes; None: a kernel of CuPy's own."""
+    """A kernel or product. `read` and `written` are bytes, None for CuPy's own kernels."""
 
     layer: str
     phase: str
@@ -77,22 +77,22 @@ class Launch:
 
     @property
     def bytes(self) -> int:
-        """All bytes moved; 0 where they are not known."""
+        """Number of bytes moved; 0 if unknown."""
         return (self.read or 0) + (self.written or 0)
 
 
 @dataclass
 class Recorder:
-    """Records while :meth:`recording` lasts.
+    """Records inside :meth:`recording`.
 
     Parameters
     ----------
     execute : bool
-        Whether what is recorded is done as well.
+        Whether recorded calls are also executed.
     count : callable, optional
-        Returns the simulator's counts of launches by kernel, to find those that CuPy makes itself.
+        Returns the simulator's counts of launches by kernel, to find CuPy's own launches.
     on_switch : callable, optional
-        Called with layer and phase whenever they change: for the times of a real card.
+        Called with layer and phase whenever they change, for timing a real card.
     """
 
     execute: bool = True
@@ -111,7 +111,7 @@ class Recorder:
     # --- Where we are -----------------------------------------------------------------------------
 
     def switch(self, layer: str, phase: str) -> None:
-        """Say which layer works from now on."""
+        """Set the layer that works from now on."""
         if (layer, phase) == (self.layer, self.phase):
             return
         self._settle()
@@ -120,7 +120,7 @@ class Recorder:
             self.on_switch(layer, phase)
 
     def _settle(self) -> None:
-        """Note the kernels that CuPy started by itself since the last time."""
+        """Record the kernels that CuPy has started by itself since the last call."""
         if self.count is None:
             return
         now = self.count()
@@ -134,7 +134,7 @@ class Recorder:
 
     @contextlib.contextmanager
     def recording(self, model: Any) -> Iterator[Recorder]:
-        """Record what `model` does in this block."""
+        """Record the work of `model` in this block."""
         from minidl.autograd import function as functions
         from minidl.kernels import cuda
         from minidl.kernels.cuda import ManySource
@@ -169,7 +169,7 @@ class Recorder:
             recorder._pending = None
 
         def started(name: str) -> None:
-            # Where one call starts several kernels, the first gets the bytes.
+            # If one call starts several kernels, the first gets the bytes.
             read, written = recorder._pending or (0, 0)
             recorder._pending = 0, 0
             place = recorder.layer, recorder.phase
@@ -226,10 +226,10 @@ class Recorder:
         return Launch(self.layer, self.phase, "gemmEx", read, result, product)
 
     def _follow(self, stack: contextlib.ExitStack, model: Any, function: Any) -> None:
-        """Switch at the beginning of every layer's forward and of every operation's backward.
+        """Switch at the start of every layer's forward and of every operation's backward.
 
-        Not by hooks, with which a Sequential would take no two layers in one pass. A pass of two
-        counts for that which is not ReLU.
+        Without hooks, because these would switch fusion off. A fused pass counts for the layer
+        that is not ReLU.
         """
         from minidl import nn
         from minidl.nn import fusion
@@ -311,7 +311,7 @@ def parameters(code: str, kernel: str) -> list[tuple[str, bool]]:
 
 
 def traffic(code: str, kernel: str, args: tuple[Any, ...]) -> tuple[int, int]:
-    """Return how many bytes a kernel reads and writes."""
+    """Return the numbers of bytes that a kernel reads and writes."""
     named = parameters(code, kernel)
     # A macro may stand for the last parameters, or for the whole kernel.
     named += [(str(number), True) for number in range(len(named), len(args))]

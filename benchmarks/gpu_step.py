@@ -1,13 +1,13 @@
-"""A training step on a GPU, measured beside what the roofline of ``gpu_model.py`` predicts.
+"""A training step on a GPU, measured and compared with the roofline of ``gpu_model.py``.
 
-``python benchmarks/train_step.py --device gpu``. Each layer's time is that between two events of
-CUDA in the stream, so nothing waits inside a step; the median of several steps counts. Where the
-GPU has to wait for the host, a layer's time has that in it: then the sum of the layers is above the
-step. Steps as a whole are timed in rounds, as on the CPU: the host waits for the GPU at the end of
-each. PyTorch takes part where it is installed and finds the card.
+``python benchmarks/train_step.py --device gpu``. Each layer's time is the time between two CUDA
+events in the stream, so nothing waits inside a step; the result is the median of several steps. If
+the GPU waits for the host, the layer's time includes the wait, and the sum of the layers exceeds
+the step. Whole steps are timed in rounds, as on the CPU: the host waits for the GPU at the end of
+each. PyTorch takes part if it is installed and finds the card.
 
-With ``--device gpu-simulated`` the same runs without a card, to see that it does: its times are
-those of a CPU and mean nothing.
+With ``--device gpu-simulated`` the same code runs without a card, as a check: its times are those
+of a CPU and mean nothing.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def make(
         one_step(ignored, *work)
         lib.cuda.synchronize()
 
-    step()  # makes the momenta, compiles the kernels
+    step()  # creates the momenta, compiles the kernels
     return Work({"step": step}, facts=_by_events(lib, work, count, tf32, steps))
 
 
 def _by_events(lib: Any, work: tuple[Any, ...], count: int, tf32: bool, steps: int) -> Any:
-    """Return the milliseconds of every layer, measured and predicted."""
+    """Return the measured and predicted milliseconds of every layer."""
     from minidl.training.machine import report as machine_report
 
     xp = lib.cuda.cupy()
@@ -84,7 +84,7 @@ def _by_events(lib: Any, work: tuple[Any, ...], count: int, tf32: bool, steps: i
             recorder.switch("", "")
             lib.cuda.synchronize()
             if number == 0:
-                continue  # it has loaded the kernels anew
+                continue  # it has loaded the kernels again
             spent: dict[tuple[str, str], float] = {}
             for (key, start), (_, end) in pairwise(marks):
                 spent[key] = spent.get(key, 0.0) + xp.cuda.get_elapsed_time(start, end)
@@ -113,7 +113,7 @@ def _by_events(lib: Any, work: tuple[Any, ...], count: int, tf32: bool, steps: i
 
 
 def card_of(name: str) -> Card | None:
-    """Return the card with this name, if its rates are known.
+    """Return the card of this name, if its rates are known.
 
     Examples
     --------
@@ -131,7 +131,7 @@ def _torch(contender: str, variant: str, count: int, tf32: bool) -> Work:
     if not torch.cuda.is_available():
         raise RuntimeError("PyTorch finds no GPU")
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
-    torch.backends.cudnn.benchmark = True  # as good as it can
+    torch.backends.cudnn.benchmark = True  # its best
     torch.manual_seed(0)
     model = networks.network(torch, contender, variant).cuda()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
@@ -149,7 +149,7 @@ def _torch(contender: str, variant: str, count: int, tf32: bool) -> Work:
 
 
 def measure(settings: Settings) -> Report:
-    """Let every variant train, with FP32's products and with TF32's."""
+    """Train every variant, with FP32 and with TF32 products."""
     simulated = settings.device == "gpu-simulated"
     report = Report("Training step on a GPU")
     if simulated:

@@ -1,13 +1,13 @@
-"""Contests: contenders that do the same work turn by turn, each in a process of its own.
+"""Contests: contenders do the same work in turn, each in its own process.
 
-A contender's process (``worker.py``) imports one library, prepares its work and waits. A round
-asks one contender after the other to do the work and to answer with the seconds that it took,
-forwards in even rounds and backwards in odd ones, so that whatever else the machine does meanwhile
-meets all of them alike. A result is the median of the rounds, with the fastest and the slowest.
+A contender's process (``worker.py``) imports one library, prepares its work and waits. In each
+round the contenders do the work one after another and report the seconds that it took, in order in
+even rounds and in reverse order in odd ones, so that other load on the machine affects all of them
+alike. A result is the median of the rounds, with the fastest and the slowest.
 
-What is measured, and what it costs in theory, is the business of the scripts beside this file. Each
-has ``make(contender, **options) -> Work`` for the processes and ``measure(settings) -> Report`` for
-the table. This file imports the standard library alone: a process's memory is measured too.
+The scripts beside this file define the work and its theoretical cost. Each has ``make(contender,
+**options) -> Work`` for the processes and ``measure(settings) -> Report`` for the table. This file
+imports only the standard library, because a process's memory is measured too.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 
-#: Seconds between two turns: OpenMP's and OpenBLAS's threads spin for a while after their work.
+#: Seconds between two turns: OpenMP and OpenBLAS threads spin for a while after their work.
 PAUSE = 0.2
 
-#: Environment variables that decide how many threads a library starts.
+#: Environment variables that set a library's number of threads.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -40,16 +40,16 @@ THREAD_VARIABLES = (
     "VECLIB_MAXIMUM_THREADS",
 )
 
-#: The contenders of PyTorch, as words: "torch" alone is eager in the default memory layout.
+#: PyTorch's contenders: "torch" alone is eager mode in the default memory layout.
 EAGER = ("torch", "torch channels_last")
 COMPILED = ("torch compile", "torch channels_last compile")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says.
+    """The options of the command line.
 
-    `size` is "full", "quick" or "smoke": the last does as little as possible, to see that it runs.
+    `size` is "full", "quick" or "smoke": the last does as little as possible, as a check.
     """
 
     threads: int = 2
@@ -66,12 +66,12 @@ class Settings:
         return {"full": full, "quick": quick, "smoke": smoke}[self.size]
 
     def counts(self, full: Any, quick: Any, smoke: Any) -> tuple[int, ...]:
-        """Return the sizes of batches: those of the command line, else by `size`."""
+        """Return the batch sizes from the command line, or by `size`."""
         return self.batches or self.pick(full, quick, smoke)
 
     @property
     def round_count(self) -> int:
-        """Rounds of a contest."""
+        """Number of rounds in a contest."""
         return self.rounds or self.pick(5, 3, 1)
 
 
@@ -80,10 +80,10 @@ class Settings:
 
 @dataclass
 class Work:
-    """What a contender does in a round.
+    """A contender's work in a round.
 
-    `phases` are called in this order and timed; `before` is called first, untimed. `facts` are
-    sent along once: counts and versions.
+    `phases` are called in this order and timed; `before` is called first, untimed. `facts`,
+    such as counts and versions, are sent once.
     """
 
     phases: Mapping[str, Callable[[], Any]]
@@ -105,7 +105,7 @@ class Work:
 
 
 def library(contender: str) -> Any:
-    """Import the library of a contender and set its threads. Both have one API: PyTorch's."""
+    """Import a contender's library and set its threads. Both have PyTorch's API."""
     threads = int(os.environ["BENCHMARK_THREADS"])
     if contender == "minidl":
         import minidl
@@ -122,7 +122,7 @@ def library(contender: str) -> Any:
 
 
 class ContenderError(RuntimeError):
-    """A contender's process failed; the message is its traceback."""
+    """A contender's process has failed; the message is its traceback."""
 
 
 class Worker:
@@ -158,7 +158,7 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """Let the process end."""
+        """End the process."""
         assert self.process.stdin and self.process.stdout
         with contextlib.suppress(BrokenPipeError):  # it may have died
             self.process.stdin.close()
@@ -183,7 +183,7 @@ class Result:
     facts: dict[str, Any]
 
     def times(self, phase: str | None = None) -> list[float]:
-        """Seconds of each round, of one phase or of all together."""
+        """Return the seconds of each round, for one phase or for all together."""
         return [sum(r.values()) if phase is None else r[phase] for r in self.rounds]
 
     def seconds(self, phase: str | None = None) -> float:
@@ -191,16 +191,16 @@ class Result:
         return statistics.median(self.times(phase))
 
     def spread(self) -> float:
-        """Return the slowest minus the fastest round, as a share of the median."""
+        """Return the slowest minus the fastest round, as a fraction of the median."""
         return (max(self.times()) - min(self.times())) / self.seconds()
 
     def as_json(self) -> dict[str, Any]:
-        """Return what is kept on disk."""
+        """Return the result for the JSON file."""
         return {"seconds": self.rounds, "facts": self.facts}
 
 
 class Team:
-    """The contenders' processes: one for each name, for as long as the ``with`` block lasts."""
+    """The contenders' processes: one for each name, inside a ``with`` block."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -215,7 +215,7 @@ class Team:
             worker.close()
 
     def facts(self, name: str, entry: Entry, warm_up: int = 0) -> dict[str, Any]:
-        """Let a contender prepare its work and do it some times; return the facts."""
+        """Let a contender prepare its work and warm up; return the facts."""
         if name not in self.workers:
             self.workers[name] = Worker(self.settings)
         return self.workers[name].ask(
@@ -228,21 +228,21 @@ class Team:
     def compete(
         self, entries: Mapping[str, Entry], repeat: int = 1, warm_up: int = 2
     ) -> dict[str, Result]:
-        """Let contenders do their work round by round.
+        """Let the contenders do their work round by round.
 
         Parameters
         ----------
         entries : mapping of str to Entry
             By the name of the process, which is kept for the next contest.
         repeat : int
-            How often a contender does its work in a round.
+            Number of times that a contender does its work in a round.
         warm_up : int
-            How often before the first round.
+            Number of times before the first round.
 
         Returns
         -------
         dict
-            The results by name. A contender of PyTorch's that fails is left out, and `notes` says
+            The results by name. PyTorch contenders that fail are left out, and `notes` says
             why.
         """
         results: dict[str, Result] = {}
@@ -268,7 +268,7 @@ class Team:
 
 
 def torch_contenders(settings: Settings, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return those of PyTorch's contenders that can run here, and notes on those that cannot."""
+    """Return the PyTorch contenders that can run here, and notes on those that cannot."""
     if "torch" in settings.without:
         return [], ["PyTorch is left out, as the command line asks."]
     if importlib.util.find_spec("torch") is None:
@@ -277,7 +277,7 @@ def torch_contenders(settings: Settings, names: Sequence[str]) -> tuple[list[str
 
 
 def progress(text: str) -> None:
-    """Show on a terminal what is going on."""
+    """Show progress on a terminal."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
@@ -287,9 +287,9 @@ def progress(text: str) -> None:
 
 @dataclass
 class Report:
-    """What a script found.
+    """A script's result.
 
-    `figures` are lines of the summary: what was measured, the value, and what it should be.
+    `figures` are lines of the summary: the quantity, its value, and the target.
     `data` is everything measured, for the JSON file.
     """
 
@@ -305,7 +305,7 @@ class Report:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], text: int = 1) -> str:
-    """Return a table of Markdown: `text` columns to the left, the numbers behind to the right."""
+    """Return a Markdown table: the first `text` columns left-aligned, the others right-aligned."""
     lines = [list(header), *(list(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     rule = [
@@ -328,7 +328,7 @@ def milliseconds(result: Result, phase: str | None = None) -> str:
 
 
 def fastest(results: Mapping[str, Result], names: Iterable[str]) -> str | None:
-    """Return the name with the smallest median among those that have a result."""
+    """Return the name with the smallest median among those with a result."""
     return min(
         (name for name in names if name in results),
         key=lambda name: results[name].seconds(),
@@ -337,12 +337,14 @@ def fastest(results: Mapping[str, Result], names: Iterable[str]) -> str | None:
 
 
 def parse(description: str | None, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line that all scripts share."""
+    """Parse the command line that all scripts share."""
     parser = argparse.ArgumentParser(description=(description or "").split("\n\n")[0])
-    parser.add_argument("--threads", type=int, default=2, help="of every contender (default 2)")
+    parser.add_argument(
+        "--threads", type=int, default=2, help="threads of every contender (default 2)"
+    )
     parser.add_argument("--rounds", type=int, default=0, help="default: 5, with --quick 3")
     parser.add_argument(
-        "--batch", type=int, nargs="+", default=[], help="instead of each script's own"
+        "--batch", type=int, nargs="+", default=[], help="batch sizes, instead of each script's own"
     )
     parser.add_argument("--variant", nargs="+", default=[], help="networks of a training step")
     parser.add_argument(
@@ -350,15 +352,15 @@ def parse(description: str | None, argv: Sequence[str] | None = None) -> argpars
         help="of a training step (default cpu; gpu-simulated: only see that it runs)",
     )  # fmt: skip
     size = parser.add_mutually_exclusive_group()
-    size.add_argument("--quick", action="store_true", help="a short form")
-    size.add_argument("--smoke", action="store_true", help="only see that everything runs")
+    size.add_argument("--quick", action="store_true", help="a short version")
+    size.add_argument("--smoke", action="store_true", help="only check that everything runs")
     parser.add_argument(
         "--without", nargs="+", default=[], choices=("torch", "channels_last", "compile"),
         help="leave out PyTorch, one memory layout, or torch.compile",
     )  # fmt: skip
     parser.add_argument(
         "--env-unset", action="append", default=[], metavar="NAME",
-        help="take a variable out of the contenders' environment; may be repeated",
+        help="remove a variable from the contenders' environment; may be repeated",
     )  # fmt: skip
     parser.add_argument(
         "--name", help="of the files in benchmarks/results (default: processor and threads)"
@@ -370,7 +372,7 @@ def parse(description: str | None, argv: Sequence[str] | None = None) -> argpars
 
 
 def settings_of(arguments: argparse.Namespace) -> Settings:
-    """Return what the command line says about the contests."""
+    """Return the settings from the command line."""
     size = "quick" if arguments.quick else "smoke" if arguments.smoke else "full"
     return Settings(
         threads=arguments.threads,

@@ -1,4 +1,4 @@
-"""Inference: the logits of a batch of pictures, and of one picture, without gradients."""
+"""Inference: the logits of a batch of pictures, and of a single one, without gradients."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make(contender: str, variant: str, count: int) -> Work:
     lib = library(contender)
     model = network(lib, contender, variant).eval()
     images, _ = batch(lib, contender, variant, count)
-    # What each library's documentation recommends where no gradient is wanted.
+    # As each library's documentation recommends for inference.
     without_gradients: Any = lib.no_grad if contender == "minidl" else lib.inference_mode
 
     def forward() -> None:

@@ -1,14 +1,14 @@
-"""Each layer of the paper's net, forward and backward, against what the machine can do.
+"""Each layer of the paper's net, forward and backward, against the limits of the machine.
 
-An activation belongs to the layer before it. Layers with weights are measured by the rate of sgemm:
-two operations for each multiply-accumulate forward, four backward (two in conv1, whose input needs
-no gradient). The others are measured by the rate of copying, as if every array passed through
-memory once: forward the input and the output; backward the gradient of the output, the input and
-the gradient of the input; in the update the parameter, its gradient and its momentum are read, the
-first and the last are written.
+An activation belongs to the layer before it. Layers with weights are compared with the rate of
+sgemm: two operations for each multiply-accumulate forward, four backward (two in conv1, whose input
+needs no gradient). The others are compared with the rate of copying, as if every array passed
+through memory once: forward the input and the output; backward the gradient of the output, the
+input and the gradient of the input. The update reads the parameter, its gradient and its momentum,
+and writes the first and the last.
 
-A layer's input is what the layers before it make of the batch; the gradient of its output is a copy
-of its output.
+A layer's input is the output of the layers before it for the batch; the gradient of its output is a
+copy of its output.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from publish import main
 
 @lru_cache(1)
 def units(contender: str, variant: str) -> tuple[Any, dict[str, list[Any]]]:
-    """Return the network of a contender, and its layers under the names of the paper."""
+    """Return a contender's network, and its layers by their names in the paper."""
     model = network(library(contender), contender, variant)
     leaves = [module for module in model.modules() if not list(module.children())]
     found: dict[str, list[Any]] = {}
@@ -52,14 +52,14 @@ def units(contender: str, variant: str) -> tuple[Any, dict[str, list[Any]]]:
             found[next(reversed(found))].append(layer)
             continue
         else:
-            # Dropout before a linear layer is called like one behind it.
+            # Dropout before a linear layer is named like one after it.
             name = f"{kinds.get(kind, kind.lower().removeprefix('plain'))}{number}"
         found[name] = [layer]
     return model, found
 
 
 def run(layers: list[Any], values: Any) -> Any:
-    """Call layers one after the other."""
+    """Call layers one after another."""
     for layer in layers:
         values = layer(values)
     return values
@@ -133,7 +133,7 @@ def _update(lib: Any, model: Any) -> Work:
     return Work({"update": optimizer.step}, facts={"update": {"flop": 0, "bytes": 5 * 4 * numbers}})
 
 
-#: The units of the networks that are measured, in order.
+#: The measured units of the networks, in order.
 UNITS = {
     "paper": (
         "conv1", "norm1", "pool1", "conv2", "norm2", "pool2", "conv3", "conv4", "conv5", "pool5",
@@ -144,7 +144,7 @@ UNITS = {
 
 
 def measure(settings: Settings) -> Report:
-    """Measure unit by unit; the contenders keep their processes."""
+    """Measure unit by unit, in the same processes."""
     variant = settings.pick("paper", "paper", "80sec")
     count = settings.counts((128,), (64,), (2,))[0]
     torch, notes = torch_contenders(settings, EAGER)

@@ -1,13 +1,13 @@
-"""Pictures a second from JPEG files, and from shards, to float32 batches of 3×224×224.
+"""Pictures per second from JPEG files, and from shards, to float32 batches of 3×224×224.
 
-From files (500×375, as ImageNet's are on average) every contender resizes the shorter side to 256,
-crops and mirrors at random, and normalizes: minidl's and torchvision's data sets and loaders with
-one worker for each thread, and a loop over Pillow and NumPy in one thread.
+From files (500×375, ImageNet's average) every contender resizes the shorter side to 256, crops and
+mirrors at random, and normalizes: minidl's and torchvision's data sets and loaders with one worker
+for each thread, and a loop over Pillow and NumPy in one thread.
 
-From shards, which ``examples/prepare_imagenet.py`` makes of the same files, minidl does the rest:
+From shards, which ``examples/prepare_imagenet.py`` makes from the same files, minidl does the rest:
 "shards" to the same numbers with as many workers; "shards, one core" to batches of bytes in the
-caller's own thread, which is what a loader costs a machine whose GPU makes the numbers. The files
-are few and in the system's cache: no disk is measured.
+caller's own thread, the loader's cost if a GPU converts them. The files are few and in the system's
+cache: the disk is not measured.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from publish import main
 SIZE, RESIZED, BATCH = 224, 256, 128
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
-#: Epochs in a round of a contender that is so quick.
+#: Epochs in a round of a fast contender.
 SHARD_EPOCHS = 4
 
 
@@ -126,7 +126,7 @@ def _pillow(folder: str) -> Callable[[], None]:
 
 
 def draw(folder: Path, count: int) -> None:
-    """Write JPEG files with the detail of photographs: noise of several scales, in two classes."""
+    """Write JPEG files as detailed as photographs: noise of several scales, in two classes."""
     import numpy as np
     from PIL import Image
 
@@ -143,7 +143,7 @@ def draw(folder: Path, count: int) -> None:
 
 
 def prepare(folder: str) -> None:
-    """Make shards of the files."""
+    """Make shards from the files."""
     program = [sys.executable, str(HERE.parent / "examples" / "prepare_imagenet.py")]
     arguments = ["--data", folder, "--out", os.path.join(folder, "shards")]
     paths = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
@@ -152,7 +152,7 @@ def prepare(folder: str) -> None:
 
 
 def measure(settings: Settings) -> Report:
-    """Read a folder of pictures over and over."""
+    """Read a folder of pictures repeatedly."""
     torch, notes = torch_contenders(settings, ("torch",))
     if torch and importlib.util.find_spec("torchvision") is None:
         torch, notes = [], ["torchvision is left out: it is not installed."]

@@ -1,8 +1,8 @@
-"""The machine: its processor, the rates of sgemm and of copying, and the versions in use.
+"""The machine: its processor, its rates of sgemm and of copying, and the versions in use.
 
-Rates are those of NumPy: a product of square float32 matrices on all threads of its BLAS, and a
-copy of float32 arrays far larger than the caches, an equal part on each thread. A copy counts what
-it reads and what it writes.
+Rates are NumPy's: a product of square float32 matrices on all threads of its BLAS, and a copy of
+float32 arrays far larger than the caches, an equal part on each thread. A copy counts the bytes
+read and the bytes written.
 """
 
 from __future__ import annotations
@@ -98,13 +98,13 @@ def _versions() -> dict[str, Any]:
 
 
 def rates(results: dict[str, Any]) -> tuple[float, float]:
-    """Return multiply-adds ×2 and bytes a second from a contest's "sgemm" and "copy"."""
+    """Return operations and bytes per second from a contest's "sgemm" and "copy"."""
     product, copied = results["sgemm"], results["copy"]
     return product.facts["flop"] / product.seconds(), copied.facts["bytes"] / copied.seconds()
 
 
 def stamp(settings: Settings) -> dict[str, Any]:
-    """Measure the machine and collect what a reader must know to judge figures."""
+    """Measure the machine and collect the facts needed to judge figures."""
     entries = {"sgemm": sgemm(settings), "copy": copy(settings)}
     torch, notes = torch_contenders(settings, ("torch",))
     if torch:
@@ -154,7 +154,7 @@ def processor() -> str:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -168,7 +168,7 @@ def memory() -> str:
 
 
 def environment(settings: Settings) -> str:
-    """Return the variables that steer BLAS and OpenMP, as the contenders see them."""
+    """Return the contenders' environment variables for BLAS and OpenMP."""
     kept = [
         f"{name}={value}"
         for name, value in sorted(os.environ.items())
@@ -181,13 +181,13 @@ def environment(settings: Settings) -> str:
 
 
 def as_text(stamp: dict[str, Any]) -> str:
-    """Return the stamp as a table of Markdown."""
+    """Return the stamp as a Markdown table."""
     rows = [(str(key), str(value).replace("|", "/")) for key, value in stamp.items()]
     return table(("machine", ""), rows, text=2)
 
 
 def file_name(stamp: dict[str, Any]) -> str:
-    """Return a name for files: "amd-epyc-2-threads"."""
+    """Return a name for files, such as "amd-epyc-2-threads"."""
     short = re.sub(r"\(.*?\)| CPU| Processor| @.*", "", stamp["processor"].split(",")[0])
     return re.sub(r"[^a-z0-9]+", "-", f"{short} {stamp['threads']} threads".lower()).strip("-")
 

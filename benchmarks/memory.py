@@ -1,8 +1,8 @@
 """Peak resident memory of training steps of the paper's net, batch 128, each in a fresh process.
 
 A process reports its memory three times: as a bare interpreter, with the library imported, and at
-its highest during three steps. What counts is the peak above the interpreter; the peak above the
-interpreter with its library, which leaves out the size of the library's own code, stands beside it.
+the peak of three steps. The main result is the peak above the interpreter; the peak above the
+interpreter with its library, which excludes the library's own code, is shown beside it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def peak() -> int:
             return 1024 * int(found.group(1))
     except OSError:
         pass
-    # Elsewhere. (Not on Linux: there it includes the process that this one was forked from.)
+    # On other systems. (On Linux it would include the process that this one was forked from.)
     import resource
 
     unit = 1 if sys.platform == "darwin" else 1024
@@ -56,7 +56,7 @@ def peak() -> int:
 
 
 def measure(settings: Settings) -> Report:
-    """Start each contender several times, one after the other."""
+    """Start each contender several times, in turn."""
     torch, notes = torch_contenders(settings, EAGER)
     variant = settings.pick("paper", "paper", "80sec")
     count = settings.counts((128,), (128,), (2,))[0]

@@ -1,6 +1,6 @@
 """The networks as lists of layers, written with either library's ``nn``.
 
-PyTorch's contenders are made of them; minidl's come from its own ``minidl.vision.models``. A test
+PyTorch's contenders are made from them; minidl's come from ``minidl.vision.models``. A test
 compares the two, layer by layer.
 """
 
@@ -84,12 +84,12 @@ _LAYERS = {
 
 
 def sequence(nn: Any, variant: str) -> Any:
-    """Make a network of the layers of `nn`, with PyTorch's initial values."""
+    """Make a network from the layers of `nn`, with PyTorch's initial values."""
     return nn.Sequential(*_LAYERS[variant](nn))
 
 
 def own(variant: str) -> Any:
-    """Make minidl's network of that name, with PyTorch's initial values."""
+    """Make minidl's network of a name, with PyTorch's initial values."""
     from minidl.vision.models import alexnet, cuda_convnet
 
     make = cuda_convnet if variant == "80sec" else alexnet
@@ -97,7 +97,7 @@ def own(variant: str) -> Any:
 
 
 def network(lib: Any, contender: str, variant: str) -> Any:
-    """Make the network of a contender."""
+    """Make a contender's network."""
     if contender == "minidl":
         return own(variant)
     model = sequence(lib.nn, variant)
@@ -109,8 +109,8 @@ def network(lib: Any, contender: str, variant: str) -> Any:
 def batch(lib: Any, contender: str, variant: str, count: int) -> tuple[Any, Any]:
     """Return the same random images and labels for every contender, in its memory layout.
 
-    PyTorch's is rows of each channel unless the contender is called channels_last; minidl's is
-    channels-last, as its loader delivers them.
+    PyTorch's layout is channels-first unless the contender is called channels_last; minidl's is
+    channels-last, as from its loader.
     """
     import numpy as np
 

@@ -1,7 +1,7 @@
-"""What the library costs beside the arithmetic: a training step of a 784-128-10 network, batch 32.
+"""The library's overhead beyond the arithmetic: a training step of a 784-128-10 network, batch 32.
 
-Three contenders take the same step of SGD with momentum: minidl, PyTorch, and NumPy with the
-gradients written by hand, which is what the step costs without a library.
+Three contenders take the same step of SGD with momentum: minidl, PyTorch, and NumPy with
+hand-written gradients, which shows the cost without a library.
 """
 
 from __future__ import annotations
@@ -79,12 +79,12 @@ def _with_library(contender: str, x: Any, y: Any) -> Any:
 
 
 def measure(settings: Settings) -> Report:
-    """Let the three take many steps a round."""
+    """Let the three take many steps in a round."""
     torch, notes = torch_contenders(settings, ("torch",))
     report = Report("Overhead (MLP 784-128-10, batch 32)", notes)
     entries = {name: Entry("overhead", name) for name in ("minidl", "numpy", *torch)}
     with Team(settings) as team:
-        # Most of a second: a shared machine's mood lasts longer than a hundred such steps.
+        # Most of a second: load on a shared machine varies over longer than a hundred such steps.
         repeat = settings.pick(3000, 2000, 2)
         results = team.compete(entries, repeat, warm_up=repeat)
         report.notes += team.notes

@@ -1,10 +1,10 @@
 """The largest deviation of each layer of the paper's net from a float64 reference.
 
-A layer gets the same input, weights and gradient of its output in float32 and in float64 (all of
-them numbers that float32 has), and what it computes is compared. The reference is PyTorch's layer
-if PyTorch is there, else minidl's own. A deviation is the largest difference, divided by the
-largest number in the reference. Inputs are what the layers before make of random pictures; the
-gradient of an output is that output.
+A layer gets the same input, weights and gradient of its output in float32 and in float64 (all
+representable in float32), and the results are compared. The reference is PyTorch's layer if PyTorch
+is installed, otherwise minidl's own. A deviation is the largest difference, divided by the largest
+number in the reference. Inputs are the previous layers' outputs for random pictures; the gradient
+of an output is that output.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ARRAYS = ("output", "input.grad", "weight.grad", "bias.grad")
 
 
 def make(contender: str, variant: str, count: int, folder: str) -> Work:
-    """Compute all layers; "double" in the contender's name says: write the reference."""
+    """Compute all layers; a contender with "double" in its name writes the reference."""
     import numpy as np
 
     double = "double" in contender
@@ -54,7 +54,7 @@ def make(contender: str, variant: str, count: int, folder: str) -> Work:
 
 
 def _set_parameters(lib: Any, model: Any) -> None:
-    """Give both libraries the same weights, of the size that PyTorch's initialization has."""
+    """Give both libraries the same weights, with the scale of PyTorch's initialization."""
     import numpy as np
 
     rng = np.random.default_rng(1)

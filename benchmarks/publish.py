@@ -1,4 +1,4 @@
-"""Reports on paper: measured, printed under the stamp of the machine, and written to files."""
+"""Reports: measured, printed with the stamp of the machine, and written to files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness import Report, Settings, parse, settings_of, table
 
 
 def main(measure: Callable[[Settings], Report], description: str | None) -> None:
-    """Be the program of one script: print its report; with ``--name``, write it to files too."""
+    """Run one script as a program: print its report and, with ``--name``, write it to files."""
     arguments = parse(description)
     publish([measure], settings_of(arguments), arguments, write=arguments.name is not None)
 
@@ -22,7 +22,7 @@ def publish(
     arguments: argparse.Namespace,
     write: bool,
 ) -> None:
-    """Measure, print the reports under the machine's stamp, and write them to files."""
+    """Measure, print the reports with the machine's stamp, and write them to files."""
     stamp = machine.stamp(settings)
     print(machine.as_text(stamp), flush=True)
     reports = []

@@ -1,9 +1,9 @@
 """Run all benchmarks: ``python benchmarks/run.py`` [--quick] [--threads 2].
 
-Writes the tables, with the machine and the versions stamped on them, to
-``benchmarks/results/<name>.md``, and all that was measured to the JSON file beside it. PyTorch
-takes part where it is installed (``pip install 'minidl[bench]'``). Let the machine do nothing else
-meanwhile: "spread" tells whether it did. With ``--device gpu`` only the training step is measured.
+Writes the tables, with a stamp of the machine and the versions, to
+``benchmarks/results/<name>.md``, and all measurements to the JSON file beside it. PyTorch takes
+part if it is installed (``pip install 'minidl[bench]'``). Keep the machine idle otherwise: "spread"
+shows whether it was. With ``--device gpu`` only the training step is measured.
 """
 
 from __future__ import annotations

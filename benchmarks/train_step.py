@@ -1,11 +1,11 @@
 """A training step of AlexNet: forward, loss, zero_grad, backward, update.
 
 The floating-point operations of a step are counted from minidl's summary: two for each
-multiply-accumulate, three times over (the output, the gradient of the input, the gradient of the
-weights), less the gradient of conv1's input, which nobody asks for. What the machine allows is that
-number divided by the rate of sgemm, measured in the same contest.
+multiply-accumulate, three times (output, gradient of the input, gradient of the weights), minus the
+gradient of conv1's input, which is not needed. The machine's limit is that number divided by the
+rate of sgemm, measured in the same contest.
 
-Without ``--batch``, the growth of the time from batches of 16 to 256 is shown too. With ``--device
+Without ``--batch``, the growth of the time from batches of 16 to 256 is shown too. For ``--device
 gpu``, see ``gpu_step.py``.
 """
 
@@ -115,13 +115,13 @@ def steps_table(results: dict[str, Result], count: int) -> str:
 
 
 def fraction(results: dict[str, Result], name: str = "minidl") -> float:
-    """Return the rate of a contender's step as a share of sgemm's."""
+    """Return the rate of a contender's step as a fraction of sgemm's."""
     sgemm = results["sgemm"].facts["flop"] / results["sgemm"].seconds()
     return float(results["minidl"].facts["flop"] / results[name].seconds() / sgemm)
 
 
 def figures(results: dict[str, Result], variant: str, count: int) -> list[tuple[str, str, str]]:
-    """Return the summary's lines about one contest."""
+    """Return the summary's lines for one contest."""
     own = results["minidl"].seconds()
     what = f"training step, {variant}, batch {count}"
     aimed = count == 128 and variant != "single-tower"
@@ -151,7 +151,7 @@ def figures(results: dict[str, Result], variant: str, count: int) -> list[tuple[
 def growth(settings: Settings, report: Report) -> None:
     """Train with several batch sizes and add a table to the report.
 
-    The batch sizes compete with each other, round by round: each has a process of its own.
+    The batch sizes compete round by round, each in its own process.
     """
     counts = settings.pick(GROWTH, (16, 64, 256), (2, 4))
     variant = settings.pick("paper", "paper", "80sec")
@@ -192,7 +192,7 @@ def growth(settings: Settings, report: Report) -> None:
 
 
 def line_through(counts: Any, seconds: list[float]) -> tuple[float, float]:
-    """Fit ``seconds = fixed + each · count``, all points being wrong by the same share."""
+    """Fit ``seconds = fixed + each · count``, with the same relative error for all points."""
     weights = [1 / s**2 for s in seconds]
     total = sum(weights)
     n = sum(w * c for w, c in zip(weights, counts, strict=True)) / total
@@ -204,7 +204,7 @@ def line_through(counts: Any, seconds: list[float]) -> tuple[float, float]:
 
 
 def measure(settings: Settings) -> Report:
-    """Let every variant train, then look at the growth."""
+    """Train every variant, then measure the growth."""
     if settings.device != "cpu":
         import gpu_step
 

@@ -1,4 +1,4 @@
-"""A contender's process: reads questions from its standard input, one JSON object a line.
+"""A contender's process: reads questions from standard input, one JSON object per line.
 
 ``{"script": ..., "contender": ..., "options": ..., "warm_up": ...}`` prepares work (the answer:
 its facts), and ``{"repeat": ...}`` does it (the answer: the seconds of each phase). An exception is
@@ -28,7 +28,7 @@ def main() -> None:
         answer: dict[str, Any]
         try:
             if "script" in question:
-                work = None  # gives its memory back before the next work takes some
+                work = None  # frees its memory before the next work allocates
                 gc.collect()
                 script = importlib.import_module(question["script"])
                 work = script.make(question["contender"], **question["options"])
