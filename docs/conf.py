@@ -50,6 +50,7 @@ MODULES = (
     "minidl",
     "minidl.nn",
     "minidl.nn.functional",
+    "minidl.nn.fusion",
     "minidl.nn.init",
     "minidl.nn.utils",
     "minidl.autograd",
