@@ -151,9 +151,14 @@ def write_layers() -> None:
 
 
 def set_formulas(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Make literal blocks of the indented formulas in a page's first lines."""
+    """Make literal blocks of the indented formulas in a page's docstring; keep |x| in its prose."""
     if what != "module" or not name.startswith("minidl."):
         return
+    for number, line in enumerate(lines):
+        if not line.startswith(" "):
+            parts = line.split("``")  # every second one is code
+            parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
+            lines[number] = "``".join(parts)
     for number in range(len(lines) - 1, 1, -1):
         line, above, before = lines[number], lines[number - 1], lines[number - 2]
         begins = line.startswith("    ") and not above.strip() and before.strip()
