@@ -217,7 +217,8 @@ def test_a_small_shift_inside_the_window_changes_nothing() -> None:
 def test_places_in_windows_of_many_entries(kernel_size: tuple[int, int], device: str) -> None:
     """Places have one byte up to 255 entries, then two, then four."""
     height, width = kernel_size
-    for place in (0, width, height * width - 1):
+    last = height * width - 1
+    for place in (0, width, last) if height < 256 else (last,):  # the largest takes long
         image = np.zeros((1, 1, height, width), np.float32)
         image.reshape(-1)[place] = 1.0
         leaf = helpers.leaf(image, device)
