@@ -142,7 +142,7 @@ def test_random_crop_and_flip_give_all_2178_views() -> None:
     crop, flip = transforms.RandomCrop(224), transforms.RandomHorizontalFlip()
     picture = minidl.from_numpy(coded(256, 256).transpose(2, 0, 1).copy())
     views = set()
-    for _ in range(40_000):
+    for _ in range(24_000):  # 2178 views are all seen after some 17,000
         view = flip(crop(picture))
         views.add(tuple(view.array[:2, 0, 0].tolist() + view.array[1:2, 0, -1].tolist()))
     assert len(views) == 33 * 33 * 2
