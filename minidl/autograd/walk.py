@@ -33,11 +33,11 @@ def walk(
     Gradients of leaves are added to their ``.grad``, or with `wanted`, gradients are added up there
     and nowhere else.
     """
-    travelling = _Travelling(wanted)
+    traveling = _Traveling(wanted)
     for position, root in enumerate(roots):
-        travelling.send(edge_of(root), gradients, position)
-    while travelling.heap:
-        node, grads = travelling.latest()  # dL/dy for each output y of the node
+        traveling.send(edge_of(root), gradients, position)
+    while traveling.heap:
+        node, grads = traveling.latest()  # dL/dy for each output y of the node
         results = _run_backward(node, grads)  # dL/dx for each argument x
         del grads  # else a gradient that backward passed on would look shared
         edges = node.edges or ()
@@ -45,10 +45,10 @@ def walk(
             node.free()
         for position, edge in enumerate(edges):
             if edge is not None and results[position] is not None:
-                travelling.send(edge, results, position)
+                traveling.send(edge, results, position)
 
 
-class _Travelling:
+class _Traveling:
     """The gradients that wait for their node's turn."""
 
     def __init__(self, wanted: Wanted | None) -> None:

@@ -50,7 +50,7 @@ BUGS = [
     ),
     (
         "autograd: the walk takes the earliest node first",
-        "minidl.autograd.walk:_Travelling.send",
+        "minidl.autograd.walk:_Traveling.send",
         "-target.sequence",
         "target.sequence",
         "tests/autograd/test_walk.py::test_diamond_is_walked_once_per_node",
