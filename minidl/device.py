@@ -1,7 +1,7 @@
-"""Where an array lives: :class:`Device`, and the one place that decides NumPy or CuPy.
+"""Devices of arrays: :class:`Device`, and the choice between NumPy and CuPy.
 
-All other code asks :func:`array_module` for the module that an array belongs to and calls functions
-through it. Only :func:`cupy` imports CuPy, and only when a GPU is asked for.
+All other code gets an array's module from :func:`array_module` and calls functions through it. Only
+:func:`cupy` imports CuPy, and only when a GPU is requested.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 
 from .errors import DeviceError
 
-#: An array of either device. Written as NumPy's, which CuPy's mirrors.
+#: An array on either device. The type is NumPy's, which CuPy's mirrors.
 Array: TypeAlias = np.ndarray[Any, Any]
 
 #: A shape.
@@ -25,9 +25,7 @@ Shape: TypeAlias = tuple[int, ...]
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
-HOW_TO_INSTALL = (
-    "pip install 'cupy-cuda12x[ctk]' (or 'cupy-cuda13x[ctk]', after the driver's version)"
-)
+HOW_TO_INSTALL = "pip install 'cupy-cuda12x[ctk]' (or 'cupy-cuda13x[ctk]', to match the driver)"
 
 
 @cache
@@ -49,7 +47,7 @@ def cupy() -> ModuleType:
 
 
 def device_count() -> int:
-    """Return the number of GPUs that can be used: 0 without CuPy, a driver or a card."""
+    """Return the number of usable GPUs: 0 without CuPy, a driver or a card."""
     try:
         return int(cupy().cuda.runtime.getDeviceCount())
     except Exception:  # CuPy's own error types can't be named without importing it
@@ -75,7 +73,7 @@ def require(index: int) -> None:
         count = int(xp.cuda.runtime.getDeviceCount())
     except Exception as error:
         raise DeviceError(
-            f"CuPy is installed, but no NVIDIA GPU answers ({error}); check `nvidia-smi` and the "
+            f"CuPy is installed, but no NVIDIA GPU responds ({error}); check `nvidia-smi` and the "
             "driver, or use device 'cpu'"
         ) from error
     if index >= count:
@@ -95,7 +93,7 @@ class Device:
     Raises
     ------
     DeviceError
-        ``spec`` is none of the above, or a GPU is asked for where there is none.
+        ``spec`` is none of the above, or the requested GPU does not exist.
 
     Examples
     --------
@@ -116,11 +114,11 @@ class Device:
             kind = "gpu"
         if kind not in ("cpu", "gpu") or (number and not number.isdigit()):
             raise DeviceError(
-                f"device {spec!r} is not known; expected 'cpu', 'gpu' or 'gpu:N' ('cuda' is 'gpu')"
+                f"device {spec!r} is unknown; expected 'cpu', 'gpu' or 'gpu:N' ('cuda' is 'gpu')"
             )
         if kind == "cpu":
             if number not in ("", "0") or index not in (None, 0):
-                raise DeviceError(f"device {spec!r}: there is one CPU; write 'cpu'")
+                raise DeviceError(f"device {spec!r}: there is only one CPU; write 'cpu'")
             self.type, self.index = "cpu", None
         else:
             self.type = "gpu"
@@ -188,7 +186,7 @@ _NOTHING = nullcontext()
 def active(where: Device) -> AbstractContextManager[Any]:
     """Return a context in which `where` computes and new arrays are made on it.
 
-    Nothing changes for the CPU, nor for the GPU that is CuPy's current one already.
+    For the CPU, and for CuPy's current GPU, the context does nothing.
     """
     if where.index is None or cupy().cuda.runtime.getDevice() == where.index:
         return _NOTHING
@@ -197,9 +195,9 @@ def active(where: Device) -> AbstractContextManager[Any]:
 
 
 def on_its_device(function: Callback) -> Callback:
-    """Let a function compute on the device of its first argument, a tensor.
+    """Decorate a function so that it computes on the device of its first argument, a tensor.
 
-    For functions that work on arrays outside a ``Function``; ``Function.apply`` does it by itself.
+    For functions that work on arrays outside a ``Function``; ``Function.apply`` does this itself.
     """
 
     @wraps(function)

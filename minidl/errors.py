@@ -1,8 +1,8 @@
 """The exceptions that minidl raises.
 
-Each says in one sentence what was wrong, where (argument, file or layer) and what was expected.
-Each also derives from the built-in exception that PyTorch's or NumPy's users would catch, so that
-``except ValueError`` goes on working in a ported program.
+Each message says in one sentence what was wrong, where (argument, file or layer) and what was
+expected. Each also derives from the built-in exception that PyTorch or NumPy users would catch, so
+``except ValueError`` keeps working in a ported program.
 """
 
 
@@ -11,15 +11,15 @@ class MinidlError(Exception):
 
 
 class ArgumentError(MinidlError, ValueError):
-    """An argument has a value that the function can't work with."""
+    """An argument has an invalid value."""
 
 
 class ShapeError(MinidlError, ValueError, RuntimeError):
-    """A shape does not fit; the message names the argument, its shape and what was expected."""
+    """A shape is wrong; the message names the argument, its shape and what was expected."""
 
 
 class DTypeError(MinidlError, TypeError, RuntimeError):
-    """An array's dtype does not fit the operation."""
+    """An array has a dtype that the operation does not support."""
 
 
 class DeviceError(MinidlError, RuntimeError):
@@ -27,7 +27,7 @@ class DeviceError(MinidlError, RuntimeError):
 
 
 class AutogradError(MinidlError, RuntimeError):
-    """The tape can't be walked: nothing to differentiate, freed already, or changed in place."""
+    """The tape can't be walked: nothing to differentiate, already freed, or changed in place."""
 
 
 class GradcheckError(MinidlError, AssertionError, RuntimeError):

@@ -381,7 +381,7 @@ def test_without_a_driver(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cuda.cupy().cuda.runtime, "getDeviceCount", refuse)
     assert cuda.device_count() == 0 and not cuda.is_available()
-    with pytest.raises(DeviceError, match=r"no NVIDIA GPU answers \(.*no CUDA.*nvidia-smi"):
+    with pytest.raises(DeviceError, match=r"no NVIDIA GPU responds \(.*no CUDA.*nvidia-smi"):
         minidl.device("gpu")
 
 

@@ -51,7 +51,7 @@ def test_forward_names_the_layer_and_a_batch_that_fits(gpu: str, limited: Any) -
 
     text = str(caught.value)
     assert "layer '1.0' (Linear)" in text
-    assert "asked for 1 MiB" in text
+    assert "requested 1 MiB" in text
     assert "instead of 64 pictures" in text
     found = re.search(r"at most (\d+) would fit", text)
     assert found is not None
@@ -126,7 +126,7 @@ def test_a_card_that_is_full_beside_the_pool(status: str, gpu: str) -> None:
     if status == "INTERNAL_ERROR":
         cuda.explain_out_of_memory(error, "Linear", (64, 3))
         return
-    with pytest.raises(cuda.OutOfMemoryError, match="memory is full: Linear asked for more, "):
+    with pytest.raises(cuda.OutOfMemoryError, match="memory is full: Linear requested more, "):
         cuda.explain_out_of_memory(error, "Linear", (64, 3))
 
 
@@ -138,7 +138,7 @@ def test_moving_an_array_there(gpu: str, limited: Any) -> None:
 
 def test_making_an_array_there(gpu: str, limited: Any) -> None:
     limited(1 << 10)
-    with pytest.raises(cuda.OutOfMemoryError, match=r"making an array \(zeros\) asked for 16 KiB"):
+    with pytest.raises(cuda.OutOfMemoryError, match=r"making an array \(zeros\) requested 16 KiB"):
         minidl.zeros(64, 64, device=gpu)
 
 
@@ -147,7 +147,7 @@ def test_the_optimizers_momentum(gpu: str, limited: Any) -> None:
     layer(minidl.zeros(2, 64, device=gpu)).sum().backward()
     optimizer = minidl.optim.SGD(layer.parameters(), lr=0.1, momentum=0.9)
     limited(1 << 10)
-    with pytest.raises(cuda.OutOfMemoryError, match=r"SGD\.step asked for 16 KiB"):
+    with pytest.raises(cuda.OutOfMemoryError, match=r"SGD\.step requested 16 KiB"):
         optimizer.step()
 
 

@@ -1,4 +1,4 @@
-"""Matrix products by cuBLAS itself.
+"""Matrix products by direct calls of cuBLAS.
 
 CuPy's ``matmul`` can neither add to its result nor switch TF32 on and off.
 """
@@ -18,29 +18,28 @@ _tf32 = False
 def allow_tf32(allowed: bool) -> None:
     """Choose whether products of float32 matrices may round their factors to TF32.
 
-    TF32 has 10 bits of mantissa instead of 23, and is several times as fast from Ampere on.
-    Default: off, as on the CPU.
+    TF32 has 10 bits of mantissa instead of 23, and is several times as fast since Ampere. Default:
+    off, as on the CPU.
     """
     global _tf32
     _tf32 = bool(allowed)
 
 
 def is_tf32_allowed() -> bool:
-    """Return what :func:`allow_tf32` chose."""
+    """Return the choice of :func:`allow_tf32`."""
     return _tf32
 
 
 def matmul(a: Any, b: Any, out: Any = None, *, accumulate: bool = False) -> Any:
-    """Return the 2-D product ``a @ b``, with one call of cuBLAS and no copy of an operand.
+    """Return the 2-D product ``a @ b``, with one call of cuBLAS and without copying an operand.
 
     Parameters
     ----------
     a : array, shape (M, K)
     b : array, shape (K, N)
-        Either may be the transpose of a matrix in memory order. Rows may be further apart than
-        they are long.
+        Either may be the transpose of a matrix in memory order. There may be gaps between rows.
     out : array, shape (M, N), optional
-        Its rows likewise. Default: new memory.
+        There may be gaps between rows. Default: new memory.
     accumulate : bool
         Add to `out` instead of overwriting it. Default False.
     """
@@ -56,7 +55,7 @@ def matmul(a: Any, b: Any, out: Any = None, *, accumulate: bool = False) -> Any:
         return out
     from cupy_backends.cuda.libs import cublas
 
-    # cuBLAS counts along columns: outᵀ = bᵀ·aᵀ, and a matrix in our order is its own transpose.
+    # cuBLAS is column-major, so our matrices appear transposed: outᵀ = bᵀ·aᵀ.
     (b_op, b_lead), (a_op, a_lead) = _layout(b), _layout(a)
     out_op, out_lead = _layout(out)
     assert out_op == cublas.CUBLAS_OP_N, "the result's rows must be contiguous"
@@ -78,7 +77,7 @@ def matmul(a: Any, b: Any, out: Any = None, *, accumulate: bool = False) -> Any:
 
 
 def _layout(matrix: Any) -> tuple[int, int]:
-    """Return a matrix' operation in cuBLAS's order (0: as it is, 1: transposed) and its pitch."""
+    """Return a matrix's operation for cuBLAS (0: as it is, 1: transposed) and its pitch."""
     size = matrix.itemsize
     (rows, columns), (down, right) = matrix.shape, matrix.strides
     by_rows = columns == 1 or right == size

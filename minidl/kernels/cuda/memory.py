@@ -1,8 +1,8 @@
-"""Arrays on a GPU: their layout, copies to and from the host, and what is left of the memory.
+"""Arrays on a GPU: their layout, copies to and from the host, and memory statistics.
 
-The array behind an image activation is (C, N, H, W)-contiguous and is seen through a transposed
-NCHW view (:func:`empty_image`): a convolution is then one 2-D product whose result is the next
-layer's input as it stands. :func:`channel_major` gives a kernel that order.
+An image activation is (C, N, H, W)-contiguous in memory and used through a transposed NCHW view
+(:func:`empty_image`): then a convolution is one 2-D product whose result is the next layer's input
+without a copy. :func:`channel_major` returns that memory order for a kernel.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from .out_of_memory import explain_out_of_memory
 
 
 def synchronize() -> None:
-    """Wait until the current GPU has finished all work given to it; nothing without a GPU."""
+    """Wait until the current GPU has finished all its work; does nothing without a GPU."""
     if is_available():
-        cupy().cuda.runtime.deviceSynchronize()  # all streams: batches go up on one of their own
+        cupy().cuda.runtime.deviceSynchronize()  # all streams: uploads have their own
 
 
 def memory_stats() -> dict[str, int]:
-    """Return how many bytes of the current GPU's memory arrays use and CuPy's pool holds.
+    """Return the bytes of the current GPU's memory that arrays use and CuPy's pool holds.
 
     Returns
     -------
     dict
-        ``used``: by arrays; ``pooled``: held by the pool, arrays included; ``free`` and ``total``:
+        ``used``: by arrays; ``pooled``: held by the pool, including arrays; ``free`` and ``total``:
         of the card. All 0 without a GPU.
 
     Examples
@@ -67,15 +67,15 @@ def empty_image(n: int, c: int, h: int, w: int, dtype: Any) -> Any:
 
 
 def channel_major(x: Any) -> Any:
-    """Return images (N, C, H, W) as a C-contiguous (C, N, H, W), copying only if they are not."""
+    """Return images (N, C, H, W) as a C-contiguous (C, N, H, W), copying only if necessary."""
     turned = x.transpose(1, 0, 2, 3)
     return turned if turned.flags.c_contiguous else cupy().ascontiguousarray(turned)
 
 
 def aligned(first: Array, *others: Array) -> list[Array]:
-    """Return arrays of one shape as C-contiguous ones, their axes in the order of `first`'s memory.
+    """Return arrays of one shape as C-contiguous ones, with axes in the memory order of `first`.
 
-    Views of the arrays that lie so, copies of the others.
+    Arrays that have this order are returned as views, others are copied.
     """
     arrays = [first, *others]
     if not first.flags.c_contiguous:
@@ -86,7 +86,7 @@ def aligned(first: Array, *others: Array) -> list[Array]:
 
 
 def is_dense(array: Array) -> bool:
-    """Return whether the array fills its memory without gaps, in whatever order of axes."""
+    """Return whether the array fills its memory without gaps, in any memory order."""
     return bool(array.flags.c_contiguous or array.transpose(_order(array)).flags.c_contiguous)
 
 
@@ -96,7 +96,7 @@ def _order(array: Any) -> list[int]:
 
 
 def copy_to(array: Array, where: Device) -> Array:
-    """Return `array` on device `where`: itself when it is there already, a copy otherwise."""
+    """Return `array` on device `where`: itself if it is already there, otherwise a copy."""
     if device_of(array) == where:
         return array
     return to_host(array) if where.type == "cpu" else to_device(array, where.index or 0)

@@ -1,4 +1,4 @@
-"""A full GPU, explained: which layer asked for memory, and which batch would fit."""
+"""Explaining a full GPU: the layer that requested memory, and the batch size that would fit."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from ...errors import DeviceError
 
 
 class OutOfMemoryError(DeviceError):
-    """The GPU's memory is full; the message says for which layer, and which batch would fit.
+    """The GPU's memory is full; the message names the layer and a batch size that would fit.
 
-    ``Function.apply`` and the walk back make it of CuPy's error (:func:`explain_out_of_memory`).
-    Every module that it leaves on its way up adds what it knows (:meth:`leaves`).
+    ``Function.apply`` and the walk back make it from CuPy's error (:func:`explain_out_of_memory`).
+    Every module that it passes on its way up adds information (:meth:`leaves`).
     """
 
     def __init__(self, what: str, asked: int, batch: int = 0) -> None:
         super().__init__(what)
         self.what, self.asked, self.batch = what, asked, batch
-        self.path, self.module = "", None  # the innermost module's, the outermost so far
-        # A program may have set a pool of its own.
+        self.path, self.module = "", None  # of the innermost module; the outermost so far
+        # A program may have set its own pool.
         pool = getattr(cupy().cuda.get_allocator(), "__self__", None)
         if not isinstance(pool, cupy().cuda.MemoryPool):
             pool = cupy().get_default_memory_pool()
@@ -30,9 +30,9 @@ class OutOfMemoryError(DeviceError):
         self.fixed = self._fixed()
 
     def _fixed(self) -> int:
-        """Return how many bytes do not grow with the batch: of parameters, gradients, momenta.
+        """Return the bytes that do not grow with the batch: parameters, gradients, momenta.
 
-        They are the blocks of memory of which no array has an axis as long as the batch.
+        These are the blocks without an array that has an axis as long as the batch.
         """
         sizes: dict[int, int] = {}
         growing: set[int] = set()
@@ -45,7 +45,7 @@ class OutOfMemoryError(DeviceError):
         return min(sum(sizes[block] for block in sizes.keys() - growing), self.used)
 
     def leaves(self, module: Any, inputs: tuple[Any, ...]) -> None:
-        """Note that the error leaves the ``forward`` of `module`, which was called with `inputs`.
+        """Record that the error leaves the ``forward`` of `module`, called with `inputs`.
 
         A module does not know its own name, but its parent does.
         """
@@ -56,7 +56,7 @@ class OutOfMemoryError(DeviceError):
             names = [name for name, child in module._modules.items() if child is self.module]
             self.path = ".".join(filter(None, [*names[:1], self.path]))
         self.module = module
-        # Before a network's first layer the batch is as long as its pictures are many.
+        # At a network's input, the length of the batch is the number of pictures.
         shape: tuple[int, ...] = getattr(inputs[0], "shape", ()) if inputs else ()
         if len(shape) > 1 and int(shape[0]) != self.batch:
             self.batch = int(shape[0])
@@ -65,28 +65,27 @@ class OutOfMemoryError(DeviceError):
     def __str__(self) -> str:
         what = self.what.replace("{}", f"{self.path!r} " if self.path else "", 1)
         text = (
-            f"the GPU's memory is full: {what} asked for "
+            f"the GPU's memory is full: {what} requested "
             f"{_size(self.asked) if self.asked else 'more'}, while arrays use "
-            f"{_size(self.used)} and CuPy's pool holds {_size(self.pooled)} of the "
-            f"{_size(self.limit)} that it can have"
+            f"{_size(self.used)} and CuPy's pool holds {_size(self.pooled)} of at most "
+            f"{_size(self.limit)}"
         )
         if self.batch < 1:
             return text
-        # What the pool holds, since memory that lies in pieces between arrays is of no use.
+        # The pool's total, since free memory in pieces between arrays is of no use.
         each = max(self.pooled + self.asked - self.fixed, 1) / self.batch
         fits = min(int((self.limit - self.fixed) / each), self.batch - 1)
         advice = (
             f"a batch of at most {fits} would fit" if fits > 0 else "no smaller batch would fit"
         )
         return (
-            f"{text}; instead of {self.batch} pictures {advice}, going by the {_size(each)} that "
-            f"each of them takes up to here, beside {_size(self.fixed)} of parameters, gradients "
-            "and the like"
+            f"{text}; instead of {self.batch} pictures {advice}, judging by the {_size(each)} that "
+            f"each takes so far, plus {_size(self.fixed)} of parameters, gradients and the like"
         )
 
 
-#: What CUDA says when it allocates beside CuPy's pool: arrays without a pool, kernels that are
-#: loaded, cuBLAS's workspace. Of how many bytes it does not say.
+#: CUDA's errors for allocations outside CuPy's pool: arrays without a pool, loaded kernels,
+#: cuBLAS's workspace. They do not contain the number of bytes.
 _NO_MEMORY = (
     "cudaErrorMemoryAllocation",
     "CUDA_ERROR_OUT_OF_MEMORY",
@@ -97,17 +96,17 @@ _NO_MEMORY = (
 def explain_out_of_memory(
     error: Exception, what: str, shape: tuple[int, ...] = (), node: Any = None
 ) -> None:
-    """Raise an :class:`OutOfMemoryError` if `error` is CuPy's; else do nothing.
+    """Raise an :class:`OutOfMemoryError` if `error` is CuPy's; otherwise do nothing.
 
     Parameters
     ----------
     error : Exception
     what : str
-        Who asked for memory.
+        The operation that requested memory.
     shape : tuple of int
-        Of the batch that was being worked on, if it was one.
+        Shape of the batch being processed, if any.
     node : Node, optional
-        Of the tape, in the walk back: leads to the name of a parameter, hence of a layer.
+        In the walk back: the tape's node, which leads to the name of a parameter and so of a layer.
     """
     kind = type(error)
     if not kind.__module__.startswith("cupy"):
@@ -123,7 +122,7 @@ def explain_out_of_memory(
 
 
 def _layer_of(node: Any) -> str:
-    """Return the layer of a node, by the parameter that it, or a node before it, has used."""
+    """Return the layer of a node, by the parameter that it or an earlier node has used."""
     word = "layer"
     while node is not None:
         following = None
@@ -137,7 +136,7 @@ def _layer_of(node: Any) -> str:
 
 
 def _size(count: float) -> str:
-    """Return a number of bytes in words."""
+    """Return a number of bytes with a unit."""
     for unit in ("KiB", "MiB"):
         count /= 1024
         if count < 1000:

@@ -1,4 +1,4 @@
-"""Batches on their way to a GPU, beside the stream that computes."""
+"""Uploading batches to a GPU on a second stream, while the first one computes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from .out_of_memory import explain_out_of_memory
 
 
 def pinned(size: int) -> np.ndarray:
-    """Return a block of `size` bytes of the host that a GPU can read while both work on.
+    """Return `size` bytes of pinned host memory, which a GPU can read asynchronously.
 
-    Ordinary memory may be moved by the system, so that a copy from it goes through the driver's own
-    buffer and the host waits. The block comes from CuPy's pool, and goes back with its last view.
+    The system may move ordinary memory, so copies from it go through the driver's own buffer, and
+    the host waits. The block comes from CuPy's pool, and returns to it with its last view.
     """
     memory = cupy().cuda.alloc_pinned_memory(max(size, 1))
     return np.frombuffer(memory, np.uint8, size)
@@ -30,24 +30,24 @@ def pinned_block(array: np.ndarray) -> np.ndarray | None:
 
 @cache
 def _copy_stream(index: int) -> Any:
-    """Return the stream of GPU number `index` that batches go up on."""
+    """Return the upload stream of GPU number `index`."""
     with cupy().cuda.Device(index):
-        return cupy().cuda.Stream(non_blocking=True)  # else the null stream would wait for it
+        return cupy().cuda.Stream(non_blocking=True)  # or the null stream would wait for it
 
 
 class Upload:
-    """A pinned block on its way to a GPU, on a stream beside the one that computes.
+    """An upload of a pinned block to a GPU, on a stream parallel to the computing one.
 
-    The device's memory is new at every upload, from the pool of the stream that computes. What that
-    pool hands out may have been dropped by work that is still queued there, so the copy waits for
-    all that was queued before it; what is queued later runs beside it.
+    Every upload allocates new device memory from the computing stream's pool. Queued work may still
+    use memory that the pool hands out, so the copy waits for all work queued before it; work queued
+    later runs in parallel.
 
     Parameters
     ----------
     block : ndarray of uint8
         From :func:`pinned`. Nobody may write to it before :meth:`wait` has returned.
     index : int
-        The GPU's number.
+        Number of the GPU.
     """
 
     def __init__(self, block: np.ndarray, index: int) -> None:
@@ -65,8 +65,8 @@ class Upload:
             self._copied.record(stream)
 
     def receive(self) -> None:
-        """Let what is queued from now on, on the GPU's current stream, find the block's bytes."""
-        with cupy().cuda.Device(self._index):  # every GPU has a current stream of its own
+        """Make work queued from now on, on the GPU's current stream, wait for the upload."""
+        with cupy().cuda.Device(self._index):  # every GPU has its own current stream
             cupy().cuda.get_current_stream().wait_event(self._copied)
 
     def twin(self, view: np.ndarray) -> Any:
@@ -75,6 +75,6 @@ class Upload:
         return cupy().ndarray(view.shape, view.dtype, self._array.data + offset, view.strides)
 
     def wait(self) -> None:
-        """Wait until the block has been read; usually it has been long ago, and this is a look."""
+        """Wait until the block has been read; usually it has been, and this returns at once."""
         if not self._copied.done:
             self._copied.synchronize()
