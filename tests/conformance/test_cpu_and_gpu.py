@@ -59,6 +59,9 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
         lambda x: x.gather(1, _places(x)) + x.index_add(0, _rows(x), x), ((5, 4),)),
     "matmul": (lambda x, y: x @ y, ((2, 5, 4), (4, 3))),
     "relu, tanh, sigmoid": (lambda x: x.relu() + x.tanh() * x.sigmoid(), ((5, 4),)),
+    "rectifiers": (
+        lambda x: F.leaky_relu(x) + F.elu(x) + F.silu(x) + F.softplus(x), ((5, 4),)),
+    "gelu": (lambda x: F.gelu(x) + F.gelu(x, "tanh"), ((5, 4),)),
     "softmax": (lambda x: F.softmax(x, 1) + F.log_softmax(x, 0), ((5, 4),)),
     "unfold, fold": (
         lambda x: F.fold(F.unfold(x, 3, padding=1, stride=2), (9, 8), 3, padding=1, stride=2),
@@ -67,6 +70,9 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "conv2d": (
         lambda x, w, b: F.conv2d(x, w, b, stride=2, padding=1, groups=2),
         (IMAGES, (6, 2, 3, 3), (6,))),
+    "conv_transpose2d": (
+        lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2, padding=1, groups=2),
+        (IMAGES, (4, 3, 3, 2), (6,))),
     "locally_connected2d": (
         lambda x, w, b: F.locally_connected2d(x, w, b, 3), (IMAGES, (7 * 6, 6, 36), (6, 7, 6))),
     "linear": (F.linear, ((5, 4), (3, 4), (3,))),
@@ -74,17 +80,26 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "cross_entropy": (lambda x: F.cross_entropy(x, LABELS.to(x.device)), ((3, 4),)),
     "nll_loss": (lambda x: F.nll_loss(x, LABELS.to(x.device)), ((3, 4),)),
     "mse_loss": (F.mse_loss, ((3, 4), (3, 4))),
+    "l1_loss, smooth_l1_loss": (
+        lambda x, y: F.l1_loss(x, y) + F.smooth_l1_loss(x, y, beta=0.5), ((3, 4), (3, 4))),
+    "binary_cross_entropy": (
+        lambda x, y: F.binary_cross_entropy_with_logits(x, y.sigmoid())
+        + F.binary_cross_entropy(x.sigmoid(), y.sigmoid()), ((3, 4), (3, 4))),
     "local_response_norm": (
         lambda x: F.local_response_norm(x, 5, alpha=1.0, k=2.0, groups=2), (MAPS,)),
     "spatial_response_norm": (lambda x: F.spatial_response_norm(x, 5, alpha=1.0), (MAPS,)),
     "batch_norm": (BatchNorm2d(12), (MAPS,)),
+    "group_norm, layer_norm": (
+        lambda x, w, b: F.group_norm(x, 3, w, b) + F.layer_norm(x, (7, 6)), (MAPS, (12,), (12,))),
+    "embedding": (lambda x: F.embedding(LABELS.to(x.device), x), ((5, 4),)),
     "pools": (
         lambda x: F.max_pool2d(x, 3, 2).sum() + F.avg_pool2d(x, 3, 2)
         + F.adaptive_avg_pool2d(x, 2).sum(), (MAPS,)),
     "ReLU with its neighbors": (
         Sequential(
             Conv2d(12, 6, 3), ReLU(), LocalResponseNorm(5, alpha=1.0), Conv2d(6, 6, 3, padding=1),
-            ReLU(), MaxPool2d(2), minidl.nn.Flatten(), Linear(24, 5), ReLU(),
+            ReLU(), Conv2d(6, 6, 3, padding=1), ReLU(), MaxPool2d(2), minidl.nn.Flatten(),
+            Linear(24, 5), ReLU(),
         ), (MAPS,)),
 }  # fmt: skip
 
