@@ -1,7 +1,7 @@
 """The walk back over the tape: :func:`backward`, :func:`grad`, and the loop of both, :func:`walk`.
 
-The latest node on the tape comes first. Every node that depends on a node stands behind it, so all
-gradients that reach a node have been added up when its turn comes, and each node is visited once.
+The latest node on the tape comes first. All nodes that depend on a node come after it on the tape,
+so the gradients that reach it are complete when its turn comes, and each node is visited once.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Where windows lie on an image: the one geometry of convolutions and pools, on CPU and GPU.
 
-For one axis, with input length H, padding p in front and p' behind, kernel K, stride s and dilation
+For one axis, with input length H, padding p before and p' after, kernel K, stride s and dilation
 d, a window covers ``d·(K - 1) + 1`` positions, and there are
 
     OH = floor((H + p + p' - d·(K - 1) - 1) / s) + 1

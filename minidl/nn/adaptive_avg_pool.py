@@ -1,4 +1,4 @@
-"""Adaptive average-pooling: as many means as asked for, whatever the input's size.
+"""Adaptive average-pooling: a given number of means for any input size.
 
 Forward. Bin p of OH covers the rows from floor(p·H / OH) up to, but not including,
 ceil((p + 1)·H / OH); bins are of unequal sizes and may overlap by a row. Averaging an axis is a

@@ -4,8 +4,8 @@ Forward. With the windows of :mod:`minidl.nn.im2col`,
 
     y[p, q] = Σ over the window of x / d[p, q]
 
-where the divisor d is the number of pixels in the window. Padding holds zeros; it counts in d or
-not, as `count_include_pad` says. What `ceil_mode` lets hang over behind the padding never counts.
+where the divisor d is the number of pixels in the window. Padding holds zeros, and counts in d if
+`count_include_pad` is true. The overhang that `ceil_mode` adds beyond the padding never counts.
 
 Backward. A pixel goes into the mean of each window that contains it, with the weight 1/d:
 

@@ -19,7 +19,7 @@ the three parts are
 
 Outside of training the statistics are constants, and the first part alone is left.
 
-Shapes: x (N, C, ...), everything of a channel (C,).
+Shapes: x (N, C, ...); μ, σ², γ and β (C,).
 
 Source: Ioffe and Szegedy (2015), arXiv 1502.03167.
 """
@@ -161,7 +161,7 @@ def batch_norm(
     ShapeError
         `input` has fewer than two axes, or a vector's length is not C.
     ArgumentError
-        There is nothing to normalize by: one number a channel in training, or no running
+        There is nothing to normalize by: one number per channel in training, or no running
         statistics outside of it.
     DTypeError
         `input` is not floating point.

@@ -1,6 +1,6 @@
-"""Cross-entropy: how far the probabilities that scores stand for are from the truth.
+"""Cross-entropy: the loss of predicted probabilities, given as scores, against the right classes.
 
-Forward. Logits x (N, C, ...) hold a score for each of C classes; axes behind C (pixels, say) are
+Forward. Logits x (N, C, ...) hold a score for each of C classes; axes after C (pixels, say) are
 further samples. With log-probabilities ℓ = x − ln Σ_j e^{x_j} along the classes and a weight q_c,
 how much class c counts, each sample has the loss
 
@@ -49,7 +49,7 @@ __all__ = ["CrossEntropyLoss", "cross_entropy"]
 
 
 def class_weights(x: Array, weight: Array | None) -> Array:
-    """Return w beside x: (C, 1, ...) with as many axes as a sample of x."""
+    """Return w in the shape (C, 1, ...), which broadcasts against x."""
     shape = (x.shape[1], *[1] * (x.ndim - 2))
     return array_module(x).ones(shape, x.dtype) if weight is None else weight.reshape(shape)
 

@@ -109,11 +109,11 @@ def embedding(
     padding_idx : int, optional
         Number of a row that gets no gradient; a negative one counts from the end.
     max_norm : float, optional
-        Rows that are read and longer than this are shortened to it first, in `weight` itself.
+        Rows that are read and have a larger norm are first scaled down to it, in `weight` itself.
     norm_type : float
         The p of the p-norm that measures a row. Default 2.
     scale_grad_by_freq : bool
-        Divide the gradient of a row by how often it is read. Default False.
+        Divide the gradient of a row by the number of times it is read. Default False.
     sparse : bool
         Must be False: gradients are dense.
 

@@ -1,8 +1,8 @@
 """Fusion: neighboring layers of a Sequential that one kernel does in one pass over memory.
 
 An activation is cheap to compute but expensive to load. A kernel that applies its neighbor's ReLU
-while it has the numbers at hand saves passes over memory, forward and backward. That crosses the
-border between two layers, so it stands here and nowhere else:
+while the numbers are in the cache saves passes over memory, forward and backward. This crosses the
+border between two layers, so all of it is in this file:
 
 - :data:`PAIRS`, the table of pairs. Each entry returns ``second(first(input))`` with the same
   gradients, bit for bit, through the kernels' epilogues (:mod:`minidl.kernels.epilogue`).
@@ -115,7 +115,7 @@ def _relu_norm(relu: ReLU, norm: LocalResponseNorm, input: Tensor) -> Tensor:
     return _ReLUNormFunction.apply(input, *settings)
 
 
-# --- ReLU behind a convolution --------------------------------------------------------------------
+# --- ReLU after a convolution ---------------------------------------------------------------------
 
 
 class _ConvReLUFunction(Function):
@@ -152,7 +152,7 @@ def _conv_relu(conv: Conv2d, relu: ReLU, input: Tensor) -> Tensor:
     return _ConvReLUFunction.apply(*arguments)
 
 
-# --- ReLU behind a linear layer -------------------------------------------------------------------
+# --- ReLU after a linear layer --------------------------------------------------------------------
 
 
 class _LinearReLUFunction(Function):

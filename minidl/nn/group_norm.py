@@ -165,7 +165,7 @@ def group_norm(
 
 
 def check_groups(name: str, groups: int, channels: int) -> None:
-    """Raise an error unless the channels can be cut into so many groups."""
+    """Raise an error unless the number of groups divides the channels."""
     if not isinstance(groups, int) or groups < 1:
         raise ArgumentError(f"{name}: num_groups must be a positive integer, got {groups!r}")
     if channels % groups:

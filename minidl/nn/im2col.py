@@ -1,7 +1,7 @@
 """Windows of an image, and im2col / col2im: ``unfold`` and ``fold`` under the names users know.
 
 Convolution, pooling and unshared convolution all slide a window over an image. For one axis, with
-input length H, padding p in front and p' behind, kernel K, stride s and dilation d, a window covers
+input length H, padding p before and p' after, kernel K, stride s and dilation d, a window covers
 ``d·(K − 1) + 1`` positions, and there are
 
     OH = floor((H + p + p' − d·(K − 1) − 1) / s) + 1

@@ -68,7 +68,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
-    """Return how many inputs feed one unit, and how many units one input feeds.
+    """Return the number of inputs of one unit, and the number of units that one input feeds.
 
     A weight has the shape (outputs, inputs of a group, *kernel size).
     """

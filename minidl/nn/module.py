@@ -16,8 +16,8 @@ written as ordinary Python and can still be walked, moved to another device, sav
 The full name of a parameter is the path to it with dots, ``features.0.weight``: its key in
 ``state_dict``.
 
-This page holds what a module is. Its other methods stand beside it: ``tree`` walks over the modules
-below, ``state`` moves, saves and loads, ``hooks`` runs functions before and after ``forward``.
+This page defines a module. Its other methods are in files of their own: ``tree`` walks over child
+modules, ``state`` moves, saves and loads, ``hooks`` runs functions before and after ``forward``.
 """
 
 from __future__ import annotations

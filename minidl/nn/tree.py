@@ -94,7 +94,7 @@ class Tree:
         Notes
         -----
         A parameter's ``name``, which error messages show, becomes the longest dotted name under
-        which it was ever listed: whoever lists the whole network (an optimizer does) knows most.
+        which it was ever listed: listing the whole network, as for an optimizer, gives it in full.
         """
         for path, parameter in self._named_members(
             "_parameters", prefix, recurse, remove_duplicate

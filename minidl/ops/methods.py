@@ -51,7 +51,7 @@ _NO_METHODS = {
     "zeros_like",
 }  # fmt: skip
 
-#: Methods that exist in place as well, with an underscore behind the name.
+#: Methods that also exist in place, with a trailing underscore.
 _IN_PLACE = (
     "abs", "add", "addcdiv", "addcmul", "ceil", "clamp", "clamp_max", "clamp_min", "div", "exp",
     "floor", "index_add", "index_fill", "lerp", "log", "masked_fill", "mul", "neg", "pow",

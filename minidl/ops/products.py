@@ -1,8 +1,8 @@
 """Matrix products.
 
-For ``Y = A·B`` with A of (M, K) and B of (K, N): dA = dY·Bᵀ and dB = Aᵀ·dY. Further axes in front
-are a batch of such products, with broadcasting; a 1-D operand is a row on the left and a column on
-the right.
+For ``Y = A·B`` with A of (M, K) and B of (K, N): dA = dY·Bᵀ and dB = Aᵀ·dY. Leading axes are a
+batch of such products, with broadcasting; a 1-D operand is a row on the left and a column on the
+right.
 """
 
 from __future__ import annotations

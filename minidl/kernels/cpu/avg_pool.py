@@ -64,7 +64,7 @@ def backward(
 def _scale(geometry: Geometry, size: Pair, count_padding: bool, divisor: float) -> Array:
     """Return the factor of every window's sum, shape (OH, OW, 1).
 
-    Padding counts if `count_padding`, but never the overhang that ceil_mode adds behind it.
+    Padding counts if `count_padding`, but never the overhang that ceil_mode adds beyond it.
     """
     if divisor:
         return np.full((*geometry.out, 1), 1 / divisor)

@@ -15,7 +15,7 @@ def apply(epilogue: Epilogue, block: Array, out: Array) -> None:
 
 
 def gradient(epilogue: Epilogue, y: Array, grad: Array, overwrite: bool) -> Array:
-    """Return the gradient in front of the epilogue, from its result y and the gradient behind it.
+    """Return the gradient before the epilogue, from its result y and the gradient after it.
 
     In the memory of `grad` if `overwrite`.
     """

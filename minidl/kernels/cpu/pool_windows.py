@@ -37,7 +37,7 @@ class Span:
 
     The windows read every s-th column. With few channels that is many short runs of memory, and
     NumPy's loops are slow on them. So the columns are kept in s *phases*, sorted by their number
-    modulo s: those that an entry of the windows reads are neighbors then, one run a row.
+    modulo s: the columns that an entry of the windows reads are then neighbors, one run per row.
 
     Where nothing has to be padded or sorted the phases are views of the images; otherwise
     :meth:`read` copies the images into buffers of this thread.

@@ -93,7 +93,7 @@ def _vector(array: Array | None, dtype: np.dtype) -> Any:
 
 
 def _parts(count: int) -> int:
-    """Return into how many runs the numbers of a channel are cut."""
+    """Return the number of runs into which the numbers of a channel are cut."""
     return min(max(-(-count // _RUN), 1), _BLOCK)
 
 

@@ -126,7 +126,7 @@ def backward(
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Return dX, dW and db, those that are wanted: dW and db = dY·Xᵀ, dX = col2im of Wᵀ·dY.
 
-    With an epilogue, whose result `y` was, `grad` is the gradient behind it; `overwrite` allows
+    With an epilogue, whose result was `y`, `grad` is the gradient after it; `overwrite` allows
     its memory to be used.
     """
     if epilogue:
