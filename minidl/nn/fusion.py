@@ -57,18 +57,22 @@ def set_fusion(enabled: bool) -> None:
 
 def pair_at(modules: Sequence[Any], place: int) -> Both | None:
     """Return the function that does the modules at `place` and after it as one, or None."""
-    both = PAIRS.get(tuple(type(module) for module in modules[place : place + 2]))  # type: ignore[arg-type]
+    if place + 1 == len(modules):
+        return None
+    first, second = modules[place], modules[place + 1]
+    both = PAIRS.get((type(first), type(second)))
     if both is None or not _enabled or kernels.is_reference():
         return None
-    if tuple(type(module) for module in modules[place + 1 : place + 3]) in PAIRS:
+    if place + 2 < len(modules) and (type(second), type(modules[place + 2])) in PAIRS:
         return None  # the later pair saves more: a pass forward and one backward
-    for module in modules[place : place + 2]:
-        if module._forward_hooks or module._forward_pre_hooks or "forward" in vars(module):
+    for module in (first, second):
+        kind = type(module)
+        if module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__:
             return None
-        if (type(module).__call__, type(module).forward) != _METHODS[type(module)]:
+        if (kind.__call__, kind.forward) != _METHODS[kind]:
             return None
     # Only what a module made may be overwritten unasked, and the caller's array only if asked.
-    return both if place or "inplace" not in vars(modules[0]) else None
+    return both if place or "inplace" not in first.__dict__ else None
 
 
 def fuses(first: type[Module], second: type[Module]) -> Callable[[Callback], Callback]:
@@ -162,7 +166,7 @@ class _LinearReLUFunction(Function):
     def forward(ctx: Context, x: Array, weight: Array, bias: Array | None) -> Array:
         ctx.kernel = kernels.of("linear", x)
         y: Array = ctx.kernel.forward(rows(x), weight, bias, epilogue="relu")
-        y = y.reshape(*x.shape[:-1], len(weight))
+        y = y if x.ndim == 2 else y.reshape(*x.shape[:-1], len(weight))
         ctx.save_for_backward(x, weight, y)
         return y
 
@@ -173,15 +177,16 @@ class _LinearReLUFunction(Function):
             rows(grad), rows(x), weight, ctx.needs_input_grad, epilogue="relu", y=rows(y),
             overwrite=ctx.may_overwrite[0],
         )  # fmt: skip
-        return None if dx is None else dx.reshape(x.shape), dweight, dbias
+        return dx if dx is None or x.ndim == 2 else dx.reshape(x.shape), dweight, dbias
 
 
 @fuses(Linear, ReLU)
 def _linear_relu(layer: Linear, relu: ReLU, input: Tensor) -> Tensor:
     if kernels.of("linear", input.array) is None:
         return relu(layer(input))
-    check_linear(input, layer.weight, layer.bias)
-    return _LinearReLUFunction.apply(input, layer.weight, layer.bias)
+    weight, bias = layer.weight, layer.bias
+    check_linear(input, weight, bias)
+    return _LinearReLUFunction.apply(input, weight, bias)
 
 
 # --- Others ---------------------------------------------------------------------------------------

@@ -69,14 +69,15 @@ class LinearFunction(Function):
         ctx.kernel = kernels.of("linear", x)
         ctx.save_for_backward(x, weight)
         run = ctx.kernel.forward if ctx.kernel else forward
-        return run(rows(x), weight, bias).reshape(*x.shape[:-1], len(weight))
+        y = run(rows(x), weight, bias)
+        return y if x.ndim == 2 else y.reshape(*x.shape[:-1], len(weight))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         x, weight = ctx.saved_tensors
         run = ctx.kernel.backward if ctx.kernel else backward
         dx, dweight, dbias = run(rows(grad), rows(x), weight, ctx.needs_input_grad)
-        return dx if dx is None else dx.reshape(x.shape), dweight, dbias
+        return dx if dx is None or x.ndim == 2 else dx.reshape(x.shape), dweight, dbias
 
 
 def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
