@@ -214,6 +214,7 @@ class Optimizer:
 
     def _update_all(self) -> None:
         updates: dict[Any, list[Update]] = {}  # by module of kernels, None for the plain rule
+        of_type, of_dtype, alike = None, None, []  # mostly the same for all parameters
         for group in self.param_groups:
             for index, param in enumerate(group["params"]):
                 if param.grad is None:
@@ -226,8 +227,11 @@ class Optimizer:
                     )
                 if type(grad) is not type(array):
                     check_one_device(f"{type(self).__name__}.step", param=array, grad=grad)
-                kernel = kernels.of(self._kernel, array) if self._kernel else None
-                updates.setdefault(kernel, []).append(self._prepare(param, group))
+                if type(array) is not of_type or array.dtype is not of_dtype:
+                    of_type, of_dtype = type(array), array.dtype
+                    kernel = kernels.of(self._kernel, array) if self._kernel else None
+                    alike = updates.setdefault(kernel, [])
+                alike.append(self._prepare(param, group))
                 param.version[0] += 1
         for kernel, chosen in updates.items():
             if kernel is not None:
