@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -42,8 +41,13 @@ def why_not() -> str | None:
     """Return why there is no simulated GPU on this machine, or None."""
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         return "it needs Linux on x86-64"
-    if shutil.which(os.environ.get("CUPY_ON_CPU_CXX", "g++")) is None:
-        return "it compiles the kernels with g++, which is not installed"
+    from cupy_on_cpu import SimulatorError, compiler
+
+    try:
+        compiler.compiler()
+        compiler.python_headers()
+    except SimulatorError as error:
+        return str(error)
     return None
 
 
