@@ -47,9 +47,7 @@ def im2col(x: Array, geometry: Geometry) -> Array:
     columns = xp.empty((*x.shape[:2], *geometry.kernel, *geometry.out), x.dtype)
     for kh in range(kernel_h):
         for kw in range(kernel_w):
-            rows, cols = geometry.positions(
-                kh, kw
-            )  # those that entry (kh, kw) of each window reads
+            rows, cols = geometry.positions(kh, kw)  # what entry (kh, kw) of each window reads
             columns[:, :, kh, kw] = padded[:, :, rows, cols]
     return columns
 
