@@ -1,4 +1,4 @@
-"""What the walk back is given and what a backward returned: checked, with messages that help."""
+"""Checks of what the walk back is given and of what a backward returns, with helpful messages."""
 
 from __future__ import annotations
 

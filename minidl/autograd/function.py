@@ -21,7 +21,7 @@ from .tape import Edge, Node, edge_of
 
 
 class Context:
-    """What the forward and the backward of one operation share: the ``ctx`` of a Function.
+    """State that the forward and the backward of one operation share: a Function's ``ctx``.
 
     A forward may set attributes of its own on it, for its backward to read.
 

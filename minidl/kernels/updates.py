@@ -1,4 +1,4 @@
-"""What the kernels of optimizers work on: one :class:`Update` a parameter."""
+"""One :class:`Update` for each parameter, for the kernels of optimizers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every optimizer shares: parameter groups, their state, and the step over all parameters.
+"""The base of every optimizer: parameter groups, their state, and the step over all parameters.
 
 An optimizer such as SGD adds
 

@@ -33,7 +33,7 @@ _SHORT_RUN = 64
 
 
 class Span:
-    """What the windows cover of some channels-last images (n, H, W, C), padding included.
+    """The pixels that windows cover in channels-last images (n, H, W, C), padding included.
 
     The windows read every s-th column. With few channels that is many short runs of memory, and
     NumPy's loops are slow on them. So the columns are kept in s *phases*, sorted by their number

@@ -1,4 +1,4 @@
-"""What the losses of class indices share on the GPU; see also ``losses.cuh``."""
+"""Shared by the losses of class indices on the GPU; see also ``losses.cuh``."""
 
 from __future__ import annotations
 
