@@ -420,7 +420,7 @@ def test_module_without_bias() -> None:
     assert layer.bias is None and list(layer.state_dict()) == ["weight"]
 
 
-def test_initialisation_is_within_pytorchs_bound() -> None:
+def test_initialization_is_within_pytorchs_bound() -> None:
     layer = nn.Conv2d(8, 64, 5, groups=2)
     bound = 1 / np.sqrt(4 * 25)
     for values in (layer.weight, layer.bias):

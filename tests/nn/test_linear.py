@@ -72,7 +72,7 @@ def test_parameter_counts_of_the_paper() -> None:
     assert sum(p.numel() for p in layer.parameters()) == counts[2]
 
 
-def test_initialisation_is_within_pytorchs_bound() -> None:
+def test_initialization_is_within_pytorchs_bound() -> None:
     layer = nn.Linear(100, 300)
     for values in (layer.weight, layer.bias):
         assert np.abs(helpers.host(values)).max() <= 0.1

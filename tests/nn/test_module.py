@@ -542,7 +542,7 @@ def test_repr_of_extra_lines_and_children():
     assert repr(Sequential()) == "Sequential()"
 
 
-def test_repr_of_a_list_folds_equal_neighbours():
+def test_repr_of_a_list_folds_equal_neighbors():
     modules = ModuleList([Affine(), Affine(), Identity(), Sequential(Identity()), Affine()])
     assert repr(modules) == (
         "ModuleList(\n"

@@ -145,7 +145,7 @@ def test_gradcheck(size: int, beta: float, device: str) -> None:
 
 @pytest.mark.parametrize("size", [4, 5])
 def test_a_gradient_that_nobody_else_holds(size: int, device: str) -> None:
-    """It may be overwritten: dx_j is written while neighbours still need what dy_j gave."""
+    """It may be overwritten: dx_j is written while neighbors still need what dy_j gave."""
     x, grad = helpers.values((2, 9, 4, 3), 0), helpers.values((2, 9, 4, 3), 1)
     leaf = helpers.leaf(x, device)
     out = F.local_response_norm(leaf * 1.0, size, alpha=1.0, k=2.0) * minidl.tensor(

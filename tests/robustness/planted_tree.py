@@ -111,14 +111,14 @@ def harmless() -> dict[str, Plant]:
     wide[:, 0] = 0
     return {
         "cmyk.jpg": contains(encoded("JPEG", "CMYK")),
-        "grey.jpg": contains(encoded("JPEG", "L")),
+        "gray.jpg": contains(encoded("JPEG", "L")),
         "progressive.jpg": contains(encoded("JPEG", progressive=True)),
         "palette.png": contains(encoded("PNG", "P", transparency=3)),
         "transparent.png": contains(encoded("PNG", "RGBA")),
         "black-and-white.png": contains(encoded("PNG", "1")),
-        "grey-and-alpha.png": contains(encoded("PNG", "LA")),
+        "gray-and-alpha.png": contains(encoded("PNG", "LA")),
         "16-bit.png": contains(png(8, 8, 16, 2, wide.tobytes())),
-        "16-bit-grey.png": contains(png(8, 8, 16, 0, wide[:, :17].tobytes())),
+        "16-bit-gray.png": contains(png(8, 8, 16, 0, wide[:, :17].tobytes())),
         "really-a-png.JPEG": contains(encoded("PNG")),
         "really-a-jpeg.png": contains(encoded("JPEG")),
         "turned.jpg": contains(with_exif(damaged=False)),

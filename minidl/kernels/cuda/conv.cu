@@ -1,7 +1,7 @@
 // The windows of some images as columns, (groups, rows, windows): row (c, kh, kw) of column l is
 // the number that entry (kh, kw) of window l reads in channel c of the group. The row after the
 // last is 1, for the bias; zeros follow up to a multiple of four rows.
-// One thread a window and channel: neighbors write neighbouring numbers of KH·KW rows.
+// One thread a window and channel: neighbors write neighboring numbers of KH·KW rows.
 extern "C" __global__ void im2col(
     const T* x, T* columns, int windows, int depth, int groups, int rows, int images, int first,
     int height, int width, int out_h, int out_w, int kernel_h, int kernel_w,

@@ -53,7 +53,7 @@ class Columns:
         return [slice(start, min(start + self.step, self.images)) for start in starts]
 
     def empty(self, images: slice) -> Array:
-        """Return an uninitialised (G, rows, windows) for the columns of these images."""
+        """Return an uninitialized (G, rows, windows) for the columns of these images."""
         windows = (images.stop - images.start) * math.prod(self.geometry.out)
         return cupy().empty((self.groups, self.rows, windows), self.dtype)
 

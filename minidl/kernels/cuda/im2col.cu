@@ -1,5 +1,5 @@
 // The numbers of one window's entry, out of images whose memory is (C, N, H, W).
-// One thread a number of the columns (N, C, KH, KW, OH, OW): neighbors read neighbouring windows.
+// One thread a number of the columns (N, C, KH, KW, OH, OW): neighbors read neighboring windows.
 extern "C" __global__ void im2col(
     const T* x, T* columns, int images, int channels, int height, int width, int kernel_h,
     int kernel_w, int out_h, int out_w, int stride_h, int stride_w, int dilation_h,
