@@ -255,7 +255,8 @@ def test_mistakes_are_one_sentence(
         (("--check", "gone.txt"), ("gone.txt", "can't be read")),
     ):  # fmt: skip
         monkeypatch.setattr("sys.argv", [PROGRAM, *map(str, arguments)])
-        status = program["main"]()
+        with small_networks():
+            status = program["main"]()
         printed = capsys.readouterr()
         assert status == 2, printed
         assert_one_sentence(

@@ -28,9 +28,9 @@ def forward(
     return x * factor, factor
 
 
-def backward(grad: Array, factor: Array, scale: float) -> Array:
-    """Return dx."""
-    return grad * factor
+def backward(grad: Array, mask: Array, scale: float) -> Array:
+    """Return dx; the forward has multiplied the mask by `scale`."""
+    return grad * mask
 
 
 def _mask(key: np.ndarray, shape: Shape, p: float) -> Array:
