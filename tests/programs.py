@@ -29,11 +29,11 @@ def command(program: str, *arguments: object) -> list[str]:
     small one.
     """
     words = [str(ROOT / "examples" / program), *map(str, arguments)]
+    if program.startswith("alexnet_"):
+        words = [str(ROOT / "tests" / "small_networks.py"), *words]
     simulator = sys.modules.get("cupy_on_cpu")
     if simulator is not None and simulator.is_installed():
         words = ["-c", _SIMULATED, *words, "--device", "gpu"]
-    elif program.startswith("alexnet_"):
-        words = [str(ROOT / "tests" / "small_networks.py"), *words]
     return [sys.executable, "-W", "error", *words]
 
 
