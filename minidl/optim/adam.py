@@ -16,13 +16,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from ..device import Array, array_module
 from ..errors import ArgumentError
 from ..kernels.updates import Update
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, check_options, zeros_like
+from .optimizer import Group, Optimizer, check_options, refuse_differentiable
 
 
 class Adam(Optimizer):
@@ -89,8 +87,7 @@ class Adam(Optimizer):
         check_options(where, lr=lr, eps=eps, weight_decay=weight_decay)
         if len(betas) != 2 or not all(0.0 <= float(beta) < 1.0 for beta in betas):
             raise ArgumentError(f"{where}: betas must be two numbers in [0, 1), got {betas}")
-        if differentiable:
-            raise ArgumentError(f"{where}: a differentiable step is not supported")
+        refuse_differentiable(where, differentiable)
         defaults = {
             "lr": lr,
             "betas": (float(betas[0]), float(betas[1])),
@@ -107,15 +104,7 @@ class Adam(Optimizer):
         super().__init__(params, defaults)
 
     def _prepare(self, param: Tensor, group: Group) -> Update:
-        state = self.state[param]
-        keys = self._state_arrays if group["amsgrad"] else self._state_arrays[:2]
-        if "step" not in state:
-            state["step"] = Tensor(np.zeros((), np.float32))
-        for key in keys:
-            if state.get(key) is None:
-                state[key] = Tensor(zeros_like(param.array))
-        state["step"].array[...] += 1
-        step = float(state["step"].array)
+        arrays, step = self._advance(param, *self._state_arrays[: 2 + bool(group["amsgrad"])])
         lr, (beta1, beta2) = float(group["lr"]), group["betas"]
         numbers = (
             beta1,
@@ -128,9 +117,7 @@ class Adam(Optimizer):
             group["maximize"],
         )
         assert param.grad is not None
-        return Update(
-            param.array, param.grad.array, tuple(state[key].array for key in keys), numbers
-        )
+        return Update(param.array, param.grad.array, arrays, numbers)
 
     @staticmethod
     def _rule(

@@ -247,6 +247,20 @@ class Optimizer:
             for array, value in zip((param, *state), new, strict=True):
                 array[...] = value
 
+    def _advance(self, param: Tensor, *keys: str) -> tuple[tuple[Array, ...], float]:
+        """Count a step of `param`; return its arrays of state and the number of the step.
+
+        Arrays that are not there yet begin as zeros.
+        """
+        state = self.state[param]
+        if "step" not in state:
+            state["step"] = Tensor(np.zeros((), np.float32))
+        for key in keys:
+            if state.get(key) is None:
+                state[key] = Tensor(zeros_like(param.array))
+        state["step"].array[...] += 1
+        return tuple(state[key].array for key in keys), float(state["step"].array)
+
     # --- What an optimizer implements -------------------------------------------------------------
 
     def _prepare(self, param: Tensor, group: Group) -> Update:
@@ -410,6 +424,12 @@ def check_options(where: str, **options: float) -> None:
     for name, value in options.items():
         if not float(value) >= 0.0:  # NaN fails too
             raise ArgumentError(f"{where}: {name} must be at least 0, got {value}")
+
+
+def refuse_differentiable(where: str, differentiable: bool) -> None:
+    """Raise an ArgumentError if a step is to be recorded."""
+    if differentiable:
+        raise ArgumentError(f"{where}: a differentiable step is not supported")
 
 
 def zeros_like(array: Array) -> Array:

@@ -28,7 +28,7 @@ from ..device import Array
 from ..errors import ArgumentError
 from ..kernels.updates import Update
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, check_options, zeros_like
+from .optimizer import Group, Optimizer, check_options, refuse_differentiable, zeros_like
 
 
 class SGD(Optimizer):
@@ -98,8 +98,7 @@ class SGD(Optimizer):
             raise ArgumentError("SGD: nesterov needs a momentum above 0 and dampening 0")
         if rate_in_velocity and (nesterov or dampening != 0):
             raise ArgumentError("SGD: rate_in_velocity excludes nesterov and dampening")
-        if differentiable:
-            raise ArgumentError("SGD: a differentiable step is not supported")
+        refuse_differentiable("SGD", differentiable)
         defaults = {
             "lr": lr,
             "momentum": momentum,

@@ -43,7 +43,31 @@ SCHEDULES: dict[str, Any] = {
     "cosine-1": lambda m, o: m.CosineAnnealingLR(o, 1),
     "linear": lambda m, o: m.LinearLR(o),
     "linear-down": lambda m, o: m.LinearLR(o, start_factor=0.9, end_factor=0.2, total_iters=7),
+    "constant": lambda m, o: m.ConstantLR(o),
+    "constant-7": lambda m, o: m.ConstantLR(o, factor=0.2, total_iters=7),
     "sequence": sequence,
+    "one": lambda m, o: m.OneCycleLR(o, 1.0, 30),
+    "one-groups": lambda m, o: m.OneCycleLR(
+        o,
+        [1.0, 2.0],
+        epochs=5,
+        steps_per_epoch=6,
+        pct_start=0.4,
+        anneal_strategy="linear",
+        div_factor=10.0,
+        final_div_factor=100.0,
+        base_momentum=[0.7, 0.8],
+        max_momentum=0.9,
+    ),
+    "one-three": lambda m, o: m.OneCycleLR(o, 1.0, 31, three_phase=True, cycle_momentum=False),
+    "cyclic": lambda m, o: m.CyclicLR(o, 0.1, 1.0, step_size_up=5),
+    "cyclic-2": lambda m, o: m.CyclicLR(
+        o, [0.1, 0.2], [1.0, 1.5], step_size_up=4, step_size_down=7, mode="triangular2"
+    ),
+    "cyclic-exp": lambda m, o: m.CyclicLR(o, 0.1, 1.0, 5, mode="exp_range", gamma=0.9),
+    "cyclic-own": lambda m, o: m.CyclicLR(
+        o, 0.1, 1.0, 5, scale_fn=lambda x: 1 / x, cycle_momentum=False
+    ),
 }
 schedules = pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES.keys())
 
@@ -264,3 +288,52 @@ def test_a_state_of_another_schedule_is_refused() -> None:
         lr_scheduler.LambdaLR(o, abs).load_state_dict({"lr_lambdas": [None, None]})
     with pytest.raises(CheckpointError, match="0 schedulers"):
         sequence(lr_scheduler, o).load_state_dict({})
+
+
+# --- Momenta, and averages of weights -------------------------------------------------------------
+
+
+CYCLES = [name for name in SCHEDULES if name.startswith(("one", "cyc")) and name != "one-three"]
+
+
+@pytest.mark.parametrize("name", CYCLES)
+@pytest.mark.filterwarnings("ignore")  # PyTorch warns of steps of the schedule alone
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_momenta_equal_torchs(name: str, kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    traces: list[list[Any]] = []
+    for library in (minidl, torch):
+        params = [{"params": [library.nn.Parameter(library.zeros(1))]} for _ in range(2)]
+        optimizer = getattr(library.optim, kind)(params, lr=0.1)
+        optimizer.step()
+        schedule = SCHEDULES[name](library.optim.lr_scheduler, optimizer)
+        traces.append([])
+        for _ in range(25):
+            key = "momentum" if kind == "SGD" else "betas"
+            traces[-1].append([group[key] for group in optimizer.param_groups])
+            schedule.step()
+    assert traces[0] == traces[1]
+    assert len({str(momenta) for momenta in traces[0]}) > 5 or name == "cyclic-own"
+
+
+def test_cycles_refuse_what_does_not_fit() -> None:
+    one, adagrad = (
+        lr_scheduler.OneCycleLR,
+        minidl.optim.Adagrad([minidl.nn.Parameter(minidl.zeros(1))]),
+    )
+    for make in (
+        lambda: one(optimizer_at(1.0), 1.0),
+        lambda: one(optimizer_at(1.0), 1.0, 0),
+        lambda: one(optimizer_at(1.0), [1.0, 2.0], 5),
+        lambda: one(optimizer_at(1.0), 1.0, 5, pct_start=1.5),
+        lambda: one(optimizer_at(1.0), 1.0, 5, anneal_strategy="sin"),
+        lambda: one(adagrad, 1.0, 5),
+        lambda: lr_scheduler.CyclicLR(optimizer_at(1.0), 0.1, 1.0, mode="square"),
+        lambda: lr_scheduler.ConstantLR(optimizer_at(1.0), 1.5),
+    ):
+        with pytest.raises(ArgumentError):
+            make()
+    schedule = one(optimizer_at(1.0), 1.0, 3)
+    trace(schedule, 3)
+    with pytest.raises(ArgumentError, match="beyond the schedule's 3 steps"):
+        schedule.step()

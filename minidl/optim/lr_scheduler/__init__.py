@@ -6,7 +6,9 @@ schedulers on one optimizer multiply, and a rate that was changed by hand stays 
 """
 
 from .base import LRScheduler
+from .cycles import CyclicLR, OneCycleLR
 from .functions import (
+    ConstantLR,
     CosineAnnealingLR,
     ExponentialLR,
     LambdaLR,
@@ -18,12 +20,15 @@ from .plateau import ReduceLROnPlateau
 from .sequential import SequentialLR
 
 __all__ = [
+    "ConstantLR",
     "CosineAnnealingLR",
+    "CyclicLR",
     "ExponentialLR",
     "LRScheduler",
     "LambdaLR",
     "LinearLR",
     "MultiStepLR",
+    "OneCycleLR",
     "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",

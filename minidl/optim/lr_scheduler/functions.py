@@ -217,6 +217,51 @@ class ExponentialLR(LRScheduler):
         return [base * self.gamma**self.last_epoch for base in self.base_lrs]
 
 
+class ConstantLR(LRScheduler):
+    """Rates are the initial ones times `factor` until epoch `total_iters`.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    factor : float
+        In [0, 1]. Default 1/3.
+    total_iters : int
+        Number of epochs with smaller rates. Default 5.
+    last_epoch : int
+        See :class:`LRScheduler`.
+
+    Raises
+    ------
+    ArgumentError
+        `factor` is out of its range.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        factor: float = 1.0 / 3,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        if not 0.0 <= factor <= 1.0:
+            raise ArgumentError(f"ConstantLR: factor must be in [0, 1], got {factor}")
+        self.factor = factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float]:
+        """Compute the rates of epoch ``self.last_epoch``."""
+        if self.last_epoch == 0:
+            return [rate * self.factor for rate in self._rates()]
+        if self.last_epoch != self.total_iters:
+            return self._rates()
+        return [rate * (1.0 / self.factor) for rate in self._rates()]
+
+    def _lr_at_epoch(self) -> list[float]:
+        done = self.last_epoch >= self.total_iters
+        return [base * (self.factor + done * (1 - self.factor)) for base in self.base_lrs]
+
+
 class LinearLR(LRScheduler):
     """Rates change linearly from one fraction of the initial rates to another: a warm-up.
 

@@ -1,0 +1,191 @@
+r"""Averages of a model's weights over its training: :class:`AveragedModel`.
+
+After update n = 0, 1, 2, ... with the model's weights w the averages ŵ are::
+
+    equal average (Izmailov et al., 2018)     ŵ ← ŵ + (w − ŵ)/(n + 1)
+    exponential average                       ŵ ← d·ŵ + (1 − d)·w
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from copy import deepcopy
+from typing import Any
+
+from ..autograd import no_grad
+from ..device import Device
+from ..errors import ArgumentError
+from ..nn.batch_norm import BatchNorm2d
+from ..nn.module import Module
+from ..tensor import Tensor, int64, tensor
+
+__all__ = [
+    "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn",
+    "get_swa_multi_avg_fn", "update_bn",
+]  # fmt: skip
+
+Average = Callable[[Tensor, Tensor, Any], Tensor]
+
+
+def get_swa_avg_fn() -> Average:
+    """Return ``average(averaged, current, number)``, the equal average of one tensor."""
+
+    def average(averaged: Tensor, current: Tensor, number: Any) -> Tensor:
+        with no_grad():
+            return averaged + (current - averaged) / (number + 1)
+
+    return average
+
+
+def get_ema_avg_fn(decay: float = 0.999) -> Average:
+    """Return ``average(averaged, current, number)``, the exponential average of one tensor.
+
+    Parameters
+    ----------
+    decay : float
+        d, in [0, 1]. Default 0.999.
+
+    Raises
+    ------
+    ArgumentError
+        `decay` is out of its range.
+    """
+    if not 0.0 <= decay <= 1.0:
+        raise ArgumentError(f"decay must be in [0, 1], got {decay}")
+
+    def average(averaged: Tensor, current: Tensor, number: Any) -> Tensor:
+        with no_grad():
+            return decay * averaged + (1 - decay) * current
+
+    return average
+
+
+def _of_lists(average: Average) -> Callable[..., None]:
+    def averages(averaged: list[Tensor], current: list[Tensor], number: Any) -> None:
+        with no_grad():
+            for old, new in zip(averaged, current, strict=True):
+                old.copy_(average(old, new, number))
+
+    return averages
+
+
+def get_swa_multi_avg_fn() -> Callable[..., None]:
+    """Return ``average(averaged, current, number)``, which changes a list of tensors in place."""
+    return _of_lists(get_swa_avg_fn())
+
+
+def get_ema_multi_avg_fn(decay: float = 0.999) -> Callable[..., None]:
+    """Return the exponential average of a list of tensors, in place; see :func:`get_ema_avg_fn`."""
+    return _of_lists(get_ema_avg_fn(decay))
+
+
+class AveragedModel(Module):
+    """A copy of a model whose weights are averages of the model's.
+
+    Parameters
+    ----------
+    model : Module
+        Copied, as ``module``.
+    device : str or Device, optional
+        Where the averages are. Default: where the model is.
+    avg_fn : callable, optional
+        ``avg_fn(averaged, current, number)`` returns the new average of one tensor. Default: the
+        equal average.
+    multi_avg_fn : callable, optional
+        The same for lists of tensors, in place.
+    use_buffers : bool
+        Average buffers, too, instead of copying them. Default False.
+
+    Raises
+    ------
+    ArgumentError
+        Both functions are given.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.optim.swa_utils import AveragedModel
+    >>> model = minidl.nn.Linear(1, 1, bias=False)
+    >>> averaged = AveragedModel(model)
+    >>> for value in (1.0, 2.0):
+    ...     _ = model.weight.data.fill_(value)
+    ...     averaged.update_parameters(model)
+    >>> averaged.module.weight.item()
+    1.5
+    """
+
+    def __init__(
+        self,
+        model: Module,
+        device: str | Device | None = None,
+        avg_fn: Average | None = None,
+        multi_avg_fn: Callable[..., None] | None = None,
+        use_buffers: bool = False,
+    ) -> None:
+        super().__init__()
+        if avg_fn is not None and multi_avg_fn is not None:
+            raise ArgumentError("AveragedModel: give avg_fn or multi_avg_fn, not both")
+        self.module = deepcopy(model)
+        if device is not None:
+            self.module = self.module.to(device)
+        self.register_buffer("n_averaged", tensor(0, dtype=int64, device=device))
+        self.avg_fn = avg_fn
+        self.multi_avg_fn = multi_avg_fn
+        self.use_buffers = use_buffers
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return what the averaged model returns."""
+        return self.module(*args, **kwargs)
+
+    def update_parameters(self, model: Module) -> None:
+        """Add the weights of `model` to the averages; the first time, copy them."""
+        pairs: list[tuple[Tensor, Tensor]]
+        pairs = [*zip(self.module.parameters(), model.parameters(), strict=True)]
+        buffers = [*zip(self.module.buffers(), model.buffers(), strict=True)]
+        if self.use_buffers:
+            pairs, buffers = [*pairs, *buffers], []
+        averaged = [old.detach() for old, _ in pairs]
+        current = [new.detach().to(old.device) for old, new in pairs]
+        with no_grad():
+            if self.n_averaged == 0:
+                for old, new in zip(averaged, current, strict=True):
+                    old.copy_(new)
+            elif self.avg_fn is not None:
+                _of_lists(self.avg_fn)(averaged, current, self.n_averaged)
+            else:
+                average = self.multi_avg_fn or get_swa_multi_avg_fn()
+                average(averaged, current, self.n_averaged)
+            for old, new in buffers:
+                old.copy_(new)
+            self.n_averaged += 1
+
+
+def update_bn(loader: Iterable[Any], model: Module, device: str | Device | None = None) -> None:
+    """Compute the running statistics of batch normalizations again, from one pass over data.
+
+    Parameters
+    ----------
+    loader : iterable of Tensor, or of lists that begin with one
+        Batches of input.
+    model : Module
+    device : str or Device, optional
+        Where batches go first. Default: they stay.
+    """
+    layers = [m for m in model.modules() if isinstance(m, BatchNorm2d) and m.track_running_stats]
+    if not layers:
+        return
+    momenta = [layer.momentum for layer in layers]
+    was_training = model.training
+    model.train()
+    for layer in layers:
+        layer.running_mean.zero_()
+        layer.running_var.fill_(1)
+        layer.num_batches_tracked.zero_()
+        layer.momentum = None  # the average of all batches
+    with no_grad():
+        for batch in loader:
+            images = batch[0] if isinstance(batch, (list, tuple)) else batch
+            model(images if device is None else images.to(device))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
+    model.train(was_training)
