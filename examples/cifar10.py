@@ -172,6 +172,7 @@ def train(interruption: Interruption) -> int:
     room = (pixels.shape[1] - size, recipe.shift)
     train_loader = loader(Batches(pixels, labels, *room, augment=True), shuffle=True, pin=pin)
     held_loader = loader(Batches(held_pixels, held_labels, *room, augment=False), False, pin)
+    held_loader.set_epoch(0)  # so that it takes no number from the training epochs
     seen = DeviceBatches(train_loader, device, to_input)
     unseen = DeviceBatches(held_loader, device, to_input)
     optimizer = make_optimizer(model, recipe)

@@ -4,7 +4,7 @@ Every random number is a function of a seed and a purpose, by the Philox4x64-10 
 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011):
 
 - :class:`Generator` counts its draws; draw ``i`` of seed ``s`` has the key ``hash(s, i)``. So its
-  state is two integers, and a restored state continues exactly.
+  state is a few integers, and a restored state continues exactly.
 - :func:`stream` returns the numbers of a *purpose*, such as ``stream(seed, "sample", epoch,
   index)``: the same in every worker and thread.
 """
@@ -59,7 +59,7 @@ def stream(seed: int, *purpose: int | str) -> np.random.Generator:
 
 
 class Generator:
-    """A source of random numbers whose state is a seed and the number of draws so far.
+    """A source of random numbers; its state is a seed and the numbers of draws and epochs so far.
 
     Parameters
     ----------
@@ -78,14 +78,13 @@ class Generator:
     """
 
     def __init__(self, device: object = "cpu") -> None:
-        self._seed = 0
-        self._draws = 0
+        self._seed = self._draws = self._epochs = 0
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again from `seed`, any 64-bit integer, and return the generator."""
         if not -(2**63) <= int(seed) < 2**64:
             raise ArgumentError(f"seed: expected a 64-bit integer, got {seed}")
-        self._seed, self._draws = int(seed) % 2**64, 0
+        self._seed, self._draws, self._epochs = int(seed) % 2**64, 0, 0
         return self
 
     def seed(self) -> int:
@@ -98,8 +97,9 @@ class Generator:
         return self._seed
 
     def get_state(self) -> Tensor:
-        """Return the state: a uint8 tensor of 16 bytes, the seed and the number of draws."""
-        return Tensor(np.array([self._seed, self._draws], "<u8").view(np.uint8).copy())
+        """Return the state, a uint8 tensor of 16 bytes: the seed; 40 bits of draws, 24 of epochs."""
+        state = np.array([self._seed, self._draws % 2**40 + (self._epochs % 2**24 << 40)], "<u8")
+        return Tensor(state.view(np.uint8).copy())
 
     def set_state(self, state: Tensor) -> Generator:
         """Continue from a state from :meth:`get_state`.
@@ -115,14 +115,23 @@ class Generator:
                 f"state: expected a uint8 tensor of 16 bytes from get_state(), "
                 f"got {array.dtype} of shape {array.shape}"
             )
-        seed, draws = np.ascontiguousarray(array).view("<u8")
-        self._seed, self._draws = int(seed), int(draws)
+        self._seed, counts = np.ascontiguousarray(array).view("<u8").tolist()
+        self._epochs, self._draws = divmod(counts, 2**40)
         return self
 
     def next_key(self) -> np.ndarray:
         """Count one draw and return its Philox key, shape (2,) of uint64."""
         self._draws += 1
         return philox_key(self._seed, "draw", self._draws - 1)
+
+    def next_epoch(self, resume: bool = False) -> int:
+        """Count one epoch of a loader and return its number, 0 for the first since the seed.
+
+        With `resume`, return the number of the epoch that was begun last.
+        """
+        if not (resume and self._epochs):
+            self._epochs += 1
+        return self._epochs - 1
 
     def next_stream(self) -> np.random.Generator:
         """Count one draw and return a NumPy generator for its numbers."""

@@ -89,6 +89,17 @@ def test_state_continues_exactly(device: str) -> None:
         minidl.set_rng_state(minidl.zeros(16, device=device))
 
 
+def test_the_state_holds_the_epochs_of_loaders() -> None:
+    generator = minidl.Generator().manual_seed(2**64 - 1)
+    minidl.rand(2, generator=generator)
+    assert [generator.next_epoch() for _ in range(3)] == [0, 1, 2]
+    again = minidl.Generator().set_state(generator.get_state())
+    assert again.next_epoch(resume=True) == 2 and again.next_epoch() == 3
+    expected = minidl.rand(2, generator=generator).tolist()
+    assert minidl.rand(2, generator=again).tolist() == expected
+    assert generator.manual_seed(1).next_epoch(resume=True) == 0
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2**63, 2**64 - 1, -1, -(2**63)])
 def test_any_seed_of_64_bits(seed: int) -> None:
     generator = minidl.Generator().manual_seed(seed)

@@ -65,7 +65,7 @@ class DataLoader:
         How workers are started: ``"fork"``, ``"spawn"``, ``"forkserver"``, or a context of
         ``multiprocessing``. Default: fork if the system supports it, otherwise spawn.
     generator : minidl.Generator, optional
-        Its seed determines order and augmentation; it is not advanced. Default: the library's own
+        Determines order and augmentation; each iteration advances it. Default: the library's own
         generator, which :func:`minidl.manual_seed` seeds.
     prefetch_factor : int or None, default 2
         Batches in preparation or waiting, for each worker. ``None`` is 2. Of more than 64, the rest
@@ -76,7 +76,7 @@ class DataLoader:
     Attributes
     ----------
     epoch : int
-        The number of the next iteration's epoch. Set it with :meth:`set_epoch`.
+        One more than the number of the latest iteration's epoch. Set it with :meth:`set_epoch`.
     notes : dict of str to list of str
         Remarks that the data set has made with :func:`minidl.data.note` about the samples of the
         batches delivered so far, by kind; each remark once, in order.
@@ -95,10 +95,14 @@ class DataLoader:
 
     Notes
     -----
-    **Order and augmentation** are functions of (seed, epoch, place in the epoch). Iterating
-    counts the epochs from 0, so iterating the same loader twice gives two orders even if the seed
-    was set again in between; ``set_epoch(0)`` replays the first. To resume a run that was
-    interrupted after ``k`` batches of epoch ``e``: ``set_epoch(e)``, then
+    **Order and augmentation** are functions of (seed, epoch, place in the epoch). Each iteration
+    takes its epoch's number from the generator, which counts the iterations of all its loaders
+    since it was seeded: a loader that is made anew for each epoch gets a new order each time, the
+    same in each run. The count is part of the generator's state
+    (:func:`minidl.get_rng_state`). After ``set_epoch(e)``, the loader counts by itself, from ``e``.
+    To resume a run that was interrupted after ``k`` batches of epoch ``e``: ``set_epoch(e)``, then
+    ``iterate(start_batch=k)``; if other loaders are iterated in between, call ``set_epoch``
+    before each epoch from the start. Or restore the generator's state of that moment, then
     ``iterate(start_batch=k)``.
 
     **Workers are processes.** Forked workers inherit the data set as it is at the start of the
@@ -200,6 +204,7 @@ class DataLoader:
         self.prefetch_factor = 2 if prefetch_factor is None else prefetch_factor
         self.persistent_workers = persistent_workers
         self.epoch = 0
+        self._counts_itself = False
         self.notes: dict[str, list[str]] = {}
         self._workers: Workers | None = None
 
@@ -221,7 +226,9 @@ class DataLoader:
 
         Examples
         --------
+        >>> import minidl
         >>> from minidl.data import DataLoader
+        >>> _ = minidl.manual_seed(0)
         >>> loader = DataLoader(range(10), batch_size=10, shuffle=True)
         >>> first, second = [[batch.tolist() for batch in loader] for _ in range(2)]
         >>> loader.set_epoch(0)
@@ -230,7 +237,7 @@ class DataLoader:
         """
         if epoch < 0:
             raise ArgumentError(f"DataLoader.set_epoch: epoch must be at least 0, got {epoch}")
-        self.epoch = epoch
+        self.epoch, self._counts_itself = epoch, True
 
     def iterate(self, start_batch: int = 0) -> Iterator[Any]:
         """Iterate over an epoch, starting at one of its batches.
@@ -239,7 +246,8 @@ class DataLoader:
         ----------
         start_batch : int, default 0
             Number of batches to skip, at most those of an epoch. Their indices are drawn, but
-            their samples are not fetched; the remaining batches are those of a whole epoch.
+            their samples are not fetched; the remaining batches are those of a whole epoch. If
+            greater than 0, and no epoch was set, the epoch that was begun last goes on.
 
         Returns
         -------
@@ -261,10 +269,10 @@ class DataLoader:
             raise ArgumentError(
                 f"DataLoader.iterate: start_batch must be at least 0, got {start_batch}"
             )
-        epoch = self.epoch
-        self.epoch += 1
         generator = random.default_generator if self.generator is None else self.generator
         seed = generator.initial_seed()
+        epoch = self.epoch if self._counts_itself else generator.next_epoch(start_batch > 0)
+        self.epoch = epoch + 1
         jobs = self._plan(seed, epoch, start_batch)
         source = Source(
             self.dataset, self.collate_fn, self.batch_sampler is None, self.worker_init_fn

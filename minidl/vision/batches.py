@@ -172,6 +172,7 @@ class PictureBatches:
         transform = alexnet_evaluation(*self._input, ten_crop, raw=True, statistics=self.statistics)
         _set_transform(pictures, transform)
         loader = self._load(pictures, -(-self.batch_size // 10) if ten_crop else self.batch_size)
+        loader.set_epoch(0)  # so that an evaluation moves nothing
         return self._to_device(islice(loader, self.limit), loader)
 
     def _to_device(self, batches: Iterator[Any], loader: DataLoader) -> DeviceBatches:

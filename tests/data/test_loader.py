@@ -77,6 +77,7 @@ def exact(batch: Any) -> Any:
 
 def test_batches_are_the_same_with_any_number_of_workers() -> None:
     def epochs(workers: int, **more: Any) -> list[Any]:
+        minidl.manual_seed(1)
         loader = DataLoader(Picture(), batch_size=4, shuffle=True, num_workers=workers, **more)
         whole = [[exact(batch) for batch in loader] for _ in range(2)]
         for _ in loader:  # epoch 2 is interrupted
@@ -97,6 +98,7 @@ def test_random_choices_of_collate_fn_belong_to_the_batch() -> None:
         return [noise for _, noise in samples], sample_stream().random(2).tolist()
 
     def epochs(workers: int) -> list[Any]:
+        minidl.manual_seed(1)
         loader = DataLoader(Noisy(10), 2, collate_fn=mix, num_workers=workers)
         return [list(loader) for _ in range(2)]
 
@@ -117,6 +119,7 @@ def test_epochs_differ_in_order_and_augmentation() -> None:
 
 @pytest.mark.parametrize("batch_size", [None, 4])
 def test_an_epoch_can_be_replayed(batch_size: int | None) -> None:
+    minidl.manual_seed(1)
     loader = DataLoader(range(20), batch_size=batch_size, shuffle=True)
     first, second = [[np.asarray(batch).tolist() for batch in loader] for _ in range(2)]
     loader.set_epoch(0)
@@ -133,27 +136,65 @@ def test_the_seed_decides() -> None:
     assert first(1) != first(2)
 
 
-def test_a_generator_lends_its_seed_and_is_not_advanced() -> None:
-    generator = minidl.Generator().manual_seed(5)
-    before = generator.get_state().tolist()
-    loader = DataLoader(Noisy(20), batch_size=20, shuffle=True, generator=generator)
-    mine = seen(loader)
-    assert generator.get_state().tolist() == before
-    minidl.manual_seed(99)
-    again = DataLoader(
-        Noisy(20), batch_size=20, shuffle=True, generator=minidl.Generator().manual_seed(5)
-    )
-    assert seen(again) == mine
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_made_anew_has_a_new_epoch(own: bool, workers: int) -> None:
+    generator = minidl.Generator() if own else minidl.default_generator
+
+    def epoch() -> Any:
+        given = generator if own else None
+        return seen(DataLoader(Noisy(20), 20, True, num_workers=workers, generator=given))[0]
+
+    generator.manual_seed(5)
+    first = epoch()
+    state = generator.get_state()
+    later = [epoch() for _ in range(3)]
+    orders = [first[0], *(order for order, _ in later)]
+    assert len({str(order) for order in orders}) == 4
+    noise = {number for _, numbers in [first, *later] for number in numbers}
+    assert len(noise) == 80
+    loader = DataLoader(Noisy(20), 5, True, num_workers=workers, generator=generator)
+    list(loader)
+    loader.set_epoch(loader.epoch - 1)
+    last = seen(loader)
+    again = DataLoader(Noisy(20), 5, True, num_workers=workers, generator=generator)
+    assert seen(again.iterate(start_batch=1)) == last[1:]  # the epoch that was begun
+    generator.set_state(state)  # a resumed run goes on from the saved state
+    assert [epoch() for _ in range(3)] == later
+    assert epoch() != first
+    generator.manual_seed(5)
+    assert [epoch() for _ in range(4)] == [first, *later]
 
 
-def test_loading_leaves_the_default_generator_alone() -> None:
-    before = minidl.random.get_rng_state().tolist()
+def test_an_own_generator_leaves_the_default_one_alone() -> None:
+    before = minidl.get_rng_state().tolist()
+    list(DataLoader(Noisy(5), shuffle=True, generator=minidl.Generator()))
+    assert minidl.get_rng_state().tolist() == before
+
+
+def test_an_order_does_not_move_the_numbers_of_the_generator() -> None:
+    minidl.manual_seed(5)
+    expected = minidl.rand(3).tolist()
+    minidl.manual_seed(5)
     list(DataLoader(Noisy(5), shuffle=True))
-    assert minidl.random.get_rng_state().tolist() == before
+    assert minidl.rand(3).tolist() == expected
+
+
+def test_a_loader_whose_epoch_is_set_counts_by_itself() -> None:
+    minidl.manual_seed(5)
+    loader = DataLoader(Noisy(20), batch_size=20, shuffle=True)
+    loader.set_epoch(3)
+    before = minidl.get_rng_state().tolist()
+    third, fourth = seen(loader), seen(loader)
+    assert minidl.get_rng_state().tolist() == before and loader.epoch == 5
+    list(DataLoader(Noisy(5)))  # another loader's epoch
+    loader.set_epoch(3)
+    assert [seen(loader), seen(loader)] == [third, fourth]
 
 
 def test_a_samplers_own_generator_decides_the_order() -> None:
     def order(seed: int) -> Any:
+        minidl.manual_seed(1)
         sampler = RandomSampler(range(30), generator=minidl.Generator().manual_seed(seed))
         return next(iter(DataLoader(range(30), batch_size=30, sampler=sampler))).tolist()
 
@@ -169,6 +210,7 @@ def test_a_sample_drawn_twice_is_augmented_twice() -> None:
 
 def test_augmentation_does_not_depend_on_the_batch_size() -> None:
     def flat(size: int) -> list[float]:
+        minidl.manual_seed(1)
         return [x for _, noise in seen(DataLoader(Noisy(12), batch_size=size)) for x in noise]
 
     assert flat(1) == flat(5) == flat(12)
@@ -177,6 +219,7 @@ def test_augmentation_does_not_depend_on_the_batch_size() -> None:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resuming_in_the_middle_of_an_epoch(workers: int) -> None:
     def make() -> DataLoader:
+        minidl.manual_seed(1)
         return DataLoader(Noisy(22), batch_size=4, shuffle=True, num_workers=workers)
 
     whole = make()

@@ -659,11 +659,13 @@ def test_by_spawn() -> None:
 
         if __name__ == "__main__":
             data = TensorDataset(minidl.arange(12).reshape(6, 2), minidl.arange(6))
+            minidl.manual_seed(1)
             alone = [[part.tolist() for part in batch] for batch in DataLoader(data, 2, True)]
             workers = DataLoader(
                 data, 2, True, num_workers=1, multiprocessing_context="spawn",
                 persistent_workers=True,
             )
+            minidl.manual_seed(1)
             assert [[part.tolist() for part in batch] for batch in workers] == alone
             assert len(list(workers)) == 3
             spawn = multiprocessing.get_context("spawn")
