@@ -97,7 +97,7 @@ class Generator:
         return self._seed
 
     def get_state(self) -> Tensor:
-        """Return the state, a uint8 tensor of 16 bytes: the seed; 40 bits of draws, 24 of epochs."""
+        """Return the state, 16 uint8 in a tensor: the seed, 40 bits of draws, 24 of epochs."""
         state = np.array([self._seed, self._draws % 2**40 + (self._epochs % 2**24 << 40)], "<u8")
         return Tensor(state.view(np.uint8).copy())
 
