@@ -34,9 +34,11 @@ from .random import (
 )  # fmt: skip
 from .tensor import (
     Size, Tensor, as_tensor, float16, float32, float64, from_dlpack, from_numpy, int8, int16,
-    int32, int64, tensor, uint8,
+    int32, int64, set_default_device, set_default_dtype, tensor, uint8,
 )  # fmt: skip
 from .tensor import bool_ as bool
+from .tensor import default_device as get_default_device
+from .tensor import default_dtype as get_default_dtype
 from .tensor import float32 as float
 from .tensor import float64 as double
 from .tensor import int64 as long

@@ -28,8 +28,65 @@ int64 = np.dtype("int64")
 uint8 = np.dtype("uint8")
 bool_ = np.dtype("bool")
 
-#: The dtype of a Python float.
-DEFAULT_DTYPE = float32
+
+class _Defaults:
+    """What new tensors get where nothing is said."""
+
+    dtype = float32
+    device = CPU
+
+
+def default_dtype() -> np.dtype:
+    """Return the dtype of Python floats and of new tensors; float32 at first."""
+    return _Defaults.dtype
+
+
+def default_device() -> Device:
+    """Return the device of new tensors; the CPU at first."""
+    return _Defaults.device
+
+
+def set_default_dtype(d: Any) -> None:
+    """Set the dtype of Python floats and of new tensors.
+
+    Parameters
+    ----------
+    d : dtype
+        A floating-point dtype.
+
+    Raises
+    ------
+    DTypeError
+        `d` is another dtype.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> minidl.set_default_dtype(minidl.float64)
+    >>> minidl.tensor([1.5]).dtype
+    dtype('float64')
+    >>> minidl.set_default_dtype(minidl.float32)
+    """
+    dtype = np.dtype(d)
+    if dtype.kind != "f":
+        raise DTypeError(f"set_default_dtype: expected a floating-point dtype, got {dtype}")
+    _Defaults.dtype = dtype
+
+
+def set_default_device(device: str | Device | None) -> None:
+    """Set the device of new tensors, and so of new layers.
+
+    Parameters
+    ----------
+    device : str, Device or None
+        None: the CPU. `from_numpy`, `from_dlpack` and `load` keep to where their numbers are.
+
+    Raises
+    ------
+    DeviceError
+        There is no such device.
+    """
+    _Defaults.device = CPU if device is None else Device(device)
 
 
 class Tensor:
@@ -379,7 +436,7 @@ def to_array(data: Any, dtype: Any = None) -> np.ndarray:
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"data: expected numbers, got {array.dtype} from {type(data).__name__}")
     if dtype is None and array.dtype == float64 and not _has_own_dtype(data):
-        dtype = DEFAULT_DTYPE
+        dtype = default_dtype()
     return array if dtype is None else array.astype(dtype, copy=False)
 
 
@@ -425,6 +482,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
         array = array_module(data).array(data)
     else:
         array = to_array(data)
+        device = default_device() if device is None else device
     if dtype is not None:
         with active(device_of(array)):
             array = array.astype(np.dtype(dtype), copy=False)
@@ -447,6 +505,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if not isinstance(data, Tensor):
         shares = isinstance(data, np.ndarray) or hasattr(data, "__cuda_array_interface__")
         data = Tensor(data if shares else to_array(data))
+        device = default_device() if device is None and not shares else device
     if dtype is None and device is None:
         return data
     converted: Tensor = data.to(dtype=dtype, device=device)

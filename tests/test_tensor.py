@@ -426,3 +426,41 @@ def test_names() -> None:
     assert minidl.Tensor is Tensor
     with pytest.raises(AttributeError, match="no_such_name"):
         _ = minidl.no_such_name
+
+
+# --- Defaults -------------------------------------------------------------------------------------
+
+
+def test_the_default_dtype_is_that_of_python_floats_and_new_tensors() -> None:
+    ints = minidl.tensor([1, 2])
+    assert minidl.get_default_dtype() == minidl.float32
+    minidl.set_default_dtype(minidl.float64)
+    try:
+        made = [
+            minidl.tensor(1.5), minidl.as_tensor([1.5]), minidl.zeros(2), minidl.rand(2),
+            minidl.randn(2), minidl.full((2,), 0.5), minidl.eye(2), minidl.linspace(0, 1, 3),
+            minidl.arange(0.0, 1.0), minidl.nn.Linear(2, 2).weight, ints / 2, ints + 0.5,
+            ints.exp(), minidl.nn.BatchNorm2d(2).running_mean,
+        ]  # fmt: skip
+        assert {tensor.dtype for tensor in made} == {np.dtype("float64")}
+        assert minidl.tensor(np.float32(1)).dtype == minidl.float32
+        assert (minidl.ones(2, dtype=minidl.float32) * 0.5).dtype == minidl.float32
+    finally:
+        minidl.set_default_dtype(minidl.float32)
+    with pytest.raises(DTypeError, match="int64"):
+        minidl.set_default_dtype(minidl.int64)
+
+
+def test_the_default_device_is_that_of_new_tensors(device: str) -> None:
+    minidl.set_default_device(device)
+    try:
+        assert minidl.get_default_device() == minidl.device(device)
+        made = [
+            minidl.tensor([1.5]), minidl.as_tensor(2), minidl.zeros(2), minidl.randn(2),
+            minidl.randperm(3), minidl.nn.Linear(2, 2).weight,
+        ]  # fmt: skip
+        assert {str(tensor.device) for tensor in made} == {str(minidl.device(device))}
+        assert str(minidl.from_numpy(np.zeros(1)).device) == "cpu"
+        assert str(minidl.zeros(1, device="cpu").device) == "cpu"
+    finally:
+        minidl.set_default_device(None)

@@ -12,7 +12,7 @@ from typing import Any
 from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError
-from ..tensor import DEFAULT_DTYPE, Tensor, bool_
+from ..tensor import Tensor, bool_, default_dtype
 from .operands import binary, meet, operands, shape_of, unary, unbroadcast, without_gradient
 
 __all__ = [
@@ -90,8 +90,8 @@ class Div(Function):
         a, b = meet(a, b)
         dtype = a.dtype if hasattr(a, "dtype") else b.dtype
         if dtype.kind != "f":  # the quotient of integers is a float32, not NumPy's float64
-            a = a.astype(DEFAULT_DTYPE) if hasattr(a, "dtype") else a
-            b = b.astype(DEFAULT_DTYPE) if hasattr(b, "dtype") else b
+            a = a.astype(default_dtype()) if hasattr(a, "dtype") else a
+            b = b.astype(default_dtype()) if hasattr(b, "dtype") else b
         return binary("div", "divide", a, b)
 
     @staticmethod

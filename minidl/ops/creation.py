@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ..device import CPU, Array, Device, active, device_of, module_for, on_its_device
+from ..device import Array, Device, active, device_of, module_for, on_its_device
 from ..errors import ArgumentError
 from ..kernels import cuda
 from ..kernels.cuda import copy_to
 from ..random import Generator, default_generator
-from ..tensor import DEFAULT_DTYPE, Tensor, float64, int64
+from ..tensor import Tensor, default_device, default_dtype, float32, float64, int64
 from .axes import flat
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
 
 
 def _place(device: Any) -> Device:
-    return CPU if device is None else Device(device)
+    return default_device() if device is None else Device(device)
 
 
 def _made(device: Any, name: str, *args: Any, **kwargs: Any) -> Array:
@@ -52,27 +52,27 @@ def full(
 ) -> Tensor:
     """Return a tensor of shape `size` filled with `fill_value`."""
     if dtype is None:
-        kinds = {bool: np.bool_, int: int64, float: DEFAULT_DTYPE}
-        dtype = kinds.get(type(fill_value), DEFAULT_DTYPE)
+        kinds = {bool: np.bool_, int: int64, float: default_dtype()}
+        dtype = kinds.get(type(fill_value), default_dtype())
     array = _made(device, "full", flat((size,)), fill_value, np.dtype(dtype))
     return Tensor(array, requires_grad)
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return zeros, float32 unless `dtype` is given: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    array = _made(device, "zeros", flat(size), np.dtype(dtype or DEFAULT_DTYPE))
+    array = _made(device, "zeros", flat(size), np.dtype(dtype or default_dtype()))
     return Tensor(array, requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return ones, float32 unless `dtype` is given."""
-    array = _made(device, "ones", flat(size), np.dtype(dtype or DEFAULT_DTYPE))
+    array = _made(device, "ones", flat(size), np.dtype(dtype or default_dtype()))
     return Tensor(array, requires_grad)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return an uninitialized tensor, float32 unless `dtype` is given."""
-    array = _made(device, "empty", flat(size), np.dtype(dtype or DEFAULT_DTYPE))
+    array = _made(device, "empty", flat(size), np.dtype(dtype or default_dtype()))
     return Tensor(array, requires_grad)
 
 
@@ -85,7 +85,7 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """Return the identity matrix of `n` rows (and `m` columns)."""
-    array = _made(device, "eye", n, m, dtype=np.dtype(dtype or DEFAULT_DTYPE))
+    array = _made(device, "eye", n, m, dtype=np.dtype(dtype or default_dtype()))
     return Tensor(array, requires_grad)
 
 
@@ -105,7 +105,7 @@ def arange(
     if end is None:
         start, end = 0, start
     if dtype is None:
-        dtype = DEFAULT_DTYPE if any(isinstance(v, float) for v in (start, end, step)) else int64
+        dtype = default_dtype() if any(isinstance(v, float) for v in (start, end, step)) else int64
     if step == 0:
         raise ArgumentError("arange: step must not be 0")
     array = _made(device, "arange", start, end, step)
@@ -116,7 +116,7 @@ def linspace(
     start: float, end: float, steps: int, *, dtype: Any = None, device: Any = None
 ) -> Tensor:
     """Return `steps` numbers from `start` to `end`, both included, evenly spaced."""
-    dtype = np.dtype(dtype or DEFAULT_DTYPE)
+    dtype = np.dtype(dtype or default_dtype())
     return Tensor(_made(device, "linspace", start, end, steps, dtype=dtype))
 
 
@@ -168,9 +168,9 @@ def _drawn(
     requires_grad: bool,
 ) -> Tensor:
     """Return ``draw(stream, shape, dtype)`` as a tensor; NumPy draws float32 and float64."""
-    wanted = np.dtype(dtype or DEFAULT_DTYPE)
+    wanted = np.dtype(dtype or default_dtype())
     stream = (generator or default_generator).next_stream()
-    array = np.asarray(draw(stream, flat(size), float64 if wanted == float64 else DEFAULT_DTYPE))
+    array = np.asarray(draw(stream, flat(size), float64 if wanted == float64 else float32))
     result = Tensor(array.astype(wanted, copy=False)).to(_place(device))
     return result.requires_grad_(requires_grad)
 

@@ -10,7 +10,7 @@ import numpy as np
 from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import ArgumentError
-from ..tensor import DEFAULT_DTYPE, Tensor
+from ..tensor import Tensor, default_dtype
 from .arithmetic import maximum, minimum
 from .comparison import only_where
 from .operands import floating, unary
@@ -162,7 +162,7 @@ class Clamp(Function):
         ctx.save_for_backward(x)
         ctx.low, ctx.high = low, high
         if x.dtype.kind != "f" and (isinstance(low, float) or isinstance(high, float)):
-            x = x.astype(DEFAULT_DTYPE)
+            x = x.astype(default_dtype())
         return array_module(x).clip(x, low, high)
 
     @staticmethod

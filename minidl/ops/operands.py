@@ -16,7 +16,7 @@ import numpy as np
 from ..device import Array, Shape, active, array_module, check_one_device, device_of
 from ..errors import DTypeError, ShapeError
 from ..kernels.cpu import apply_ufunc
-from ..tensor import DEFAULT_DTYPE, Tensor, as_tensor, bool_
+from ..tensor import Tensor, as_tensor, bool_, default_dtype
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
@@ -53,7 +53,7 @@ def common_dtype(a: np.dtype, b: np.dtype) -> np.dtype:
 def _with_number(array: Array, number: Any) -> np.dtype:
     """Return the dtype of an operation on an array and a Python number."""
     if isinstance(number, float) and array.dtype.kind != "f":
-        return DEFAULT_DTYPE
+        return default_dtype()
     if array.dtype == bool_ and not isinstance(number, bool):
         return np.dtype(np.int64)
     return array.dtype
@@ -125,7 +125,7 @@ def unary(name: str, x: Array) -> Array:
 
 def floating(x: Array) -> Array:
     """Return `x`, integers as float32, as in PyTorch."""
-    return x if x.dtype.kind == "f" else x.astype(DEFAULT_DTYPE)
+    return x if x.dtype.kind == "f" else x.astype(default_dtype())
 
 
 def without_gradient(name: str, ufunc_name: str, a: Any, b: Any) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 from ..autograd import Context, Function
 from ..device import Array, Shape, array_module, check_one_device, on_its_device
 from ..errors import DTypeError, ShapeError
-from ..tensor import DEFAULT_DTYPE, Tensor, bool_, int64
+from ..tensor import Tensor, bool_, default_dtype, int64
 from .arithmetic import maximum, minimum
 from .axes import Dim, axes_of
 
@@ -220,7 +220,7 @@ class LogSumExp(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
         xp = array_module(x)
-        x = x if x.dtype.kind == "f" else x.astype(DEFAULT_DTYPE)
+        x = x if x.dtype.kind == "f" else x.astype(default_dtype())
         top = x.dtype.type(0)
         if _count(x.shape, axes):
             top = x.max(axis=axes, keepdims=True)
