@@ -11,30 +11,32 @@ from .autograd import enable_grad, gradcheck, is_grad_enabled, no_grad, set_grad
 from .kernels import reference
 from .kernels.cpu import get_num_threads, set_num_threads
 from .device import device
-from .nn.activation import relu, sigmoid, tanh
-from .nn.softmax import log_softmax, softmax
+from .missing import attributes as _attributes
+from .nn.methods import log_softmax, relu, sigmoid, softmax, tanh
 from .ops import (
     abs, add, addcdiv, addcmul, addmm, all, allclose, amax, amin, any, arange, argmax, argmin,
     argsort, baddbmm, bernoulli, bincount, bitwise_and, bitwise_or, bitwise_xor, bmm, broadcast_to,
-    cat, ceil, chunk, clamp, clamp_max, clamp_min, clip, clone, concat, concatenate, cos,
+    can_cast, cat, ceil, chunk, clamp, clamp_max, clamp_min, clip, clone, concat, concatenate, cos,
     count_nonzero, cumprod, cumsum, diag, diagonal, div, dot, einsum, empty, empty_like, eq, equal,
     exp, expm1, eye, flatten, flip, floor, floor_divide, fmod, full, full_like, gather, ge, gt,
-    hstack, index_add, index_fill, index_select, isclose, isfinite, isin, isinf, isnan, le, lerp,
-    linspace, log, log10, log1p, log2, logical_and, logical_not, logical_or, logical_xor, logsumexp,
-    lt, masked_fill, masked_select, matmul, max, maximum, mean, median, meshgrid, min, minimum, mm,
-    movedim, mul, multinomial, mv, narrow, ne, neg, nonzero, norm, normal, ones, ones_like, outer,
-    permute, pow, prod, rand, rand_like, randint, randn, randn_like, randperm, reciprocal,
-    remainder, repeat_interleave, reshape, roll, round, rsqrt, scatter, scatter_add, select, sign,
-    sin, sort, split, sqrt, square, squeeze, stack, std, std_mean, sub, sum, swapaxes, t,
-    take_along_dim, tile, topk, trace, transpose, tril, triu, trunc, unbind, unflatten, unique,
-    unsqueeze, var, var_mean, vstack, where, zeros, zeros_like,
+    hstack, index_add, index_fill, index_select, is_complex, is_floating_point, is_tensor, isclose,
+    isfinite, isin, isinf, isnan, le, lerp, linspace, log, log10, log1p, log2, logical_and,
+    logical_not, logical_or, logical_xor, logsumexp, lt, masked_fill, masked_select, matmul, max,
+    maximum, mean, median, meshgrid, min, minimum, mm, movedim, mul, multinomial, mv, narrow, ne,
+    neg, nonzero, norm, normal, numel, ones, ones_like, outer, permute, pow, prod, promote_types,
+    rand, rand_like, randint, randn, randn_like, randperm, reciprocal, remainder, repeat_interleave,
+    reshape, result_type, roll, round, rsqrt, scatter, scatter_add, select, sign, sin, sort, split,
+    sqrt, square, squeeze, stack, std, std_mean, sub, sum, swapaxes, t, take_along_dim, tile, topk,
+    trace, transpose, tril, triu, trunc, unbind, unflatten, unique, unsqueeze, var, var_mean,
+    vstack, where, zeros, zeros_like,
 )  # fmt: skip
+from .ops.dtypes import finfo, iinfo
 from .random import (
     Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,
 )  # fmt: skip
 from .tensor import (
-    Size, Tensor, as_tensor, float16, float32, float64, from_dlpack, from_numpy, int8, int16,
-    int32, int64, set_default_device, set_default_dtype, tensor, uint8,
+    Size, Tensor, as_tensor, float16, float32, float64, from_dlpack, from_numpy, int8, int16, int32,
+    int64, set_default_device, set_default_dtype, tensor, uint8,
 )  # fmt: skip
 from .tensor import bool_ as bool
 from .tensor import default_device as get_default_device
@@ -45,27 +47,26 @@ from .tensor import int64 as long
 from .version import __version__
 
 if TYPE_CHECKING:
-    from . import checkpoint, data, optim, training, vision
+    from . import (
+        accelerator, amp, backends, checkpoint, data, distributed, multiprocessing, optim, training,
+        utils, vision,
+    )  # fmt: skip
     from .checkpoint import load, save
 
-_ON_FIRST_USE = {
-    "checkpoint": (".checkpoint", None),
-    "data": (".data", None),
-    "load": (".checkpoint", "load"),
-    "optim": (".optim", None),
-    "save": (".checkpoint", "save"),
-    "training": (".training", None),
-    "vision": (".vision", None),
-}
+#: Modules that are imported when they are first used, and what stands in one.
+_MODULES = (
+    "accelerator", "amp", "backends", "checkpoint", "data", "distributed", "multiprocessing",
+    "optim", "training", "utils", "vision",
+)  # fmt: skip
+_IN_MODULES = {"load": "checkpoint", "save": "checkpoint"}
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _ON_FIRST_USE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def _on_first_use(name: str) -> Any:
     import importlib
 
-    path, attribute = _ON_FIRST_USE[name]
-    module = importlib.import_module(path, __name__)
-    value = module if attribute is None else getattr(module, attribute)
-    globals()[name] = value
-    return value
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    return getattr(importlib.import_module(f".{_IN_MODULES[name]}", __name__), name)
+
+
+__getattr__ = _attributes(globals(), _on_first_use)

@@ -19,7 +19,7 @@ import json
 import math
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -36,18 +36,27 @@ _VERSION = 1
 _MAX_DEPTH = 100
 
 
-def save(obj: Any, path: str | os.PathLike[str]) -> None:
+def save(
+    obj: Any,
+    f: str | os.PathLike[str] | IO[bytes],
+    pickle_module: Any = None,
+    pickle_protocol: int | None = None,
+    _use_new_zipfile_serialization: bool = True,
+) -> None:
     """Save tensors and everything around them in one file.
 
     Parameters
     ----------
     obj : object
         Dicts, lists and tuples, nested in any way, of Tensors, NumPy arrays and scalars, int,
-        float, bool, str, bytes and None, such as ``{"model": model.state_dict(), "epoch": 3}``.
-        The keys of dicts may be any of these that are hashable.
-    path : str or path-like
-        Replaced atomically when everything is on the disk. If writing fails, the older file remains
-        and nothing is left behind.
+        float, bool, str, bytes, None and ``argparse.Namespace``, such as ``{"model":
+        model.state_dict(), "epoch": 3}``. The keys of dicts may be any of these that are hashable.
+    f : str, path-like or binary file
+        A path's file is replaced atomically when everything is on the disk. If writing fails, the
+        older file remains and nothing is left behind. An open file, such as ``io.BytesIO``, is
+        written from where it stands.
+    pickle_module, pickle_protocol
+        Accepted for compatibility with PyTorch; nothing is pickled.
 
     Raises
     ------
@@ -73,22 +82,39 @@ def save(obj: Any, path: str | os.PathLike[str]) -> None:
     {'weight': tensor([1., 2.]), 'epoch': 3}
     >>> folder.cleanup()
     """
+    pieces = encode(obj)
     try:
-        write_atomically(path, encode(obj))
+        if isinstance(f, (str, os.PathLike)):
+            write_atomically(f, pieces)
+        else:
+            f.writelines(pieces)
     except OSError as error:
         reason = error.strerror or error
-        raise CheckpointError(f"{os.fspath(path)!r} can't be written: {reason}") from error
+        raise CheckpointError(f"{_named(f)} can't be written: {reason}") from error
 
 
-def load(path: str | os.PathLike[str], map_location: str | Device | None = None) -> Any:
+def load(
+    f: str | os.PathLike[str] | IO[bytes],
+    map_location: Any = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+    **pickle_load_args: Any,
+) -> Any:
     """Load what :func:`save` saved, or weights from elsewhere.
 
     Parameters
     ----------
-    path : str or path-like
-        A file of :func:`save`, any other safetensors file, or a NumPy ``.npz`` file.
-    map_location : str or Device, optional
-        The device of the loaded Tensors. Default: the device that each was saved from.
+    f : str, path-like or binary file
+        A file of :func:`save`, any other safetensors file, or a NumPy ``.npz`` file. An open file
+        is read from where it stands to its end.
+    map_location : str, Device, dict or callable, optional
+        The device of the loaded Tensors; a dict from saved devices to others; or a function of a
+        Tensor on the CPU and its saved device, which returns the Tensor where it belongs. Default:
+        the device that each was saved from.
+    weights_only, pickle_module, mmap
+        Accepted for compatibility with PyTorch; nothing that is read is ever executed.
 
     Returns
     -------
@@ -113,20 +139,15 @@ def load(path: str | os.PathLike[str], map_location: str | Device | None = None)
     {'bias': array([1, 2])}
     >>> folder.cleanup()
     """
-    device = None if map_location is None else Device(map_location)
+    if isinstance(map_location, (str, Device)):
+        map_location = Device(map_location)
     try:
-        with open(path, "rb") as file:
-            start = file.read(9)
-            file.seek(0)
-            if start[8:] == b"{":  # 8 bytes with the length of the header, and the header
-                return _decode_file(*read_safetensors(file), device)
-            if start[:2] == b"PK":
-                return read_npz(file)
-        if start[:1] == b"\x80":
-            raise CheckpointError(PICKLE_HELP)
-        raise CheckpointError("it is cut off or not a checkpoint")
+        if not isinstance(f, (str, os.PathLike)):
+            return _read(f, map_location)
+        with open(f, "rb") as file:
+            return _read(file, map_location)
     except Exception as error:  # damage makes safetensors, zipfile and NumPy raise a dozen kinds
-        raise CheckpointError(f"{os.fspath(path)!r} can't be loaded: {_reason(error)}") from error
+        raise CheckpointError(f"{_named(f)} can't be loaded: {_reason(error)}") from error
 
 
 def encode(obj: Any) -> list[bytes | memoryview]:
@@ -153,6 +174,26 @@ def encode(obj: Any) -> list[bytes | memoryview]:
     structure = json.dumps({"version": _VERSION, "root": root, "tensors": digests})
     metadata = {"minidl": structure, "minidl.sha256": _sha256(structure)}
     return write_safetensors(encoder.arrays, metadata)
+
+
+def _read(file: Any, map_location: Any) -> Any:
+    """Return what an open file holds."""
+    begin = file.tell()
+    start = file.read(9)
+    file.seek(begin)
+    if start[8:] == b"{":  # 8 bytes with the length of the header, and the header
+        return _decode_file(*read_safetensors(file), map_location)
+    if start[:2] == b"PK":
+        return read_npz(file)
+    if start[:1] == b"\x80":
+        raise CheckpointError(PICKLE_HELP)
+    raise CheckpointError("it is cut off or not a checkpoint")
+
+
+def _named(f: Any) -> str:
+    """Return the name of a file for an error."""
+    path = f if isinstance(f, (str, os.PathLike)) else getattr(f, "name", None)
+    return repr(os.fspath(path)) if isinstance(path, (str, os.PathLike)) else "the open file"
 
 
 def _reason(error: Exception) -> str:
@@ -208,6 +249,8 @@ class _Encoder:
             return {"scalar": self._store(np.asarray(obj), where)}
         if kind is bytes:
             return {"bytes": self._store(np.frombuffer(obj, np.uint8), where)}
+        if kind.__module__ == "argparse" and kind.__name__ == "Namespace":
+            return {"namespace": self.encode(vars(obj), where)}
         raise ArgumentError(
             f"save: {_spot(where)} is a {kind.__module__}.{kind.__qualname__}, which can't be "
             "saved; expected dicts, lists and tuples of Tensors, arrays, numbers, strings, bytes "
@@ -239,13 +282,10 @@ class _Encoder:
         return name
 
 
-def _decode_file(
-    arrays: dict[str, np.ndarray], metadata: dict[str, str], map_location: Device | None
-) -> Any:
+def _decode_file(arrays: dict[str, np.ndarray], metadata: dict[str, str], map_location: Any) -> Any:
     """Check a safetensors file against its checksums and return the saved object."""
     if "minidl" not in metadata and "minidl.sha256" not in metadata:  # of another program
-        where = map_location or Device("cpu")
-        return {name: Tensor(copy_to(array, where)) for name, array in arrays.items()}
+        return {name: _placed(array, "cpu", map_location) for name, array in arrays.items()}
     structure = metadata.get("minidl", "")
     if _sha256(structure) != metadata.get("minidl.sha256"):
         raise CheckpointError("it is damaged: its structure does not match its checksum")
@@ -263,16 +303,29 @@ def _decode_file(
     return _decode(document["root"], arrays, map_location)
 
 
-def _decode(root: Any, arrays: dict[str, np.ndarray], map_location: Device | None) -> Any:
+def _placed(array: np.ndarray, saved: str, map_location: Any) -> Any:
+    """Return a loaded array as a Tensor where `map_location` says; `saved` is its saved device."""
+    if isinstance(map_location, dict):
+        devices = {str(key).replace("cuda", "gpu"): value for key, value in map_location.items()}
+        map_location = devices.get(saved)
+    elif callable(map_location):
+        result = map_location(Tensor(array), saved.replace("gpu", "cuda"))
+        if result is not None:
+            return result
+        map_location = None
+    try:
+        where = Device(saved if map_location is None else map_location)
+    except DeviceError as error:
+        raise CheckpointError(f"{error}; map_location='cpu' loads it here") from error
+    return Tensor(copy_to(array, where))
+
+
+def _decode(root: Any, arrays: dict[str, np.ndarray], map_location: Any) -> Any:
     tensors: dict[str, Tensor] = {}
 
     def tensor(name: str, device: str) -> Tensor:
         if name not in tensors:
-            try:
-                where = map_location or Device(device)
-            except DeviceError as error:
-                raise CheckpointError(f"{error}; map_location='cpu' loads it here") from error
-            tensors[name] = Tensor(copy_to(arrays[name], where))
+            tensors[name] = _placed(arrays[name], device, map_location)
         return tensors[name]
 
     def decode(node: Any) -> Any:
@@ -285,6 +338,8 @@ def _decode(root: Any, arrays: dict[str, np.ndarray], map_location: Device | Non
         [(kind, value)] = node.items()
         return kinds[kind](value)
 
+    from argparse import Namespace
+
     kinds: dict[str, Callable[[Any], Any]] = {
         "dict": lambda items: {decode(key): decode(value) for key, value in items},
         "tuple": lambda items: tuple([decode(item) for item in items]),
@@ -293,6 +348,7 @@ def _decode(root: Any, arrays: dict[str, np.ndarray], map_location: Device | Non
         "array": lambda name: arrays[name],
         "scalar": lambda name: arrays[name][()],
         "bytes": lambda name: arrays[name].tobytes(),
+        "namespace": lambda options: Namespace(**decode(options)),
     }
     return decode(root)
 

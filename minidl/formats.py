@@ -163,7 +163,7 @@ def read_npz(file: BinaryIO) -> dict[str, np.ndarray]:
     """
     import zipfile
 
-    size = os.fstat(file.fileno()).st_size
+    size = file.seek(0, os.SEEK_END)
     arrays = {}
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()

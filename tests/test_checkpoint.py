@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
+import io
 import json
 import math
 import os
@@ -632,3 +634,40 @@ def test_permissions_are_the_usual_ones(path: Path, tmp_path: Path) -> None:
     minidl.save(1, path)
     (tmp_path / "usual").write_text("")
     assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+# --- What PyTorch's save and load take ------------------------------------------------------------
+
+
+def test_open_files_are_written_and_read_from_where_they_stand() -> None:
+    file = io.BytesIO()
+    file.write(b"before")
+    minidl.save({"weight": minidl.ones(2)}, file, pickle_protocol=2)
+    file.seek(6)
+    loaded = minidl.load(file, map_location="cpu", weights_only=True, mmap=None)
+    assert loaded["weight"].tolist() == [1.0, 1.0]
+    file = io.BytesIO()
+    np.savez(file, bias=[1, 2])
+    file.seek(0)
+    assert minidl.load(file, weights_only=False)["bias"].tolist() == [1, 2]
+    with pytest.raises(CheckpointError, match="the open file can't be loaded: it is cut off"):
+        minidl.load(io.BytesIO(b"abc"))
+
+
+def test_map_location_is_a_device_a_dict_or_a_function(tmp_path: Path, device: str) -> None:
+    path = tmp_path / "file"
+    minidl.save([minidl.ones(2, device=device)], path)
+    saved = str(minidl.device(device))
+    for where in ("cpu", minidl.device("cpu"), {saved: "cpu"}, lambda storage, location: storage):
+        assert str(minidl.load(path, where)[0].device) == "cpu"
+    for where in (None, device, {"elsewhere": "cpu"}, lambda storage, location: None):
+        assert str(minidl.load(path, map_location=where)[0].device) == saved
+    seen: list[str] = []
+    minidl.load(path, lambda storage, location: seen.append(location))
+    assert seen == [saved.replace("gpu", "cuda")]
+
+
+def test_the_options_of_a_program_are_saved(tmp_path: Path) -> None:
+    options = argparse.Namespace(lr=0.1, data=["a"], nested=argparse.Namespace(x=None))
+    minidl.save({"args": options}, tmp_path / "file")
+    assert minidl.load(tmp_path / "file") == {"args": options}

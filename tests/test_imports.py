@@ -12,15 +12,16 @@ PACKAGE = Path(__file__).resolve().parent.parent / "minidl"
 
 #: The storeys, from the ground up. Modules of one storey may import each other, without circles.
 STOREYS = (
-    ("errors", "version"),
+    ("errors", "missing", "version"),
     ("files", "formats"),
     ("device",),
-    ("kernels", "cuda"),
+    ("kernels",),
     ("tensor", "printing"),
-    ("random",),
+    ("random", "cuda", "accelerator", "amp", "backends", "distributed", "multiprocessing"),
     ("autograd",),
     ("ops",),
     ("nn", "optim", "data", "checkpoint"),
+    ("utils",),
     ("training",),
     ("vision",),
     ("", "__main__", "checkpoints"),  # the package itself, its program, a former place

@@ -26,17 +26,22 @@ file           what it holds
 ``checks``     errors for wrong arguments and for wrong results of a backward
 ``modes``      :class:`no_grad` and its relatives
 ``gradcheck``  numerical against analytical gradients
+``variable``   a name from before tensors recorded by themselves
 ============== =====================================================================
 """
 
+from ..missing import attributes
 from ..tensor import describe
 from .function import Context, Function
 from .gradcheck import gradcheck
 from .modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .tape import Node
+from .variable import Variable
 from .walk import backward, grad
 
 __all__ = [
-    "Context", "Function", "Node", "backward", "describe", "enable_grad", "grad", "gradcheck",
-    "is_grad_enabled", "no_grad", "set_grad_enabled",
+    "Context", "Function", "Node", "Variable", "backward", "describe", "enable_grad", "grad",
+    "gradcheck", "is_grad_enabled", "no_grad", "set_grad_enabled",
 ]  # fmt: skip
+
+__getattr__ = attributes(globals())

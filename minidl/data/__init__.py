@@ -1,5 +1,6 @@
 """Data sets, samplers and the loader: everything between files and batches."""
 
+from ..missing import attributes
 from .dataset import ConcatDataset, Dataset, Subset, TensorDataset, random_split
 from .loader import (
     DataLoader,
@@ -41,3 +42,5 @@ __all__ = [
     "random_split",
     "sample_stream",
 ]
+
+__getattr__ = attributes(globals())

@@ -8,11 +8,27 @@ runs neighbors as one, ``init`` sets initial values, ``functional`` has the func
 roof, ``utils`` clips gradients.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from ..missing import attributes
 from . import functional, init, methods, pages, utils
 from .pages import *
 from .summary import Summary, summary
 
+
+def _on_first_use(name: str) -> Any:
+    if name == "parallel":
+        from . import parallel
+
+        return parallel
+    if name == "DataParallel":
+        from .parallel import DataParallel
+
+        return DataParallel
+    raise KeyError(name)
+
+
 if not TYPE_CHECKING:
     __all__ = [*pages.__all__, "Summary", "functional", "init", "summary", "utils"]
+
+__getattr__ = attributes(globals(), _on_first_use)

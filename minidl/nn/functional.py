@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ..missing import attributes
 from ..ops import one_hot
 from . import pages
 
@@ -11,3 +12,5 @@ if TYPE_CHECKING:
 globals().update(pages.FUNCTIONS)
 
 __all__ = sorted([*pages.FUNCTIONS, "one_hot"])
+
+__getattr__ = attributes(globals())

@@ -20,6 +20,7 @@ import numpy as np
 
 from ..autograd import no_grad
 from ..errors import ArgumentError, ShapeError
+from ..missing import attributes
 from ..random import Generator, default_generator
 from ..tensor import Tensor, as_tensor
 
@@ -297,3 +298,6 @@ def sparse_(
     for column in range(columns):
         values[stream.permutation(rows)[: math.ceil(sparsity * rows)], column] = 0.0
     return _assign(tensor, values)
+
+
+__getattr__ = attributes(globals())

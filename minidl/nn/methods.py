@@ -1,7 +1,11 @@
 """Activations as methods of Tensor: ``x.relu()``. Attached from here, where the layers are."""
 
+from ..ops.spelling import spelled
 from ..tensor import Tensor
-from .functional import log_softmax, relu, sigmoid, softmax, tanh
+from . import functional
+from .functional import relu, sigmoid, tanh
+
+log_softmax, softmax = spelled(functional.log_softmax), spelled(functional.softmax)
 
 for _function in (log_softmax, relu, sigmoid, softmax, tanh):
     setattr(Tensor, _function.__name__, _function)

@@ -161,3 +161,9 @@ class Tree:
             module.apply(fn)
         fn(self)
         return self
+
+    def share_memory(self) -> Self:
+        """Move parameters and buffers into memory that child processes share."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            tensor.share_memory_()
+        return self

@@ -18,6 +18,7 @@ from .. import kernels
 from ..autograd import no_grad
 from ..device import active, array_module, device_of
 from ..errors import ArgumentError
+from ..missing import attributes
 from ..ops import stack, zeros
 from ..tensor import Tensor
 
@@ -112,3 +113,6 @@ def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
 def _check_finite(total: Tensor, wanted: bool) -> None:
     if wanted and not math.isfinite(total.item()):
         raise ArgumentError(f"clip_grad_norm_: the norm of the gradients is {total.item()}")
+
+
+__getattr__ = attributes(globals())

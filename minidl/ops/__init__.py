@@ -14,17 +14,20 @@ file            operations
 ``counting``    nonzero, bincount, one-hot
 ``products``    matrix products, einsum
 ``creation``    new tensors: constants, ranges, random numbers
+``dtypes``      what dtypes can hold, and which one an operation returns
 ``inplace``     changes in place
 ``methods``     makes all of them methods and operators of Tensor
 =============== ====================================================================
 
-``operands`` and ``axes`` hold what they share: dtypes and broadcasting, checked axes.
+``operands`` and ``axes`` hold what they share: dtypes and broadcasting, checked axes. ``spelling``
+adds PyTorch's other spellings: ``axis=``, ``size=``, ``out=``.
 """
 
 from .arithmetic import *
 from .comparison import *
 from .counting import *
 from .creation import *
+from .dtypes import *
 from .elementwise import *
 from .gathering import *
 from .index import *
@@ -33,5 +36,7 @@ from .products import *
 from .reduce import *
 from .shape import *
 from .sorting import *
+
+globals().update(FUNCTIONS)
 
 __all__ = sorted(FUNCTIONS)

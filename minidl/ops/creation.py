@@ -210,7 +210,7 @@ def randn(
 
 
 def randint(
-    low: int,
+    low: int = 0,
     high: Any = None,
     size: Any = None,
     *,
@@ -219,8 +219,10 @@ def randint(
     device: Any = None,
 ) -> Tensor:
     """Return int64 integers drawn from [low, high): ``randint(high, size)`` starts at 0."""
-    if size is None:
-        low, high, size = 0, low, high
+    if size is None:  # randint(high, size)
+        high, size = None, high
+    if high is None:
+        low, high = 0, low
     if high <= low:
         raise ArgumentError(f"randint: expected low < high, got [{low}, {high})")
     stream = (generator or default_generator).next_stream()

@@ -21,6 +21,7 @@ from . import (
     comparison,
     counting,
     creation,
+    dtypes,
     elementwise,
     gathering,
     index,
@@ -30,24 +31,26 @@ from . import (
     shape,
     sorting,
 )  # fmt: skip
+from .spelling import spelled
 
 _FILES = (
-    arithmetic, comparison, counting, creation, elementwise, gathering, index, products, reduce,
-    shape, sorting,
+    arithmetic, comparison, counting, creation, dtypes, elementwise, gathering, index, products,
+    reduce, shape, sorting,
 )  # fmt: skip
 
-#: All functions of the operations, by name.
+#: All functions of the operations, by name, with all of PyTorch's spellings.
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    name: getattr(file, name) for file in _FILES for name in file.__all__
+    name: spelled(getattr(file, name)) for file in _FILES for name in file.__all__
 }
 
 #: Functions that are no methods: they make a tensor, or do not start with one. (``where``,
 #: ``clone`` and ``contiguous`` differ as methods; see below.)
 _NO_METHODS = {
-    "arange", "assign", "cast", "cat", "clone", "concat", "concatenate", "contiguous", "einsum",
-    "empty", "empty_like", "eye", "full", "full_like", "getitem", "hstack", "linspace", "meshgrid",
-    "move", "normal", "one_hot", "ones", "ones_like", "rand", "rand_like", "randint", "randn",
-    "randn_like", "randperm", "stack", "std_mean", "var_mean", "vstack", "where", "zeros",
+    "arange", "assign", "can_cast", "cast", "cat", "clone", "concat", "concatenate", "contiguous",
+    "einsum", "empty", "empty_like", "eye", "full", "full_like", "getitem", "hstack",
+    "is_floating_point", "is_tensor", "linspace", "meshgrid", "move", "normal", "numel", "one_hot",
+    "ones", "ones_like", "promote_types", "rand", "rand_like", "randint", "randn", "randn_like",
+    "randperm", "result_type", "stack", "std_mean", "var_mean", "vstack", "where", "zeros",
     "zeros_like",
 }  # fmt: skip
 
@@ -66,8 +69,14 @@ def attach(*methods: Callable[..., Any], **named: Any) -> None:
         setattr(Tensor, name, method)
 
 
-attach(**{name: f for name, f in FUNCTIONS.items() if name not in _NO_METHODS})
-attach(**{f"{name}_": inplace.in_place(FUNCTIONS[name]) for name in _IN_PLACE})
+def _as_method(function: Any) -> Callable[..., Any]:
+    """Return the function as it is where its other spellings concern out= alone."""
+    plain: Callable[..., Any] = function if function.has_spellings else function.__wrapped__
+    return plain
+
+
+attach(**{name: _as_method(f) for name, f in FUNCTIONS.items() if name not in _NO_METHODS})
+attach(**{f"{name}_": inplace.in_place(_as_method(FUNCTIONS[name])) for name in _IN_PLACE})
 attach(
     inplace.bernoulli_, inplace.copy_, inplace.fill_, inplace.normal_, inplace.random_,
     inplace.relu_, inplace.uniform_, inplace.zero_,
@@ -267,6 +276,13 @@ def pin_memory(self: Tensor) -> Tensor:
     return self
 
 
+def share_memory_(self: Tensor) -> Tensor:
+    """Move the numbers into memory that processes share: :mod:`minidl.multiprocessing`."""
+    from ..multiprocessing import share
+
+    return share(self)
+
+
 def new_zeros(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
     """Return zeros of this tensor's dtype and device."""
     return creation.zeros(*shape, dtype=dtype or self.dtype, device=self.device)
@@ -287,7 +303,17 @@ def new_tensor(self: Tensor, data: Any) -> Tensor:
     return make_tensor(data, dtype=self.dtype, device=self.device)
 
 
-attach(where, contiguous, shape.clone, pin_memory, new_zeros, new_ones, new_full, new_tensor)
+attach(
+    where,
+    contiguous,
+    shape.clone,
+    pin_memory,
+    share_memory_,
+    new_zeros,
+    new_ones,
+    new_full,
+    new_tensor,
+)
 attach(
     T=property(
         lambda self: shape.permute(self, tuple(range(self.ndim))[::-1]),

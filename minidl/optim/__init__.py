@@ -1,5 +1,6 @@
 """Optimizers and learning-rate schedules: PyTorch's names, and the paper's update rule."""
 
+from ..missing import attributes
 from . import lr_scheduler, swa_utils
 from .adadelta import Adadelta
 from .adagrad import Adagrad
@@ -20,3 +21,5 @@ __all__ = [
     "param_groups",
     "swa_utils",
 ]
+
+__getattr__ = attributes(globals())

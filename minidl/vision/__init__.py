@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from ..missing import attributes
+
 __all__ = [
     "bad_images",
     "batches",
@@ -27,10 +29,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return importlib.import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def _on_first_use(name: str) -> Any:
+    if name not in __all__:
+        raise KeyError(name)
+    return importlib.import_module(f"{__name__}.{name}")
+
+
+__getattr__ = attributes(globals(), _on_first_use)
 
 
 def __dir__() -> list[str]:

@@ -5,6 +5,7 @@ PyTorch's to the last bit: most schedules compute a rate from the previous one, 
 schedulers on one optimizer multiply, and a rate that was changed by hand stays changed.
 """
 
+from ...missing import attributes
 from .base import LRScheduler
 from .cycles import CyclicLR, OneCycleLR
 from .functions import (
@@ -33,3 +34,5 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+__getattr__ = attributes(globals())

@@ -4,6 +4,7 @@ Each yields ``(picture, label)`` pairs, where the picture is a PIL image until a
 it. Names and attributes are torchvision's.
 """
 
+from ...missing import attributes
 from .cifar import CIFAR10, CIFAR100
 from .decoding import pil_loader
 from .fake import FakeData
@@ -24,3 +25,5 @@ __all__ = [
     "Shards",
     "pil_loader",
 ]
+
+__getattr__ = attributes(globals())

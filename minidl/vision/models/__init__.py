@@ -11,8 +11,11 @@
 
 from __future__ import annotations
 
+from ...missing import attributes
 from .alexnet import AlexNet, alexnet
 from .cuda_convnet import CudaConvnet, ScaledTanh, cuda_convnet
 from .lenet import LeNet, lenet5
 
 __all__ = ["AlexNet", "CudaConvnet", "LeNet", "ScaledTanh", "alexnet", "cuda_convnet", "lenet5"]
+
+__getattr__ = attributes(globals())

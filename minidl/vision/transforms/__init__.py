@@ -28,6 +28,7 @@ half of the time, raw pixels minus their mean, and the original program's color 
 (3, 224, 224)
 """
 
+from ...missing import attributes
 from .color import (
     ColorJitter,
     Grayscale,
@@ -67,3 +68,5 @@ __all__ = [
     "ToRaw",
     "ToTensor",
 ]
+
+__getattr__ = attributes(globals())

@@ -1,0 +1,54 @@
+"""Switches of ``torch.backends`` that scripts set: accepted, with an effect where there is one.
+
+``cuda.matmul.allow_tf32`` and ``cudnn.allow_tf32`` are :func:`minidl.cuda.allow_tf32`. The others
+change nothing: minidl has no cuDNN, and its results are deterministic in any case.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+from .cuda import allow_tf32, is_tf32_allowed
+from .missing import attributes
+
+__all__ = ["cuda", "cudnn", "mkldnn", "mps", "openmp"]
+
+
+class _Backend(SimpleNamespace):
+    """A library that PyTorch can use, and its switches."""
+
+    _there = False
+
+    def is_available(self) -> bool:
+        """Return whether minidl uses it."""
+        return self._there
+
+    is_built = is_available
+
+    def version(self) -> None:
+        """Return None: there is no version."""
+
+
+class _TF32(_Backend):
+    """Switches among which one is TF32's."""
+
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether matrix products on a GPU may round their factors to TF32."""
+        return is_tf32_allowed()
+
+    @allow_tf32.setter
+    def allow_tf32(self, value: bool) -> None:
+        allow_tf32(bool(value))
+
+
+cudnn: Any = _TF32(enabled=False, benchmark=False, deterministic=True, benchmark_limit=10)
+cuda: Any = _Backend(matmul=_TF32())
+mps, mkldnn, openmp = _Backend(), _Backend(), _Backend()
+
+for _name in __all__:  # import minidl.backends.cudnn
+    sys.modules[f"{__name__}.{_name}"] = globals()[_name]
+
+__getattr__ = attributes(globals())

@@ -1,0 +1,102 @@
+"""What a name that is not there says: one sentence, with what is out of scope or what is close."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+#: Kinds of things that minidl leaves out, and words that their names begin with.
+OUT_OF_SCOPE = {
+    "distributed training": (
+        "distributed", "DistributedDataParallel", "DistributedSampler", "DataParallel", "parallel",
+        "data_parallel", "multiprocessing",
+    ),
+    "recurrent layers": ("RNN", "LSTM", "GRU", "rnn", "pack_padded", "pad_packed", "pad_sequence"),
+    "attention and transformers": (
+        "Transformer", "MultiheadAttention", "scaled_dot_product_attention", "multi_head_attention",
+    ),
+    "sparse tensors": ("sparse", "Sparse", "coalesce", "spmm", "hspmm", "EmbeddingBag"),
+    "complex numbers": ("complex", "Complex", "cfloat", "cdouble", "chalf", "view_as_complex",
+                        "view_as_real", "polar", "fft", "stft", "istft"),
+    "forward-mode and functional derivatives": ("func", "vmap", "jvp", "jacrev", "jacfwd",
+                                                "forward_ad"),
+    "convolution in one or three dimensions": ("Conv1d", "Conv3d", "conv1d", "conv3d",
+                                               "ConvTranspose1d", "ConvTranspose3d"),
+    "pooling in one or three dimensions": ("MaxPool1d", "MaxPool3d", "AvgPool1d", "AvgPool3d",
+                                           "max_pool1d", "max_pool3d", "avg_pool1d", "avg_pool3d"),
+    "compilation and export": ("jit", "compile", "fx", "onnx", "export", "quantization",
+                               "quantize", "ao", "_dynamo"),
+    "the bfloat16 dtype": ("bfloat16",),
+    "writers for TensorBoard": ("tensorboard",),
+    "downloads": ("hub", "model_zoo", "load_state_dict_from_url"),
+}  # fmt: skip
+
+
+def sentence(module: str, name: str, names: Any) -> str:
+    """Return what to say of a name that `module` does not have.
+
+    Parameters
+    ----------
+    module, name : str
+    names : iterable of str
+        The names that it has.
+    """
+    for kind, beginnings in OUT_OF_SCOPE.items():
+        if name.startswith(beginnings) or module.endswith(beginnings):
+            return (
+                f"{module} has no {name!r}: minidl leaves out {kind}; its README lists, under "
+                "'Honest limits', what is there and what is not"
+            )
+    from difflib import get_close_matches
+
+    public = sorted(n for n in names if not n.startswith("_"))
+    close = get_close_matches(name, public, 3)
+    if close:
+        return f"{module} has no {name!r}; did you mean {' or '.join(close)}?"
+    hint = f"it has {', '.join(public)}" if len(public) < 40 else f"dir({module}) lists its names"
+    return f"{module} has no {name!r}; {hint}"
+
+
+def attributes(
+    namespace: dict[str, Any], on_first_use: Callable[[str], Any] | None = None
+) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` for a module.
+
+    Parameters
+    ----------
+    namespace : dict
+        The module's ``globals()``.
+    on_first_use : callable, optional
+        From a name to its value, or a KeyError if it is not there.
+
+    Notes
+    -----
+    ``from module import name`` replaces an AttributeError by a message of Python's own, so that a
+    missing name raises an ImportError there.
+    """
+
+    def __getattr__(name: str) -> Any:
+        if on_first_use is not None:
+            try:
+                value = namespace[name] = on_first_use(name)
+            except KeyError:
+                pass
+            else:
+                return value
+        module = namespace["__name__"]
+        if name.startswith("__"):  # Python asks for these itself
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        text = sentence(module, name, namespace.get("__all__", namespace))
+        if _is_from_import(sys._getframe(1)):
+            raise ImportError(text, name=module)
+        raise AttributeError(text, name=name, obj=sys.modules[module])
+
+    return __getattr__
+
+
+def _is_from_import(frame: Any) -> bool:
+    """Return whether a frame is in the middle of ``from module import name``."""
+    from opcode import opmap
+
+    return bool(frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"])

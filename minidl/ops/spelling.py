@@ -1,0 +1,84 @@
+"""PyTorch's other spellings of arguments: ``axis=``, ``keepdims=``, ``size=``, ``out=``.
+
+Functions here have one spelling of each argument, and return new memory. PyTorch also takes NumPy's
+names of axes, sizes by keyword, and ``out=``; :func:`spelled` adds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from ..autograd import no_grad
+from ..device import active
+from ..errors import ArgumentError, AutogradError
+from ..tensor import Tensor
+from .inplace import store
+
+_OTHERS = {
+    "axis": "dim", "axis0": "dim0", "axis1": "dim1", "keepdims": "keepdim", "size": "shape",
+}  # fmt: skip
+_SIZES = ("size", "shape", "dims", "repeats", "sizes")
+_VARARGS, _OPTIONS = 0x04, 0x08  # in the flags of a function's code: it has *sizes, **options
+
+
+def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of tensors that takes PyTorch's other spellings as well.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> x, y = minidl.tensor([[1.0, 2.0]]), minidl.zeros(2)
+    >>> minidl.sum(x, axis=1, keepdims=True)
+    tensor([[3.]])
+    >>> minidl.add(x[0], 1, out=y) is y
+    True
+    >>> y
+    tensor([2., 3.])
+    """
+    plain = function
+    while hasattr(plain, "__wrapped__"):
+        plain = plain.__wrapped__
+    code = plain.__code__
+    own = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    if code.co_flags & _OPTIONS:
+        own = (*own, "keepdim")
+    others = [pair for pair in _OTHERS.items() if pair[1] in own and pair[0] not in own]
+    sizes = _SIZES if code.co_flags & _VARARGS else ()
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs:
+            return function(*args)
+        for other, name in others:
+            if other in kwargs:
+                if name in kwargs:
+                    raise ArgumentError(f"{function.__name__}: give {name} or {other}, not both")
+                kwargs[name] = kwargs.pop(other)
+        for name in sizes:
+            if name in kwargs and name not in own:
+                args = (*args, kwargs.pop(name))
+        out = kwargs.pop("out", None)
+        result = function(*args, **kwargs)
+        return result if out is None else _written(function.__name__, out, result)
+
+    call.has_spellings = bool(others or sizes)  # type: ignore[attr-defined]
+    return call
+
+
+def _written(name: str, out: Any, result: Any) -> Any:
+    """Write a result, or several, into the memory of `out`, and return `out`."""
+    if isinstance(out, (tuple, list)):
+        pairs = zip(out, result, strict=True)
+        values = [_written(name, tensor, value) for tensor, value in pairs]
+        return type(result)(*values) if hasattr(result, "_fields") else tuple(values)
+    if not isinstance(out, Tensor):
+        raise ArgumentError(f"{name}: out must be a Tensor, got {type(out).__name__}")
+    if out.requires_grad or result.requires_grad:
+        raise AutogradError(f"{name}: out= can't be recorded; use minidl.no_grad(), or no out=")
+    if out.shape != result.shape:  # resized, as in PyTorch
+        with active(out.device):
+            out.array = result.array.astype(out.dtype)
+    with no_grad():
+        return store(out, result)

@@ -1,0 +1,253 @@
+"""PyTorch's modules around the library: utils, accelerator, backends, amp, ...; missing names."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl.errors import ArgumentError, AutogradError, DeviceError, DTypeError
+
+
+def test_utils_data_is_data() -> None:
+    from minidl.utils.data.dataloader import default_collate
+    from minidl.utils.data.sampler import SubsetRandomSampler
+
+    from minidl.utils.data import DataLoader, Dataset
+
+    assert DataLoader is minidl.data.DataLoader is minidl.utils.data.DataLoader
+    assert Dataset is minidl.data.Dataset and default_collate is minidl.data.default_collate
+    assert SubsetRandomSampler is minidl.data.SubsetRandomSampler
+    assert set(minidl.data.__all__) <= set(dir(minidl.utils.data))
+
+
+def test_the_accelerator_is_the_gpu() -> None:
+    there = minidl.cuda.is_available()
+    assert minidl.accelerator.is_available() is there
+    assert minidl.accelerator.current_accelerator() == (minidl.device("gpu") if there else None)
+    assert minidl.accelerator.device_count() == minidl.cuda.device_count()
+    minidl.accelerator.synchronize()
+    if not there:
+        assert minidl.accelerator.current_device_index() == minidl.cuda.memory_allocated() == 0
+        with pytest.raises(DeviceError):
+            minidl.accelerator.set_device_index(0)
+
+
+def test_a_chosen_gpu_has_a_name_and_memory(gpu: str) -> None:
+    minidl.cuda.set_device(0)
+    assert minidl.cuda.current_device() == 0 and minidl.cuda.get_device_name()
+    tensor = minidl.zeros(1000, device=gpu)
+    assert minidl.cuda.memory_allocated() >= tensor.numel() * 4
+    assert minidl.cuda.max_memory_allocated() >= minidl.cuda.memory_allocated()
+    minidl.cuda.empty_cache()
+    minidl.cuda.reset_peak_memory_stats()
+
+
+def test_cuda_seeds_the_one_generator() -> None:
+    for seed in (minidl.cuda.manual_seed_all, minidl.cuda.manual_seed):
+        seed(3)
+        first = minidl.rand(3)
+        minidl.manual_seed(3)
+        assert minidl.equal(minidl.rand(3), first)
+
+
+def test_backends_have_switches() -> None:
+    cudnn = importlib.import_module("minidl.backends.cudnn")
+    assert cudnn is minidl.backends.cudnn
+    cudnn.benchmark, cudnn.deterministic = True, False
+    assert not cudnn.is_available() and cudnn.version() is None
+    assert not minidl.backends.mps.is_available()
+    before = minidl.cuda.is_tf32_allowed()
+    for switch in (minidl.backends.cuda.matmul, cudnn):
+        for value in (True, False):
+            switch.allow_tf32 = value
+            assert minidl.cuda.is_tf32_allowed() is switch.allow_tf32 is value
+    minidl.cuda.allow_tf32(before)
+
+
+def test_mixed_precision_must_be_off() -> None:
+    scaler = minidl.amp.GradScaler("cuda", enabled=False)
+    w = minidl.nn.Parameter(minidl.ones(1))
+    optimizer = minidl.optim.SGD([w], lr=0.5)
+    with minidl.cuda.amp.autocast(enabled=False), minidl.amp.autocast("cuda", enabled=False):
+        loss = scaler.scale(w.sum())
+    loss.backward()
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    scaler.update()
+    scaler.load_state_dict(scaler.state_dict())
+    assert w.item() == 0.5 and not scaler.is_enabled()
+    for make in (minidl.amp.GradScaler, lambda: minidl.amp.autocast("cuda")):
+        with pytest.raises(ArgumentError, match="mixed precision"):
+            make()
+
+
+def test_data_parallel_runs_its_module() -> None:
+    net = minidl.nn.DataParallel(minidl.nn.Linear(2, 2))
+    assert [name for name, _ in net.named_parameters()] == ["module.weight", "module.bias"]
+    assert net(minidl.ones(1, 2)).shape == (1, 2)
+    assert not minidl.distributed.is_initialized()
+
+
+def _subtract(tensor: Any) -> None:
+    tensor.sub_(1)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_processes_share_memory(method: str) -> None:
+    mp = minidl.multiprocessing
+    model = minidl.nn.Linear(2, 1).share_memory()
+    before = model.weight.detach().clone()
+    assert model.weight.share_memory_() is model.weight  # once is enough
+    process = mp.get_context(method).Process(target=_subtract, args=(model.weight.detach(),))
+    process.start()
+    process.join(120)
+    assert process.exitcode == 0
+    assert minidl.equal(model.weight.detach(), before - 1)
+
+
+MISSING = [
+    ("minidl", "compile", "compilation and export"),
+    ("minidl", "bfloat16", "the bfloat16 dtype"),
+    ("minidl", "rleu", "did you mean relu"),
+    ("minidl.nn", "LSTM", "recurrent layers"),
+    ("minidl.nn", "MultiheadAttention", "attention"),
+    ("minidl.nn", "Conv2D", "did you mean Conv2d"),
+    ("minidl.nn.functional", "scaled_dot_product_attention", "attention"),
+    ("minidl.nn.init", "kaming_normal_", "did you mean kaiming_normal_"),
+    ("minidl.nn.utils", "weight_norm", "it has "),
+    ("minidl.nn.parallel", "DistributedDataParallel", "distributed training"),
+    ("minidl.optim", "LBFGS", "it has Adadelta"),
+    ("minidl.optim.lr_scheduler", "StepLr", "did you mean StepLR"),
+    ("minidl.autograd", "forward_ad", "forward-mode"),
+    ("minidl.distributed", "init_process_group", "distributed training"),
+    ("minidl.utils", "tensorboard", "TensorBoard"),
+    ("minidl.utils.data", "Dataloader", "did you mean DataLoader"),
+    ("minidl.cuda", "Stream", "it has "),
+    ("minidl.backends", "cusparse", "it has cuda"),
+    ("minidl.vision", "ops", "it has bad_images"),
+    ("minidl.vision.models", "resnet18", "it has AlexNet"),
+    ("minidl.vision.datasets", "SVHN", "it has CIFAR10"),
+    ("minidl.vision.transforms", "AutoAugment", "it has |dir"),
+]
+
+
+@pytest.mark.parametrize(("module", "name", "says"), MISSING)
+def test_a_missing_name_says_what_there_is(module: str, name: str, says: str) -> None:
+    there = importlib.import_module(module)
+    assert not hasattr(there, name)
+    with pytest.raises(AttributeError, match=f"{module} has no '{name}'.*{says}"):
+        getattr(there, name)
+    with pytest.raises(ImportError, match=f"{module} has no '{name}'.*{says}"):
+        exec(f"from {module} import {name}")
+
+
+def test_modules_beside_the_core_are_imported_when_they_are_used() -> None:
+    code = "import sys, minidl; print([m for m in sys.modules if m.startswith('minidl.')])"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
+    for name in ("optim", "data", "utils", "backends", "amp", "accelerator", "multiprocessing"):
+        assert f"'minidl.{name}'" not in loaded
+
+
+# --- Spellings of arguments -----------------------------------------------------------------------
+
+X = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "same"),
+    [
+        ("t.sum(x, axis=1, keepdims=True)", "t.sum(x, 1, True)"),
+        ("x.mean(axis=(0, 1))", "x.mean()"),
+        ("x.max(axis=1)[1]", "x.max(1)[1]"),
+        ("x.std(axis=0, keepdims=True)", "x.std(0, keepdim=True)"),
+        ("t.var_mean(x, axis=0, keepdims=True)[0]", "x.var(0, keepdim=True)"),
+        ("t.cat([x, x], axis=1)", "t.cat([x, x], 1)"),
+        ("t.softmax(x, axis=1)", "x.softmax(1)"),
+        ("x.log_softmax(axis=0)", "t.log_softmax(x, 0)"),
+        ("t.swapaxes(x, axis0=0, axis1=1)", "x.T"),
+        ("x.view(size=(4, 3))", "x.view(4, 3)"),
+        ("x.reshape(shape=(2, 6))", "x.reshape(2, 6)"),
+        ("x.permute(dims=(1, 0))", "x.T"),
+        ("x.repeat(repeats=(1, 2))", "x.repeat(1, 2)"),
+        ("x.expand(size=(2, 3, 4))", "x.expand(2, 3, 4)"),
+        ("t.broadcast_to(x, size=(2, 3, 4))", "x.expand(2, 3, 4)"),
+        ("t.zeros(size=(2, 3))", "t.zeros(2, 3)"),
+        ("t.full(size=(2,), fill_value=1.5)", "t.full((2,), 1.5)"),
+        ("t.randn(size=(2, 3)).shape", "t.zeros(2, 3).shape"),
+        ("t.randint(3, size=(2, 3)).shape", "t.zeros(2, 3).shape"),
+        ("t.randint(high=3, size=(2, 3)).max() < 3", "t.tensor(True)"),
+        ("t.add(x, 1, out=t.empty(3, 4))", "x + 1"),
+        ("t.mm(x, x.T, out=t.empty(0))", "x @ x.T"),
+        ("t.exp(x, out=t.empty(3, 4, dtype=t.float64)).float()", "x.exp()"),
+        ("t.max(x, 1, out=(t.empty(3), t.empty(3).long())).indices", "x.max(1)[1]"),
+        ("t.arange(3, out=t.empty(3).long())", "t.arange(3)"),
+    ],
+)
+def test_other_spellings(call: str, same: str) -> None:
+    names: dict[str, Any] = {"t": minidl, "x": minidl.tensor(X)}
+    found, expected = eval(call, names), eval(same, names)
+    assert minidl.equal(found, expected) if isinstance(found, minidl.Tensor) else found == expected
+
+
+def test_out_keeps_its_memory_and_refuses_what_it_cannot_hold() -> None:
+    x, out = minidl.tensor(X), minidl.zeros(3, 4)
+    array = out.array
+    assert minidl.mul(x, 2, out=out) is out and out.array is array
+    assert out.version[0] == 1
+    with pytest.raises(DTypeError):
+        minidl.mul(x, 2, out=minidl.zeros(3, 4, dtype=minidl.int64))
+    with pytest.raises(AutogradError, match="out="):
+        minidl.mul(x.requires_grad_(), 2, out=out)
+    with pytest.raises(ArgumentError, match="out must be a Tensor"):
+        minidl.abs(out, out=array)
+    with pytest.raises(ArgumentError, match="not both"):
+        out.sum(dim=0, axis=0)
+
+
+# --- Dtypes ---------------------------------------------------------------------------------------
+
+
+def test_limits_and_results_are_torchs() -> None:
+    torch = pytest.importorskip("torch")
+    names = ("bool", "uint8", "int8", "int16", "int64", "float16", "float32", "float64")
+    for name in names:
+        kind = minidl.finfo if name.startswith("f") else minidl.iinfo
+        if name != "bool":
+            ours, theirs = (
+                kind(getattr(minidl, name)),
+                getattr(torch, kind.__name__)(getattr(torch, name)),
+            )
+            assert repr(ours) == repr(theirs)
+            for key in vars(ours):
+                assert getattr(ours, key) == getattr(theirs, key), (name, key)
+        for other in names:
+            a, b = (getattr(minidl, n) for n in (name, other))
+            c, d = (getattr(torch, n) for n in (name, other))
+            assert minidl.can_cast(a, b) == torch.can_cast(c, d)
+            assert str(minidl.promote_types(a, b)) == str(torch.promote_types(c, d))[6:]
+            for shape in ((), (2,)):
+                ours = minidl.result_type(minidl.zeros(shape, dtype=a), minidl.zeros(2, dtype=b))
+                theirs = torch.result_type(torch.zeros(shape, dtype=c), torch.zeros(2, dtype=d))
+                assert str(ours) == str(theirs)[6:]
+        for number in (True, 2, 1.5):
+            ours = minidl.result_type(minidl.zeros(2, dtype=a), number)
+            assert str(ours) == str(torch.result_type(torch.zeros(2, dtype=c), number))[6:]
+
+
+def test_questions_about_tensors() -> None:
+    x = minidl.tensor(X)
+    assert minidl.is_tensor(x) and not minidl.is_tensor(X)
+    assert minidl.numel(x) == 12 and minidl.is_floating_point(x) and not minidl.is_complex(x)
+    assert minidl.finfo().dtype == "float32"
+    with pytest.raises(DTypeError, match="use iinfo"):
+        minidl.finfo(minidl.int32)
+    with pytest.raises(DTypeError, match="use finfo"):
+        minidl.iinfo(minidl.float32)
+    variable = minidl.autograd.Variable(x, requires_grad=True)
+    assert variable.requires_grad and variable.array is x.array and minidl.autograd.Variable(x) is x
