@@ -7,7 +7,14 @@ than NumPy are imported when they are first used.
 from typing import TYPE_CHECKING, Any
 
 from . import autograd, cuda, errors, nn, ops, random
-from .autograd import enable_grad, gradcheck, is_grad_enabled, no_grad, set_grad_enabled
+from .autograd import (
+    enable_grad,
+    gradcheck,
+    gradgradcheck,
+    is_grad_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from .kernels import reference
 from .kernels.cpu import get_num_threads, set_num_threads
 from .device import device

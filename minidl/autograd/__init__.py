@@ -16,7 +16,6 @@ added. At a leaf they are added to ``.grad``. What a node saved is freed after i
 
     1 ──► Sum.backward ──► Mul.backward ──► x.grad, w.grad
 
-============== =====================================================================
 file           what it holds
 ============== =====================================================================
 ``function``   :class:`Function` and :class:`Context`: all that the author of one sees
@@ -28,12 +27,27 @@ file           what it holds
 ``gradcheck``  numerical against analytical gradients
 ``variable``   a name from before tensors recorded by themselves
 ============== =====================================================================
+=======
+=============== ====================================================================
+file            what it holds
+=============== ====================================================================
+``function``    :class:`Function` and :class:`Context`: all that the author of one sees
+``tape``        :class:`Node` and its edges
+``walk``        the loop of the walk back
+``ownership``   which gradients may be overwritten
+``checks``      errors for wrong arguments and for wrong results of a backward
+``modes``       :class:`no_grad` and its relatives
+``gradcheck``   :func:`gradcheck` and :func:`gradgradcheck`
+``judge``       numerical against analytical gradients
+``differences`` the numerical ones, and kinks
+``variable``    a name from before tensors recorded by themselves
+=============== ====================================================================
 """
 
 from ..missing import attributes
 from ..tensor import describe
 from .function import Context, Function
-from .gradcheck import gradcheck
+from .gradcheck import gradcheck, gradgradcheck
 from .modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .tape import Node
 from .variable import Variable
@@ -41,7 +55,7 @@ from .walk import backward, grad
 
 __all__ = [
     "Context", "Function", "Node", "Variable", "backward", "describe", "enable_grad", "grad",
-    "gradcheck", "is_grad_enabled", "no_grad", "set_grad_enabled",
+    "gradcheck", "gradgradcheck", "is_grad_enabled", "no_grad", "set_grad_enabled",
 ]  # fmt: skip
 
 __getattr__ = attributes(globals())

@@ -12,7 +12,8 @@ import pytest
 import minidl
 from minidl import nn
 from minidl.autograd import Function
-from minidl.autograd.gradcheck import FULL_JACOBIAN_LIMIT, gradcheck
+from minidl.autograd.gradcheck import gradcheck
+from minidl.autograd.judge import FULL_JACOBIAN_LIMIT
 from minidl.errors import ArgumentError, DTypeError, GradcheckError
 
 
