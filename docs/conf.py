@@ -1,4 +1,4 @@
-"""Sphinx: the guides in this folder, and an API reference made from the docstrings.
+"""Sphinx settings: the guides in this folder, and an API reference generated from the docstrings.
 
 ``python -m sphinx -W --keep-going docs build/docs`` needs no network.
 """
@@ -38,11 +38,11 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_google_docstring = False
-napoleon_use_ivar = True  # attributes as a list, not as objects that a property may repeat
+napoleon_use_ivar = True  # attributes as a list: as objects they would duplicate properties
 napoleon_use_param = False  # types are prose ("array, shape (N, C)"), not names to look up
 napoleon_use_rtype = False
 
-#: Where the plain code of a page of ``minidl/nn`` begins and ends.
+#: The comments before and after the plain code in a page of ``minidl/nn``.
 PLAIN_CODE, OPERATION = "# --- The plain code", "# --- The operation"
 
 #: The public modules, in the order of the reference.
@@ -100,7 +100,7 @@ def public_names(module: ModuleType) -> list[str]:
 
 
 def new_folder(name: str) -> Path:
-    """Return an empty folder for generated pages, which git ignores."""
+    """Return an emptied folder for generated pages; git ignores it."""
     folder = HERE / name
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.rst"):
@@ -143,7 +143,7 @@ def write_layers() -> None:
         (folder / f"{name}.rst").write_text("\n".join(lines) + "\n", encoding="utf-8")
     contents = ["Layers, page by page", "====================", ""]
     contents += [
-        "The maths and the plain code of every layer, as they stand in ``minidl/nn/``.",
+        "The math and the plain code of every layer, copied from ``minidl/nn/``.",
         "",
     ]
     contents += [".. toctree::", "", *(f"   {name}" for name in names)]
@@ -151,12 +151,12 @@ def write_layers() -> None:
 
 
 def set_formulas(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Make literal blocks of the indented formulas in a page's docstring; keep |x| in its prose."""
+    """Turn a page's indented formulas into literal blocks; keep |x| in its prose."""
     if what != "module" or not name.startswith("minidl."):
         return
     for number, line in enumerate(lines):
         if not line.startswith(" "):
-            parts = line.split("``")  # every second one is code
+            parts = line.split("``")  # every second part is code
             parts[::2] = [part.replace("|", "\\|") for part in parts[::2]]
             lines[number] = "``".join(parts)
     for number in range(len(lines) - 1, 1, -1):

@@ -1,6 +1,6 @@
-"""The kernels' storey: arrays in, arrays out.
+"""The kernels: functions that take and return arrays.
 
-It holds how a layer is made fast; what a layer is stands in ``nn``.
+How a layer is made fast is here; what a layer is, in ``nn``.
 
 ``kernels.of("conv", x)`` is the module ``kernels/cpu/conv.py`` for a NumPy array and
 ``kernels/cuda/conv.py`` for a CuPy array; both define the same functions. It is None where the

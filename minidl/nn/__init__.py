@@ -1,4 +1,4 @@
-"""Layers, one page each: the maths, the plain code, the gradient, the function, the module.
+"""Layers, one page each: the math, the plain code, the gradient, the function, the module.
 
 In the order in which a picture travels through AlexNet: ``im2col`` (windows), ``conv``,
 ``activation``, ``response_norm``, ``max_pool``, ``flatten``, ``linear``, ``dropout``,

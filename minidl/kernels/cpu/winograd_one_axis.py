@@ -1,7 +1,7 @@
 """Minimal filtering along one axis: convolutions of few channels.
 
 With few channels a product over (tiles, channels) x (channels, kernels) is too flat to gain: see
-``winograd`` for the maths. Then only the image's rows are transformed, in tiles of m x 1 outputs,
+``winograd`` for the math. Then only the image's rows are transformed, in tiles of m x 1 outputs,
 and the l columns of a window count as channels, as in im2col:
 
     Y_tile = Aᵀ[ Σ_{c,l} (G g_{c,l}) ⊙ (Bᵀ d_{c,l}) ]

@@ -1,6 +1,6 @@
 """What minimal filtering along two axes and along one share: transforms, and work in lanes.
 
-The maths stands in ``winograd``.
+The math is in ``winograd``.
 """
 
 from __future__ import annotations
