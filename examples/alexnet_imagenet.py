@@ -28,7 +28,7 @@ from minidl.training.schedules import has_color_noise, make_scheduler, parameter
 from minidl.vision import figures, picture_options
 from minidl.vision.batches import PictureBatches
 from minidl.vision.datasets import FakeData, Shapes
-from minidl.vision.datasets.opening import open_folder
+from minidl.vision.datasets.opening import describe_classes, describe_skipped, open_folder
 from minidl.vision.metrics import accuracy, evaluate
 from minidl.vision.models import AlexNet, alexnet
 from minidl.vision.statistics import PixelStatistics
@@ -70,7 +70,9 @@ def open_data(settings: dict[str, Any]) -> tuple[Any, Any, list[str]]:
     if settings["data"] is None:
         shapes = Shapes(split="train")
         return shapes, Shapes(split="val"), shapes.classes
-    train, val = open_folder(settings["data"], settings["on_bad_image"])
+    train, val = open_folder(settings["data"], settings["on_bad_image"], settings["exif"])
+    if skipped := describe_skipped(train.skipped, val.skipped):
+        print(skipped)
     return train, val, train.classes
 
 
@@ -156,6 +158,8 @@ def run(interruption: training.Interruption) -> int:
     given = parse()
     evaluating = given.pop("evaluate", False)
     settings, path, state = training.begin(given, DEFAULTS, MAY_CHANGE, "runs/alexnet", evaluating)
+    if state is not None and "exif" not in {**state["options"], **given}:
+        settings["exif"] = False  # the run is older than the option
     device = training.set_up_device(settings)
     train, val, classes = open_data(settings)
     statistics: PixelStatistics | None = getattr(train, "statistics", None)
@@ -164,7 +168,10 @@ def run(interruption: training.Interruption) -> int:
         name = "imagenet" if settings["synthetic"] or len(train) >= 100_000 else small
         settings = {**asdict(RECIPES[name]), **settings, "classes": classes}
     elif settings["classes"] != classes:
-        raise DataError(f"{path} was trained on other classes than --data {settings['data']} has")
+        raise DataError(
+            f"{path} was trained on other classes than those of --data {settings['data']}: "
+            + describe_classes(settings["classes"], classes)
+        )
     elif evaluating:
         known = state["pictures"]["statistics"]
         statistics = known and PixelStatistics(**known)

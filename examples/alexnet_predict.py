@@ -17,6 +17,7 @@ import argparse
 import json
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +35,8 @@ from minidl.training import latest_run
 from minidl.training.checkpoints import Checkpoints
 from minidl.vision import submission
 from minidl.vision.datasets.decoding import pil_loader, shown
-from minidl.vision.datasets.folder import has_image_extension
+from minidl.vision.datasets.folder import DOCUMENTS, has_image_extension, is_hidden
+from minidl.vision.datasets.opening import describe_skipped
 from minidl.vision.metrics import class_scores
 from minidl.vision.models import AlexNet, alexnet
 from minidl.vision.statistics import PixelStatistics
@@ -44,36 +46,42 @@ from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_finish
 class Pictures(Dataset):
     """Pictures by path; the second part of a sample is its error, or empty."""
 
-    def __init__(self, paths: list[str], transform: Any) -> None:
-        self.paths, self.transform = paths, transform
+    def __init__(self, paths: list[str], transform: Any, exif: bool) -> None:
+        self.paths, self.transform, self.exif = paths, transform, exif
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Any, str]:
         try:
-            return self.transform(pil_loader(self.paths[index])), ""
+            return self.transform(pil_loader(self.paths[index], exif=self.exif)), ""
         except DataError as error:
             return self.transform(Image.new("RGB", (256, 256))), str(error)
 
 
 def find_pictures(places: Iterable[str]) -> list[str]:
-    """Return the given files, and the pictures in the given folders."""
+    """Return the given files, and the pictures in the given folders; say what is skipped."""
 
     def refuse(error: OSError) -> None:
         raise DataError(f"the folder {shown(error.filename)} can't be read: {error.strerror}")
 
-    paths = []
+    paths, others = list[str](), Counter[str]()
     for place in places:
         if not os.path.isdir(place):
             paths.append(place)
             continue
         before = len(paths)
         for folder, inside, names in os.walk(place, onerror=refuse):
-            inside.sort()
+            inside[:] = sorted(name for name in inside if not is_hidden(name))
+            names = [name for name in names if not is_hidden(name)]
             paths += [os.path.join(folder, n) for n in sorted(names) if has_image_extension(n)]
+            others.update(Path(n).suffix.lower() for n in names if not has_image_extension(n))
         if len(paths) == before:
             raise DataError(f"there are no pictures in the folder {shown(place)}")
+    for kind in DOCUMENTS:
+        others.pop(kind, None)
+    if skipped := describe_skipped(others):
+        print(f"{Path(sys.argv[0]).name}: {skipped}", file=sys.stderr)
     return paths
 
 
@@ -130,8 +138,11 @@ def predict(
     size, scale = model.input_size[-1], model.input_scale
     device = next(model.parameters()).device
     crop = alexnet_evaluation(size, scale, options.ten_crop, raw=True, statistics=statistics)
-    loader = DataLoader(Pictures(paths, crop), options.batch_size, num_workers=options.workers,
-                        pin_memory=device.type == "gpu")  # fmt: skip
+    exif = not options.submission if options.exif is None else options.exif
+    loader = DataLoader(
+        Pictures(paths, crop, exif), options.batch_size, num_workers=options.workers,
+        pin_memory=device.type == "gpu",
+    )  # fmt: skip
     for images, errors in DeviceBatches(loader, device, alexnet_finish(scale, statistics, size)):
         with minidl.no_grad():
             scores = class_scores(model, images)
@@ -206,6 +217,8 @@ def parse() -> argparse.Namespace:
     add("--variant", metavar="NAME", help="variant of foreign weights, such as torchvision")
     add("--classes", metavar="FILE", help="names of the classes, one per line (default: the run's)")
     add("--ten-crop", action="store_true", help="average over ten crops (default: one)")
+    add("--exif", action=argparse.BooleanOptionalAction, help="turn pictures as EXIF says "
+        "(default: except for --submission)")  # fmt: skip
     add("--device", default="auto", help="auto, cpu, gpu or gpu:N (default: auto)")
     add("--batch-size", type=int, default=32, metavar="N", help="pictures at a time (default: 32)")
     add("--workers", type=int, default=2, metavar="N", help="decoding processes (default: 2)")

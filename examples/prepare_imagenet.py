@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
@@ -36,8 +37,9 @@ from tqdm import tqdm
 from minidl.errors import ArgumentError, CheckpointError, DataError
 from minidl.files import locked
 from minidl.vision.datasets import ImageFolder
+from minidl.vision.datasets.decoding import pil_loader
 from minidl.vision.datasets.imagenet import ARCHIVES
-from minidl.vision.datasets.opening import open_splits
+from minidl.vision.datasets.opening import describe_skipped, is_imagenet, open_splits
 from minidl.vision.datasets.shards import (
     MANIFEST,
     STATISTICS,
@@ -160,6 +162,11 @@ class Program:
     def run(self) -> None:
         """Make all shards that are missing, then the statistics."""
         self.folders = open_folders(self.options.data)
+        if skipped := describe_skipped(*(folder.skipped for folder in self.folders.values())):
+            print(skipped)
+        if self.turned():
+            for folder in self.folders.values():
+                folder.loader = partial(pil_loader, exif=True)
         self.out.mkdir(parents=True, exist_ok=True)
         busy = ArgumentError(f"--out: another run is writing to {self.out}")
         with locked(self.out, busy):
@@ -176,6 +183,11 @@ class Program:
             if not self.manifest["complete"]:
                 self.finish()
 
+    def turned(self) -> bool:
+        """Return whether pictures are turned as their EXIF data say."""
+        given = self.options.exif
+        return not is_imagenet(self.folders["train"]) if given is None else given
+
     def begin(self) -> None:
         """Write a new manifest, or read the existing one and find out what is done."""
         options = self.options
@@ -187,6 +199,7 @@ class Program:
             "resize": options.resize,
             "quality": options.quality if options.format == "jpeg" else None,
             "pictures_per_shard": options.pictures_per_shard,
+            "exif": self.turned(),
             "pillow": PIL.__version__,  # other versions may decode and resize slightly differently
         }
         splits: dict[str, Any] = {
@@ -214,7 +227,7 @@ class Program:
             return
         self.manifest = read_manifest(self.out)
         for name, value in settings.items():
-            before = self.manifest["settings"].get(name)
+            before = self.manifest["settings"].get(name, False)  # an older one has no "exif"
             if before != value:
                 raise ArgumentError(
                     f"the shards in {self.out} were begun with {name.replace('_', ' ')} {before}, "
@@ -438,6 +451,8 @@ def parse() -> argparse.Namespace:
     add("--resize", choices=["shorter", "warp"], default="shorter", help="shorter: the shorter "
         "side to --size, then the center, as in the paper; warp: both sides, as in Caffe (default: "
         "shorter)")  # fmt: skip
+    add("--exif", action=argparse.BooleanOptionalAction, help="turn pictures as their EXIF data "
+        "say (default: all but ImageNet's)")  # fmt: skip
     add("--quality", type=quality, default=95, metavar="N", help="of JPEG, 1 to 100 (default: 95)")
     add("--pictures-per-shard", type=positive, default=8192, metavar="N", help="(default: 8192)")
     add("--workers", type=positive, default=os.cpu_count() or 1, metavar="N",

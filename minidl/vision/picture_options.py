@@ -6,7 +6,7 @@ See :mod:`minidl.training.command_line` for the options that do not concern pict
 from __future__ import annotations
 
 import os
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from typing import Any
 
 from ..training.command_line import at_least
@@ -15,7 +15,7 @@ __all__ = ["DEFAULTS", "MAY_CHANGE", "add_picture_options"]
 
 #: Settings of a new run, for options that the user does not give.
 DEFAULTS: dict[str, Any] = {"data": None, "synthetic": False, "workers": 2, "limit_batches": None,
-    "on_bad_image": "error", "bad_image_budget": None, "shared_offset": None,
+    "on_bad_image": "error", "bad_image_budget": None, "exif": None, "shared_offset": None,
     "ten_crop": False}  # fmt: skip
 #: Settings that may differ when a run is resumed.
 MAY_CHANGE = {"data", "workers", "on_bad_image", "bad_image_budget", "ten_crop"}
@@ -41,5 +41,7 @@ def add_picture_options(parser: ArgumentParser) -> None:
         "run (default), or another takes its place and bad-images.txt names it")  # fmt: skip
     add("--bad-image-budget", type=at_least(0), metavar="N", help="skip at most this many "
         "(default: a thousandth of the pictures, but at least 10)")  # fmt: skip
+    add("--exif", action=BooleanOptionalAction, help="turn pictures as their EXIF data say "
+        "(default: all but ImageNet's)")  # fmt: skip
     add("--shared-offset", type=at_least(1), metavar="N", help="crop and mirror N neighbors alike: "
         "32 in the original program (default: each by itself)")  # fmt: skip

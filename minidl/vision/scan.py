@@ -16,14 +16,16 @@ import os
 import stat
 import sys
 import unicodedata
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from .datasets.decoding import FORMATS, pil_loader, shown
-from .datasets.folder import has_image_extension
+from .datasets.folder import has_image_extension, is_hidden
+from .datasets.opening import SPLIT_NAMES
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -45,9 +47,10 @@ ERRORS = {
 }
 NOTES = {
     "wrong-extension": "has the extension of another format; it is decoded by its content",
-    "skipped": "is a picture without a picture's extension, so ImageFolder skips it",
+    "skipped": "is a picture with another extension or in another format; ImageFolder skips it",
+    "turned": "is stored turned or mirrored; the programs turn it upright, ImageFolder doesn't",
     "cmyk": "is in CMYK and is converted to RGB",
-    "16-bit": "has 16 bits per channel and is reduced to 8",
+    "16-bit": "has 16 or 32 bits per channel and is reduced to 8",
     "name-not-utf8": "has a name that is not UTF-8",
     "duplicate": "has exactly the same bytes as another file",
 }
@@ -59,7 +62,12 @@ _BEGINNINGS = {
     b"\xff\xd8\xff": "JPEG", b"\x89PNG\r\n\x1a\n": "PNG", b"BM": "BMP", b"II*\0": "TIFF",
     b"MM\0*": "TIFF", b"RIFF": "WEBP",
 }  # fmt: skip
-_SPLITS = ("train", "val", "test")
+#: Formats that are not decoded, by extension.
+_OTHER_FORMATS = (
+    ".gif", ".heic", ".heif", ".avif", ".jxl", ".jp2", ".jfif", ".svg", ".psd", ".tga", ".ico",
+    ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2",
+)  # fmt: skip
+_ORIENTATION = 0x0112  # an EXIF tag: 1 to 8, 1 for a picture that is upright
 _LARGEST = 1 << 30  # bytes of a file that is decoded
 _WAITING = 16  # files in the queue for each thread
 
@@ -122,6 +130,9 @@ def _format_by_beginning(content: bytes) -> str | None:
 
 
 def _check_other(path: str, beginning: bytes) -> list[Finding]:
+    extension = os.path.splitext(path)[1].lower()
+    if extension in _OTHER_FORMATS:
+        return [Finding(path, "skipped", extension)]
     found = _format_by_beginning(beginning)
     # Any file may begin with two or four letters; the longer signatures are no coincidence.
     return [Finding(path, "skipped", found)] if found in ("JPEG", "PNG") else []
@@ -149,13 +160,17 @@ def _notes(path: str, content: bytes) -> list[Finding]:
 
     with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
         found = "JPEG" if picture.format == "MPO" else picture.format  # several JPEGs in one file
-        mode = picture.mode
+        mode, orientation = picture.mode, 1
+        with suppress(Exception):  # damaged metadata; Pillow raises almost anything
+            orientation = picture.getexif().get(_ORIENTATION, 1)
     notes = []
     if found != _FORMAT_OF[os.path.splitext(path)[1].lower()]:
         notes.append(Finding(path, "wrong-extension", f"it is a {found}"))
     if mode == "CMYK":
         notes.append(Finding(path, "cmyk"))
-    if mode.startswith("I") or (found == "PNG" and content[24] == 16):
+    if orientation in range(2, 9) and found != "TIFF":  # Pillow turns a TIFF by itself
+        notes.append(Finding(path, "turned", f"orientation {orientation}"))
+    if mode[0] in "IF" or (found == "PNG" and content[24] == 16):
         notes.append(Finding(path, "16-bit"))
     return notes
 
@@ -176,7 +191,8 @@ def _walk(
             return
         with os.scandir(folder) as entries:
             ordered = sorted(
-                (entry for entry in entries if entry.path not in skip), key=lambda e: e.name
+                (e for e in entries if e.path not in skip and not is_hidden(e.name)),
+                key=lambda e: e.name,
             )
     except OSError as error:
         yield Finding(folder, "unreadable", error.strerror or str(error))
@@ -208,8 +224,10 @@ def _is_utf8(name: str) -> bool:
 
 def _split_folders(root: str) -> list[str]:
     """Return the folders that hold class folders: the root, or its train, val and test."""
-    splits = [os.path.join(root, split) for split in _SPLITS]
-    return [split for split in splits if os.path.isdir(split)] or [root]
+    order = [name for names in (*SPLIT_NAMES.values(), ("test", "testing")) for name in names]
+    splits = [name for name in _folders_in(root) if name.lower() in order]
+    splits.sort(key=lambda name: (order.index(name.lower()), name))
+    return [os.path.join(root, split) for split in splits] or [root]
 
 
 def _walk_classes(root: str) -> Iterator[Finding | str]:
@@ -236,7 +254,8 @@ def _walk_classes(root: str) -> Iterator[Finding | str]:
 
 def _folders_in(folder: str) -> list[str]:
     try:
-        return sorted(e for e in os.listdir(folder) if os.path.isdir(os.path.join(folder, e)))
+        names = sorted(name for name in os.listdir(folder) if not is_hidden(name))
+        return [name for name in names if os.path.isdir(os.path.join(folder, name))]
     except OSError:
         return []  # _walk reports it
 
@@ -352,17 +371,19 @@ def run(args: argparse.Namespace) -> int:
     """Print all findings; return 0, 1 if there are errors, or 2 if the folder does not exist."""
     from tqdm import tqdm
 
-    errors = notes = 0
+    errors, notes = 0, Counter[str]()
     try:
         for finding in scan(args.folder, args.threads):
             errors += finding.is_error
-            notes += not finding.is_error
+            notes[finding.kind] += not finding.is_error
             if finding.is_error or not args.errors_only:
                 tqdm.write(str(finding))  # above the bar
     except DataError as error:
         print(error, file=sys.stderr)
         return 2
-    print(f"{shown(args.folder)}: {errors} errors, {notes} notes")
+    if any(notes.values()):
+        print("notes:", ", ".join(f"{count} {kind}" for kind, count in notes.items() if count))
+    print(f"{shown(args.folder)}: {errors} errors, {notes.total()} notes")
     return 1 if errors else 0
 
 

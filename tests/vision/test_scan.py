@@ -125,6 +125,30 @@ def test_notes(root: Path) -> None:
     "\n".join(map(str, findings)).encode()  # can be printed, whatever the names
 
 
+def test_other_formats_and_turned_pictures(root: Path) -> None:
+    (root / "cat" / "a.heic").write_bytes(b"\0\0\0\x18ftypheic")
+    (root / "cat" / "b.GIF").write_bytes(b"GIF89a")
+    exif = Image.Exif()
+    for orientation in (1, 8):
+        exif[0x0112] = orientation
+        size = (8, 4 + orientation)
+        Image.new("RGB", size).save(root / "dog" / f"c{orientation}.jpg", exif=exif)
+    Image.fromarray(np.eye(8, dtype=np.float32)).save(root / "dog" / "d.tiff")
+    assert found(root) == [
+        ("cat/a.heic", "skipped"),
+        ("cat/b.GIF", "skipped"),
+        ("dog/c8.jpg", "turned"),
+        ("dog/d.tiff", "16-bit"),
+    ]
+
+
+def test_hidden_entries_are_passed_over(root: Path) -> None:
+    for name in ("cat/._0.jpg", ".ipynb_checkpoints/0.jpg", "__MACOSX/cat/._1.jpg", "._x.jpg"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"\0")
+    assert found(root) == []
+
+
 def test_16_bits_in_color(root: Path) -> None:
     path = save(root / "cat" / "x.png")
     content = bytearray(path.read_bytes())
@@ -192,7 +216,8 @@ def test_command(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(root / "cat" / "cmyk.jpg", "CMYK")
     assert main([str(root)]) == 0
     out = capsys.readouterr().out
-    assert "note  cmyk" in out and out.endswith("0 errors, 1 notes\n")
+    assert "note  cmyk" in out and "notes: 1 cmyk\n" in out
+    assert out.endswith("0 errors, 1 notes\n")
     (root / "cat" / "empty.jpg").touch()
     assert main([str(root), "--threads", "1", "--errors-only"]) == 1
     out = capsys.readouterr().out

@@ -6,6 +6,7 @@ picture, or is too large, raises an error that names the file.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import warnings
@@ -28,13 +29,15 @@ def shown(path: str | bytes | os.PathLike[str]) -> str:
 
 
 def pil_loader(
-    source: str | os.PathLike[str] | BinaryIO, at_least: int | None = None
+    source: str | os.PathLike[str] | BinaryIO, at_least: int | None = None, exif: bool = False
 ) -> Image.Image:
     """Decode a picture file to an RGB picture.
 
     The content decides how the file is decoded, not its name: one "JPEG" of ImageNet is a PNG.
-    CMYK, gray, palette and 16-bit pictures become RGB; transparency is dropped; an EXIF rotation is
-    not applied; warnings about damaged metadata are silenced.
+    CMYK, gray and palette pictures become RGB; transparency is dropped; warnings about damaged
+    metadata are silenced. More than 8 bits per channel are reduced to 8: 16 bits by their upper 8;
+    32-bit integers and floats by the smallest of the ranges 0 to 1 (floats only), 0 to 255 and
+    0 to 65535 that holds the picture, otherwise from its least to its greatest value.
 
     Parameters
     ----------
@@ -44,6 +47,9 @@ def pil_loader(
         Decode a JPEG at 1/2, 1/4 or 1/8 of its size as long as both sides keep at least this many
         pixels. This saves time if the transforms begin by shrinking the picture. Other formats
         keep their size. Default: the picture's own size.
+    exif : bool
+        Turn and mirror the picture as its EXIF data say: a camera held upright often stores a
+        picture lying on its side. Default False, as in torchvision.
 
     Returns
     -------
@@ -86,6 +92,8 @@ def pil_loader(
         with Image.open(source, formats=FORMATS) as picture:
             if at_least is not None:
                 picture.draft(None, (at_least, at_least))
+            if exif:
+                _turn(picture)
             return _to_rgb(picture)
     except Exception as error:  # damaged files make Pillow raise almost anything
         if isinstance(source, (str, os.PathLike)):
@@ -126,9 +134,34 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     """Return any picture as RGB."""
     from PIL import Image
 
-    if picture.mode.startswith("I"):  # 16-bit gray, which convert() would clip at 255
-        gray = np.asarray(picture).astype(np.int64) >> 8
-        return Image.fromarray(np.clip(gray, 0, 255).astype(np.uint8)).convert("RGB")
+    if picture.mode[0] in "IF":  # gray of more than 8 bits, which convert() would clip at 255
+        return Image.fromarray(_to_bytes(np.asarray(picture), picture.mode)).convert("RGB")
     if picture.mode == "P" and "transparency" in picture.info:
         return picture.convert("RGBA").convert("RGB")  # direct conversion makes Pillow warn
     return picture.convert("RGB")
+
+
+def _to_bytes(gray: np.ndarray, mode: str) -> np.ndarray:
+    """Return gray values of more than 8 bits as uint8."""
+    if mode.startswith("I;16"):
+        return (gray >> 8).astype(np.uint8)
+    values = gray.astype(np.float64)
+    finite = np.isfinite(values)
+    values[~finite] = values[finite].min() if finite.any() else 0
+    low, high = values.min(), values.max()
+    if mode == "F" and low >= 0 and high <= 1:
+        values *= 255
+    elif low >= 0 and 255 < high < 65536:
+        values = np.floor(values / 256)
+    elif low < 0 or high > 255:
+        values = (values - low) * (255 / max(high - low, 1e-300))
+    return np.rint(values).astype(np.uint8)
+
+
+def _turn(picture: Image.Image) -> None:
+    """Turn a picture in place as its EXIF data say; damaged ones say nothing."""
+    from PIL import ImageOps
+
+    picture.load()
+    with contextlib.suppress(Exception):  # Pillow raises almost anything
+        ImageOps.exif_transpose(picture, in_place=True)

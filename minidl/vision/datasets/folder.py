@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from array import array
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,34 +19,62 @@ from .pictures import PictureSet
 
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _SHOWN = 8  # entries of a folder that an error message lists
+#: Extensions of files that often lie beside pictures, and are none.
+DOCUMENTS = {
+    ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".htm",
+    ".pdf", ".log", ".ini", ".db", ".py", ".ipynb", ".mat", ".npy",
+}  # fmt: skip
+#: Folders that systems and programs leave behind, beside those whose names begin with a dot.
+_SYSTEM = {"__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
 
 
-def _files_below(folder: str, inside: str, seen: dict[tuple[int, int], str]) -> Iterator[str]:
+def is_hidden(name: str) -> bool:
+    """Return whether an entry with this name belongs to a system or program, not to the user."""
+    return name.startswith(".") or name in _SYSTEM
+
+
+def places_above(root: str) -> set[tuple[int, int]]:
+    """Return device and inode of a folder and of all folders above it."""
+    path = Path(os.path.realpath(root))
+    found = [os.stat(folder) for folder in (path, *path.parents)]
+    return {(status.st_dev, status.st_ino) for status in found}
+
+
+def _files_below(
+    folder: str, inside: str, seen: dict[tuple[int, int], str], above: set[tuple[int, int]]
+) -> Iterator[str]:
     """Yield the names of all files below ``folder``, prefixed with ``inside``, in sorted order.
 
-    Links to folders are followed; ``seen`` collects the visited folders, so that a link back up, or
-    a second link to the same place, is not followed again.
+    Links to folders are followed, but not up to a folder in ``above``; ``seen`` collects the
+    visited folders, so that a second link to the same place is not followed again.
     """
     folders: list[str] = []
     files: list[str] = []
     try:
         status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
+        place = (status.st_dev, status.st_ino)
+        if place in seen or place in above:
             return
-        seen[status.st_dev, status.st_ino] = inside
+        seen[place] = inside
         with os.scandir(folder) as entries:
             for entry in entries:
-                (folders if is_folder(entry) else files).append(entry.name)
+                if not is_hidden(entry.name):
+                    (folders if is_folder(entry) else files).append(entry.name)
     except OSError as error:
         raise _unreadable(folder, error) from error
     for name in sorted(files):
         yield inside + name
     for name in sorted(folders):
-        yield from _files_below(os.path.join(folder, name), inside + name + os.sep, seen)
+        yield from _files_below(os.path.join(folder, name), inside + name + os.sep, seen, above)
 
 
 def _unreadable(folder: str, error: OSError) -> DataError:
     return DataError(f"the folder {shown(folder)} can't be read: {error.strerror}")
+
+
+def _is_in(entry: os.DirEntry[str], places: set[tuple[int, int]]) -> bool:
+    status = os.stat(entry.path)
+    return (status.st_dev, status.st_ino) in places
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -58,7 +87,7 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
 
 def has_image_extension(path: str) -> bool:
     """Return whether :class:`ImageFolder` considers a file a picture, by its name."""
-    return path.lower().endswith(IMG_EXTENSIONS)
+    return path.lower().endswith(IMG_EXTENSIONS) and not is_hidden(os.path.basename(path))
 
 
 def _listing(folder: str) -> str:
@@ -103,6 +132,9 @@ class ImageFolder(PictureSet):
         Path and label of each picture, sorted by class and then by name. Also called ``imgs``.
     targets : sequence of int
         The labels alone.
+    skipped : dict of str to int
+        Number of the other files, by extension in lower case, such as ``{".heic": 12}``. Text
+        files and the like don't count.
 
     Raises
     ------
@@ -115,7 +147,9 @@ class ImageFolder(PictureSet):
     Notes
     -----
     Class folders are searched to any depth. Links to folders are followed, but each folder is
-    visited only once per class.
+    visited only once per class, and none that contains ``root``. Hidden and system entries are
+    passed over: names that begin with a dot (``._cat.jpg``, ``.ipynb_checkpoints``), ``__MACOSX``
+    and the like.
 
     An index is valid if the class folders are the same and all folders in them have the same
     modification times, sizes and numbers of links as when it was made: these change when files are
@@ -180,8 +214,13 @@ class ImageFolder(PictureSet):
                 f"{directory}/<class>/<picture>.jpg, found {found}"
             )
         try:
+            above = places_above(directory)
             with os.scandir(directory) as entries:
-                classes = sorted(entry.name for entry in entries if is_folder(entry))
+                classes = sorted(
+                    entry.name
+                    for entry in entries
+                    if not is_hidden(entry.name) and is_folder(entry) and not _is_in(entry, above)
+                )
         except OSError as error:
             raise _unreadable(directory, error) from error
         if not classes:
@@ -200,13 +239,17 @@ class ImageFolder(PictureSet):
         ends = array("q")
         counts: list[int] = []
         folders: list[str] = []
+        skipped: Counter[str] = Counter()
+        above = places_above(self.root)
         for name in self.class_to_idx:
             before = len(ends)
             seen: dict[tuple[int, int], str] = {}
-            for inside in _files_below(os.path.join(self.root, name), name + os.sep, seen):
+            for inside in _files_below(os.path.join(self.root, name), name + os.sep, seen, above):
                 if is_valid_file(os.path.join(self.root, inside)):
                     names += os.fsencode(inside)
                     ends.append(len(names))
+                elif (extension := os.path.splitext(inside)[1].lower()) not in DOCUMENTS:
+                    skipped[extension] += 1
             counts.append(len(ends) - before)
             folders += seen.values()
         table: dict[str, np.ndarray] = {
@@ -214,10 +257,12 @@ class ImageFolder(PictureSet):
             "ends": np.array(ends, dtype=np.int64),
             "counts": np.array(counts, dtype=np.int64),
         }
+        self.skipped = dict(skipped.most_common())
         if index is not None:
             stamps = self._stamps(folders)
             if stamps is not None:
                 key = {"classes": list(self.class_to_idx.items()), "folders": folders}
+                key["skipped"] = self.skipped
                 newest = int(stamps[:, :2].max())
                 write_index(index, key, {**table, "stamps": stamps.reshape(-1)}, newest, started)
         return table
@@ -238,11 +283,12 @@ class ImageFolder(PictureSet):
             return None
         key, arrays = found
         classes = [list(pair) for pair in self.class_to_idx.items()]
-        if key.get("classes") != classes or "stamps" not in arrays:
-            return None
+        if key.get("classes") != classes or "stamps" not in arrays or "skipped" not in key:
+            return None  # without "skipped", an earlier version made it, which took hidden files
         stamps = self._stamps(key["folders"])
         if stamps is None or not np.array_equal(stamps.reshape(-1), arrays.pop("stamps")):
             return None
+        self.skipped = key["skipped"]
         return arrays
 
     def _check_counts(self, counts: np.ndarray, allow_empty: bool) -> None:

@@ -25,7 +25,7 @@ from ...errors import ArgumentError, DataError
 from ...files import locked
 from .decoding import pil_loader, shown
 from .devkit import WNID, Classes, DevelopmentKit, read_class_list
-from .folder import ImageFolder, is_folder
+from .folder import ImageFolder, is_folder, is_hidden
 from .imagenet_archives import (
     ARCHIVES,
     Archive,
@@ -50,7 +50,7 @@ def has_class_folders(folder: str | os.PathLike[str]) -> bool:
     if not os.path.isdir(folder):
         return False
     with os.scandir(folder) as entries:
-        return any(is_folder(entry) for entry in entries)
+        return any(is_folder(entry) and not is_hidden(entry.name) for entry in entries)
 
 
 def _table(classes: Iterable[list[bytes]]) -> dict[str, np.ndarray]:
@@ -252,7 +252,8 @@ class ImageNet(ImageFolder):
         truth, wnids = self._labeled()
         self._set_classes(wnids)
         with os.scandir(self.split_folder) as entries:
-            names = [entry.name for entry in entries if entry.name.endswith(".JPEG")]
+            found = [entry.name for entry in entries if not is_hidden(entry.name)]
+            names = [name for name in found if name.endswith(".JPEG")]
         classes: dict[str, list[str]] = {wnid: [] for wnid in wnids}
         for name, wnid in label_by_number(shown(self.split_folder), names, truth):
             classes[wnid].append(name)

@@ -8,20 +8,36 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import ArgumentError, DataError
 from ...random import stream
+from .decoding import pil_loader
 from .devkit import DevelopmentKit
-from .folder import ImageFolder
+from .folder import ImageFolder, has_image_extension, is_hidden
 from .imagenet import ARCHIVES, ImageNet, has_class_folders
 from .pictures import Pictures, PictureSet
 from .shards import MANIFEST, Shards, read_manifest
 
-__all__ = ["hold_out", "open_folder", "open_splits"]
+__all__ = [
+    "SPLIT_NAMES",
+    "describe_classes",
+    "describe_skipped",
+    "hold_out",
+    "is_imagenet",
+    "open_folder",
+    "open_splits",
+]
+
+#: Names of the folders of training and of validation pictures, in any case.
+SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation")}
+_WNID = re.compile(r"n\d{8}")
 
 
 def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list[int], list[int]]:
@@ -37,7 +53,8 @@ def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list
     Returns
     -------
     train, held_out : list of int
-        Indices in ascending order; ``len(held_out) == N // every``.
+        Indices in ascending order; ``len(held_out) == N // every``, less the pictures that are the
+        only ones of their class: these are trained with.
 
     Raises
     ------
@@ -47,7 +64,7 @@ def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list
     Notes
     -----
     The pictures are sorted by class and shuffled within each class, and every ``every``-th is held
-    out: n / every of a class of n pictures, rounded up or down. The split depends on the labels
+    out: n / every of a class of n > 1 pictures, rounded up or down. The split depends on the labels
     alone, never on a run's seed.
 
     Examples
@@ -63,6 +80,8 @@ def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
     held_out = np.zeros(len(labels), dtype=bool)
     held_out[by_class[every - 1 :: every]] = True
+    _, numbers, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    held_out &= counts[numbers] > 1
     return np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()
 
 
@@ -73,7 +92,8 @@ def open_splits(root: str | os.PathLike[str]) -> dict[str, PictureSet]:
     ----------
     root : str or path
         Holds, for "train" and perhaps for "val", class folders, ``train/<class>/<picture>.jpg``,
-        or an official archive of ImageNet (see :class:`ImageNet`); or shards of both.
+        or an official archive of ImageNet (see :class:`ImageNet`); or shards of both. The folders
+        may also be called ``training``, ``valid`` and ``validation``, in any case.
 
     Returns
     -------
@@ -83,12 +103,14 @@ def open_splits(root: str | os.PathLike[str]) -> dict[str, PictureSet]:
     Raises
     ------
     DataError
-        A split is damaged, or the two have different classes.
+        A split is damaged, the two have different classes, two folders could be one split, or
+        folders look like splits with other names.
     """
     folder = Path(root)
     if (folder / MANIFEST).exists():
         return {split: Shards(folder, split) for split in read_manifest(folder)["splits"]}
-    found = {split: _open_split(folder, split) for split in ("train", "val")}
+    places = _split_folders(folder)
+    found = {split: _open_split(folder, split, place) for split, place in places.items()}
     splits = {split: pictures for split, pictures in found.items() if pictures is not None}
     if len(splits) == 2 and splits["train"].names != splits["val"].names:
         odd = sorted(set(splits["train"].names) ^ set(splits["val"].names))
@@ -99,18 +121,66 @@ def open_splits(root: str | os.PathLike[str]) -> dict[str, PictureSet]:
     return splits
 
 
-def _open_split(folder: Path, split: str) -> PictureSet | None:
-    if has_class_folders(folder / split):
-        return ImageFolder(folder / split)
+def _split_folders(folder: Path) -> dict[str, Path]:
+    """Return the folders of "train" and "val", which may be missing; raise if it is not clear."""
+    found = folder.iterdir() if folder.is_dir() else ()
+    inside = [path for path in found if path.is_dir() and not is_hidden(path.name)]
+    places = {}
+    for split, names in SPLIT_NAMES.items():
+        like = sorted(path.name for path in inside if path.name.lower() in names)
+        if len(like) > 1:
+            raise DataError(
+                f"{folder} holds {' and '.join(like)}, which may both be the {split} pictures: "
+                f"keep one of them there, or move one into the other"
+            )
+        places[split] = folder / (like[0] if like else split)
+    if places["train"].is_dir() or any(
+        (folder / ARCHIVES[split][0]).is_file() for split in SPLIT_NAMES
+    ):
+        others = [path for path in inside if not _says_split(path.name)]
+        if not has_class_folders(places["train"]) and any(map(_holds_pictures, others)):
+            return {}  # the name of a class: trains beside cars and ships
+        return places
+    splits = sorted(path.name for path in inside if _says_split(path.name))
+    likely = [path for path in inside if path.name in splits or len(inside) == 1]
+    nested = [path for path in likely if has_class_folders(path) and not _holds_pictures(path)]
+    if nested and not splits:
+        raise DataError(
+            f"{folder} holds one folder, {inside[0].name}, with folders in it: pass {inside[0]} if "
+            f"those are the classes"
+        )
+    if places["val"] in nested or len(nested) > 1:
+        raise DataError(
+            f"{folder} holds {', '.join(splits)}, but no folder train: rename the folder of the "
+            f"training pictures to train, and that of the validation pictures, if any, to val"
+        )
+    return {}
+
+
+def _says_split(name: str) -> bool:
+    """Return whether a folder's name has a word such as train or test in it."""
+    words = re.split("[^a-z]+", name.lower())
+    return any(
+        word in ("train", "training", "test", "testing", *SPLIT_NAMES["val"]) for word in words
+    )
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return any(has_image_extension(path.name) for path in folder.iterdir())
+
+
+def _open_split(folder: Path, split: str, place: Path) -> PictureSet | None:
+    if has_class_folders(place):
+        return ImageFolder(place)
     flat = split == "val" and (folder / split).is_dir() and DevelopmentKit(folder)
     if flat or (folder / ARCHIVES[split][0]).is_file():
         return ImageNet(folder, split)
     # For a folder without class folders, ImageFolder raises an error that says what is missing.
-    return ImageFolder(folder / split) if (folder / split).is_dir() else None
+    return ImageFolder(place) if place.is_dir() else None
 
 
 def open_folder(
-    root: str | os.PathLike[str], on_bad_image: str = "error"
+    root: str | os.PathLike[str], on_bad_image: str = "error", exif: bool | None = False
 ) -> tuple[Pictures, Pictures]:
     """Open a folder of pictures for training and validation.
 
@@ -119,7 +189,8 @@ def open_folder(
     root : str or path
         Holds one of
 
-        - ``train/<class>/<picture>.jpg`` and ``val/<class>/<picture>.jpg``, or only ``train``;
+        - ``train/<class>/<picture>.jpg`` and ``val/<class>/<picture>.jpg``, or only ``train`` (or
+          ``training``, ``valid``, ``validation``, in any case);
         - ``<class>/<picture>.jpg`` itself;
         - ImageNet's official archives, or pictures extracted from them (``val`` may be one folder
           without class folders), with the development kit;
@@ -128,6 +199,9 @@ def open_folder(
         Without ``val``, a tenth of the pictures is held out (see :func:`hold_out`).
     on_bad_image : {"error", "skip"}
         What to do if a picture can't be read: see :class:`Pictures`. Default "error".
+    exif : bool, optional
+        Turn pictures as their EXIF data say: see :func:`pil_loader`. None: all but ImageNet's,
+        whose published results didn't. Default False. Pictures in shards stay as they are.
 
     Returns
     -------
@@ -139,8 +213,8 @@ def open_folder(
     ArgumentError
         `on_bad_image` is unknown.
     DataError
-        There are no such folders, ``train`` and ``val`` have different classes, or there are too
-        few pictures to hold some out.
+        There are no such folders, it is not clear which folders are the splits, ``train`` and
+        ``val`` have different classes, or there are too few pictures to hold some out.
 
     Notes
     -----
@@ -156,12 +230,71 @@ def open_folder(
         )
     splits = open_splits(folder)
     train = splits["train"] if "train" in splits else ImageFolder(folder)
+    for pictures in (train, *splits.values()):
+        turn = not is_imagenet(pictures) if exif is None else exif
+        if turn and isinstance(pictures, ImageFolder):
+            pictures.loader = partial(pil_loader, exif=True)
     if "train" in splits and "val" in splits:
         return Pictures(train, None, on_bad_image), Pictures(splits["val"], None, on_bad_image)
     kept, held_out = hold_out(train.targets)
     if not held_out:
-        raise DataError(f"{folder} holds {len(train)} pictures, expected 10 or more")
+        raise DataError(
+            f"{folder} holds {len(train)} pictures, expected 10 or more, and several of a class"
+        )
     return (
         Pictures(train, kept, on_bad_image),
         Pictures(copy.copy(train), held_out, on_bad_image),
     )
+
+
+def is_imagenet(pictures: PictureSet) -> bool:
+    """Return whether the classes are named by WNID, as ImageNet's are."""
+    return all(map(_WNID.fullmatch, pictures.names))
+
+
+def describe_skipped(*skipped: Mapping[str, int]) -> str:
+    """Return a sentence about files that are not taken for pictures, or "".
+
+    Parameters
+    ----------
+    *skipped : mapping of str to int
+        Numbers of files by extension: ``skipped`` of data sets.
+
+    Examples
+    --------
+    >>> describe_skipped({".heic": 12, "": 1})
+    'skipped 13 files whose names are not those of pictures: 1 without extension, 12 .heic'
+    """
+    found: Counter[str] = Counter()
+    for counts in {id(counts): counts for counts in skipped}.values():  # a split has one for both
+        found.update(counts)
+    kinds = [f"{count:,} {kind or 'without extension'}" for kind, count in sorted(found.items())]
+    if not kinds:
+        return ""
+    files = f"{found.total():,} file{'s' * (found.total() > 1)}"
+    return f"skipped {files} whose names are not those of pictures: {', '.join(kinds)}"
+
+
+def describe_classes(before: Sequence[str], now: Sequence[str]) -> str:
+    """Return how two lists of classes differ.
+
+    Parameters
+    ----------
+    before, now : sequence of str
+        The classes of a network, and of the data.
+
+    Examples
+    --------
+    >>> describe_classes(["cat", "dog"], ["cat", "fish", "Dog"])
+    "the data has no 'dog', but also 'Dog', 'fish'"
+    """
+
+    def names(group: set[str]) -> str:
+        few = sorted(group)[:5]
+        return ", ".join(map(repr, few)) + f" and {len(group) - 5} more" * (len(group) > 5)
+
+    gone, new = set(before) - set(now), set(now) - set(before)
+    parts = [f"no {names(gone)}"] * bool(gone) + [f"also {names(new)}"] * bool(new)
+    if not parts:
+        return "the data has the same classes in another order"
+    return f"the data has {', but '.join(parts)}"

@@ -7,7 +7,8 @@ place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from ...data import note
@@ -34,12 +35,16 @@ class PictureSet(Dataset):
         The labels.
     statistics : PixelStatistics or None
         Statistics of the training pictures, if known.
+    skipped : dict of str to int
+        Number of files beside the pictures, by extension.
     """
 
     transform: Callable[[Any], Any] | None
     target_transform: Callable[[Any], Any] | None
     classes: list[Any]
     targets: Sequence[int]
+
+    skipped: Mapping[str, int] = MappingProxyType({})
 
     @property
     def statistics(self) -> PixelStatistics | None:
@@ -137,6 +142,10 @@ class Pictures(Subset):
     @property
     def classes(self) -> list[str]:
         return self.dataset.names
+
+    @property
+    def skipped(self) -> Mapping[str, int]:
+        return self.dataset.skipped
 
     @property
     def statistics(self) -> PixelStatistics | None:

@@ -299,3 +299,50 @@ def test_damaged_files_name_their_path(tmp_path: Path, kind: str) -> None:
     reasons = {"empty": r"decoded.*empty \(0 bytes\)", "missing": "read: No such file"}
     with pytest.raises(DataError, match=r"a.x\.jpg can't be " + reasons.get(kind, "decoded")):
         pil_loader(path)
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        (np.array([[0, 0.5, 1]], np.float32), [0, 128, 255]),
+        (np.array([[0, 77.4, 255]], np.float32), [0, 77, 255]),
+        (np.array([[0, 256, 65535]], np.float32), [0, 1, 255]),
+        (np.array([[-1, 0, 1]], np.float32), [0, 128, 255]),
+        (np.array([[np.nan, 1, np.inf]], np.float32), [255, 255, 255]),
+        (np.array([[-3, -3, -3]], np.float32), [0, 0, 0]),
+        (np.array([[0, 77, 255]], np.int32), [0, 77, 255]),
+        (np.array([[0, 256, 65535]], np.int32), [0, 1, 255]),
+        (np.array([[-(2**31), 0, 2**31 - 1]], np.int32), [0, 128, 255]),
+    ],
+)
+def test_floats_and_32_bit_integers(
+    tmp_path: Path, values: np.ndarray, expected: list[int]
+) -> None:
+    Image.fromarray(values).save(tmp_path / "x.tif")
+    decoded = np.asarray(pil_loader(tmp_path / "x.tif"))
+    assert decoded[0, :, 0].tolist() == expected
+    assert decoded.shape == (1, 3, 3) and (decoded == decoded[:, :, :1]).all()
+
+
+@pytest.mark.parametrize("form", ["jpg", "png", "webp"])
+def test_pictures_are_turned_if_asked_for(tmp_path: Path, form: str) -> None:
+    upright = np.zeros((24, 40, 3), np.uint8)
+    upright[:8, :8] = 255  # the upper left corner
+    stored = {  # EXIF's numbers: where row 0 and column 0 of the stored picture are
+        1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+        5: upright.swapaxes(0, 1), 6: upright.swapaxes(0, 1)[::-1],
+        7: upright.swapaxes(0, 1)[::-1, ::-1], 8: upright.swapaxes(0, 1)[:, ::-1],
+    }  # fmt: skip
+    for orientation, pixels in stored.items():
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        path = tmp_path / f"{orientation}.{form}"
+        Image.fromarray(np.ascontiguousarray(pixels)).save(path, exif=exif, quality=100)
+        assert pil_loader(path).size == (pixels.shape[1], pixels.shape[0])
+        turned = np.asarray(pil_loader(path, exif=True))
+        np.testing.assert_array_equal(turned > 128, upright > 128)
+
+
+def test_damaged_exif_turns_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "x.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
+    assert pil_loader(tmp_path / "x.jpg", exif=True).size == (8, 6)

@@ -106,6 +106,46 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     assert names == ["a/0.png", "a/x/1.png", "linked/1.png", "linked/back/0.png"]
 
 
+def test_hidden_and_system_entries_do_not_count(tmp_path: Path) -> None:
+    for name in (
+        "cat/0.jpg", "cat/._0.jpg", "cat/.thumbnails/1.jpg", ".ipynb_checkpoints/0.jpg",
+        "__MACOSX/cat/0.jpg", "cat/__MACOSX/2.jpg", "cat/@eaDir/3.jpg", ".git/x",
+    ):  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    data = ImageFolder(tmp_path)
+    assert data.classes == ["cat"] and data.samples == [(str(tmp_path / "cat" / "0.jpg"), 0)]
+    assert data.skipped == {}
+
+
+def test_links_that_lead_up_are_not_followed(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    save(root / "cat" / "0.png")
+    save(root / "dog" / "0.png")
+    (root / "cat" / "up").symlink_to(root, target_is_directory=True)
+    (root / "cat" / "higher").symlink_to(tmp_path, target_is_directory=True)
+    (root / "self").symlink_to(root, target_is_directory=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "back").symlink_to(root, target_is_directory=True)
+    (root / "dog" / "by").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    (tmp_path / "alias").symlink_to(root, target_is_directory=True)
+    for place in (root, tmp_path / "alias"):
+        data = ImageFolder(place)
+        assert data.classes == ["cat", "dog"]
+        assert [os.path.relpath(path, place) for path, _ in data.samples] == [
+            "cat/0.png", "dog/0.png",
+        ]  # fmt: skip
+
+
+def test_files_that_are_skipped_are_counted(tmp_path: Path) -> None:
+    save(tmp_path / "a" / "0.png")
+    for name in ("1.heic", "2.HEIC", "3.gif", "README", "labels.csv"):
+        (tmp_path / "a" / name).touch()
+    assert ImageFolder(tmp_path).skipped == {".heic": 2, ".gif": 1, "": 1}
+    every = ImageFolder(tmp_path, is_valid_file=lambda path: True)
+    assert len(every) == 6 and every.skipped == {}
+
+
 def test_missing_root(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere.*expected.*<class>/<picture>.*found nothing"):
         ImageFolder(tmp_path / "nowhere")

@@ -23,7 +23,14 @@ from PIL import Image
 
 from minidl.errors import ArgumentError, DataError
 from minidl.vision.datasets import ImageFolder, ImageNet
-from minidl.vision.datasets.opening import hold_out, open_folder, open_splits
+from minidl.vision.datasets.opening import (
+    describe_classes,
+    describe_skipped,
+    hold_out,
+    is_imagenet,
+    open_folder,
+    open_splits,
+)
 
 
 @given(st.lists(st.integers(0, 4), max_size=80), st.integers(2, 12))
@@ -31,7 +38,9 @@ def test_hold_out_takes_the_same_share_of_each_class(labels: list[int], every: i
     train, held_out = hold_out(labels, every)
     assert sorted(train + held_out) == list(range(len(labels)))
     assert train == sorted(train) and held_out == sorted(held_out)
-    assert len(held_out) == len(labels) // every
+    alone = sum(labels.count(label) == 1 for label in set(labels))
+    assert len(labels) // every - alone <= len(held_out) <= len(labels) // every
+    assert {labels[index] for index in train} == set(labels)  # each class is trained
     for label in set(labels):
         share = labels.count(label) / every
         assert abs([labels[index] for index in held_out].count(label) - share) < 1
@@ -62,6 +71,87 @@ def test_train_and_val(tmp_path: Path) -> None:
     draw(tmp_path / "val" / "zebra", 1)
     with pytest.raises(DataError, match="same classes.* zebra"):
         open_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "names", [("Train", "Val"), ("training", "validation"), ("TRAIN", "Valid"), ("train", "valid")]
+)
+def test_other_names_of_the_splits(tmp_path: Path, names: tuple[str, str]) -> None:
+    for part, count in zip(names, (3, 1), strict=True):
+        for name in "ab":
+            draw(tmp_path / part / name, count)
+    draw(tmp_path / "__MACOSX" / "._Train", 1)
+    train, val = open_folder(tmp_path)
+    assert (len(train), len(val), train.classes) == (6, 2, ["a", "b"])
+    draw(tmp_path / ("val" if names[1] != "Val" else "valid") / "a", 1)
+    with pytest.raises(DataError, match="may both be the val pictures"):
+        open_folder(tmp_path)
+
+
+def test_folders_that_look_like_splits_are_asked_about(tmp_path: Path) -> None:
+    for part in ("training_set", "test_set"):
+        draw(tmp_path / "a" / part / "cat", 10)
+    with pytest.raises(DataError, match=r"holds test_set, training_set, .*rename"):
+        open_folder(tmp_path / "a")
+    draw(tmp_path / "b" / "val" / "cat", 10)
+    draw(tmp_path / "b" / "cat", 10)
+    with pytest.raises(DataError, match=r"holds val, but no folder train"):
+        open_folder(tmp_path / "b")
+    draw(tmp_path / "c" / "archive" / "cat", 10)
+    with pytest.raises(DataError, match=r"holds one folder, archive.* pass .*c/archive"):
+        open_folder(tmp_path / "c")
+    draw(tmp_path / "d" / "train", 10)  # as some competitions have them
+    draw(tmp_path / "d" / "test", 10)
+    with pytest.raises(DataError, match="no class folders in .*train"):
+        open_folder(tmp_path / "d")
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("train", "bus", "test tube"):
+        draw(tmp_path / name, 10)
+    train, val = open_folder(tmp_path)
+    assert train.classes == ["bus", "test tube", "train"] and len(val) == 3
+
+
+def test_pictures_are_turned_except_imagenets(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name in ("cat", "n01440764"):
+        for kind in (name, name[:-1] + "9"):
+            folder = tmp_path / name / kind
+            draw(folder, 10)
+            Image.new("RGB", (4, 6)).save(folder / "0.jpg", exif=exif)
+    for name, option, size in (
+        ("cat", None, (6, 4)), ("n01440764", None, (4, 6)), ("n01440764", True, (6, 4)),
+        ("cat", False, (4, 6)),
+    ):  # fmt: skip
+        parts = open_folder(tmp_path / name, exif=option)
+        assert is_imagenet(parts[0].dataset) == (name != "cat")
+        assert {picture.size for part in parts for picture, _ in part} == {size, (4, 4)}
+    parts = open_folder(tmp_path / "cat")
+    assert {picture.size for part in parts for picture, _ in part} == {(4, 6), (4, 4)}
+
+
+def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
+    for name in "ab":
+        draw(tmp_path / name, 10)
+        (tmp_path / name / "x.HEIC").touch()
+        (tmp_path / name / "notes").touch()
+        (tmp_path / name / "._x.jpg").touch()
+    train, val = open_folder(tmp_path)
+    assert train.skipped == val.skipped == {".heic": 2, "": 2}
+    assert describe_skipped(train.skipped, val.skipped) == (
+        "skipped 4 files whose names are not those of pictures: 2 without extension, 2 .heic"
+    )
+    assert describe_skipped({}, {}) == ""
+
+
+def test_how_classes_differ() -> None:
+    assert describe_classes(["a", "b"], ["b", "a"]).endswith("in another order")
+    assert describe_classes(list("abcdefgh"), ["h"]) == (
+        "the data has no 'a', 'b', 'c', 'd', 'e' and 2 more"
+    )
+    assert describe_classes(["a"], ["a", "b"]) == "the data has also 'b'"
 
 
 @pytest.mark.parametrize("inside", [".", "train"])
@@ -120,5 +210,10 @@ def test_what_was_expected_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds 3 pictures, expected 10"):
         open_folder(tmp_path)
     draw(tmp_path / "b", 10)
+    for number in range(12):
+        draw(tmp_path / "alone" / str(number), 1)
+    with pytest.raises(DataError, match="several of a class"):
+        open_folder(tmp_path / "alone")
+    (tmp_path / "alone").rename(tmp_path / ".alone")
     with pytest.raises(ArgumentError, match=r"on_bad_image: expected .* got 'ignore'"):
         open_folder(tmp_path, on_bad_image="ignore")

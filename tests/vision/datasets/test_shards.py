@@ -152,6 +152,8 @@ def test_raw_pictures_go_the_quick_way_to_the_same_bytes(
         for workers in (0, 2)
         for transform in (Compose(steps), lambda picture: Compose(steps)(picture))
     ]
+    for loader in loaders:
+        loader.set_epoch(0)
     epochs = [list(loader) for loader in loaders]
     for batches in epochs[1:]:
         for (raw, labels), (expected, expected_labels) in zip(batches, epochs[0], strict=True):
