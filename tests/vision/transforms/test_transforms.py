@@ -606,6 +606,7 @@ class Pictures(Dataset):
 
 def test_a_pipelines_batches_are_the_same_bytes_with_any_number_of_workers() -> None:
     def epochs(workers: int) -> list[bytes]:
+        minidl.manual_seed(1)
         loader = DataLoader(Pictures(), batch_size=4, shuffle=True, num_workers=workers)
         return [batch.numpy().tobytes() for _ in range(2) for batch, _ in loader]
 
