@@ -626,3 +626,62 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Array:
         if bias is not None:
             out[index] += bias[index[-1]]
     return out
+
+
+# --- Images of another size -----------------------------------------------------------------------
+
+
+def _keys(distance: float, a: float = -0.75) -> float:
+    d = abs(distance)
+    if d <= 1:
+        return (a + 2) * d**3 - (a + 3) * d**2 + 1
+    return a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a if d < 2 else 0.0
+
+
+def interpolate(x: Any, size: tuple[int, int], mode: str, align_corners: bool = False) -> Array:
+    """Every pixel as the sum over all pixels, weighted by their distances along both axes."""
+    x = double(x)
+    height, width = x.shape[2:]
+    y = np.zeros((*x.shape[:2], *size))
+
+    def weights(i: int, new: int, old: int) -> list[float]:
+        place = (i + 0.5) * old / new - 0.5
+        if align_corners:
+            place = i * (old - 1) / (new - 1) if new > 1 else 0.0
+        if mode == "nearest":
+            return [float(j == i * old // new) for j in range(old)]
+        kernel = _keys if mode == "bicubic" else lambda d: max(0.0, 1 - abs(d))
+        found = [0.0] * old
+        for j in range(-3, old + 3):  # neighbors beyond the border are the border's
+            found[min(max(j, 0), old - 1)] += kernel(place - j)
+        return found
+
+    for p in range(size[0]):
+        for q in range(size[1]):
+            for h, a in enumerate(weights(p, size[0], height)):
+                for w, b in enumerate(weights(q, size[1], width)):
+                    y[:, :, p, q] += a * b * x[:, :, h, w]
+    return y
+
+
+def pixel_shuffle(x: Any, upscale_factor: int) -> Array:
+    r = upscale_factor
+    n, channels, height, width = x.shape
+    y = np.zeros((n, channels // r**2, height * r, width * r))
+    for c in range(channels):
+        for h in range(height):
+            for w in range(width):
+                i, j = c % r**2 // r, c % r
+                y[:, c // r**2, h * r + i, w * r + j] = x[:, c, h, w]
+    return y
+
+
+def pixel_unshuffle(x: Any, downscale_factor: int) -> Array:
+    r = downscale_factor
+    n, channels, height, width = x.shape
+    y = np.zeros((n, channels * r**2, height // r, width // r))
+    for h in range(height):
+        for w in range(width):
+            for c in range(channels):
+                y[:, c * r**2 + h % r * r + w % r, h // r, w // r] = x[:, c, h, w]
+    return y

@@ -19,8 +19,11 @@ from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import ArgumentError
 from ..tensor import Tensor
+from .module import Module
 
-__all__ = ["pad"]
+__all__ = [
+    "CircularPad2d", "ConstantPad2d", "ReflectionPad2d", "ReplicationPad2d", "ZeroPad2d", "pad",
+]  # fmt: skip
 
 
 # --- The plain code -------------------------------------------------------------------------------
@@ -153,3 +156,64 @@ def pad(
     if mode == "circular":  # the pixels left by cropping go round
         return PadFunction.apply(PadFunction.apply(input, less, "constant", 0.0), more, mode, 0.0)
     return PadFunction.apply(PadFunction.apply(input, more, mode, 0.0), less, "constant", 0.0)
+
+
+class _Pad2d(Module):
+    """Base of the layers below: :func:`pad` of images (N, C, H, W) or (C, H, W).
+
+    Parameters
+    ----------
+    padding : int or four int
+        On all sides, or (left, right, top, bottom).
+    """
+
+    _mode = "constant"
+    value = 0.0
+
+    def __init__(self, padding: int | Sequence[int]) -> None:
+        super().__init__()
+        self.padding = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
+        if len(self.padding) != 4:
+            raise ArgumentError(f"{type(self).__name__}: expected one or four numbers")
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the padded images."""
+        return pad(input, self.padding, self._mode, self.value)
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        return str(self.padding)
+
+
+class ReflectionPad2d(_Pad2d):
+    """Pad images with their reflection; one number, or (left, right, top, bottom)."""
+
+    _mode = "reflect"
+
+
+class ReplicationPad2d(_Pad2d):
+    """Pad images with their outer pixels; one number, or (left, right, top, bottom)."""
+
+    _mode = "replicate"
+
+
+class CircularPad2d(_Pad2d):
+    """Pad images with their opposite side; one number, or (left, right, top, bottom)."""
+
+    _mode = "circular"
+
+
+class ZeroPad2d(_Pad2d):
+    """Pad images with zeros; one number, or (left, right, top, bottom)."""
+
+
+class ConstantPad2d(_Pad2d):
+    """Pad images with `value`; one number, or (left, right, top, bottom)."""
+
+    def __init__(self, padding: int | Sequence[int], value: float) -> None:
+        super().__init__(padding)
+        self.value = value
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        return f"padding={self.padding}, value={self.value}"

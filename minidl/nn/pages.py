@@ -20,6 +20,8 @@ from .flatten import *
 from .gelu import *
 from .group_norm import *
 from .im2col import *
+from .instance_norm import *
+from .interpolation import *
 from .layer_norm import *
 from .linear import *
 from .local import *
@@ -27,6 +29,7 @@ from .max_pool import *
 from .module import *
 from .nll_loss import *
 from .padding import *
+from .pixel_shuffle import *
 from .rectifiers import *
 from .regression_loss import *
 from .response_norm import *

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 import minidl
 import minidl.nn.functional as F
+from minidl import nn
 from minidl.errors import MinidlError
 
 MODES = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -102,3 +103,19 @@ def test_same_as_pytorch(mode: str) -> None:
     out.backward(minidl.tensor(grad))
     expected.backward(torch.tensor(grad))
     helpers.assert_close(ours.grad, theirs.grad.numpy(), 9)
+
+
+def test_layers_pad_images() -> None:
+    x = minidl.tensor(helpers.values((2, 3, 4, 5), 0))
+    for layer, mode in (
+        (nn.ReflectionPad2d, "reflect"),
+        (nn.ReplicationPad2d, "replicate"),
+        (nn.CircularPad2d, "circular"),
+        (nn.ZeroPad2d, "constant"),
+    ):
+        assert minidl.equal(layer(2)(x), F.pad(x, (2, 2, 2, 2), mode))
+        assert minidl.equal(layer((1, 2, 0, 3))(x[0]), F.pad(x[0], (1, 2, 0, 3), mode))
+    assert minidl.equal(nn.ConstantPad2d(1, 3.5)(x), F.pad(x, (1, 1, 1, 1), value=3.5))
+    assert repr(nn.ReflectionPad2d(1)) == "ReflectionPad2d((1, 1, 1, 1))"
+    with pytest.raises(MinidlError, match="one or four"):
+        nn.ZeroPad2d((1, 2))
