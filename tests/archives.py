@@ -1,4 +1,4 @@
-"""ImageNet's archives, built small and by hand: sound ones, and hostile ones of every kind."""
+"""Small handmade archives in ImageNet's format: valid ones, and hostile ones of every kind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from minidl.vision.datasets import ImageNet
 
 WNIDS = ["n01440764", "n01443537", "n02089867", "n03063599", "n15075141"]  # sorted: labels 0 to 4
 WORDS = ["tench, Tinca tinca", "goldfish, Carassius auratus", "Walker hound", "coffee mug", "paper"]
-IDS = [4, 2, 5, 1, 3]  # the kit's numbers of these classes: another order
+IDS = [4, 2, 5, 1, 3]  # the development kit's numbers of these classes, in a different order
 HIERARCHY = {6: ("n00001740", [7, 8]), 7: ("n00015388", [4, 2, 5]), 8: ("n00021939", [1, 3])}
 TRAIN = {  # numbers of the training pictures, in the archives' order, which is not sorted
     "n03063599": [17, 3],
@@ -44,7 +44,7 @@ def header(
     magic: bytes = b"ustar\x0000",
     checksum: int | None = None,
 ) -> bytes:
-    """A tar header, in which anything may be wrong."""
+    """A tar header in which any field may be wrong."""
     field = size if isinstance(size, bytes) else b"%011o\0" % size
     fields = [
         name.ljust(100, b"\0"), b"0000644\0", b"0000000\0", b"0000000\0", field, b"%011o\0" % 1,
@@ -183,7 +183,7 @@ def write_flat_val(root: Path) -> Path:
     return root
 
 
-# ------------------------------------------------------------------------------- what is in them
+# ------------------------------------------------------------------------------ expected contents
 EXPECTED_TRAIN = [  # by class and then by name, as sorting text does it
     ("train/n01440764/n01440764_10026.JPEG", 0),
     ("train/n01440764/n01440764_123.JPEG", 0),
@@ -286,7 +286,7 @@ def hostile_inner() -> Iterator[tuple[str, bytes]]:
 
 
 def with_class(inner: bytes) -> bytes:
-    """The training archive with another inner archive for the first class."""
+    """The training archive with `inner` as the first class's archive."""
     others = [member(f"{w}.tar".encode(), inner_tar(w)) for w in WNIDS[1:]]
     return tar(*others, member(b"n01440764.tar", inner))
 

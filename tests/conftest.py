@@ -1,4 +1,4 @@
-"""Options and fixtures of the whole suite: the device, hypothesis' profile, warnings as errors."""
+"""Options and fixtures of the whole suite: the device, hypothesis's profile, warnings as errors."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Of processes side by side, each computes with few threads. BLAS reads this at import.
+    # Parallel test processes get one BLAS thread each. BLAS reads these variables at import.
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")
 
-# So that every test, however deep, can `import reference` and `import helpers`.
+# Lets tests in every folder `import reference` and `import helpers`.
 sys.path.insert(0, str(Path(__file__).parent))
 
-# Always the same examples, so that a red run can be repeated, and no verdict that depends on speed.
+# The same examples every time make a failure repeatable; no deadline makes results independent of
+# the machine's speed.
 settings.register_profile(
     "ci",
     derandomize=True,
@@ -28,7 +29,7 @@ settings.register_profile(
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
-# Other examples every time, to search further: pytest --hypothesis-profile=explore
+# Different examples every time: pytest --hypothesis-profile=explore
 settings.register_profile("explore", parent=settings.get_profile("ci"), derandomize=False)
 settings.load_profile("ci")
 
@@ -36,10 +37,10 @@ SIMULATED = "gpu-simulated"
 SIMULATOR = Path(__file__).parent / "cupy_on_cpu"
 SIMULATOR_TESTS = SIMULATOR / "tests"
 
-#: Files with a fixture that takes long to make: of ``pytest -n``, one process runs all of them.
+#: Files with an expensive fixture: ``pytest -n`` runs all tests of such a file in one process.
 TOGETHER = ("test_cuda_sources.py", "test_alexnet_imagenet.py")
 
-#: Hypothesis tries so many times fewer examples on the simulated GPU, where they take long.
+#: Hypothesis's number of examples is divided by this on the simulated GPU, where they are slow.
 FEWER = 12
 
 
@@ -47,9 +48,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--device",
         default="cpu",
-        help="device that tests make their arrays on: cpu, gpu, gpu:1, or gpu-simulated, which "
-        "runs CuPy without a GPU (tests/cupy_on_cpu). Other than for cpu, only tests that take "
-        "the fixture `device` are run.",
+        help="device of the tests' arrays: cpu, gpu, gpu:1, or gpu-simulated, which runs CuPy "
+        "without a GPU (tests/cupy_on_cpu). Except for cpu, only tests with the fixture `device` "
+        "run.",
     )
 
 
@@ -59,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:
         import minidl
 
-        minidl.set_num_threads(2)  # enough for lanes to meet
+        minidl.set_num_threads(2)  # enough for lanes to run in parallel
     if name == SIMULATED:
         import cupy_on_cpu
 
@@ -84,31 +85,32 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On another device than the CPU: only tests that take a device, and fewer random examples."""
+    """On devices other than the CPU, select the tests that take a device; use fewer examples."""
     name = config.getoption("--device")
     if name == "cpu":
         return
 
-    def is_about_the_device(item: pytest.Item) -> bool:
+    def takes_device(item: pytest.Item) -> bool:
         return "device" in getattr(item, "fixturenames", ()) or SIMULATOR_TESTS in item.path.parents
 
-    def is_for_cards(item: pytest.Item) -> bool:
-        """The plain code's standard tests (tests/operation.py): one dtype does on a simulated GPU.
+    def is_too_slow_to_simulate(item: pytest.Item) -> bool:
+        """Return whether it is a standard test of plain code (tests/operation.py), not in float32.
 
-        CuPy writes dozens of kernels for it, for each dtype anew, and they have to be compiled.
+        CuPy generates dozens of kernels per dtype for plain code, and the simulator must compile
+        all of them.
         """
         arguments = getattr(getattr(item, "callspec", None), "params", {})
         is_plain = name == SIMULATED and arguments.get("way") == "plain"
         return is_plain and str(arguments.get("dtype")) != "float32"
 
-    left_out = [item for item in items if not is_about_the_device(item) or is_for_cards(item)]
-    config.hook.pytest_deselected(items=left_out)
-    out = set(left_out)
+    omitted = [i for i in items if not takes_device(i) or is_too_slow_to_simulate(i)]
+    config.hook.pytest_deselected(items=omitted)
+    out = set(omitted)
     items[:] = [item for item in items if item not in out]
 
     if name == SIMULATED and not config.getoption("--hypothesis-profile"):
-        # Tests of their own number of examples don't read the profile's. (A test of several
-        # parameters is one function and several items.)
+        # Tests with their own number of examples ignore the profile's. (A parametrized test is one
+        # function and several items.)
         for test in {item.function for item in items if hasattr(item, "function")}:
             if hasattr(test, "hypothesis"):
                 own: Any = getattr(test, "_hypothesis_internal_use_settings", settings.default)
@@ -118,7 +120,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Send tests to processes one by one, but the files of ``TOGETHER`` whole, and first."""
+    """Send tests to processes one by one, except for the files in ``TOGETHER``."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
@@ -138,9 +140,9 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def gpu(device: str) -> str:
-    """The device under test, for tests of what only a GPU has."""
+    """The device under test, for tests of features that only a GPU has."""
     if device == "cpu":
-        pytest.skip("is about the GPU: pytest --device=gpu-simulated")
+        pytest.skip("needs a GPU: pytest --device=gpu-simulated")
     return device
 
 
@@ -150,15 +152,15 @@ def simulator(gpu: str) -> ModuleType:
     import cupy_on_cpu
 
     if not cupy_on_cpu.is_installed():
-        pytest.skip("counts what the simulated GPU does: pytest --device=gpu-simulated")
+        pytest.skip("needs the simulated GPU's counts: pytest --device=gpu-simulated")
     return cupy_on_cpu
 
 
 @pytest.fixture(autouse=True)
 def seeded(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Every test starts from the same random state, in whatever order the tests run.
+    """Start every test from the same random state, in whatever order the tests run.
 
-    And it ends with its work on the GPU done, so that an error there is this test's.
+    Each test also waits for its work on the GPU, so its errors are not reported by a later test.
     """
     import minidl
 
@@ -170,7 +172,7 @@ def seeded(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def threads() -> Iterator[None]:
-    """For tests that change the number of threads: set it back afterwards."""
+    """Restore the number of threads after a test that changes it."""
     import minidl
 
     before = minidl.get_num_threads()

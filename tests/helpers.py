@@ -1,4 +1,4 @@
-"""What many tests need: arrays in awkward memory layouts, and tolerances that follow from eps."""
+"""Helpers of many tests: arrays in awkward memory layouts, tolerances that follow from eps."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ DTYPES = [np.dtype(np.float32), np.dtype(np.float64)]
 
 
 def values(shape: tuple[int, ...], seed: int, dtype: Any = np.float64) -> Array:
-    """Random numbers in [-1, 1), never so close to 0 that ReLU's kink is within a check's step."""
+    """Random numbers in [-1, 1), farther from ReLU's kink at 0 than a gradient check's step."""
     rng = np.random.default_rng(seed)
     signs = rng.integers(0, 2, size=shape) * 2.0 - 1.0
     return np.asarray(signs * rng.uniform(0.01, 1.0, size=shape), dtype=dtype)
 
 
 def distinct(shape: tuple[int, ...], seed: int, dtype: Any = np.float64) -> Array:
-    """All different, by far more than a gradient check's step: no ties for a maximum."""
+    """Numbers that differ by much more than a gradient check's step: no ties for a maximum."""
     count = int(np.prod(shape))
     return (np.random.default_rng(seed).permutation(count).reshape(shape) * 0.25 - 3).astype(dtype)
 
@@ -48,7 +48,7 @@ def _transposed(a: Array) -> Array:
 
 
 def _sliced(a: Array) -> Array:
-    """Every second element of an array that has NaN in between, so that a wrong stride shows."""
+    """Every second element of an array with NaN in between, which exposes a wrong stride."""
     wide = np.full([2 * length + 1 for length in a.shape], np.nan, dtype=a.dtype)
     view = wide[tuple(slice(1, None, 2) for _ in a.shape)]
     view[...] = a
@@ -61,14 +61,14 @@ def _negative_strides(a: Array) -> Array:
 
 
 def _expanded(a: Array) -> Array:
-    """The first image repeated over the batch with stride 0; the values are not those of `a`."""
+    """The first image repeated over the batch with stride 0; the values differ from `a`'s."""
     if a.shape[0] == 0:
         return a
     strides = (0, *a.strides[1:])
     return np.lib.stride_tricks.as_strided(a, a.shape, strides)
 
 
-#: Name -> function from an array to one with that layout (and, but for "expanded", its values).
+#: Name -> function from an array to one with that layout (and, except "expanded", its values).
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "contiguous": _contiguous,
     "channels_last": _channels_last,
@@ -92,7 +92,7 @@ def leaf(array: Array, device: str = "cpu", requires_grad: bool = True) -> minid
 
 
 def _with_strides(array: Array, device: str) -> Any:
-    """Copy an array to a GPU with all that lies between its elements, so that strides stay."""
+    """Copy an array to a GPU, including the memory between its elements, to keep its strides."""
     if array.size == 0:
         return minidl.from_numpy(array).to(device).array
     size, xp = array.itemsize, minidl.cuda.cupy()
@@ -105,7 +105,7 @@ def _with_strides(array: Array, device: str) -> Any:
 
 
 def as_layers_leave(array: Array, gpu: str) -> minidl.Tensor:
-    """Copy images to a GPU with (C, N, H, W) in memory, and other arrays as they are."""
+    """Copy an array to a GPU in the layout of layers' outputs: images have (C, N, H, W) memory."""
     if array.ndim != 4:
         return minidl.tensor(array, device=gpu)
     maps = np.ascontiguousarray(array.transpose(1, 0, 2, 3))
@@ -113,7 +113,7 @@ def as_layers_leave(array: Array, gpu: str) -> minidl.Tensor:
 
 
 def shares_memory(a: Any, b: Any) -> bool:
-    """Whether two arrays overlap (on a GPU: the ranges of memory that they reach over)."""
+    """Whether two arrays overlap (on a GPU: whether their ranges of memory do)."""
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         return np.shares_memory(a, b)
     return bool(minidl.cuda.cupy().may_share_memory(a, b))
@@ -131,9 +131,8 @@ def host(tensor: Any) -> Array:
 def assert_close(actual: Any, expected: Any, terms: int = 1, scale: float = 1.0) -> None:
     """Compare with a float64 reference.
 
-    A sum of n products of numbers up to `scale` is off by n rounding errors at most for each of
-    its terms, hence ``2·eps·n·max(scale, |expected|)``; `terms` is n.  eps is that of the dtype of
-    `actual`, never below float32's unless `actual` is float64.
+    In a sum of n products of numbers up to `scale`, each term has at most n rounding errors, hence
+    the tolerance ``2·eps·n·max(scale, |expected|)``, with n = `terms` and eps of `actual`'s dtype.
     """
     actual = host(actual) if isinstance(actual, minidl.Tensor) else np.asarray(actual)
     expected = np.asarray(expected)
@@ -148,7 +147,7 @@ def assert_close(actual: Any, expected: Any, terms: int = 1, scale: float = 1.0)
 
 @contextmanager
 def asynchronous(simulator: ModuleType, flag: bool) -> Iterator[None]:
-    """Let streams put off their work as long as they may, or not at all, in the block."""
+    """Within the block, let streams delay their work as long as they may, or not at all."""
     simulator.set_asynchronous(flag)
     try:
         yield

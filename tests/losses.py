@@ -1,4 +1,4 @@
-"""What the tests of losses share: targets, weights, and the launches of a loss on a GPU."""
+"""Helpers of the tests of losses: targets, weights, and the launches of a loss on a GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REDUCTIONS = ["mean", "sum", "none"]
 
 
 def labels(shape: tuple[int, ...], seed: int = 0) -> Any:
-    """Class numbers for logits of this shape."""
+    """Class indices for logits of this shape."""
     classes = shape[0] if len(shape) == 1 else shape[1]
     where = () if len(shape) == 1 else (shape[0], *shape[2:])
     return np.asarray(np.random.default_rng(seed).integers(0, classes, where))
@@ -30,7 +30,7 @@ def class_weight(shape: tuple[int, ...]) -> Any:
 
 
 def launches(simulator: Any, leaves: Any, function: Any, seed: Any = None) -> list[dict[str, int]]:
-    """Return the launches of forward and backward, which must neither copy nor wait."""
+    """Return the launches of forward and backward; neither may copy or wait."""
     function().sum().backward()  # compiles
     for leaf in leaves:
         leaf.grad = None

@@ -1,18 +1,18 @@
-"""Break the code on purpose, one bug at a time, and see that the tests notice.
+"""Break the code on purpose, one bug at a time, and check that the tests notice.
 
 ``python tests/mutations.py`` copies the package into a temporary folder, plants one of the bugs
-that are listed in ``tests/planted_bugs``, and runs the tests that are meant to catch it; they must
-go red. A test that nothing can turn red proves nothing.
+listed in ``tests/planted_bugs``, and runs the tests that are meant to catch it; they must fail.
+A test that can't fail proves nothing.
 
-    python tests/mutations.py              # all of them, after a green run without any bug
-    python tests/mutations.py lrn pool     # those whose name contains one of the words
-    python tests/mutations.py gpu          # those of the GPU
+    python tests/mutations.py              # all bugs, after the tests pass without any
+    python tests/mutations.py lrn pool     # bugs whose name contains one of the words
+    python tests/mutations.py gpu          # the GPU's bugs
     python tests/mutations.py --list
-    python tests/mutations.py --follow     # write new places into the lists after code has moved
+    python tests/mutations.py --follow     # update the lists after code has moved
 
 Each bug names a function and a piece of code in it, which is found by its syntax: see
-``tests/planting.py``. It must be there exactly once; ``tests/test_mutations.py`` checks that in
-every run of the suite, so that the lists can't rot.
+``tests/planting.py``. It must occur exactly once; ``tests/test_mutations.py`` checks that in every
+run of the suite, which keeps the lists up to date.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ MODES: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 
 
 def listed() -> list[Mutation]:
-    """Return the bugs of all lists in ``tests/planted_bugs``."""
+    """Return all bugs listed in ``tests/planted_bugs``."""
     found = []
     for path in sorted(LISTS.glob("*.py")):
         for name, place, old, new, tests, *mode in runpy.run_path(str(path))["BUGS"]:
@@ -80,7 +80,7 @@ def _text(file: str) -> str:
 
 
 def is_test(test: str) -> bool:
-    """Return whether there is such a test: ``file::name[...]`` or ``file::Class::name``."""
+    """Return whether a test exists: ``file::name[...]`` or ``file::Class::name``."""
     file, *names = test.partition("[")[0].split("::")
     return all(
         re.search(rf"\b(def|class) {name}\b|^{name} = ", text, re.MULTILINE)
@@ -112,7 +112,7 @@ def copy_project(folder: Path) -> None:
 
 
 def check(mutation: Mutation, folder: Path) -> str | None:
-    """Plant the bug and return None if the tests caught it, or else what is wrong."""
+    """Plant the bug; return None if the tests caught it, otherwise the problem."""
     try:
         file, planted = planting.plant(mutation.place, mutation.old, mutation.new, folder)
     except planting.NotFound as error:
@@ -126,20 +126,20 @@ def check(mutation: Mutation, folder: Path) -> str | None:
         path.write_text(source, encoding="utf-8")
     if result.returncode == 0:
         return "SURVIVED: no test failed"
-    if result.returncode != 1:  # not a failed test, but no test found, a syntax error, ...
+    if result.returncode != 1:  # no test failed: none was found, or there is a syntax error, ...
         return f"pytest ended with code {result.returncode}:\n{result.stdout}{result.stderr}"
     return None
 
 
 def follow() -> int:
-    """Write into the lists where code is now, if it is in one place; return what is left to do."""
+    """Update the lists where moved code is found exactly once; return the number of other bugs."""
     left = 0
     for mutation in MUTATIONS:
         if not (problem := planting.problem(mutation.place, mutation.old, mutation.new)):
             continue
         places = planting.elsewhere(mutation.old, mutation.new)
         name = mutation.place.rpartition(".")[2].rpartition(":")[2]
-        # Of several, the function of the same name, if there is one.
+        # If there are several, prefer a function of the same name.
         places = [place for place in places if re.split("[.:]", place)[-1] == name] or places
         if len(places) != 1:
             print(f"{mutation.name}: {problem}")

@@ -1,11 +1,11 @@
-"""Run the tests that take a device on the simulated GPU, in as many processes as there are cores.
+"""Run the tests that take a device on the simulated GPU, with one process per core.
 
-    python tests/on_simulated_gpu.py                       as it is
-    python tests/on_simulated_gpu.py --mode gpu-shuffled   the threads of each kernel in random
+    python tests/on_simulated_gpu.py                       runs each launch at once
+    python tests/on_simulated_gpu.py --mode gpu-shuffled   runs each kernel's threads in random
                                                            orders: finds races, missing barriers
-    python tests/on_simulated_gpu.py --mode gpu-deferred   streams that put off their work as long
-                                                           as CUDA allows: finds missing waits
-    python tests/on_simulated_gpu.py --mode all            one after the other
+    python tests/on_simulated_gpu.py --mode gpu-deferred   delays the work of streams as long as
+                                                           CUDA allows: finds missing waits
+    python tests/on_simulated_gpu.py --mode all            runs all modes in turn
 
 Other arguments go to pytest: ``python tests/on_simulated_gpu.py tests/nn -k conv``.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: What is added to the environment.
+#: Environment variables for each mode.
 MODES: dict[str, dict[str, str]] = {
     "gpu": {},
     "gpu-shuffled": {"CUPY_ON_CPU_ORDER": "shuffled"},
@@ -38,7 +38,7 @@ def run(mode: str, arguments: list[str]) -> int:
 
 
 def why_not() -> str | None:
-    """Return why there is no simulated GPU on this machine, or None."""
+    """Return why this machine can't simulate a GPU, or None if it can."""
     if (sys.platform, platform.machine()) != ("linux", "x86_64"):
         return "it needs Linux on x86-64"
     from cupy_on_cpu import SimulatorError, compiler
@@ -56,7 +56,7 @@ def main() -> int:
     parser.add_argument("--mode", choices=[*MODES, "all"], action="append")
     options, arguments = parser.parse_known_args()
     if reason := why_not():
-        print(f"the tests on the simulated GPU are left out: {reason}")
+        print(f"the tests on the simulated GPU are skipped: {reason}")
         return 0
     chosen = options.mode or ["gpu"]
     codes = [run(mode, arguments) for mode in MODES if mode in chosen or "all" in chosen]

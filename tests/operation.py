@@ -1,4 +1,4 @@
-"""The standard tests of an operation, made from the operation and its definition as loops.
+"""The standard tests of an operation, generated from the operation and its definition as loops.
 
 A new layer's test file begins with them::
 
@@ -13,7 +13,7 @@ A new layer's test file begins with them::
         torch="leaky_relu",
     )
 
-What only this layer does follows as tests of its own.
+Tests of what is special about the layer follow.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class Case:
     Parameters
     ----------
     *inputs : tuple of int, array or None
-        A shape stands for random numbers, an array of floating dtype for its numbers; both are made
-        in every dtype and differentiated. An array of integers or booleans goes to the operation as
-        it is. None stands for an argument that is left out, such as a bias.
+        A shape stands for random numbers, a floating-point array for its own; both are converted to
+        every dtype and differentiated. An array of integers or booleans is passed unchanged. None
+        stands for an omitted argument, such as a bias.
     **options
         Keyword arguments.
 
     Examples
     --------
-    A convolution with bias and padding, and the loss of labels::
+    A convolution with bias and padding, and a loss with labels::
 
         Case((2, 3, 6, 5), (4, 3, 3, 3), (4,), padding=1)
         Case((4, 3), np.array([0, 2, 1, 1]), reduction="sum")
@@ -66,7 +66,7 @@ class Case:
         )
 
     def with_batch(self, size: int, batched: int) -> Case:
-        """Return the case with another length of the first axis of its first `batched` inputs."""
+        """Return the case with length `size` along the first axis of its first `batched` inputs."""
         inputs = list(self.inputs)
         for i, shape in enumerate(inputs[:batched]):
             if isinstance(shape, tuple):
@@ -77,7 +77,7 @@ class Case:
 
 
 class _Operation:
-    """What :func:`standard_tests` was given, and how it is run and compared."""
+    """The arguments of :func:`standard_tests`, and how to run and compare them."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class _Operation:
         self.values, self.terms = values, terms
 
     def arrays(self, case: Case, dtype: Any) -> list[Any]:
-        """Return the inputs as arrays: floating ones in `dtype`."""
+        """Return the inputs as arrays, floating-point ones in `dtype`."""
         made: list[Any] = []
         for i, given_ in enumerate(case.inputs):
             if isinstance(given_, tuple):
@@ -111,7 +111,7 @@ class _Operation:
         wanted: Sequence[bool] | None = None,
         way: str = "kernel",
     ) -> tuple[Any, list[Any], Array]:
-        """Return the output, the gradients of the floating inputs, and that of the output."""
+        """Return the output, the gradients of the floating-point inputs, and that of the output."""
         leaves = []
         for i, array in enumerate(arrays):
             if array is None or array.dtype.kind != "f":
@@ -130,11 +130,11 @@ class _Operation:
     def expected(
         self, arrays: Sequence[Any], options: dict[str, Any], grad: Array
     ) -> tuple[Array, list[Array]]:
-        """Return the output and the gradients in float64, from the loops if they have both."""
+        """Return the output and the gradients in float64, both from the loops if possible."""
         wide = [a.astype(np.float64, order="C") if _is_floating(a) else a for a in arrays]
         wide_grad = grad.astype(np.float64, order="C")
         out = np.asarray(self.loops(*wide, **options))
-        if self.loops_backward is None:  # which test_gradcheck has shown to be right
+        if self.loops_backward is None:  # test_gradcheck checks these gradients
             gradients = [helpers.host(g) for g in self.run(wide, options, "cpu", wide_grad)[1]]
         else:
             found = self.loops_backward(wide_grad, *wide, **options)
@@ -152,12 +152,12 @@ class _Operation:
         helpers.assert_close(out, right, terms)
         for gradient, expected in zip(gradients, right_gradients, strict=False):
             assert gradient.dtype == out.dtype
-            # Every number of the output can add a term, each of which is a result of `terms`.
+            # Every number of the output can add a term, itself a result of `terms`.
             helpers.assert_close(gradient, expected, terms + right.size)
 
 
 def _is_simulated(device: str) -> bool:
-    """Whether the plain code would have dozens of kernels compiled for each dtype."""
+    """Whether the device is simulated: there, plain code compiles dozens of kernels per dtype."""
     simulator = sys.modules.get("cupy_on_cpu")
     return device != "cpu" and simulator is not None and simulator.is_installed()
 
@@ -186,55 +186,54 @@ def standard_tests(
     torch: str | None = None,
     launches: tuple[dict[str, int], dict[str, int]] | None = None,
 ) -> type:
-    """Return a class of the tests that every operation must pass.
+    """Return a class of tests that every operation must pass.
 
-    They compare values and gradients with the loops, for float32 and float64, on the device under
-    test, by the kernel and by the plain code of ``minidl.reference()``; in every memory layout of
-    each input and of the output's gradient; for an empty batch; in float16. The gradients are
-    checked by differences; only those asked for are computed; the arguments are not written to; the
-    bits are the same at any number of threads.
+    They compare values and gradients with the loops, in float32 and float64, on the device under
+    test, with the kernel and with the plain code of ``minidl.reference()``; in every memory layout
+    of each input and of the output's gradient; for an empty batch; in float16. They also check the
+    gradients by finite differences, that only the requested gradients are computed, that arguments
+    are not modified, and that the bits are the same at any number of threads.
 
     Parameters
     ----------
     function : callable
-        Takes Tensors and options, and returns one Tensor. It must be given its random numbers, if
-        it has any, by a seed.
+        Takes Tensors and options, and returns one Tensor. If it is random, a seed must be among its
+        arguments.
     loops : callable
-        Takes arrays of float64 and the same options, and returns what is right: mostly a function
-        of ``tests/reference.py``.
+        Takes float64 arrays and the same options, and returns the expected output: usually a
+        function from ``tests/reference.py``.
     cases : sequence or dict of Case
-        Small ones, as the loops are slow; those of a dict have names. The first two are run in all
+        Small cases, because the loops are slow; a dict names them. The first two are run in all
         memory layouts.
     loops_backward : callable, optional
-        Takes the output's gradient in front, and returns the gradients of the inputs. Without it,
-        gradients are compared with those in float64, which the gradient check has found right.
+        Takes the output's gradient, then the arguments of `loops`, and returns the gradients of the
+        inputs. Without it, gradients are compared with the operation's own in float64.
     any_case : strategy, optional
         Draws further cases for a test over random shapes: ``st.builds(Case, shapes(...))``.
     examples : int, default 100
-        Number of cases that are drawn.
+        Number of cases to draw.
     batched : int, default 1
-        Number of inputs, from the first, whose first axis is the batch; 0 leaves out the tests of
-        batches.
+        Number of leading inputs whose first axis is the batch; 0 omits the tests of batches.
     large : Case, optional
-        Arguments that are enough for several lanes; the first case with a batch of 37 otherwise.
+        Arguments large enough for several lanes; by default the first case with a batch of 37.
     values : callable, optional
         ``values(shape, seed, dtype)`` makes random numbers: ``helpers.distinct`` for maxima, others
         for functions that are not defined everywhere.
     terms : int or callable, default 8
-        Number of rounded numbers in a sum of the output, for the tolerance; or a function of the
+        Number of rounded terms in a sum of the output, for the tolerance; or a function of the
         inputs' shapes and the options.
     modules : sequence of pairs, optional
-        Modules without parameters, with the options that they stand for.
+        Modules without parameters, each with the equivalent options of `function`.
     torch : str, optional
-        The function's name in ``torch.nn.functional``, which takes the same options.
+        The function's name in ``torch.nn.functional``, where it takes the same options.
     launches : pair of dict, optional
-        How often a GPU starts which kernel, forward and backward, in the first case; it must copy
-        nothing and wait for nothing, and start nothing more for an empty batch.
+        The number of launches of each GPU kernel, forward and backward, in the first case. The
+        test also allows no copies and no waits, and no other kernels for an empty batch.
 
     Returns
     -------
     type
-        To be assigned to a name that begins with ``Test``.
+        Assign it to a name that begins with ``Test``.
     """
     op = _Operation(function, loops, loops_backward, values, terms)
     named = cases if isinstance(cases, dict) else {repr(case): case for case in cases}
@@ -287,7 +286,7 @@ def standard_tests(
             op.compare(arrays, case.options, op.run(arrays, case.options, device))
 
         @every_case
-        def test_only_the_gradients_asked_for(self, case: Case) -> None:
+        def test_only_requested_gradients(self, case: Case) -> None:
             arrays = op.arrays(case, np.float64)
             _, gradients, grad = op.run(arrays, case.options, "cpu")
             places = [i for i, array in enumerate(arrays) if _is_floating(array)]
@@ -307,7 +306,7 @@ def standard_tests(
             assert not function(*leaves, **first.options).requires_grad
 
         @every_case
-        def test_arguments_are_not_written_to(self, case: Case, device: str) -> None:
+        def test_arguments_are_not_modified(self, case: Case, device: str) -> None:
             arrays = op.arrays(case, np.float32)
             copies = [None if a is None else a.copy() for a in arrays]
             grad = op.run(arrays, case.options, device)[2]
@@ -340,7 +339,7 @@ def standard_tests(
                     np.testing.assert_array_equal(one, another)
 
         def test_large_against_the_plain_code(self, device: str) -> None:
-            """Several lanes or blocks; on a GPU, the plain code of the CPU judges the kernel."""
+            """Compare several lanes or blocks, also on a GPU, with the CPU's plain code."""
             case = large or first.with_batch(37, batched)
             arrays = op.arrays(case, np.float32)
             out, gradients, grad = op.run(arrays, case.options, device)
@@ -366,7 +365,7 @@ def standard_tests(
             for way in WAYS[:1] if _is_simulated(device) else WAYS:
                 op.compare(arrays, case.options, op.run(arrays, case.options, device, way=way))
 
-        def test_modules_are_the_function(self, device: str) -> None:
+        def test_modules_equal_the_function(self, device: str) -> None:
             arrays = op.arrays(first, np.float32)
             inputs = [minidl.tensor(a, device=device) for a in arrays if a is not None]
             for module, options in modules:
@@ -376,7 +375,7 @@ def standard_tests(
         @pytest.mark.parametrize("is_empty", [False, True], ids=["", "empty"])
         def test_launches(self, is_empty: bool, gpu: str, simulator: Any) -> None:
             case = first.with_batch(0, batched) if is_empty else first
-            for _ in range(2):  # the first time kernels are compiled
+            for _ in range(2):  # the first round compiles the kernels
                 leaves = [helpers.as_layers_leave(a, gpu) for a in op.arrays(case, np.float32)]
                 for leaf in leaves:
                     leaf.requires_grad_()
@@ -387,12 +386,12 @@ def standard_tests(
                 with simulator.count() as backward:
                     out.backward(grad)
             for used, kernels in zip((forward, backward), launches or ({}, {}), strict=True):
-                if is_empty:  # at most the gradients of parameters, which are 0
+                if is_empty:  # at most the parameters' gradients, which are 0
                     assert used.kernels.items() <= kernels.items()
                 else:
                     assert dict(used.kernels) == kernels
                 assert used.d2h == used.h2d == used.d2d == used.syncs == 0
-            for result in (out, leaves[0].grad):  # ready for the next layer
+            for result in (out, leaves[0].grad):  # in the layout that the next layer expects
                 if result.ndim == 4:
                     assert result.array.transpose(1, 0, 2, 3).flags.c_contiguous
 
@@ -417,12 +416,13 @@ def standard_tests(
         "test_same_bits_at_any_number_of_threads": not (batched or large),
         "test_large_against_the_plain_code": not (batched or large),
         "test_any_case": any_case is None,
-        "test_modules_are_the_function": not modules,
+        "test_modules_equal_the_function": not modules,
         "test_same_as_pytorch": torch is None,
         "test_launches": launches is None,
     }
-    for name in [name for name, is_left_out in inapplicable.items() if is_left_out]:
-        delattr(Tests, name)
+    for name, is_omitted in inapplicable.items():
+        if is_omitted:
+            delattr(Tests, name)
     Tests.__doc__ = f"The standard tests of {getattr(function, '__name__', 'an operation')}."
     return Tests
 
@@ -430,6 +430,6 @@ def standard_tests(
 def shapes(
     fewest_axes: int = 0, most_axes: int = 4, longest: int = 5, shortest: int = 0
 ) -> st.SearchStrategy[tuple[int, ...]]:
-    """Draw a shape; an axis may have the length 0 unless `shortest` forbids it."""
+    """Draw a shape; an axis may have length 0 unless `shortest` is larger."""
     lengths = st.lists(st.integers(shortest, longest), min_size=fewest_axes, max_size=most_axes)
     return lengths.map(tuple)

@@ -1,21 +1,20 @@
-"""Find code by its syntax and put a bug in its place: what ``tests/mutations.py`` plants with.
+"""Find code by its syntax and replace it with a bug; used by ``tests/mutations.py``.
 
 A place is a file and a function in it: ``"minidl.nn.pooling:MaxPool2d.forward"``, or
-``"examples/alexnet_predict.py:main"``. In that function, a piece of Python is looked for as syntax,
-so that formatting, line breaks and comments don't count. It may be
+``"examples/alexnet_predict.py:main"``. Python is matched as syntax within that function, so
+formatting, line breaks and comments don't matter. The code may be
 
-- an expression, wherever it stands: ``"x + 1"``
-- one statement, or several in a row: ``"total += x\\nreturn total"``
-- the head of a block, whatever is in the block: ``"if errors:"``, ``"with lock:"``,
+- an expression: ``"x + 1"``
+- one or more consecutive statements: ``"total += x\\nreturn total"``
+- the head of a block, whatever the block contains: ``"if errors:"``, ``"with lock:"``,
   ``"except OSError as error:"``
 - a whole clause: ``"except OSError:\\n    return None"``.
 
-``...`` stands for any one expression, so that what a message says is not pinned:
-``"raise ValueError(...)"``. The function's name is empty for code outside of functions; then the
-whole module is searched.
+``...`` stands for any one expression: ``"raise ValueError(...)"`` does not pin the message. With an
+empty function name, the whole module is searched.
 
-CUDA C is found as a row of tokens: in a ``.cu`` file, ``"minidl/kernels/cuda/conv.cu:im2col"`` is
-the function ``im2col`` of the GPU; in strings of a module, ``"minidl.nn.conv:cuda.im2col"`` is.
+CUDA C is matched as a sequence of tokens: ``"minidl/kernels/cuda/conv.cu:im2col"`` is the GPU
+function ``im2col`` in a ``.cu`` file, ``"minidl.nn.conv:cuda.im2col"`` one in a module's strings.
 """
 
 from __future__ import annotations
@@ -29,12 +28,12 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Where bugs can be: what is searched for a place that has moved.
+#: The folders that are searched for code that has moved.
 SEARCHED = ("minidl", "examples")
 
 
 class NotFound(Exception):
-    """There is no such place, or the code is not there exactly once."""
+    """The place does not exist, or the code does not occur there exactly once."""
 
 
 # ---- places ----
@@ -54,7 +53,7 @@ def file_of(place: str, root: Path = ROOT) -> Path:
 
 
 def plant(place: str, old: str, new: str, root: Path = ROOT) -> tuple[Path, str]:
-    """Return the file and its text with the bug; NotFound unless `old` is there exactly once."""
+    """Return the file and its text with the bug; NotFound unless `old` occurs exactly once."""
     path = file_of(place, root)
     source = (root / path).read_text(encoding="utf-8")
     function = place.partition(":")[2]
@@ -71,7 +70,7 @@ def plant(place: str, old: str, new: str, root: Path = ROOT) -> tuple[Path, str]
 
 
 def problem(place: str, old: str, new: str) -> str | None:
-    """Return why a bug can't be planted, and where its code may have gone."""
+    """Return why a bug can't be planted and where else its code is, or None if it can."""
     try:
         path = file_of(place)
         function = place.partition(":")[2]
@@ -84,7 +83,7 @@ def problem(place: str, old: str, new: str) -> str | None:
             count = len(_find(_tree(path), function, old, new, str(path)))
         if count == 1:
             return None
-        error = f"the code is there {count} times, not once"
+        error = f"the code occurs {count} times, not once"
     except NotFound as found:
         error = str(found)
     others = elsewhere(old, new)
@@ -92,7 +91,7 @@ def problem(place: str, old: str, new: str) -> str | None:
 
 
 def elsewhere(old: str, new: str, root: Path = ROOT) -> list[str]:
-    """Return the places, anywhere in the project, that have the code exactly once."""
+    """Return all places in the project that have the code exactly once."""
     places = []
     for folder in SEARCHED:
         for path in sorted((root / folder).rglob("*.py")):
@@ -112,7 +111,7 @@ def elsewhere(old: str, new: str, root: Path = ROOT) -> list[str]:
 
 def _only(found: list[Any], place: object) -> Any:
     if len(found) != 1:
-        raise NotFound(f"{place}: the code is there {len(found)} times, not once")
+        raise NotFound(f"{place}: the code occurs {len(found)} times, not once")
     return found[0]
 
 
@@ -139,7 +138,7 @@ class _Place(NamedTuple):
 
 
 def functions(tree: ast.AST, prefix: str = "") -> Iterator[tuple[str, ast.AST]]:
-    """Yield the qualified names of all functions and classes, with their nodes."""
+    """Yield the qualified names and the nodes of all functions and classes."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             yield prefix + node.name, node
@@ -163,7 +162,7 @@ def _innermost(tree: ast.AST, old: str, new: str) -> str:
 
 
 class _Code(NamedTuple):
-    """Code to look for or to put in: expression, statements, clause or head of a block."""
+    """Code to find or insert: an expression, statements, a clause or the head of a block."""
 
     nodes: list[Any]
     is_head: bool = False
@@ -190,7 +189,7 @@ def _as_statements(code: _Code) -> _Code:
 
 
 def _both(old: str, new: str) -> tuple[_Code, _Code]:
-    """Return both as expressions if they are, or else both as statements."""
+    """Return both as expressions if both are, otherwise both as statements."""
     there, instead = _parse(old), _parse(new)
     if there.is_expression and instead.is_expression:
         return there, instead
@@ -205,9 +204,9 @@ def _is_python(code: str) -> bool:
 
 
 def _fits(pattern: Any, node: Any, is_head: bool = False) -> bool:
-    """Return whether a node is the pattern's; ``...`` in a pattern fits any expression.
+    """Return whether a node matches the pattern, in which ``...`` matches any expression.
 
-    Positions don't count, and whether a name is read or written. Of heads, the blocks don't.
+    Positions are ignored, and whether a name is read or written; so are the blocks of heads.
     """
     if isinstance(pattern, ast.AST):
         if (
@@ -262,7 +261,7 @@ def _replace(place: _Place, old: str, new: str) -> None:
 
 
 def _strings(tree: ast.AST) -> list[ast.Constant]:
-    """Return the strings of a module that can be CUDA C."""
+    """Return the strings of a module that may be CUDA C."""
     return [
         node
         for node in ast.walk(tree)
@@ -273,13 +272,13 @@ def _strings(tree: ast.AST) -> list[ast.Constant]:
 
 
 def _tokens(text: str) -> list[tuple[str, int, int]]:
-    """Return tokens with their places; comments are none."""
+    """Return tokens with their positions, without comments."""
     blank = re.sub(r"/\*.*?\*/|//[^\n]*", lambda c: " " * len(c[0]), text, flags=re.DOTALL)
     return [(t[0], t.start(), t.end()) for t in re.finditer(r"\w[\w.]*|[^\w\s\\]", blank)]
 
 
 def cuda_functions(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield the names of functions of the GPU with where they begin and end."""
+    """Yield the name, start and end of each GPU function."""
     tokens = _tokens(text)
     place = 0
     while place < len(tokens) - 1:
@@ -291,12 +290,12 @@ def cuda_functions(text: str) -> Iterator[tuple[str, int, int]]:
                 yield name, start, tokens[end - 1][2]
                 place = end
                 continue
-        # What is between two functions at the outermost level: structures, macros.
+        # Between two functions, skip structures and macros.
         place = _closing(tokens, place) if tokens[place][0] == "{" else place + 1
 
 
 def _closing(tokens: list[tuple[str, int, int]], place: int) -> int:
-    """Return the place after the bracket that closes the one at `place`."""
+    """Return the position after the bracket that closes the one at `place`."""
     depth = 0
     for i in range(place, len(tokens)):
         depth += (tokens[i][0] in "({") - (tokens[i][0] in ")}")
@@ -326,7 +325,7 @@ def _plant_cuda(text: str, function: str, old: str, new: str, file: str) -> str:
 
 
 def _cuda_functions_with(text: str, old: str) -> list[str]:
-    """Return the functions of the GPU that have the code exactly once."""
+    """Return the GPU functions that have the code exactly once."""
     if len(_find_cuda(text, "", old)) == 0:
         return []
     names = dict.fromkeys(name for name, *_ in cuda_functions(text))

@@ -1,4 +1,4 @@
-"""What the tests of all pools share."""
+"""Helpers of the tests of all pools."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ PAPER = {"kernel_size": 3, "stride": 2}
 
 @st.composite
 def problems(draw: Any, with_dilation: bool) -> tuple[tuple[int, ...], dict[str, Any]]:
-    """Draw the shape of images and a pool's arguments, such that a window fits."""
+    """Draw the shape of images, and arguments of a pool whose window fits them."""
     kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 4)))
     padding = tuple(draw(st.integers(0, k // 2)) for k in kernel)
     dilation = draw(st.tuples(st.integers(1, 2), st.integers(1, 2))) if with_dilation else (1, 1)

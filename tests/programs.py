@@ -1,4 +1,4 @@
-"""Running the programs of ``examples/`` as a user does."""
+"""Run the programs of ``examples/`` as a user does."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ _SIMULATED = (
 
 
 def command(program: str, *arguments: object) -> list[str]:
-    """The command line of an example; its own Python warnings are errors.
+    """The command line of an example, with Python warnings as errors.
 
-    Where the tests run on the simulated GPU, so does the example. AlexNet for 32 × 32 pixels is a
-    small one.
+    If the tests run on the simulated GPU, so does the example. AlexNet for 32 × 32 pixels is small.
     """
     words = [str(ROOT / "examples" / program), *map(str, arguments)]
     if program.startswith("alexnet_"):
@@ -38,8 +37,8 @@ def command(program: str, *arguments: object) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Where the program finds this very minidl, whether it is installed or not."""
-    paths = Path(minidl.__file__).parents[1], ROOT / "tests"  # the latter has the simulator
+    """An environment in which the program imports this minidl, whether it is installed or not."""
+    paths = Path(minidl.__file__).parents[1], ROOT / "tests"  # the latter for the simulator
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
 
 
@@ -61,7 +60,7 @@ def run(
 
 
 def assert_one_sentence(result: subprocess.CompletedProcess[str], *words: str) -> None:
-    """What a user sees of a mistake: one line on stderr, no traceback."""
+    """Assert that a user sees one line on stderr, no traceback."""
     assert result.stdout == ""
     assert len(result.stderr.splitlines()) == 1, result.stderr
     for word in words:
@@ -69,7 +68,7 @@ def assert_one_sentence(result: subprocess.CompletedProcess[str], *words: str) -
 
 
 def draw(folder: Path, classes: Iterable[str], count: int, size: tuple[int, int]) -> Path:
-    """Write ``count`` pictures of noise of each class."""
+    """Write ``count`` pictures of noise for each class."""
     noise = np.random.default_rng(0)
     for name in classes:
         (folder / name).mkdir(parents=True)

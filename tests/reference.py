@@ -1,11 +1,11 @@
-"""What every layer must compute, written as loops straight from its definition, in float64.
+"""The definition of every layer as loops in float64.
 
-Nothing here is fast, and nothing here is shared with the library: no strides, no columns, no tricks
-that could be wrong in the same way twice.  A window is walked position by position; a gradient is
-scattered term by term to every input that the forward pass read.
+Nothing here is fast, and nothing is shared with the library: no strides, no columns, no tricks that
+could contain the same mistake twice. Loops visit a window position by position, and scatter a
+gradient term by term to every input that the forward read.
 
-Functions take and return NumPy arrays.  Those named ``*_backward`` take the gradient of the output
-first, and return the gradients of the inputs.  Letters in shapes: N batch, C channels, H and W
+Functions take and return NumPy arrays. Those named ``*_backward`` take the gradient of the output
+first, and return the gradients of the inputs. Letters in shapes: N batch, C channels, H and W
 height and width of the input, OH and OW of the output, G groups.
 """
 
@@ -37,7 +37,7 @@ def double(*arrays: Any) -> Any:
 def conv_padding(
     padding: Any, kernel: tuple[int, int], dilation: tuple[int, int]
 ) -> list[list[int]]:
-    """[[top, bottom], [left, right]] of a padding argument, "valid" and "same" included."""
+    """[[top, bottom], [left, right]] of a padding argument, including "valid" and "same"."""
     if padding == "valid":
         return [[0, 0], [0, 0]]
     if padding == "same":
@@ -131,7 +131,7 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Any = 1,
 ) -> Array:
-    """x (N, C, H, W), weight (C, O/G, KH, KW), bias (O,) -> (N, O, OH, OW): every pixel spreads."""
+    """x (N, C, H, W), weight (C, O/G, KH, KW), bias (O,) -> (N, O, OH, OW)."""
     x, weight, bias = double(x, weight, bias)
     (n, channels, h, w), (_, per_group, kh, kw) = x.shape, weight.shape
     (sh, sw), (ph, pw), (dh, dw) = pair(stride), pair(padding), pair(dilation)
@@ -194,7 +194,7 @@ def _locally_connected(
 def _column_terms(
     shape: tuple[int, ...], kernel_size: Any, dilation: Any, padding: Any, stride: Any
 ) -> tuple[tuple[int, int, int], list[tuple[int, int, tuple[int, int, int]]]]:
-    """(C·KH·KW, OH, OW) and every (row, column) of the matrix with the pixel (c, y, x) it holds."""
+    """(C·KH·KW, OH, OW), and each (row, column) of the matrix with its pixel (c, y, x)."""
     _, channels, h, w = shape
     (kh, kw), (dh, dw) = pair(kernel_size), pair(dilation)
     (ph, pw), (sh, sw) = pair(padding), pair(stride)
@@ -226,7 +226,7 @@ def fold(
     padding: Any = 0,
     stride: Any = 1,
 ) -> Array:
-    """columns (N, C·KH·KW, OH·OW) -> (N, C, H, W): pixels that several windows hold are added."""
+    """columns (N, C·KH·KW, OH·OW) -> (N, C, H, W): values of the same pixel are added."""
     columns = double(columns)
     (h, w), (kh, kw) = pair(output_size), pair(kernel_size)
     channels = columns.shape[1] // (kh * kw)
@@ -259,7 +259,7 @@ def max_pool2d(
     dilation: Any = 1,
     ceil_mode: bool = False,
 ) -> tuple[Array, Array]:
-    """The maxima, and their indices y·W + x: the first of equals in row-major order."""
+    """The maxima, and their indices y·W + x: the first in row-major order if several are equal."""
     x = double(x)
     n, channels, h, w = x.shape
     (kh, kw), (ph, pw), (dh, dw) = pair(kernel_size), pair(padding), pair(dilation)
@@ -281,7 +281,7 @@ def max_pool2d(
 
 
 def max_pool2d_backward(grad: Any, indices: Array, x_shape: tuple[int, ...]) -> Array:
-    """Windows that share a maximum add their gradients there."""
+    """The gradients of windows that share a maximum are added."""
     grad = double(grad)
     dx = np.zeros(x_shape)
     for image, c, y, z in np.ndindex(*grad.shape):
@@ -492,10 +492,10 @@ def batch_norm(
         if training:
             mean = sum(values) / len(values)
             squares = sum((v - mean) ** 2 for v in values)
-            var = squares / len(values)  # biased: what normalizes
+            var = squares / len(values)  # biased: normalizes the batch
             if running_mean is not None:
                 running_mean[c] += momentum * (mean - running_mean[c])
-                unbiased = squares / (len(values) - 1)  # what is remembered
+                unbiased = squares / (len(values) - 1)  # for the running variance
                 running_var[c] += momentum * (unbiased - running_var[c])
         else:
             mean, var = float(running_mean[c]), float(running_var[c])
@@ -510,7 +510,7 @@ def batch_norm(
 def group_norm(
     x: Any, weight: Any = None, bias: Any = None, num_groups: int = 1, eps: float = 1e-5
 ) -> Array:
-    """x is (N, C, ...): each group of channels of each image has mean 0 and variance 1."""
+    """x is (N, C, ...): each group of channels of each image gets mean 0 and variance 1."""
     x, weight, bias = double(x, weight, bias)
     out, per_group = np.zeros(x.shape), x.shape[1] // num_groups
     for n, group in product(range(x.shape[0]), range(num_groups)):
@@ -528,7 +528,7 @@ def group_norm(
 def layer_norm(
     x: Any, weight: Any = None, bias: Any = None, normalized_shape: Any = 1, eps: float = 1e-5
 ) -> Array:
-    """The last axes, of `normalized_shape`, have mean 0 and variance 1."""
+    """The last axes, of `normalized_shape`, get mean 0 and variance 1."""
     x, weight, bias = double(x, weight, bias)
     shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     out = np.zeros(x.shape)
@@ -577,7 +577,7 @@ def cross_entropy(
 ) -> tuple[Array, Array]:
     """The loss, and the gradient of its sum with respect to x.
 
-    x (N, C, ...) and target (N, ...) of class numbers, or (N, C, ...) of probabilities; or x (C,).
+    x (N, C, ...) and target (N, ...) of class indices, or (N, C, ...) of probabilities; or x (C,).
     """
     x = double(x)
     target = np.asarray(target)

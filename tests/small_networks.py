@@ -1,6 +1,6 @@
-"""AlexNet for 32 × 32 pixels with 64 units in place of 4096: a tenth of the parameters to save.
+"""AlexNet for 32 × 32 pixels with 64 units instead of 4096: a tenth of the parameters to save.
 
-``python small_networks.py PROGRAM ARGUMENTS`` runs a program with it.
+``python small_networks.py PROGRAM ARGUMENTS`` runs a program with this network.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import replace
 
 @contextmanager
 def small_networks() -> Iterator[None]:
-    """Let ``alexnet("cifar")`` be small."""
+    """Make ``alexnet("cifar")`` small within the block."""
     module = importlib.import_module("minidl.vision.models.alexnet")
     variant = module._VARIANTS["cifar"]
     rows = (row._replace(outputs=64) if row.outputs == 4096 else row for row in variant.rows)

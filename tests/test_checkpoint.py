@@ -1,4 +1,4 @@
-"""Checkpoints: exact values and types back, damage always found, no half-written file, ever."""
+"""Checkpoints: exact values and types, damage always found, never a half-written file."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "checkpoint.safetensors"
 
 
-def there_and_back(obj: Any, path: Path) -> Any:
+def round_trip(obj: Any, path: Path) -> Any:
     minidl.save(obj, path)
     assert os.listdir(path.parent) == [path.name]  # and no temporary file
     return minidl.load(path)
@@ -74,9 +74,9 @@ def test_every_dtype_and_shape(dtype: str, shape: tuple[int, ...], path: Path, d
     raw = rng.integers(0, 256, (*shape, np.dtype(dtype).itemsize), dtype=np.uint8)
     array = (raw > 127)[..., 0] if dtype == "?" else raw.view(dtype)[..., 0]  # any bits, NaNs too
     array = np.asarray(array)
-    assert identical(there_and_back(array, path), array)
+    assert identical(round_trip(array, path), array)
     x = minidl.from_numpy(array).to(device)
-    assert identical(there_and_back(x, path), x)
+    assert identical(round_trip(x, path), x)
 
 
 @pytest.mark.parametrize("view", ["T", "step", "reversed", "broadcast", "big-endian"])
@@ -89,11 +89,11 @@ def test_memory_that_is_not_c_contiguous(view: str, path: Path, device: str) -> 
         "broadcast": np.broadcast_to(a[0], (3, 6)),
         "big-endian": a.astype(">f4"),
     }[view]
-    np.testing.assert_array_equal(there_and_back(array, path), array)
+    np.testing.assert_array_equal(round_trip(array, path), array)
     if view == "big-endian" and device != "cpu":
         array = a  # CuPy has none
     x = helpers.leaf(array, device, requires_grad=False)
-    np.testing.assert_array_equal(helpers.host(there_and_back({"x": x}, path)["x"]), array)
+    np.testing.assert_array_equal(helpers.host(round_trip({"x": x}, path)["x"]), array)
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_memory_that_is_not_c_contiguous(view: str, path: Path, device: str) -> 
     ids=lambda value: type(value).__name__,
 )
 def test_exact_values_and_types(value: Any, path: Path) -> None:
-    assert identical(there_and_back(value, path), value)
-    assert identical(there_and_back({"key": [value, (value,)]}, path), {"key": [value, (value,)]})
+    assert identical(round_trip(value, path), value)
+    assert identical(round_trip({"key": [value, (value,)]}, path), {"key": [value, (value,)]})
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
@@ -155,12 +155,12 @@ def test_any_nest(obj: Any, tmp_path: Path) -> None:
 def test_subclasses_become_their_base(path: Path) -> None:
     from collections import Counter, OrderedDict
 
-    assert identical(there_and_back(OrderedDict(a=1), path), {"a": 1})
-    assert identical(there_and_back(Counter([3, 3]), path), {3: 2})
-    assert identical(there_and_back(minidl.zeros(2, 3).shape, path), (2, 3))
+    assert identical(round_trip(OrderedDict(a=1), path), {"a": 1})
+    assert identical(round_trip(Counter([3, 3]), path), {3: 2})
+    assert identical(round_trip(minidl.zeros(2, 3).shape, path), (2, 3))
 
 
-def test_what_shares_memory_shares_it_again(path: Path, device: str) -> None:
+def test_shared_memory_is_shared_after_loading(path: Path, device: str) -> None:
     w = minidl.ones(1000, device=device)
     obj = {
         "encoder": w,
@@ -168,7 +168,7 @@ def test_what_shares_memory_shares_it_again(path: Path, device: str) -> None:
         "view": w.detach(),
         "other": minidl.ones(1000, device=device),
     }
-    loaded = there_and_back(obj, path)
+    loaded = round_trip(obj, path)
     assert path.stat().st_size < 3 * 4000
     loaded["encoder"].array[0] = 7
     assert loaded["decoder"][0].item() == 7
@@ -185,21 +185,21 @@ def test_two_views_of_one_memory_keep_their_values(path: Path) -> None:
         "bits": a.view(np.int64),
         "rows": a.reshape(2, 3),
     }
-    assert identical(there_and_back(obj, path), obj)
+    assert identical(round_trip(obj, path), obj)
 
 
-def test_arrays_made_on_the_way_are_not_taken_for_each_other(path: Path) -> None:
-    class Lazy(list[Any]):  # each item's memory would be free again before the next is made
+def test_temporary_arrays_are_not_mistaken_for_each_other(path: Path) -> None:
+    class Lazy(list[Any]):  # each item's memory could be freed before the next is made
         def __iter__(self) -> Iterator[Any]:
             return (np.broadcast_to(np.full(1, value), (2, 3)) for value in range(9))
 
-    loaded = there_and_back(Lazy(), path)
+    loaded = round_trip(Lazy(), path)
     assert [int(array[0, 0]) for array in loaded] == list(range(9))
 
 
 def test_a_model_and_its_parameters(path: Path, device: str) -> None:
     model = minidl.nn.Linear(3, 2).to(device)
-    saved = there_and_back({"model": model.state_dict(), "parameter": model.weight}, path)
+    saved = round_trip({"model": model.state_dict(), "parameter": model.weight}, path)
     assert type(saved["parameter"]) is minidl.Tensor
     assert not saved["parameter"].requires_grad
     other = minidl.nn.Linear(3, 2).to(device)
@@ -207,7 +207,7 @@ def test_a_model_and_its_parameters(path: Path, device: str) -> None:
     assert identical(other.weight.detach(), model.weight.detach())
 
 
-def test_loaded_arrays_are_ones_own(path: Path) -> None:
+def test_loaded_arrays_own_their_memory(path: Path) -> None:
     minidl.save(EXAMPLE, path)
     minidl.load(path)["model"]["fc.weight"][...] = 9
     assert identical(minidl.load(path), EXAMPLE)
@@ -236,13 +236,13 @@ def test_map_location(path: Path, device: str) -> None:
         ({frozenset(): 1}, r"obj\[frozenset\(\)\]"),
     ],
 )
-def test_what_cannot_be_saved_is_refused_with_its_place(bad: Any, place: str, path: Path) -> None:
+def test_an_unsupported_object_is_refused_with_its_place(bad: Any, place: str, path: Path) -> None:
     with pytest.raises(ArgumentError, match=place):
         minidl.save(bad, path)
     assert not os.listdir(path.parent)
 
 
-def test_something_nested_in_itself_is_refused(path: Path) -> None:
+def test_an_object_nested_in_itself_is_refused(path: Path) -> None:
     loop: list[Any] = []
     loop.append(loop)
     with pytest.raises(ArgumentError, match="in itself"):
@@ -369,7 +369,7 @@ def test_every_truncation_is_found(path: Path) -> None:
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x20, 0x80])
-def test_no_changed_byte_changes_a_value(flip: int, path: Path) -> None:
+def test_a_changed_byte_never_changes_a_value(flip: int, path: Path) -> None:
     minidl.save(EXAMPLE, path)
     whole = path.read_bytes()
     data = len(whole) - 6 * 4 - 2 * 8
@@ -382,7 +382,7 @@ def test_no_changed_byte_changes_a_value(flip: int, path: Path) -> None:
             loaded = minidl.load(path)
         except CheckpointError:
             found += 1
-        else:  # such as one blank of the header's padding
+        else:  # such as a space in the header's padding
             assert position < data
             assert identical(loaded, EXAMPLE)
     assert found >= len(whole) - 8
@@ -444,8 +444,8 @@ def test_a_header_that_claims_to_be_huge(length: int, path: Path) -> None:
 
 
 def peak(function: Callable[..., Any], *args: Any) -> int:
-    """Call a function and return how much memory it had at a time, in bytes."""
-    function(*args)  # imports what it needs
+    """Call a function and return its peak memory in bytes."""
+    function(*args)  # imports modules
     tracemalloc.start()
     try:
         function(*args)
@@ -490,7 +490,7 @@ def test_other_files(start: bytes, path: Path) -> None:
     ],
     ids=str,
 )
-def test_a_hostile_structure_with_a_right_checksum(structure: Any, path: Path) -> None:
+def test_a_hostile_structure_with_a_valid_checksum(structure: Any, path: Path) -> None:
     import hashlib
 
     text = json.dumps(structure)
@@ -500,7 +500,7 @@ def test_a_hostile_structure_with_a_right_checksum(structure: Any, path: Path) -
         minidl.load(path)
 
 
-def test_a_device_that_is_not_here(path: Path) -> None:
+def test_a_missing_device(path: Path) -> None:
     import hashlib
 
     minidl.save(minidl.ones(2), path)
@@ -580,8 +580,8 @@ def test_the_order_is_write_sync_rename_sync(path: Path, monkeypatch: Any) -> No
 
     def spy_replace(source: str, target: str) -> None:
         assert os.path.dirname(source) == os.path.dirname(target)
-        assert identical(minidl.load(source), EXAMPLE)  # all of it is there
-        assert synced == [os.path.getsize(source)]  # and was when it was synced
+        assert identical(minidl.load(source), EXAMPLE)  # it is complete
+        assert synced == [os.path.getsize(source)]  # and was complete when synced
         calls.append("replace")
         replace(source, target)
 
@@ -593,7 +593,7 @@ def test_the_order_is_write_sync_rename_sync(path: Path, monkeypatch: Any) -> No
 
 def test_the_same_object_gives_the_same_bytes(path: Path) -> None:
     found = set()
-    # The library alone gives one of two orders, at random.
+    # The safetensors library alone chooses one of two orders at random.
     for obj in [EXAMPLE, copy.deepcopy(EXAMPLE)] * 10:
         minidl.save(obj, path)
         found.add(path.read_bytes())
@@ -601,7 +601,7 @@ def test_the_same_object_gives_the_same_bytes(path: Path) -> None:
 
 
 def test_tensors_are_aligned_in_the_file(path: Path) -> None:
-    for length in range(1, 9):  # of a name, and with it of the header
+    for length in range(1, 9):  # of a name, which changes the header's length
         minidl.save({"x" * length: np.arange(3.0)}, path)
         assert (path.stat().st_size - 3 * 8) % 8 == 0
 
@@ -630,16 +630,16 @@ def test_a_link_is_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
-def test_permissions_are_the_usual_ones(path: Path, tmp_path: Path) -> None:
+def test_files_have_the_usual_permissions(path: Path, tmp_path: Path) -> None:
     minidl.save(1, path)
     (tmp_path / "usual").write_text("")
     assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-# --- What PyTorch's save and load take ------------------------------------------------------------
+# --- Arguments of PyTorch's save and load ---------------------------------------------------------
 
 
-def test_open_files_are_written_and_read_from_where_they_stand() -> None:
+def test_open_files_are_written_and_read_at_their_position() -> None:
     file = io.BytesIO()
     file.write(b"before")
     minidl.save({"weight": minidl.ones(2)}, file, pickle_protocol=2)

@@ -1,4 +1,4 @@
-"""Devices: their names, what they are equal to, and errors where there is no GPU."""
+"""Devices: names, equality, and errors without a GPU."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_unknown_devices(spec: str) -> None:
 
 @no_gpu
 @pytest.mark.parametrize("spec", ["gpu", "gpu:0", "cuda", "cuda:1"])
-def test_a_gpu_that_is_not_there_says_what_to_do(spec: str) -> None:
+def test_a_missing_gpu_says_what_to_do(spec: str) -> None:
     with pytest.raises(DeviceError, match=r"pip install|nvidia-smi|does not exist"):
         minidl.device(spec)
     with pytest.raises(DeviceError):
@@ -76,7 +76,7 @@ def test_results_stay_on_the_device(device: str) -> None:
     assert x.grad.device == where
 
 
-def test_one_device_is_demanded(gpu: str) -> None:
+def test_mixed_devices_are_refused(gpu: str) -> None:
     here, there = minidl.ones(2, device=gpu).array, np.ones(2)
     check_one_device("add", a=here, b=here, c=3.0, d=None)
     with pytest.raises(DeviceError, match=r"add: .* a on gpu:0, b on cpu; move them with \.to"):
@@ -84,9 +84,9 @@ def test_one_device_is_demanded(gpu: str) -> None:
 
 
 class PretendedGPUs:
-    """Two GPUs, of which the second, which is none, is the current one: who needs the other?
+    """A real GPU 0, and a pretended GPU 1 that is current until code switches to GPU 0.
 
-    `inside` counts what CuPy did (launches, products, allocations) while the first was current.
+    `inside` counts CuPy's work (launches, products, allocations) while GPU 0 was current.
     """
 
     def __init__(self, simulator: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ class PretendedGPUs:
 
 
 def trained(device: str) -> None:
-    """A step of everything that a training has: batches, losses, optimizers, limits, metrics."""
+    """A step with every part of a training: batches, losses, optimizers, clipping, metrics."""
     picture = np.arange(3 * 8 * 8, dtype=np.uint8).reshape(8, 8, 3)
     samples = [(ToRaw()(picture), label) for label in range(4)]
     net = nn.Sequential(
@@ -129,7 +129,7 @@ def trained(device: str) -> None:
     for pictures, labels in DeviceBatches(loader, device, RawToInput(mean=[1.0, 2.0, 3.0])):
         scores = net(pictures)
         loss = nn.functional.cross_entropy(scores, labels)
-        for retain in (True, False):  # the second adds to the first's gradients
+        for retain in (True, False):  # the second backward adds to the gradients
             loss.backward(retain_graph=retain)
         nn.utils.clip_grad_norm_(net.parameters(), 0.1)
         nn.utils.clip_grad_value_(net.parameters(), 0.1)
@@ -178,11 +178,10 @@ USES: dict[str, Callable[[Any], Any]] = {
 def test_the_gpu_of_a_tensor_is_made_current(
     use: str, gpu: str, simulator: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of several GPUs, on which a test can't count: the second is only pretended."""
     x = minidl.arange(9.0, device=gpu).reshape(3, 3)
-    USES[use](x.clone())  # what is made once
+    USES[use](x.clone())  # fills caches
     gpus = PretendedGPUs(simulator, monkeypatch)
-    with asynchronous(simulator, False):  # else work is counted when somebody waits for it
+    with asynchronous(simulator, False):  # otherwise work is counted only when waited for
         before = gpus.work()
         USES[use](x)
     assert gpus.entered
@@ -200,7 +199,7 @@ def test_arrays_know_their_device() -> None:
 
 
 def test_arguments_of_another_dtype(device: str) -> None:
-    """A bias or a weight of float64 beside a float32 is read as what it is."""
+    """A float64 bias or weight with a float32 input is converted, not reinterpreted."""
     x = minidl.arange(32.0, device=device).reshape(2, 1, 4, 4)
     kernel, local = minidl.ones(3, 1, 3, 3, device=device), minidl.ones(4, 3, 9, device=device)
     three = minidl.tensor([0.5, 1.5, 2.5], device=device)

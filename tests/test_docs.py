@@ -1,4 +1,4 @@
-"""The guides are true: their links lead somewhere, their code runs, their excerpts are real."""
+"""The guides are correct: links have targets, code runs, excerpts equal the files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ BLOCK = re.compile(r"(?:<!-- ([^\n]*?) -->\n)?```(\S*)\n(.*?)```", re.DOTALL)
 
 
 def anchors(page: Path) -> set[str]:
-    """The names that GitHub gives to a page's headings."""
+    """The anchors that GitHub gives to a page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @ALL
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_have_targets(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if link.startswith("https://"):
@@ -54,7 +54,7 @@ def test_cited_paths_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.name)
 def test_code_runs(page: Path) -> None:
-    """Blocks of a page run one after the other; one that comes from a file is as it is there."""
+    """A page's blocks run one after the other; excerpts from a file must equal it."""
     names: dict[str, object] = {"__name__": page.stem}
     for comment, language, code in BLOCK.findall(page.read_text(encoding="utf-8")):
         if comment.startswith("from "):

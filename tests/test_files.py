@@ -1,4 +1,4 @@
-"""Files are whole or absent, whatever fails."""
+"""Files are complete or absent, whatever fails."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def failing(code: int) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EINTR])
 @pytest.mark.parametrize("step", ["fsync", "replace", "open"])
-def test_what_fails_before_the_renaming_leaves_the_old(
+def test_a_failure_before_renaming_keeps_the_old_file(
     step: str, code: int, tmp_path: Path, monkeypatch: Any
 ) -> None:
     path = tmp_path / "x"
@@ -52,7 +52,7 @@ def test_what_fails_before_the_renaming_leaves_the_old(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders of POSIX")
-def test_a_folder_that_cannot_be_synced_is_an_error_and_the_new_file_is_there(
+def test_a_folder_that_cannot_be_synced_raises_and_keeps_the_new_file(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
     fsync = os.fsync
@@ -75,14 +75,16 @@ def test_a_folder_that_cannot_be_synced_is_an_error_and_the_new_file_is_there(
         assert path.read_bytes() == NEW
 
 
-def test_a_leftover_that_cannot_be_removed_hides_no_error(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_leftover_that_cannot_be_removed_does_not_hide_the_error(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
     monkeypatch.setattr(os, "fsync", failing(errno.ENOSPC))
     monkeypatch.setattr(os, "unlink", failing(errno.EIO))
     with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
         write_atomically(tmp_path / "x", chunks())
 
 
-def test_nothing_is_opened_for_good(tmp_path: Path, monkeypatch: Any) -> None:
+def test_no_descriptor_leaks(tmp_path: Path, monkeypatch: Any) -> None:
     before = os.listdir("/proc/self/fd") if sys.platform == "linux" else []
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", failing(errno.ENOSPC))
@@ -93,7 +95,7 @@ def test_nothing_is_opened_for_good(tmp_path: Path, monkeypatch: Any) -> None:
         assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
-def test_what_is_there_is_not_written_over(tmp_path: Path) -> None:
+def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"old")
     with pytest.raises(FileExistsError):
         write_new(tmp_path / "x", [b"new"])
@@ -107,14 +109,14 @@ def test_leftovers(tmp_path: Path) -> None:
     (tmp_path / ".minidl-3.tmp").mkdir()
     (tmp_path / "kept").write_text("kept")
     if hasattr(os, "mkfifo"):
-        os.mkfifo(tmp_path / ".minidl-4.tmp")  # would be waited for if it was opened
+        os.mkfifo(tmp_path / ".minidl-4.tmp")  # opening it would block
     remove_leftovers(tmp_path)
     kept = {".minidl-2.tmp", ".minidl-3.tmp", "kept"}
     assert set(os.listdir(tmp_path)) - {".minidl-4.tmp"} == kept
 
 
 @pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
-def test_a_lock_is_for_one(tmp_path: Path) -> None:
+def test_a_lock_has_one_holder(tmp_path: Path) -> None:
     busy = RuntimeError("taken")
     with (
         locked(tmp_path, busy),

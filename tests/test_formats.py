@@ -1,4 +1,4 @@
-"""Files of named arrays: what comes back, in how much memory, and traps."""
+"""Files of named arrays: round trips, memory, and hostile files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_each_array_begins_at_a_multiple_of_its_item() -> None:
                 assert entry["data_offsets"][0] % DTYPES[entry["dtype"]].itemsize == 0
 
 
-def test_what_is_written_comes_back_in_memory_of_its_own(tmp_path: Path) -> None:
+def test_arrays_survive_a_round_trip_in_their_own_memory(tmp_path: Path) -> None:
     arrays = ARRAYS | {code: np.arange(2).astype(dtype) for code, dtype in DTYPES.items()}
     found, metadata = read_back(tmp_path, write_safetensors(arrays, {"key": 'a "text"\n'}))
     assert metadata == {"key": 'a "text"\n'}
@@ -63,7 +63,7 @@ def test_what_is_written_comes_back_in_memory_of_its_own(tmp_path: Path) -> None
         assert found[name].flags.writeable
 
 
-def test_arrays_come_in_the_headers_order(tmp_path: Path) -> None:
+def test_arrays_are_read_in_the_headers_order(tmp_path: Path) -> None:
     names = [f"{number * 37 % 100:02}" for number in range(100)]
     entry = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
     text = json.dumps({"__metadata__": None} | dict.fromkeys(names, entry)).encode()
@@ -98,7 +98,7 @@ def test_a_header_larger_than_the_format_allows() -> None:
     ],
     ids=["name twice", "key twice", "deep", "number", "ones", "product", "float", "utf-16"],
 )
-def test_headers_made_to_hurt(header: bytes, tmp_path: Path) -> None:
+def test_hostile_safetensors_headers(header: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(len(header).to_bytes(8, "little") + header + b"\1")
     with pytest.raises(CheckpointError, match=path.name):
@@ -111,7 +111,7 @@ def test_a_dtype_that_numpy_lacks(tmp_path: Path) -> None:
         read_back(tmp_path, [len(text).to_bytes(8, "little"), text])
 
 
-def test_a_claim_takes_no_memory(tmp_path: Path) -> None:
+def test_a_claimed_size_allocates_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     entry = {"dtype": "U8", "shape": [10**9], "data_offsets": [0, 10**9]}
     text = json.dumps({"x": entry}).encode()
@@ -163,7 +163,7 @@ def test_npz_as_numpy_reads_it(savez: Any, tmp_path: Path) -> None:
         assert found[name].flags.f_contiguous == array.flags.f_contiguous
 
 
-def test_npz_takes_the_files_size(tmp_path: Path) -> None:
+def test_reading_npz_takes_the_files_size(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, **{f"a{i}": np.ones(1_000_000) for i in range(4)})
     assert peak(minidl.load, path) < path.stat().st_size + 4 * 2**20
@@ -202,7 +202,7 @@ def shape(text: str, descr: str = "'<f8'") -> str:
     ],
     ids=range(18),
 )
-def test_npy_headers_made_to_hurt(member: bytes, tmp_path: Path) -> None:
+def test_hostile_npy_headers(member: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("x.npy", member)
@@ -227,7 +227,7 @@ def bomb(path: Path, method: int, size: int) -> None:
             file.write(bytes(2**20))
 
 
-def test_what_unpacks_to_a_thousand_times_as_much_is_refused(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     bomb(path, zipfile.ZIP_DEFLATED, 80 * 2**20)
     assert path.stat().st_size < 200_000
@@ -238,12 +238,12 @@ def test_what_unpacks_to_a_thousand_times_as_much_is_refused(tmp_path: Path) -> 
 
     load()
     assert peak(load) < 1_000_000
-    bomb(path, zipfile.ZIP_DEFLATED, 2**20)  # small enough to be harmless
+    bomb(path, zipfile.ZIP_DEFLATED, 2**20)  # small enough to be allowed
     assert not minidl.load(path)["x"].any()
 
 
 def test_a_bomb_that_claims_to_be_small_is_damaged(tmp_path: Path) -> None:
-    """The sizes in the zip file's directory are lies; unpacking stops at what they say."""
+    """The sizes in the zip file's directory are too small; unpacking stops there."""
     path = tmp_path / "x.npz"
     size = 80 * 2**20
     bomb(path, zipfile.ZIP_DEFLATED, size)
@@ -261,14 +261,14 @@ def test_a_bomb_that_claims_to_be_small_is_damaged(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
-def test_ways_of_packing_without_a_bound_are_refused(method: int, tmp_path: Path) -> None:
+def test_unbounded_compression_methods_are_refused(method: int, tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     bomb(path, method, 2**20)
     with pytest.raises(CheckpointError, match=r"numpy\.savez"):
         minidl.load(path)
 
 
-def test_a_name_twice_in_an_npz_file(tmp_path: Path) -> None:
+def test_a_duplicate_name_in_an_npz_file(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     data = npy(shape("()"), bytes(8))
     with zipfile.ZipFile(path, "w") as archive:
@@ -298,8 +298,8 @@ def npy_of(path: Path) -> bytes:
         return archive.read("x.npy")
 
 
-def test_the_largest_ratio_is_about_the_whole_file(tmp_path: Path) -> None:
-    """Zeros among incompressible numbers, such as the first momentum, are no trap."""
+def test_the_compression_limit_applies_to_the_whole_file(tmp_path: Path) -> None:
+    """Zeros among incompressible numbers, such as an initial momentum, are accepted."""
     path = tmp_path / "x.npz"
     noise = np.random.default_rng(0).integers(0, 256, 2**21, dtype=np.uint8)
     np.savez_compressed(path, noise=noise, zeros=np.zeros(2**21, np.uint8))

@@ -1,4 +1,4 @@
-"""Imports point downwards and never in a circle: all of them, lazy and TYPE_CHECKING ones too."""
+"""Imports point downwards and never form a circle, including lazy and TYPE_CHECKING imports."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "minidl"
 
-#: The storeys, from the ground up. Modules of one storey may import each other, without circles.
-STOREYS = (
+#: The layers of the package, from the bottom up. Modules of one layer may import each other.
+LAYERS = (
     ("errors", "missing", "version"),
     ("files", "formats"),
     ("device",),
@@ -24,14 +24,14 @@ STOREYS = (
     ("utils",),
     ("training",),
     ("vision",),
-    ("", "__main__", "checkpoints"),  # the package itself, its program, a former place
+    ("", "__main__", "checkpoints"),  # the package itself, its program, a module's former name
 )
 
-HEIGHT = {part: height for height, storey in enumerate(STOREYS) for part in storey}
+HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}
 
 
 def find_modules() -> dict[str, Path]:
-    """Return the files of all modules by their names."""
+    """Return the files of all modules by name."""
     found = {}
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
@@ -43,7 +43,7 @@ MODULES = find_modules()
 
 
 def imports_of(module: str) -> Iterator[str]:
-    """Yield the modules of the package that a module imports, wherever in its text."""
+    """Yield the modules of the package that a module imports anywhere in its text."""
     is_package = MODULES[module].name == "__init__.py"
     for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -89,12 +89,12 @@ def part_of(module: str) -> str:
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_imports_point_downwards(module: str) -> None:
     part = part_of(module)
-    assert part in HEIGHT, f"on which storey is minidl.{part}? Add it to STOREYS"
+    assert part in HEIGHT, f"minidl.{part} is in no layer: add it to LAYERS"
     upwards = [other for other in EDGES[module] if HEIGHT[part_of(other)] > HEIGHT[part]]
     assert not upwards, f"{module} imports from above: {sorted(upwards)}"
 
 
-def test_kernels_of_one_device_do_not_know_the_others() -> None:
+def test_kernels_of_one_device_import_none_of_the_other() -> None:
     for module in MODULES:
         for one, other in [("cpu", "cuda"), ("cuda", "cpu")]:
             if module.startswith(f"minidl.kernels.{one}"):
@@ -103,6 +103,6 @@ def test_kernels_of_one_device_do_not_know_the_others() -> None:
 
 
 def test_imports_are_found() -> None:
-    """The reader itself: relative, of submodules, inside of functions, for types."""
+    """This file finds relative imports and those of submodules, inside functions and for types."""
     assert "minidl.nn.module" in reachable("minidl.nn.linear")
     assert "minidl.errors" in EDGES["minidl.device"]

@@ -1,4 +1,4 @@
-"""The lists of planted bugs fit the sources: see tests/mutations.py, which plants them."""
+"""The lists of planted bugs match the sources; tests/mutations.py plants them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.mark.parametrize("mutation", mutations.MUTATIONS, ids=lambda m: m.name)
-def test_planted_bug_fits_the_source(mutation: mutations.Mutation) -> None:
+def test_planted_bug_matches_the_source(mutation: mutations.Mutation) -> None:
     problem = planting.problem(mutation.place, mutation.old, mutation.new)
     assert problem is None, f"{problem}; if code moved: python tests/mutations.py --follow"
     assert mutation.old != mutation.new
@@ -86,14 +86,14 @@ def test_cuda_is_found_by_its_tokens(tmp_path: Path, old: str, new: str, expecte
 @pytest.mark.parametrize(
     ("file", "text", "function", "old", "problem"),
     [
-        ("code/box.py", CODE, "Box.take", "thing", "is there 5 times"),
-        ("code/box.py", CODE, "Box.take", "return 0", "is there 0 times"),
+        ("code/box.py", CODE, "Box.take", "thing", "occurs 5 times"),
+        ("code/box.py", CODE, "Box.take", "return 0", "occurs 0 times"),
         ("code/box.py", CODE, "Box.give", "return total", "no function Box.give"),
-        ("code/box.py", CODE, "", "return total", "is there 2 times"),
-        ("code/halve.cu", KERNEL, "halve", "return x", "is there 0 times"),
+        ("code/box.py", CODE, "", "return total", "occurs 2 times"),
+        ("code/halve.cu", KERNEL, "halve", "return x", "occurs 0 times"),
     ],
 )
-def test_code_that_is_not_there_once(
+def test_code_that_does_not_occur_exactly_once(
     tmp_path: Path, file: str, text: str, function: str, old: str, problem: str
 ) -> None:
     with pytest.raises(planting.NotFound, match=problem):

@@ -1,4 +1,4 @@
-"""Random numbers: seeds, states and streams, and the numbers themselves, so that a change shows."""
+"""Random numbers: seeds, states and streams; recorded numbers reveal any change."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ PINNED = {
 }
 
 
-def test_numbers_of_a_seed_are_these(device: str) -> None:
-    """A change here changes every training run: it belongs into the changelog."""
+def test_numbers_of_a_seed_never_change(device: str) -> None:
+    """A change here changes every training run and belongs in the changelog."""
     minidl.manual_seed(7)
     assert minidl.rand(3, device=device).tolist() == PINNED["rand"]
     assert minidl.randn(3, device=device).tolist() == PINNED["randn"]
@@ -44,8 +44,8 @@ def test_numbers_of_a_seed_are_these(device: str) -> None:
     assert philox_key(7, "augment", 3).tolist() == PINNED["key"]
 
 
-def test_numbers_are_those_of_the_cpu(device: str) -> None:
-    """Also where the shape, the dtype or a distribution decides how they are drawn."""
+def test_every_device_draws_the_same_numbers(device: str) -> None:
+    """Even where the shape, the dtype or the distribution decides how they are drawn."""
     weights = minidl.tensor([0.1, 0.7, 0.2])
     draws = (
         lambda d: minidl.rand(3, 5, device=d),
@@ -64,7 +64,7 @@ def test_numbers_are_those_of_the_cpu(device: str) -> None:
         assert there.tolist() == here.tolist()
 
 
-def test_seed_starts_again(device: str) -> None:
+def test_seeding_restarts_the_sequence(device: str) -> None:
     minidl.manual_seed(3)
     first = minidl.randn(5, device=device)
     assert not minidl.equal(first, minidl.randn(5, device=device))
@@ -138,7 +138,7 @@ def test_stream_is_a_function_of_seed_and_purpose(seed: int, purpose: list[int |
     assert stream(seed, *purpose).random() != stream(seed, *purpose, 0).random()
 
 
-def test_purposes_do_not_run_together() -> None:
+def test_purposes_are_not_concatenated() -> None:
     names = [
         ("a", "bc"),
         ("ab", "c"),

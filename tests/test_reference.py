@@ -1,7 +1,7 @@
-"""Who judges the judge: the loops of reference.py against PyTorch, where it is installed.
+"""The loops of reference.py against PyTorch, where it is installed.
 
-What PyTorch has not, the norm within a map and the unshared convolution, is checked against the
-others: its derivative by differences, and with equal weights it is a convolution.
+PyTorch lacks the norm within a map and the unshared convolution. The norm's gradient is checked by
+finite differences; the unshared convolution with equal weights must be a convolution.
 """
 
 from __future__ import annotations

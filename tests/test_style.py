@@ -1,4 +1,4 @@
-"""The linter and the type checker, as part of the one test command."""
+"""The linter and the type checker, as part of the test suite."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def test_is_clean(command: list[str]) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_import_needs_numpy_alone() -> None:
-    """Nothing heavy is imported, and no thread is started, by ``import minidl``."""
+def test_import_needs_only_numpy() -> None:
+    """``import minidl`` imports nothing heavy and starts no thread."""
     program = (
         "import sys, threading, minidl\n"
         "heavy = {'cupy', 'PIL', 'tqdm', 'safetensors', 'threadpoolctl', 'matplotlib', 'scipy',\n"

@@ -1,4 +1,4 @@
-"""Tensor: making one, what it says of itself, leaving the library, dtypes, copies, printing."""
+"""Tensor: creation, attributes, interchange, dtypes, copies, printing."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from minidl.errors import (
     ShapeError,
 )  # fmt: skip
 
-# --- Making one -----------------------------------------------------------------------------------
+# --- Creation -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -69,18 +69,18 @@ def test_lists_of_tensors(device: str) -> None:
 
 
 @pytest.mark.parametrize("bad", ["text", [1, [2]], object(), None, [None], 1j])
-def test_what_is_no_number(bad: Any, device: str) -> None:
+def test_data_that_are_not_numbers(bad: Any, device: str) -> None:
     with pytest.raises(MinidlError):
         minidl.tensor(bad, device=device)
 
 
-def test_from_numpy_wants_an_array() -> None:
+def test_from_numpy_requires_an_array() -> None:
     for bad in ([1.0], np.array(["a"]), 3):
         with pytest.raises(DTypeError, match="from_numpy"):
             minidl.from_numpy(bad)  # type: ignore[arg-type]
 
 
-# --- What it says of itself -----------------------------------------------------------------------
+# --- Attributes and Python's protocols ------------------------------------------------------------
 
 
 def test_shape_and_sizes(device: str) -> None:
@@ -142,7 +142,7 @@ def test_equality_with_anything(device: str) -> None:
     assert len({x, x, minidl.tensor([1.0], device=device)}) == 2
 
 
-# --- Leaving the library --------------------------------------------------------------------------
+# --- Interchange with other libraries -------------------------------------------------------------
 
 
 def test_numpy_shares_memory() -> None:
@@ -338,7 +338,7 @@ def test_in_place_methods(device: str) -> None:
 # --- A GPU's tensors ------------------------------------------------------------------------------
 
 
-def test_there_and_back(device: str) -> None:
+def test_to_a_gpu_and_back(device: str) -> None:
     a = helpers.values((3, 4), 0, np.float32)
     for x in (
         minidl.tensor(a, device=device), minidl.from_numpy(a).to(device),
@@ -361,7 +361,7 @@ def test_gradients_travel_between_devices(device: str) -> None:
     assert y.grad.tolist() == [1.0, 2.0] and y.grad.device == y.device
 
 
-def test_numpy_of_a_gpu_says_what_to_do(gpu: str) -> None:
+def test_numpy_on_a_gpu_says_what_to_do(gpu: str) -> None:
     x = minidl.ones(2, device=gpu)
     for use in (x.numpy, lambda: np.asarray(x), lambda: np.sqrt(np.array(x))):
         with pytest.raises(DeviceError, match=r"numpy\(\).*gpu:0.*\.cpu\(\)"):

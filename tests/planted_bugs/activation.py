@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
-        "gpu: relu's gradient is a product, so that 0 times infinity gets through",
+        "gpu: relu's gradient is a product: 0 times infinity is NaN",
         "minidl/kernels/cuda/relu.cu:relu_backward",
         "dx[i] = y[i] > 0 ? grad[i] : T(0);",
         "dx[i] = grad[i] * (y[i] > 0);",
@@ -13,21 +13,21 @@ BUGS = [
         "gpu",
     ),
     (
-        "softmax: the maximum is not taken off first",
+        "softmax: the maximum is not subtracted first",
         "minidl.nn.softmax:log_softmax_forward",
         "x.max(axis=axis, keepdims=True)",
         "0",
         "tests/nn/test_softmax.py::test_softmax_of_large_numbers",
     ),
     (
-        "one pass: NaN is lost on the way through ReLU",
+        "one pass: ReLU loses NaN",
         "minidl.kernels.cpu.relu:rectify",
         "np.maximum(x, zeros[:x.size], out=y)",
         "np.fmax(x, zeros[:x.size], out=y)",
         "tests/nn/test_fusion.py::test_nan_and_infinity",
     ),
     (
-        "one pass: the end of a block is left as it is",
+        "one pass: the end of a block is not rectified",
         "minidl.kernels.cpu.relu:rectify",
         "np.maximum(x[whole:], zeros[:x.size - whole], out=y[whole:])",
         "y[whole:] = x[whole:]",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "gpu: a second GPU's gradients start on the first",
@@ -49,14 +49,14 @@ BUGS = [
         "tests/autograd/test_gradcheck_verdicts.py::test_wrong_backward_is_caught",
     ),
     (
-        "gradcheck: a steep curve is a kink",
+        "gradcheck: a steep curve passes for a kink",
         "minidl.autograd.differences:kink_at",
         "far < 1.5 * near",
         "True",
         "tests/autograd/test_gradcheck_verdicts.py::test_a_wrong_gradient_of_a_steep_curve",
     ),
     (
-        "gradcheck: one wrong entry drowns among many",
+        "gradcheck: one wrong entry is lost among many",
         "minidl.autograd.judge:Check.compare_along",
         "min(self.rtol * abs(numerical), 4 * noise)",
         "self.rtol * abs(numerical)",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
-        "gpu: batch norm's threads halve before the others have",
+        "gpu: batch norm's threads add before others have written",
         "minidl/kernels/cuda/batch_norm.cu:of_block",
         "for (int half = BLOCK / 2; half > 0; half /= 2) {\n        __syncthreads();",
         "__syncthreads();\n    for (int half = BLOCK / 2; half > 0; half /= 2) {",

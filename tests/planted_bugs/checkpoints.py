@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "checkpoint: the tensors' hashes are not checked",
         "minidl.checkpoint:_decode_file",
         "_digest(array) != digests[name]",
         "False",
-        "tests/test_checkpoint.py::test_no_changed_byte_changes_a_value",
+        "tests/test_checkpoint.py::test_a_changed_byte_never_changes_a_value",
     ),
     (
         "checkpoint: written in the memory's order",
@@ -26,14 +26,14 @@ BUGS = [
         "tests/training/test_checkpoints.py::test_there_is_a_whole_last_at_every_moment",
     ),
     (
-        "checkpoints: no file system without links",
+        "checkpoints: a file system without links fails",
         "minidl.training.checkpoints:_link",
         "error.errno not in _NO_LINKS",
         "True",
         "tests/training/test_checkpoints.py::test_a_file_system_without_links",
     ),
     (
-        "checkpoints: a link that fails for another reason",
+        "checkpoints: links may fail for any reason",
         "minidl.training.checkpoints:_link",
         "error.errno not in _NO_LINKS",
         "False",
@@ -47,14 +47,14 @@ BUGS = [
         "tests/training/test_checkpoints.py::test_the_newest_two_and_the_best_stay",
     ),
     (
-        "checkpoints: the best is what it was",
+        "checkpoints: best is not updated",
         "minidl.training.checkpoints:Checkpoints._replace",
         "os.replace(new_best, self._path('best'))",
         "pass",
         "tests/training/test_checkpoints.py::test_the_newest_two_and_the_best_stay",
     ),
     (
-        "checkpoints: the best is written twice",
+        "checkpoints: best is written twice",
         "minidl.training.checkpoints:Checkpoints._replace",
         "best and (not _link(new, new_best))",
         "best",
@@ -72,7 +72,7 @@ BUGS = [
         ),
     ),
     (
-        "checkpoints: a failure is called saved",
+        "checkpoints: a failure is reported as saved",
         "minidl.training.checkpoints:Checkpoints.save",
         "return False",
         "return True",
@@ -83,7 +83,7 @@ BUGS = [
         ),
     ),
     (
-        "checkpoints: stderr on the full disk ends the run",
+        "checkpoints: a failing stderr ends the run",
         "minidl.training.checkpoints:_warn",
         "suppress(OSError, ValueError)",
         "suppress(ValueError)",
@@ -91,7 +91,7 @@ BUGS = [
         "test_even_a_warning_that_cannot_be_written_stops_nothing",
     ),
     (
-        "checkpoints: links before the file is whole",
+        "checkpoints: links are made before the file is complete",
         "minidl.training.checkpoints:Checkpoints._replace",
         "write_new(new, chunks)",
         "new.touch()\nos.replace(new, last)\nwrite_new(new, chunks)",
@@ -108,14 +108,14 @@ BUGS = [
         "tests/training/test_checkpoints.py::test_a_damaged_last_does_not_push_out_a_good_previous",
     ),
     (
-        "checkpoints: a last that is gone",
+        "checkpoints: a missing last has no fallback",
         "minidl.training.checkpoints:Checkpoints._last_is_good",
         "os.path.exists(self._path('last'))",
         "True",
         "tests/training/test_checkpoints.py::test_a_last_that_someone_deletes",
     ),
     (
-        "checkpoints: leftovers stay",
+        "checkpoints: leftovers are not removed",
         "minidl.training.checkpoints:Checkpoints.__init__",
         "remove_leftovers(self.folder)",
         "",
@@ -129,7 +129,7 @@ BUGS = [
         "tests/training/test_checkpoints.py::test_damage_is_a_warning_and_the_previous_is_loaded",
     ),
     (
-        "checkpoints: a fallback without a word",
+        "checkpoints: a silent fallback",
         "minidl.training.checkpoints:Checkpoints.load",
         "if reasons:",
         "if False:",
@@ -140,7 +140,7 @@ BUGS = [
         "minidl.checkpoint:_decode_file",
         "_sha256(structure) != metadata.get('minidl.sha256')",
         "False",
-        "tests/test_checkpoint.py::test_no_changed_byte_changes_a_value",
+        "tests/test_checkpoint.py::test_a_changed_byte_never_changes_a_value",
     ),
     (
         "checkpoint: the tensors' hashes are not checked, seen by random damage",
@@ -150,14 +150,14 @@ BUGS = [
         "tests/robustness/test_endurance.py::test_short[mutated_checkpoints]",
     ),
     (
-        "checkpoint: tensors that are not listed",
+        "checkpoint: unlisted tensors pass",
         "minidl.checkpoint:_decode_file",
         "digests.keys() != arrays.keys()",
         "False",
-        "tests/test_checkpoint.py::test_a_hostile_structure_with_a_right_checksum",
+        "tests/test_checkpoint.py::test_a_hostile_structure_with_a_valid_checksum",
     ),
     (
-        "checkpoint: half of the metadata is enough to be foreign",
+        "checkpoint: half of the metadata makes a file foreign",
         "minidl.checkpoint:_decode_file",
         "'minidl' not in metadata and 'minidl.sha256' not in metadata",
         "'minidl' not in metadata or 'minidl.sha256' not in metadata",

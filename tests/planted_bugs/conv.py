@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "gpu: conv's windows are written past the end of the columns",
@@ -21,7 +21,7 @@ BUGS = [
         "gpu",
     ),
     (
-        "gpu: conv's weights are packed into memory of the host",
+        "gpu: conv's weights are packed into host memory",
         "minidl.kernels.cuda.conv:forward",
         "xp.empty((groups, o // groups, buffer.rows), x.dtype)",
         "np.empty((groups, o // groups, buffer.rows), x.dtype)",
@@ -29,7 +29,7 @@ BUGS = [
         "gpu",
     ),
     (
-        "gpu: conv calls np on an array of the device",
+        "gpu: conv calls np on a device array",
         "minidl.kernels.cuda.conv:forward",
         "xp.ascontiguousarray(weight)",
         "np.ascontiguousarray(weight)",
@@ -59,7 +59,7 @@ BUGS = [
         "tests/kernels/test_cuda_sources.py::test_compiles_into_registers",
     ),
     (
-        "gpu: a kernel with a large array of its own",
+        "gpu: a kernel with a large local array",
         "minidl/kernels/cuda/conv.cu:col2im",
         "T sum = 0;\n        for (int kh",
         "T own[500], sum = 0;\n"
@@ -69,7 +69,7 @@ BUGS = [
         "tests/kernels/test_cuda_sources.py::test_compiles_into_registers",
     ),
     (
-        "gpu: conv's columns are there twice",
+        "gpu: conv's columns exist twice",
         "minidl.kernels.cuda.conv:forward",
         "del columns",
         "",
@@ -77,7 +77,7 @@ BUGS = [
         "gpu",
     ),
     (
-        "gpu: conv's columns are there twice in the backward",
+        "gpu: conv's columns exist twice in the backward",
         "minidl.kernels.cuda.conv:backward",
         "del columns",
         "",
@@ -85,7 +85,7 @@ BUGS = [
         "gpu",
     ),
     (
-        "gpu: conv reads a bias of another dtype as its own",
+        "gpu: conv reads a bias of another dtype as its input's",
         "minidl.kernels.cuda.conv:forward",
         "xp.ascontiguousarray(bias, x.dtype)",
         "xp.ascontiguousarray(bias)",
@@ -129,7 +129,7 @@ BUGS = [
         "tests/nn/test_conv.py::test_groups_are_convolutions_of_split_channels",
     ),
     (
-        "conv: the kernel is not turned in the input's gradient",
+        "conv: the kernel is not flipped in the input's gradient",
         "minidl.kernels.cpu.conv:input_gradient",
         "weight.reshape(groups, o // groups, depth, kh, kw)[..., ::-1, ::-1]",
         "weight.reshape(groups, o // groups, depth, kh, kw)",
@@ -143,7 +143,7 @@ BUGS = [
         "tests/nn/test_conv.py::test_the_padding_is_zero_whatever_was_computed_before",
     ),
     (
-        "conv: lanes after the first are left out of the weight's gradient",
+        "conv: the weight's gradient omits a lane",
         "minidl.kernels.cpu.columns:weight_gradient.add",
         "for other in sums[1:]:",
         "for other in sums[2:]:",
@@ -185,7 +185,7 @@ BUGS = [
         "tests/nn/test_im2col.py::test_overlapping_windows_add",
     ),
     (
-        "conv: the planes of few windows keep old numbers",
+        "conv: padding in the columns of few windows keeps old numbers",
         "minidl.kernels.cpu.few_windows:forward.gather",
         "planes.fill(0)",
         "",
@@ -213,7 +213,7 @@ BUGS = [
         "tests/nn/test_conv.py::test_a_few_images_are_cut_into_bands",
     ),
     (
-        "one pass: the gradient passes where ReLU let nothing through",
+        "one pass: the gradient passes where ReLU's output is 0",
         "minidl.kernels.cpu.conv:backward",
         "if epilogue:",
         "if False:",

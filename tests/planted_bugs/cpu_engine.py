@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
-        "threads: the caller does not wait for those that help",
+        "threads: the caller does not wait for its helpers",
         "minidl.kernels.cpu.lanes:_Job.finish",
         "if helping:\n    self.alone.acquire()",
         "",
@@ -19,28 +19,28 @@ BUGS = [
         "tests/kernels/test_cpu.py::test_exception_in_a_helper_thread_reaches_the_caller",
     ),
     (
-        "threads: those that help may run on the caller's core",
+        "threads: helpers may run on the caller's core",
         "minidl.kernels.cpu.lanes:_Threads._make_room",
         "os.sched_getaffinity(0) - {core}",
         "os.sched_getaffinity(0)",
         "tests/kernels/test_cpu.py::test_helpers_keep_off_the_callers_core",
     ),
     (
-        "threads: where they may not be told where to run, nothing is computed",
+        "threads: without permission to set affinity, nothing runs",
         "minidl.kernels.cpu.lanes:_Threads._make_room",
         "contextlib.suppress(OSError)",
         "contextlib.suppress(ValueError)",
         "tests/kernels/test_cpu.py::test_computing_goes_on_where_no_thread_may_be_told_where_to_run",
     ),
     (
-        "threads: a child of a fork waits for its parent's",
+        "threads: a forked child waits for its parent's threads",
         "minidl.kernels.cpu.lanes:",
         "os.register_at_fork(after_in_child=_threads.forget)",
         "pass",
         "tests/kernels/test_cpu.py::test_child_of_a_fork_computes",
     ),
     (
-        "fork: the memory pool's lock stays held",
+        "fork: the memory pool's lock stays locked",
         "minidl.kernels.cpu.memory:",
         "os.register_at_fork(after_in_child=_pool.after_fork)",
         "pass",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "gpu: numbers reach the kernels in double precision",
@@ -29,7 +29,7 @@ BUGS = [
         "gpu-deferred",
     ),
     (
-        "gpu: a batch's memory is in use when it arrives",
+        "gpu: a batch arrives in memory that is still in use",
         "minidl.kernels.cuda.transfer:Upload.__init__",
         "stream.wait_event(xp.cuda.get_current_stream().record())",
         "",
@@ -37,7 +37,7 @@ BUGS = [
         "gpu-deferred",
     ),
     (
-        "gpu: a product of no terms is fresh memory",
+        "gpu: a product of no terms is uninitialized",
         "minidl.kernels.cuda.blas:matmul",
         "out.fill(0)",
         "pass",
@@ -45,7 +45,7 @@ BUGS = [
         "gpu",
     ),
     (
-        "gpu: functions that are no Function compute on the first GPU",
+        "gpu: plain functions compute on the first GPU",
         "minidl.device:on_its_device.wrapper",
         "with active(device_of(array)):\n    return function(*args, **kwargs)",
         "return function(*args, **kwargs)",
@@ -61,15 +61,15 @@ BUGS = [
         "gpu",
     ),
     (
-        "gpu: cuBLAS's full memory is not explained",
+        "gpu: cuBLAS's out-of-memory error is not explained",
         "minidl.kernels.cuda.out_of_memory:",
         "('cudaErrorMemoryAllocation', 'CUDA_ERROR_OUT_OF_MEMORY', 'CUBLAS_STATUS_ALLOC_FAILED')",
         "('cudaErrorMemoryAllocation', 'CUDA_ERROR_OUT_OF_MEMORY')",
-        "tests/robustness/test_out_of_memory.py::test_a_card_that_is_full_beside_the_pool",
+        "tests/robustness/test_out_of_memory.py::test_a_card_filled_outside_the_pool",
         "gpu",
     ),
     (
-        "gpu: synchronize leaves the copies under way",
+        "gpu: synchronize does not wait for copies",
         "minidl.kernels.cuda.memory:synchronize",
         "cupy().cuda.runtime.deviceSynchronize",
         "cupy().cuda.get_current_stream().synchronize",

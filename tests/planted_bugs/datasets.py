@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "index: written while the folder is being changed",
@@ -47,7 +47,7 @@ BUGS = [
         "tests/vision/datasets/test_index.py::test_a_file_that_is_no_index_is_not_overwritten",
     ),
     (
-        "index: half of it can be seen while it is written",
+        "index: a half-written index is visible",
         "minidl.vision.datasets.index:write_index",
         "os.replace(temporary, path)",
         "Path(path).write_bytes(Path(temporary).read_bytes())",
@@ -61,14 +61,14 @@ BUGS = [
         "tests/vision/datasets/test_index.py::test_an_index_that_cannot_be_written",
     ),
     (
-        "folder: an index of other labels is believed",
+        "folder: an index with other labels is accepted",
         "minidl.vision.datasets.folder:ImageFolder._read_index",
         "key.get('classes') != classes or 'stamps' not in arrays or 'skipped' not in key",
         "'stamps' not in arrays",
         "tests/vision/datasets/test_index.py::test_an_index_that_is_no_longer_true_is_made_again",
     ),
     (
-        "folder: an index is believed after folders' times were restored",
+        "folder: an index is accepted after folders' times were restored",
         "minidl.vision.datasets.folder:ImageFolder._stamps",
         "s.st_ctime_ns",
         "0",
@@ -82,28 +82,28 @@ BUGS = [
         "tests/vision/datasets/test_index.py::test_an_index_that_is_no_longer_true_is_made_again",
     ),
     (
-        "decoding: a pipe is waited for",
+        "decoding: reading waits for a pipe",
         "minidl.vision.datasets.decoding:_check_file",
         "not stat.S_ISREG(status.st_mode)",
         "False",
         "tests/vision/datasets/test_decoding.py::test_pipes_are_not_waited_for",
     ),
     (
-        "decoding: an empty file is not named as such",
+        "decoding: an empty file is not reported as empty",
         "minidl.vision.datasets.decoding:_check_file",
         "status.st_size == 0",
         "False",
         "tests/vision/datasets/test_decoding.py::test_damaged_files_name_their_path",
     ),
     (
-        "folder: links in a circle end the search",
+        "folder: circular links end the search",
         "minidl.vision.datasets.folder:is_folder",
         "except OSError:",
         "except MemoryError:",
         "tests/vision/datasets/test_folder.py::test_links_in_a_circle_and_names_that_are_not_utf8",
     ),
     (
-        "folder: an unreadable folder is no DataError",
+        "folder: an unreadable folder raises no DataError",
         "minidl.vision.datasets.folder:_files_below",
         "except OSError as error:",
         "except MemoryError as error:",
@@ -118,7 +118,7 @@ BUGS = [
         "test_jpegs_decoded_smaller_keep_their_shorter_side",
     ),
     (
-        "decoding: damaged lists of further pictures warn",
+        "decoding: damaged lists of more pictures warn",
         "minidl.vision.datasets.decoding:",
         "_QUIET_MODULES = 'PIL\\\\.(Tiff|Jpeg)ImagePlugin'",
         "_QUIET_MODULES = 'PIL\\\\.(Tiff)ImagePlugin'",
@@ -139,14 +139,14 @@ BUGS = [
         "tests/vision/datasets/test_pictures.py::test_another_takes_its_place",
     ),
     (
-        "pictures: the replacement comes from the other part",
+        "pictures: the replacement comes from the other split",
         "minidl.vision.datasets.pictures:Pictures._load_or_replace",
         "self.indices[int(others.integers(len(self)))]",
         "int(others.integers(len(self.dataset)))",
         "tests/vision/datasets/test_pictures.py::test_another_takes_its_place",
     ),
     (
-        "pictures: replaced pictures are not noted",
+        "pictures: replaced pictures are not recorded",
         "minidl.vision.datasets.pictures:Pictures._load_or_replace",
         "note('bad image', str(error))",
         "",
@@ -167,42 +167,42 @@ BUGS = [
         "tests/vision/datasets/test_pictures.py::test_another_takes_its_place",
     ),
     (
-        "pictures: errors of transforms are caught as well",
+        "pictures: errors in transforms are caught, too",
         "minidl.vision.datasets.pictures:Pictures._load_or_replace",
         "return self.dataset.load(position)",
         "self.dataset[position]\nreturn self.dataset.load(position)",
         "tests/vision/datasets/test_pictures.py::test_errors_of_transforms_are_not_caught",
     ),
     (
-        "pictures: no replacement is tried",
+        "pictures: only one replacement is tried",
         "minidl.vision.datasets.pictures:Pictures._load_or_replace",
         "range(_REPLACEMENTS)",
         "range(1)",
         "tests/vision/datasets/test_pictures.py::test_another_takes_its_place",
     ),
     (
-        "opening: both parts share one transform",
+        "opening: both splits share one transform",
         "minidl.vision.datasets.opening:open_folder",
         "copy.copy(train)",
         "train",
         "tests/vision/datasets/test_opening.py::test_a_tenth_is_held_out",
     ),
     (
-        "opening: other classes in val",
+        "opening: val may have other classes",
         "minidl.vision.datasets.opening:open_splits",
         "len(splits) == 2",
         "False",
         "tests/vision/datasets/test_opening.py::test_train_and_val",
     ),
     (
-        "opening: validation pictures in one folder without labels",
+        "opening: validation pictures need no labels",
         "minidl.vision.datasets.opening:_open_split",
         "split == 'val' and (folder / split).is_dir() and DevelopmentKit(folder)",
         "split == 'val' and (folder / split).is_dir()",
         "tests/vision/datasets/test_opening.py::test_validation_pictures_in_one_folder",
     ),
     (
-        "opening: validation pictures in one folder are no class folders",
+        "opening: a flat folder of validation pictures is refused",
         "minidl.vision.datasets.opening:_open_split",
         "split == 'val'",
         "False",
@@ -216,21 +216,21 @@ BUGS = [
         "tests/vision/datasets/test_opening.py::test_hold_out_takes_the_same_share_of_each_class",
     ),
     (
-        "opening: nothing is held out of few pictures",
+        "opening: few pictures have no validation split",
         "minidl.vision.datasets.opening:open_folder",
         "not held_out",
         "False",
         "tests/vision/datasets/test_opening.py::test_the_training_archive_alone",
     ),
     (
-        "shards: statistics that were changed are believed",
+        "shards: changed statistics are accepted",
         "minidl.vision.datasets.shards:Shards.statistics",
         "read_file(path, self._statistics)",
         "",
         "tests/vision/datasets/test_shards.py::test_statistics",
     ),
     (
-        "pictures: a part's indices are those of the whole",
+        "pictures: a split's indices are those of the whole",
         "minidl.vision.datasets.pictures:Pictures.__getitem__",
         "self.indices[index]",
         "index",
@@ -258,21 +258,21 @@ BUGS = [
         "tests/vision/datasets/test_folder.py::test_hidden_and_system_entries_do_not_count",
     ),
     (
-        "opening: class folders are only looked for in the root",
+        "opening: class folders are found only in the root",
         "minidl.vision.datasets.opening:_open_split",
         "if has_class_folders(place):\n    return ImageFolder(place)",
         "",
         "tests/vision/datasets/test_opening.py::test_official_archives",
     ),
     (
-        "decoding: paths are printed as they are",
+        "decoding: paths are printed unescaped",
         "minidl.vision.datasets.decoding:shown",
         "text if text.isprintable() else repr(text)",
         "text",
         "tests/vision/datasets/test_tar.py::test_names_in_messages_are_safe_to_print",
     ),
     (
-        "decoding: only OSError is expected of a decoder",
+        "decoding: only OSError is caught from a decoder",
         "minidl.vision.datasets.decoding:pil_loader",
         "except Exception as error:",
         "except OSError as error:",
@@ -287,7 +287,7 @@ BUGS = [
         "tests/robustness/test_endurance.py::test_short[big_index]",
     ),
     (
-        "shards: bytes go to a transform that wants a picture",
+        "shards: bytes are passed to a transform of pictures",
         "minidl.vision.datasets.shards:Shards.load",
         "getattr(self.transform, 'takes_bytes', False)",
         "self.transform is not None",

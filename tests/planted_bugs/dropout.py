@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "gpu: dropout's backward forgets the scale",
@@ -13,7 +13,7 @@ BUGS = [
         "gpu",
     ),
     (
-        "dropout: another mask in the backward",
+        "dropout: the backward uses another mask",
         "minidl.kernels.cpu.dropout:backward",
         "grad * mask",
         "grad * mask[::-1]",
@@ -27,14 +27,14 @@ BUGS = [
         "tests/nn/test_dropout.py::test_rate",
     ),
     (
-        "dropout: every block of the mask is the first",
+        "dropout: every block of the mask equals the first",
         "minidl.kernels.cpu.dropout:_mask.block",
         "start // _WORDS_PER_COUNTER",
         "0",
         "tests/nn/test_dropout.py::test_a_large_mask_does_not_repeat",
     ),
     (
-        "dropout: the plain form does not scale at test",
+        "dropout: the paper's form does not scale when evaluating",
         "minidl.nn.dropout:plain_dropout",
         "input * (1 - p)",
         "input * 1",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "files: the content is not synced",
@@ -30,40 +30,39 @@ BUGS = [
         "minidl.files:temporary_name",
         "os.unlink(path)",
         "pass",
-        "tests/test_files.py::test_what_fails_before_the_renaming_leaves_the_old",
+        "tests/test_files.py::test_a_failure_before_renaming_keeps_the_old_file",
     ),
     (
         "files: a leftover that can't be removed hides the error",
         "minidl.files:temporary_name",
         "suppress(OSError)",
         "suppress(FileNotFoundError)",
-        "tests/test_files.py::test_a_leftover_that_cannot_be_removed_hides_no_error",
+        "tests/test_files.py::test_a_leftover_that_cannot_be_removed_does_not_hide_the_error",
     ),
     (
-        "files: network file systems without a sync of folders",
+        "files: file systems that can't sync folders fail",
         "minidl.files:folder_on_disk",
         "(errno.EINVAL, errno.ENOTSUP)",
         "()",
-        "tests/test_files.py::"
-        "test_a_folder_that_cannot_be_synced_is_an_error_and_the_new_file_is_there",
+        "tests/test_files.py::test_a_folder_that_cannot_be_synced_raises_and_keeps_the_new_file",
     ),
     (
-        "files: a folder that can't be synced is no error",
+        "files: a folder that can't be synced raises no error",
         "minidl.files:folder_on_disk",
         "error.errno in (errno.EINVAL, errno.ENOTSUP)",
         "True",
         (
             "tests/test_files.py::"
-            "test_a_folder_that_cannot_be_synced_is_an_error_and_the_new_file_is_there",
+            "test_a_folder_that_cannot_be_synced_raises_and_keeps_the_new_file",
             "tests/robustness/test_endurance.py::test_short[failing_disks]",
         ),
     ),
     (
-        "files: the folder stays open",
+        "files: the folder's descriptor leaks",
         "minidl.files:folder_on_disk",
         "os.close(descriptor)",
         "pass",
-        "tests/test_files.py::test_nothing_is_opened_for_good",
+        "tests/test_files.py::test_no_descriptor_leaks",
     ),
     (
         "files: a link is replaced",
@@ -73,28 +72,28 @@ BUGS = [
         "tests/test_checkpoint.py::test_a_link_is_followed",
     ),
     (
-        "files: what is there is written over",
+        "files: an existing file is overwritten",
         "minidl.files:write_new",
         "open(path, 'xb')",
         "open(path, 'wb')",
-        "tests/test_files.py::test_what_is_there_is_not_written_over",
+        "tests/test_files.py::test_an_existing_file_is_not_overwritten",
     ),
     (
-        "files: written in place",
+        "files: the file is written in place",
         "minidl.files:write_atomically",
         "write_new(temporary, chunks)\nos.replace(temporary, target)",
         "target.write_bytes(b''.join(chunks))",
-        "tests/test_files.py::test_what_fails_before_the_renaming_leaves_the_old",
+        "tests/test_files.py::test_a_failure_before_renaming_keeps_the_old_file",
     ),
     (
-        "files: the living are not locked",
+        "files: temporary files in use are not locked",
         "minidl.files:write_new",
         "_lock(file.fileno(), exclusive=True)",
         "",
         "tests/training/test_checkpoints.py::test_leftovers_of_the_dead_alone_are_removed",
     ),
     (
-        "files: leftovers stay",
+        "files: leftovers are not removed",
         "minidl.files:remove_leftovers",
         "os.unlink(entry.path)",
         "pass",
@@ -104,21 +103,21 @@ BUGS = [
         ),
     ),
     (
-        "files: leftovers of unknown owners are removed",
+        "files: leftovers are removed where locks don't work",
         "minidl.files:_lock",
         "except OSError:\n    return None",
         "except OSError:\n    return True",
         "tests/test_files.py::test_a_file_system_without_locks",
     ),
     (
-        "files: a lock is not for one",
+        "files: a lock admits two holders",
         "minidl.files:_lock",
         "return False",
         "return True",
-        "tests/test_files.py::test_a_lock_is_for_one",
+        "tests/test_files.py::test_a_lock_has_one_holder",
     ),
     (
-        "files: what can't be a leftover is opened",
+        "files: links and pipes are opened as leftovers",
         "minidl.files:remove_leftovers",
         "entry.is_file(follow_symlinks=False)",
         "entry.is_file()",

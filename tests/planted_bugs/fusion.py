@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
-        "fusion: hooks don't see what is between",
+        "fusion: hooks miss the value between the layers",
         "minidl.nn.fusion:pair_at",
         "module._forward_hooks or module._forward_pre_hooks or 'forward' in module.__dict__",
         "'forward' in module.__dict__",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
-        "gpu: linear's warps add up what the others have not written yet",
+        "gpu: linear's warps add sums not yet written",
         "minidl/kernels/cuda/linear.cu:write_sum",
         "partial[warp][lane] = sum;\n    __syncthreads();",
         "partial[warp][lane] = sum;",
@@ -13,7 +13,7 @@ BUGS = [
         "gpu-shuffled",
     ),
     (
-        "gpu: the bias' gradient counts what ReLU held back",
+        "gpu: the bias gradient ignores ReLU's mask",
         "minidl/kernels/cuda/linear.cu:sum_rectified_rows",
         "sum += passed;",
         "sum += grad[i];",
@@ -21,7 +21,7 @@ BUGS = [
         "gpu",
     ),
     (
-        "gpu: linear reads a bias of another dtype as its own",
+        "gpu: linear reads a bias of another dtype as its input's",
         "minidl.kernels.cuda.linear:forward",
         "cupy().ascontiguousarray(bias, y.dtype)",
         "cupy().ascontiguousarray(bias)",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
-        "sampler: with replacement by mistake",
+        "sampler: indices are drawn with replacement",
         "minidl.data.sampler:RandomSampler.__iter__",
         "rng.permutation(size)",
         "rng.integers(size, size=size)",
@@ -33,14 +33,14 @@ BUGS = [
         "tests/data/test_loader.py::test_epochs_differ_in_order_and_augmentation",
     ),
     (
-        "order: the same for each loader that is made anew",
+        "order: the same for each new loader",
         "minidl.data.loader:DataLoader.iterate",
         "self.epoch if self._counts_itself else generator.next_epoch(start_batch > 0)",
         "self.epoch",
         "tests/data/test_loader.py::test_a_loader_made_anew_has_a_new_epoch",
     ),
     (
-        "gpu: a pinned block is written again before its copy",
+        "gpu: a pinned block is reused before its copy",
         "minidl.data.upload:DeviceBatches._uploaded",
         "on_the_way.popleft().wait",
         "on_the_way.popleft",
@@ -48,7 +48,7 @@ BUGS = [
         "gpu-deferred",
     ),
     (
-        "loader: augmentation by the place in the batch",
+        "loader: augmentation depends on the place in the batch",
         "minidl.data.worker:Source.batch",
         "job.first_place + number",
         "number",
@@ -62,7 +62,7 @@ BUGS = [
         "tests/data/test_loader.py::test_random_choices_of_collate_fn_belong_to_the_batch",
     ),
     (
-        "loader: skipped batches don't count as places",
+        "loader: skipped batches don't advance the place",
         "minidl.data.loader:DataLoader._plan",
         "place += len(keys)",
         "place += len(keys) if number >= start_batch else 0",
@@ -84,7 +84,7 @@ BUGS = [
         "tests/data/test_workers.py::test_a_lost_worker_is_named_and_the_loader_goes_on",
     ),
     (
-        "loader: an iterator that is dropped leaves its orders to be done",
+        "loader: a dropped iterator does not cancel its orders",
         "minidl.data.loader:_cancel",
         "order.cancel()",
         "pass",
@@ -99,14 +99,14 @@ BUGS = [
         "tests/data/test_loader.py::test_workers_end_with_the_epoch",
     ),
     (
-        "loader: an endless limit",
+        "loader: the time limit is 20 times as long",
         "minidl.data.pool:_Worker.wait_for",
         "silence >= limit",
         "silence >= 20 * limit",
         "tests/data/test_workers.py::test_a_lost_worker_is_named_and_the_loader_goes_on[spins]",
     ),
     (
-        "loader: a worker that lives is taken for a hung one",
+        "loader: a live worker counts as hung",
         "minidl.data.pool:_Worker.wait_for",
         "if self.numbers.cells[BEATS] != beats:\n"
         "    silence, beats = (0.0, self.numbers.cells[BEATS])\n"
@@ -118,7 +118,7 @@ BUGS = [
         "tests/data/test_workers.py::test_slow_batches_of_quick_samples_are_no_hang",
     ),
     (
-        "loader: the clock counts, not the waiting",
+        "loader: the limit counts the clock, not the waiting",
         "minidl.data.pool:_Worker.wait_for",
         "if self.numbers.cells[BEATS] != beats:\n"
         "    silence, beats = (0.0, self.numbers.cells[BEATS])\n"
@@ -219,14 +219,14 @@ BUGS = [
         "tests/data/test_workers.py::test_a_lost_worker_is_named_and_the_loader_goes_on[ended]",
     ),
     (
-        "loader: after the end of the program a stopped worker is waited for",
+        "loader: exit waits for a stopped worker",
         "minidl.data.pool:Workers.__init__",
         "Finalize(self, _stop, (self.members,), exitpriority=100)",
         "Finalize(self, _stop, (self.members,))",
         "tests/data/test_workers.py::test_a_program_may_end_in_the_middle_of_an_epoch",
     ),
     (
-        "loader: half of the workers started stay",
+        "loader: workers survive a failed start of the others",
         "minidl.data.pool:Workers.__init__",
         "self.stop()\nraise DataError(...) from error",
         'raise DataError(f"worker {number} of num_workers={count} can\'t be started") from error',
@@ -247,14 +247,14 @@ BUGS = [
         "tests/data/test_workers.py::test_an_exception_comes_out_whole_and_the_worker_lives_on",
     ),
     (
-        "loader: batches stay in slots until none is left",
+        "loader: batches stay in slots until none is free",
         "minidl.data.pool:_Worker._take_answer",
         "None if lent < _MOST_LENT else ordinary_memory",
         "None",
         "tests/data/test_workers.py::test_batches_that_are_kept_stay_as_they_are",
     ),
     (
-        "loader: what a transform collates lies where the next batch will",
+        "loader: a transform's collation uses the next batch's memory",
         "minidl.data.worker:Source.batch",
         "samples: list[Any] = []",
         "samples: list[Any] = []\nCollation.__init__.__defaults__ = (empty,)",
@@ -268,14 +268,14 @@ BUGS = [
         "tests/data/test_workers.py::test_the_memory_of_a_sample_serves_the_next",
     ),
     (
-        "notes: those of workers are lost",
+        "notes: workers' notes are lost",
         "minidl.data.loader:_Prefetch.__next__",
         "add_notes(notes, self._notes)",
         "pass",
         "tests/data/test_notes.py::test_notes_come_with_their_batches_once_and_in_order",
     ),
     (
-        "notes: those of a failed batch are lost",
+        "notes: a failed batch's notes are lost",
         "minidl.data.loader:_Inline.__next__",
         "try:\n    batch = self._source.batch(job)\nfinally:\n    add_notes(notes, self._notes)",
         "try:\n"
@@ -287,7 +287,7 @@ BUGS = [
         "tests/data/test_notes.py::test_notes_come_with_their_batches_once_and_in_order",
     ),
     (
-        "loader: more lines under way than a pipe takes",
+        "loader: more lines in flight than a pipe holds",
         "minidl.data.pool:_Worker.__init__",
         "min(ahead, _MOST_ORDERS)",
         "ahead",
@@ -301,7 +301,7 @@ BUGS = [
         "tests/data/test_workers.py::test_both_sides_never_wait_for_each_other_to_read[False]",
     ),
     (
-        "loader: a worker dies of an exception without a message",
+        "loader: an exception without a message kills a worker",
         "minidl.data.worker:_portable",
         "except Exception:\n    message = ...",
         "except ZeroDivisionError:\n    message = ''",
@@ -315,21 +315,21 @@ BUGS = [
         "tests/data/test_workers.py::test_a_forked_process_leaves_its_parents_workers_alone",
     ),
     (
-        "loader: a worker that can't have workers says so in multiprocessing's words",
+        "loader: a worker can't explain why it has no workers",
         "minidl.data.pool:Workers.__init__",
         "current_process().daemon",
         "False",
         "tests/data/test_workers.py::test_a_worker_cannot_have_workers",
     ),
     (
-        "loader: an iterator that Ctrl-C has cut short goes on",
+        "loader: an iterator continues after Ctrl-C",
         "minidl.data.loader:_Prefetch.__next__",
         "with self._workers.whole():",
         "if True:",
         "tests/data/test_workers.py::test_ctrl_c_between_two_batches_does_not_lose_one",
     ),
     (
-        "loader: a process begins in the middle of another thread's closing",
+        "loader: a process starts while another thread closes",
         "minidl.data.pool:_Worker.close",
         "self.is_open = False",
         "",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "gpu: the gradient of the mean loss is that of the sum",
@@ -21,14 +21,14 @@ BUGS = [
         "gpu",
     ),
     (
-        "loss: an ignored label counts",
+        "loss: an ignored label is counted",
         "minidl.kernels.cpu.labels:labels_of",
         "target != ignore_index",
         "target != -100",
         "tests/nn/test_cross_entropy.py::test_ignored_labels",
     ),
     (
-        "loss: an ignored label counts in the plain code",
+        "loss: the plain code counts an ignored label",
         "minidl.nn.cross_entropy:weights",
         "target != ignore_index",
         "target != -100",
@@ -49,14 +49,14 @@ BUGS = [
         "tests/nn/test_cross_entropy.py::test_cross_entropy",
     ),
     (
-        "loss: the gradient is that of the labels as they are later",
+        "loss: the gradient reads labels changed since the forward",
         "minidl.kernels.cpu.labels:labels_of",
         "target.astype(np.intp)",
         "target",
         "tests/nn/test_cross_entropy.py::test_labels_may_change_after_the_forward",
     ),
     (
-        "loss: a label that does not count and has probability 0 gives NaN",
+        "loss: an ignored label with probability 0 gives NaN",
         "minidl.kernels.cpu.labels:losses_of",
         "np.where(labels.weights == 0, losses.dtype.type(0), losses)",
         "losses",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "ops: a gradient is not summed over broadcast axes of length 1",
@@ -19,14 +19,14 @@ BUGS = [
         "tests/autograd/test_in_place.py::test_change_of_a_saved_argument_names_it",
     ),
     (
-        "ops: equal elements change places in a descending sort",
+        "ops: a descending sort is not stable",
         "minidl.ops.sorting:_argsort_numpy",
         "np.flip(array.shape[axis] - 1 - back, axis)",
         "np.flip(np.argsort(array, axis=axis, kind='stable'), axis)",
         "tests/ops/test_sorting.py::test_sorting_is_stable",
     ),
     (
-        "gpu: of several values for one element the first stays",
+        "gpu: the first of several values for an element stays",
         "minidl/kernels/cuda/put.cu:",
         "j < n && place[j] == here",
         "j < i + 1",
@@ -34,7 +34,7 @@ BUGS = [
         "gpu",
     ),
     (
-        "gpu: equal elements change places in a sort",
+        "gpu: a sort is not stable",
         "minidl/kernels/cuda/sort.cu:merge_runs",
         "(right && keys[row + half] == key)",
         "keys[row + half] == key",

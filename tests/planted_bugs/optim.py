@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "gpu: SGD's velocity forgets the decay",
@@ -21,7 +21,7 @@ BUGS = [
         "gpu",
     ),
     (
-        "sgd: the momentum's sign",
+        "sgd: the momentum has the wrong sign",
         "minidl.kernels.cpu.sgd:_rule",
         "np.multiply(velocity, momentum, out=velocity)",
         "np.multiply(velocity, -momentum, out=velocity)",

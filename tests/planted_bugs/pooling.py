@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "gpu: the pool's window hangs over the image's edge",
@@ -13,7 +13,7 @@ BUGS = [
         "gpu",
     ),
     (
-        "gpu: NaN loses against the next number of its window",
+        "gpu: the next number of the window replaces NaN",
         "minidl/kernels/cuda/max_pool.cu:max_forward",
         "(!(value <= best) && best == best)",
         "value > best",
@@ -49,7 +49,7 @@ BUGS = [
         "tests/nn/test_max_pool.py::test_ties_go_to_exactly_one_position_the_first",
     ),
     (
-        "pool: pixels that no window covers keep what was in the memory",
+        "pool: pixels that no window covers are uninitialized",
         "minidl.kernels.cpu.pool_windows:collect",
         "if covered != size:\n    dx.fill(0)",
         "",
@@ -77,14 +77,14 @@ BUGS = [
         "tests/nn/test_max_pool.py::test_any_max_pool",
     ),
     (
-        "pool: NaN has the place of the first number",
+        "pool: NaN gets the place of the first number",
         "minidl.kernels.cpu.max_pool:forward.lane",
         "places[images][lost] = _first_hits(span, np.isnan, best.shape)[lost]",
         "",
         "tests/nn/test_max_pool.py::test_the_first_nan_wins",
     ),
     (
-        "pool: minus infinity stands in the padding",
+        "pool: an entry of minus infinity counts as padding",
         "minidl.kernels.cpu.max_pool:forward.lane",
         "places[images][lost] = lowest[lost]",
         "",

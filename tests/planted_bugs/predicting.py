@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "predict: an unreadable picture ends the program",
@@ -13,7 +13,7 @@ BUGS = [
         "test_unreadable_pictures_are_named_and_the_rest_goes_on",
     ),
     (
-        "predict: unreadable pictures are no failure",
+        "predict: unreadable pictures don't change the exit status",
         "examples/alexnet_predict.py:classify",
         "1 if bad else 0",
         "0",
@@ -21,7 +21,7 @@ BUGS = [
         "test_unreadable_pictures_are_named_and_the_rest_goes_on",
     ),
     (
-        "predict: folders are not in order",
+        "predict: folders are not sorted",
         "examples/alexnet_predict.py:find_pictures",
         "sorted(name for name in inside if not is_hidden(name))",
         "sorted((name for name in inside if not is_hidden(name)), reverse=True)",
@@ -35,7 +35,7 @@ BUGS = [
         "tests/examples/test_alexnet_predict.py::test_names_what_pictures_show",
     ),
     (
-        "predict: the run's preset and so its scale is ignored",
+        "predict: the run's preset, and its scale, is ignored",
         "examples/alexnet_predict.py:load_network",
         "run['init']",
         "'paper'",
@@ -49,14 +49,14 @@ BUGS = [
         "tests/examples/test_alexnet_predict.py::test_the_training_pictures_statistics_are_taken",
     ),
     (
-        "predict: ten crops are one",
+        "predict: ten crops use only one",
         "examples/alexnet_predict.py:predict",
         "options.ten_crop",
         "False",
         "tests/examples/test_alexnet_predict.py::test_names_what_pictures_show",
     ),
     (
-        "predict: a submission of guesses alone",
+        "predict: a submission of guesses only is written",
         "examples/alexnet_predict.py:classify",
         "bad == len(paths)",
         "False",
@@ -64,14 +64,14 @@ BUGS = [
         "test_a_submission_has_a_line_for_an_unreadable_picture",
     ),
     (
-        "predict: names that can't be ordered are found at the end",
+        "predict: unsortable names are found only at the end",
         "examples/alexnet_predict.py:classify",
         "submission.line_order(paths)",
         "",
         "tests/examples/test_alexnet_predict.py::test_mistakes_are_one_sentence",
     ),
     (
-        "predict: a closed pipe is a traceback",
+        "predict: a closed pipe prints a traceback",
         "examples/alexnet_predict.py:main",
         "except BrokenPipeError:",
         "except ZeroDivisionError:",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "report: the best epoch is the last of the best",
@@ -12,21 +12,21 @@ BUGS = [
         "tests/training/test_report.py::test_the_best_epoch_is_the_first_of_the_highest_top_1",
     ),
     (
-        "report: an accuracy is called an error",
+        "report: an accuracy is labeled as an error",
         "minidl.training.report:_with_errors",
         "100 - scores[name]",
         "scores[name]",
         "tests/training/test_report.py::test_scores_are_errors_and_accuracies",
     ),
     (
-        "report: the paper's figures beside any number of classes",
+        "report: the paper's figures appear for any number of classes",
         "minidl.training.report:_content",
         "_PAPER if classes == _PAPER_CLASSES else ()",
         "_PAPER",
         "tests/training/test_report.py::test_scores_are_errors_and_accuracies",
     ),
     (
-        "report: the paper's top-5 for one crop is that of ten",
+        "report: the paper's top-5 for one crop is the one for ten",
         "minidl.training.report:",
         "('one network, single crop, ILSVRC-2010 test', 'footnote 5', 39.0, 18.3)",
         "('one network, single crop, ILSVRC-2010 test', 'footnote 5', 39.0, 17.0)",
@@ -40,21 +40,21 @@ BUGS = [
         "tests/training/test_report.py::test_numbers_that_are_none_and_what_json_does_not_know",
     ),
     (
-        "report: a path that is no text can't be written",
+        "report: a path that is not valid text fails",
         "minidl.training.report:write",
         "body.encode('utf-8', 'backslashreplace')",
         "body.encode('utf-8')",
         "tests/training/test_report.py::test_paths_of_bytes_that_are_no_text",
     ),
     (
-        "report: written over the old one",
+        "report: the old report is overwritten",
         "minidl.training.report:write",
         "write_atomically(path, [body.encode('utf-8', 'backslashreplace')])",
         "path.write_bytes(body.encode('utf-8', 'backslashreplace'))\nos.fsync(0)",
         "tests/training/test_report.py::test_a_failed_writing_leaves_the_older_report",
     ),
     (
-        "report: the device that auto means is not said",
+        "report: the device that auto chose is missing",
         "minidl.training.report:_machine",
         "device = 'gpu' if cuda.is_available() else 'cpu'",
         "",

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
-        "gpu: response norm reads a channel too many",
+        "gpu: response norm reads one channel too many",
         "minidl/kernels/cuda/response_norm.cu:backward_of",
         "values[SIZE - 1] = i + after < depth",
         "values[SIZE - 1] = i + after <= depth",
@@ -13,7 +13,7 @@ BUGS = [
         "gpu",
     ),
     (
-        "gpu: the gradient passes where ReLU before a norm let nothing through",
+        "gpu: a norm's gradient passes where the ReLU before it gave 0",
         "minidl/kernels/cuda/response_norm.cu:backward_of",
         "passes(values[0], prologue) ? own : T(0)",
         "own",
@@ -35,7 +35,7 @@ BUGS = [
         "tests/nn/test_response_norm.py::test_even_and_odd_sizes",
     ),
     (
-        "lrn: the window of an even size is mirrored",
+        "lrn: a window of even size is mirrored",
         "minidl.kernels.cpu.response_norm:_across_channels.window_sum",
         "(size // 2, (size - 1) // 2)",
         "((size - 1) // 2, size // 2)",

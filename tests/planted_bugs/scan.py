@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
-        "scan: a link up is followed for ever",
+        "scan: a link upwards is followed forever",
         "minidl.vision.scan:_walk",
         "place in above",
         "False and place in above",
         "tests/vision/test_scan.py::test_what_is_no_file",
     ),
     (
-        "scan: an empty file is only damaged",
+        "scan: an empty file is reported as damaged",
         "minidl.vision.scan:_check_file",
         "not content",
         "False",
@@ -26,21 +26,21 @@ BUGS = [
         "tests/vision/test_scan.py::test_what_is_no_file",
     ),
     (
-        "scan: 16 bits in color go unnoticed",
+        "scan: 16-bit color goes unnoticed",
         "minidl.vision.scan:_notes",
         "mode[0] in 'IF' or (found == 'PNG' and content[24] == 16)",
         "mode[0] in 'IF'",
         "tests/vision/test_scan.py::test_16_bits_in_color",
     ),
     (
-        "scan: pictures without class folders are mistakes",
+        "scan: pictures without class folders are errors",
         "minidl.vision.scan:_walk_classes",
         "os.path.dirname(item) == root and folders",
         "os.path.dirname(item) == root",
         "tests/vision/test_scan.py::test_a_folder_without_class_folders_is_just_pictures",
     ),
     (
-        "scan: text that begins as a bitmap is a skipped picture",
+        "scan: text that begins like a bitmap is a skipped picture",
         "minidl.vision.scan:_check_other",
         "found in ('JPEG', 'PNG')",
         "found",

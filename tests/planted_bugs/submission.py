@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "submission: lines in the order of the folders",
@@ -19,7 +19,7 @@ BUGS = [
         "tests/vision/test_submission.py::test_lines_are_in_the_order_of_the_file_names",
     ),
     (
-        "submission: labels plus one in place of IDs",
+        "submission: labels plus one instead of IDs",
         "minidl.vision.submission:write_submission",
         "np.asarray(ids)[labels[order]]",
         "labels[order] + 1",
@@ -33,7 +33,7 @@ BUGS = [
         "tests/vision/test_submission.py::test_ids_of_wnids_in_any_order_and_of_names_in_theirs",
     ),
     (
-        "submission: names of another order pass",
+        "submission: names in another order pass",
         "minidl.vision.submission:class_ids",
         "9 * len(classes)",
         "1 * len(classes)",
@@ -47,14 +47,14 @@ BUGS = [
         "tests/vision/test_submission.py::test_best_classes_with_ties",
     ),
     (
-        "submission: NaN gets a rank",
+        "submission: NaN is ranked",
         "minidl.vision.submission:best_classes",
         "broken.any()",
         "False",
         "tests/vision/test_submission.py::test_best_classes_with_ties",
     ),
     (
-        "submission: two pictures of one name",
+        "submission: two pictures with one name pass",
         "minidl.vision.submission:line_order",
         "files[one] == files[other]",
         "False",
@@ -110,7 +110,7 @@ BUGS = [
         "tests/vision/test_submission.py::test_every_mistake_is_named_with_its_line",
     ),
     (
-        "submission: the check does not count",
+        "submission: the check does not count lines",
         "minidl.vision.submission:check_submission",
         "count != pictures",
         "count > pictures",
@@ -124,7 +124,7 @@ BUGS = [
         "tests/vision/test_submission.py::test_a_file_without_lines_is_read_in_pieces",
     ),
     (
-        "submission: a right answer must be in front for top-5",
+        "submission: only the first answer counts for top-5",
         "minidl.vision.submission:score_submission",
         "label not in answers",
         "label not in answers[:1]",

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
-        "report: NaN is written as it is",
+        "report: NaN is written into JSON",
         "minidl.training.log:as_json",
         "value if math.isfinite(value) else None",
         "value",
         "tests/training/test_report.py::test_numbers_that_are_none_and_what_json_does_not_know",
     ),
     (
-        "watch: a loss that is infinite passes",
+        "watch: an infinite loss passes",
         "minidl.training.watch:FiniteCheck.loss",
         "not math.isfinite(value)",
         "math.isnan(value)",
         "tests/training/test_watch.py::test_a_loss_that_breaks_by_itself",
     ),
     (
-        "watch: the parameters are not looked at",
+        "watch: the parameters are not checked",
         "minidl.training.watch:_sums_are_finite",
         "bool(np.isfinite(totals).all())",
         "True",
@@ -29,14 +29,14 @@ BUGS = [
         ),
     ),
     (
-        "watch: the last piece of a parameter is not looked at",
+        "watch: the last piece of a parameter is not checked",
         "minidl.training.watch:_sums_are_finite",
         "range(0, flat.size, _PIECE)",
         "range(0, max(flat.size - _PIECE, 1), _PIECE)",
         "tests/training/test_watch.py::test_every_part_of_a_large_parameter_is_seen",
     ),
     (
-        "watch: a sum that overflows is an alarm",
+        "watch: an overflowing sum raises a false alarm",
         "minidl.training.watch:FiniteCheck.parameters",
         "_describe(parameter.array)",
         "_describe(parameter.array) or '1 inf'",
@@ -57,14 +57,14 @@ BUGS = [
         "tests/training/test_watch.py::test_broken_layer_is_named",
     ),
     (
-        "watch: the hint comes again and again",
+        "watch: the hint is repeated",
         "minidl.training.watch:FlatLoss.update",
         "self._told |= due",
         "pass",
         "tests/training/test_watch.py::test_flat_loss_tells_once",
     ),
     (
-        "watch: what the flat loss noted is forgotten",
+        "watch: the flat loss's record is not restored",
         "minidl.training.watch:FlatLoss.load_state_dict",
         "state_dict['told']",
         "False",
@@ -85,14 +85,14 @@ BUGS = [
         "tests/training/test_schedules.py::test_original_is_the_published_log",
     ),
     (
-        "schedules: drops by hand are shares of the run",
+        "schedules: manual drops are fractions of the run",
         "minidl.training.schedules:make_scheduler.of_group",
         "drop / epochs",
         "drop / 90",
         "tests/training/test_schedules.py::test_by_hand_in_epochs_whatever_the_length",
     ),
     (
-        "batches: an epoch begins anew after a resume",
+        "batches: an epoch restarts after a resume",
         "minidl.vision.batches:PictureBatches.training",
         "self._train_loader.iterate(start)",
         "self._train_loader.iterate()",
@@ -113,14 +113,14 @@ BUGS = [
         "tests/vision/test_batches.py::test_bad_pictures_are_counted_between_batches",
     ),
     (
-        "training: the second signal waits as well",
+        "training: the second signal waits, too",
         "minidl.training.signals:Interruption._handle",
         "again or not self.waits",
         "not self.waits",
         "tests/training/test_signals.py::test_second_signal_leaves_at_once",
     ),
     (
-        "training: signals are one",
+        "training: all signals have one exit status",
         "minidl.training.signals:Interruption.status",
         "128 + self.number",
         "130",
@@ -144,7 +144,7 @@ BUGS = [
         ),
     ),
     (
-        "training: bad pictures of an earlier part are forgotten",
+        "training: bad pictures before a resume are forgotten",
         "minidl.vision.bad_images:BadImages.__init__",
         "self.path.read_text(encoding='utf-8') if self.path.exists() else ''",
         "''",
@@ -161,7 +161,7 @@ BUGS = [
         ),
     ),
     (
-        "program: broken weights are saved",
+        "program: NaN weights are saved",
         "minidl.training.state:RunState.save",
         "self.finite.parameters(self.step)",
         "",
@@ -171,7 +171,7 @@ BUGS = [
         ),
     ),
     (
-        "program: a broken gradient is found in the next step",
+        "program: a NaN gradient is found one step late",
         "minidl.training.run:Run.read_losses",
         "self.finite.parameters(self.step)",
         "",
@@ -185,14 +185,14 @@ BUGS = [
         "tests/training/test_run.py::test_after_a_signal_it_goes_on_to_the_same_bits",
     ),
     (
-        "program: rates by hand come a schedule too late",
+        "program: manual rates come one step late",
         "minidl.training.state:RunState.load",
         "self.scheduler.step(self.step)",
         "pass",
         "tests/training/test_run.py::test_rates_by_hand_hold_from_the_start",
     ),
     (
-        "program: the hint is not given",
+        "program: the hint is not printed",
         "minidl.training.run:Run.read_losses",
         "print(f'\\nhint: {self.flat.hint}', file=sys.stderr)",
         "pass",
@@ -213,7 +213,7 @@ BUGS = [
         "tests/training/test_signals.py::test_interruption_waits_for_the_step",
     ),
     (
-        "output: a reader that is gone ends the program",
+        "output: a closed pipe ends the program",
         "minidl.training.signals:_Outlet.write",
         "with suppress(OSError):\n    return super().write(data) or 0",
         "return super().write(data) or 0",
@@ -224,7 +224,7 @@ BUGS = [
         ),
     ),
     (
-        "program: a reader that is gone ends it",
+        "program: a closed pipe ends it",
         "examples/alexnet_imagenet.py:",
         "training.speak_to_nobody()",
         "",
@@ -232,35 +232,35 @@ BUGS = [
         "test_ctrl_c_saves_when_the_reader_of_the_output_is_gone",
     ),
     (
-        "numbers of the command line may be NaN",
+        "command line: numbers may be NaN",
         "minidl.training.command_line:at_least.read",
         "not least <= number < math.inf",
         "number < least",
         "tests/training/test_command_line.py::test_numbers_of_the_command_line",
     ),
     (
-        "a run's folder need not take files",
+        "program: the run's folder may be read-only",
         "minidl.training.folders:make_folder",
         "not os.access(path, os.W_OK)",
         "False",
         "tests/training/test_folders.py::test_folder_that_refuses_files",
     ),
     (
-        "program: success without a checkpoint",
+        "program: success is reported without a checkpoint",
         "minidl.training.run:Run.train",
         "0 if self.is_saved else UNSAVED",
         "0",
         "tests/training/test_run.py::test_without_a_checkpoint_it_is_no_success",
     ),
     (
-        "program: fewer epochs than are done",
+        "program: --epochs may be less than the epochs done",
         "minidl.training.state:RunState.load",
         "self.epoch + (self.batch > 0) > self.options.epochs",
         "False",
         "tests/training/test_run.py::test_a_run_can_be_made_longer_but_not_shorter_than_it_is",
     ),
     (
-        "program: a resumed run takes the folder of another",
+        "program: a resumed run uses another run's folder",
         "minidl.training.settings:begin",
         "new_run(settings['output'])",
         "pass",
@@ -271,7 +271,7 @@ BUGS = [
         ),
     ),
     (
-        "program: the report forgets how the run began",
+        "program: the report omits how the run began",
         "minidl.training.settings:begin",
         "[settings.get('command'), command]",
         "[command]",
@@ -292,7 +292,7 @@ BUGS = [
         "tests/training/test_run.py::test_bad_data_saves_and_passes_on",
     ),
     (
-        "run: the means of an epoch begin anew after a resume",
+        "run: the means of an epoch restart after a resume",
         "minidl.training.state:RunState.parts",
         "self.means",
         "RunningMeans()",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "crop: the last offset is never drawn",
@@ -19,7 +19,7 @@ BUGS = [
         "tests/vision/transforms/test_transforms.py::test_random_crop_and_flip_give_all_2178_views",
     ),
     (
-        "gpu: a second GPU's pictures become numbers on the first",
+        "gpu: a second GPU's pictures are converted on the first",
         "minidl.vision.transforms.raw:RawToInput.__call__",
         "with active(device_of(pixels)):",
         "if True:",
@@ -41,7 +41,7 @@ BUGS = [
         "tests/vision/transforms/test_presets.py::test_neighbors_share_offset_and_mirror",
     ),
     (
-        "presets: the offset is shared and the mirroring is not",
+        "presets: the offset is shared, but not the mirroring",
         "minidl.vision.transforms.presets:alexnet_training",
         "RandomHorizontalFlip(shared=shared_offset)",
         "RandomHorizontalFlip()",
@@ -93,14 +93,14 @@ BUGS = [
         "tests/vision/transforms/test_raw.py::test_against_a_loop",
     ),
     (
-        "raw: of a mean picture the corner is taken",
+        "raw: the corner of a mean picture is used, not its center",
         "minidl.vision.transforms.raw:RawToInput._on",
         "((mean.shape[0] - h) // 2, (mean.shape[1] - w) // 2)",
         "(0, 0)",
         "tests/vision/transforms/test_raw.py::test_against_a_loop",
     ),
     (
-        "raw: the mean's part of one size is used for another",
+        "raw: the mean's crop for one size is used for another",
         "minidl.vision.transforms.raw:RawToInput._on",
         "(device, h, w)",
         "(device, 0, 0)",
@@ -115,21 +115,21 @@ BUGS = [
         "gpu",
     ),
     (
-        "transforms: bytes are resized with their axes exchanged",
+        "transforms: bytes are resized with their axes swapped",
         "minidl.vision.transforms.resize:_resize",
         "image.array.transpose(1, 2, 0)",
         "image.array.transpose(2, 1, 0)",
         "tests/vision/transforms/test_transforms.py::test_resize_of_bytes_is_that_of_the_picture",
     ),
     (
-        "transforms: the part that a crop keeps is resized from half a pixel beside it",
+        "transforms: the joined crop is off by half a pixel",
         "minidl.vision.transforms.resize:ResizeAndCrop.__call__",
         "top * down",
         "top * down + 0.5",
         "tests/vision/transforms/test_transforms.py::test_resize_and_crop_as_one_are_the_two_up_to_rounding",
     ),
     (
-        "transforms: parts of pictures with a palette are resized",
+        "transforms: crops of palette pictures are resized",
         "minidl.vision.transforms.resize:ResizeAndCrop.__call__",
         "image.mode not in ('RGB', 'L')",
         "False",

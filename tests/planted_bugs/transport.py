@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "transport: channels-last becomes contiguous",
@@ -12,7 +12,7 @@ BUGS = [
         "tests/data/test_transport.py::test_arrays_arrive_as_they_are",
     ),
     (
-        "transport: axes turned the wrong way",
+        "transport: axes are permuted the wrong way",
         "minidl.data.transport:_array",
         "sorted(range(len(axes)), key=axes.__getitem__)",
         "axes",
@@ -26,7 +26,7 @@ BUGS = [
         "tests/data/test_transport.py::test_arrays_that_become_dense",
     ),
     (
-        "transport: graphs leave their process",
+        "transport: tapes leave their process",
         "minidl.data.transport:_reduce_tensor",
         "tensor.node is not None",
         "False",
@@ -40,7 +40,7 @@ BUGS = [
         "tests/data/test_transport.py::test_structures_of_tensors",
     ),
     (
-        "transport: a slot is used again while its batch is",
+        "transport: a slot is reused while its batch is in use",
         "minidl.data.transport:Channel.receive",
         "shared = memory.lend(length, lambda: release(slot))",
         "shared = memory.lend(length, lambda: None)\nrelease(slot)",
@@ -50,7 +50,7 @@ BUGS = [
         ),
     ),
     (
-        "transport: arrays in a slot's earlier mappings are copied",
+        "transport: arrays in a slot's earlier mappings are copied again",
         "minidl.data.transport:Slot.place",
         "self.mappings",
         "self.mappings[-1:]",
@@ -64,7 +64,7 @@ BUGS = [
         "tests/data/test_workers.py::test_a_forked_process_keeps_the_batches_that_it_has",
     ),
     (
-        "notes: as often as they are made",
+        "notes: duplicates are kept",
         "minidl.data.notes:add_notes",
         "if text not in texts:\n    texts.append(text)",
         "texts.append(text)",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-#: Name, place, code, what takes its place, the tests that must go red[, where they run].
+#: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
         "winograd: badly chosen points",
@@ -12,7 +12,7 @@ BUGS = [
         "tests/kernels/cpu/test_winograd.py::test_the_points_amplify_little",
     ),
     (
-        "winograd: the input's gradient with kernels that are not turned",
+        "winograd: the input's gradient uses unflipped kernels",
         "minidl.kernels.cpu.winograd:_transform_kernels",
         "both[:, ::-1]",
         "both[:, ::1]",
@@ -26,7 +26,7 @@ BUGS = [
         "tests/kernels/cpu/test_winograd.py::test_lanes_of_several_runs",
     ),
     (
-        "winograd: the wrong part of the blocks is the kernel",
+        "winograd: the kernel is the wrong part of the blocks",
         "minidl.kernels.cpu.winograd:weight_gradient",
         "whole[:, :, :shape[2], :shape[3]]",
         "whole[:, :, -shape[2]:, -shape[3]:]",
@@ -40,14 +40,14 @@ BUGS = [
         "tests/kernels/cpu/test_winograd.py::test_lanes_of_several_runs",
     ),
     (
-        "winograd: one axis for kernels that are the wrong way round",
+        "winograd: one axis reads windows of the wrong stride",
         "minidl.kernels.cpu.winograd_one_axis:_values",
         "windows_of(rows.reshape(t * down * n, -1), 1, ow, width * depth, depth)",
         "windows_of(rows.reshape(t * down * n, -1), 1, ow, width * depth, width)",
         "tests/kernels/cpu/test_winograd.py::test_one_axis_against_loops",
     ),
     (
-        "winograd: one axis where its passes cost more than it saves",
+        "winograd: one axis where it does not pay off",
         "minidl.kernels.cpu.winograd_one_axis:suits",
         "per_group * oh",
         "0",

@@ -1,10 +1,10 @@
-"""Long trials of what must survive: ``python tests/robustness`` runs all, or those named.
+"""Endurance trials: ``python tests/robustness`` runs all of them, or those named.
 
     python tests/robustness                       every trial at its full length (hours)
     python tests/robustness killed_checkpoints    one of them
-    python tests/robustness --times 5             a short form of all
+    python tests/robustness --times 5             a short form of each
 
-Each trial is a module beside this file with ``TIMES``, the full length, and
+Each trial is a module in this folder with ``TIMES``, its full length, and
 ``run(times, folder, seed)``, which returns a line of figures or raises AssertionError.
 ``tests/robustness/test_endurance.py`` runs the short forms.
 """
@@ -38,7 +38,7 @@ def trials() -> dict[str, ModuleType]:
 
 
 def main() -> int:
-    """Run what the command line names; return the exit status."""
+    """Run the trials that the command line names; return the exit status."""
     found = trials()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

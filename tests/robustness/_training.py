@@ -1,4 +1,4 @@
-"""A tiny training in a process of its own, for the trials that end it."""
+"""A tiny training in its own process, for trials that interrupt it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS = ("--variant", "cifar", "--batch-size", "4", "--epochs", "1", "--limit
 
 
 def draw(folder: Path) -> Path:
-    """Write two classes of 12 pictures of noise."""
+    """Write two classes, each with 12 pictures of noise."""
     noise = np.random.default_rng(0)
     for name in ("cat", "dog"):
         (folder / name).mkdir(parents=True)
@@ -30,7 +30,7 @@ def draw(folder: Path) -> Path:
 
 
 class Training:
-    """One run: started, ended from outside, resumed."""
+    """One run that can be started, interrupted and resumed."""
 
     def __init__(self, folder: Path, pictures: Path, save_minutes: float, small: bool) -> None:
         self.output, self.pictures = folder, pictures
@@ -43,7 +43,7 @@ class Training:
         return self.output / "last.safetensors"
 
     def start(self, workers: int, threads: int) -> subprocess.Popen[bytes]:
-        """Begin the run, or go on with it if there is a checkpoint."""
+        """Start the run, or resume it if there is a checkpoint."""
         words = [sys.executable, *self.small, str(ROOT / "examples" / "alexnet_imagenet.py")]
         if self.last.exists():
             words += ["--resume", str(self.output)]
@@ -60,13 +60,13 @@ class Training:
         )
 
     def finish(self, workers: int = 0, threads: int = 1) -> None:
-        """Let the run come to its end."""
+        """Run to the end."""
         process = self.start(workers, threads)
         _, said = process.communicate(timeout=300)
         assert process.returncode == 0, said.decode()
 
     def step(self) -> int:
-        """The step of the newest checkpoint, which is whole; 0 when there is none."""
+        """The step of the newest checkpoint, which must load; 0 if there is none."""
         if not self.last.exists():
             return 0
         epoch, batch, step = minidl.load(self.last)["progress"]
@@ -75,7 +75,7 @@ class Training:
 
 
 def wait_for_steps(process: subprocess.Popen[bytes]) -> str:
-    """Return when the progress bar is there, just before the first step, with what was said."""
+    """Wait for the progress bar, just before the first step; return the output until then."""
     assert process.stderr is not None
     said = b""
     while b"epoch 1/" not in said:
@@ -87,7 +87,7 @@ def wait_for_steps(process: subprocess.Popen[bytes]) -> str:
 
 
 def assert_same_weights(run: Training, expected: Training) -> None:
-    """Bit for bit, the optimizer's as well."""
+    """Compare weights and velocities bit for bit."""
     for path in ("model", "optimizer"):
         ours, theirs = (minidl.load(each.last)[path] for each in (run, expected))
         flat = [

@@ -1,8 +1,8 @@
-"""An index of as many pictures as ImageNet has: little memory, in every process, and no growth.
+"""An index of all ImageNet pictures takes little memory in every process, and never grows.
 
-An archive in the official layout is made with that many empty pictures, which is all headers. Then
-processes of their own open it: the first makes the index, the second reads it, goes over all
-pictures twenty times and watches its memory, the third does so with two workers.
+The trial writes an archive in the official layout whose pictures are empty: it is all headers. Then
+three processes open it. The first makes the index. The second reads it, goes over all pictures
+twenty times and records its memory. The third does the same with two workers.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ ROOT = Path(__file__).resolve().parents[2]
 TIMES, SHORT = 1_281_167, 5_000  # pictures
 PASSES = 20
 MOST = 150.0  # MB a process may have
-GROWTH = 2.0  # MB that the last passes may have more than the first: what allocators move about
+GROWTH = 2.0  # MB by which the last passes may exceed the first: noise of allocators
 
 
 def header(name: bytes, size: int) -> bytes:
-    """A tar header of a plain file."""
+    """A tar header of a regular file."""
     block = bytearray(512)
     block[: len(name)] = name
     block[124:135] = b"%011o" % size
@@ -37,7 +37,7 @@ def header(name: bytes, size: int) -> bytes:
 
 
 def write_archive(path: Path, pictures: int, seed: int) -> None:
-    """Write a training archive of a thousand classes, whose pictures are empty."""
+    """Write a training archive with a thousand classes of empty pictures."""
     classes = min(1000, pictures)
     counts = np.full(classes, pictures // classes)
     counts[: pictures % classes] += 1
@@ -50,11 +50,11 @@ def write_archive(path: Path, pictures: int, seed: int) -> None:
             file.writelines(header(b"%s_%d.JPEG" % (wnid, name), 0) for name in names)
             file.write(bytes(1024))
         file.write(bytes(1024))
-    os.utime(path, ns=(10**18, 10**18))  # what was changed just now gets no index
+    os.utime(path, ns=(10**18, 10**18))  # a file that has just changed gets no index
 
 
 def run(times: int, folder: Path, seed: int) -> str:
-    """Make an index of so many pictures, and use it; see the top of this file."""
+    """Make an index of `times` pictures, and use it; see the module's docstring."""
     archive = folder / "ILSVRC2012_img_train.tar"
     write_archive(archive, times, seed)
     made = _apart("make", folder)
@@ -78,13 +78,13 @@ def run(times: int, folder: Path, seed: int) -> str:
     size = (folder / "minidl-train.index").stat().st_size / 1e6
     return (
         f"{times:,} pictures: index of {size:.0f} MB made in {made['seconds']:.1f} s, read in "
-        f"{used['seconds']:.2f} s; {used['memory'][-1]:.0f} MB a process, {most:.0f} MB a worker; "
-        f"over {PASSES} passes {_growth(used['memory']):+.1f} MB and {growth:+.1f} MB"
+        f"{used['seconds']:.2f} s; {used['memory'][-1]:.0f} MB per process, {most:.0f} MB per "
+        f"worker; over {PASSES} passes {_growth(used['memory']):+.1f} MB and {growth:+.1f} MB"
     )
 
 
 def _growth(memory: list[float]) -> float:
-    """How much more the last quarter of the passes has than the second."""
+    """Return how much more memory the last quarter of the passes has than the second."""
     quarter = len(memory) // 4
     return min(memory[-quarter:]) - min(memory[quarter : 2 * quarter])
 
@@ -100,13 +100,13 @@ def _apart(task: str, folder: Path) -> dict[str, Any]:
 
 # -------------------------------------------------------------------------------- the processes
 def memory_of(pid: int | str) -> float:
-    """MB of memory that a process has, what it shares with others divided among them."""
+    """Return a process's memory in MB; shared memory is divided among the sharers."""
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return int(text.split("\nPss:")[1].split()[0]) / 1000
 
 
 def children() -> Iterator[int]:
-    """The processes below this one."""
+    """Yield all descendants of this process."""
     todo = [os.getpid()]
     while todo:
         pid = todo.pop()

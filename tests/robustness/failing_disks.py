@@ -1,10 +1,9 @@
 """Disks that fail in the middle of a save: the older checkpoints stay, and the next save works.
 
-First the calls that a good save makes to the system are counted; then each of them in turn fails:
-with ENOSPC, with EIO, with EIO although the thing was done, and, where something is written, by
-writing less than it was given. Then real disks: one that is full, one that becomes read-only
-(a tmpfs in a mount namespace of a process's own, where the system allows that), a limit on the size
-of files, and a folder without the permission to write.
+The trial counts the system calls of a successful save. Then it lets each of them fail in turn: with
+ENOSPC, with EIO, with EIO after the call has succeeded, and with a partial write. Then it uses real
+disks: one that is full, one that becomes read-only (a tmpfs in the process's own mount namespace,
+where the system allows that), a limit on file sizes, and a folder without write permission.
 """
 
 from __future__ import annotations
@@ -51,10 +50,10 @@ def _state(epoch: int, size: int) -> dict[str, Any]:
 
 
 def _epochs(folder: Path, size: int) -> dict[str, int]:
-    """Return the epochs saved under each name; everything in the folder must load as saved."""
+    """Return the epoch saved under each name; every file in the folder must load as saved."""
     found = {}
     for name in os.listdir(folder):
-        assert name.removesuffix(".safetensors") in NAMES, f"{name} was left there"
+        assert name.removesuffix(".safetensors") in NAMES, f"{name} was left over"
         try:
             loaded = minidl.load(folder / name)
         except CheckpointError as error:
@@ -69,7 +68,7 @@ def _epochs(folder: Path, size: int) -> dict[str, int]:
 
 
 class _Disk:
-    """Counts the calls to the system, and makes one of them fail."""
+    """Counts system calls, and makes one of them fail."""
 
     def __init__(self, fail_at: int = -1, how: str = "") -> None:
         self.fail_at, self.how = fail_at, how
@@ -82,7 +81,7 @@ class _Disk:
         if self.how == "short":
             [data] = args
             return function(memoryview(data)[: max(1, len(data) // 2)])
-        # What was closed is closed, even if that was an error.
+        # A closed file stays closed even if close reports an error.
         if self.how == "EIO after" or name.startswith("close"):
             result = function(*args)
             if name == "open":
@@ -133,7 +132,7 @@ def _save(run: Checkpoints, epoch: int, size: int, disk: _Disk) -> tuple[bool, s
 
 
 def _one_fault(folder: Path, number: int, size: int) -> str:
-    """Let one call of a save fail; return its name."""
+    """Let one system call of a save fail; return its name."""
     run = Checkpoints(folder)
     assert run.save(_state(0, size), best=True)
     good = _Disk()
@@ -147,9 +146,9 @@ def _one_fault(folder: Path, number: int, size: int) -> str:
     descriptors = _open_descriptors()
 
     saved, warning = _save(run, 2, size, _Disk(at, how))
-    assert _open_descriptors() == descriptors, f"{what}: a file stays open"
+    assert _open_descriptors() == descriptors, f"{what}: a descriptor leaks"
     after = _epochs(folder, size)
-    if how == "short" or name == "unlink":  # that is no failure
+    if how == "short" or name == "unlink":  # not a failure
         assert saved and not warning, what
         assert after == {"last": 2, "previous": 1, "best": 2}, what
     else:
@@ -168,7 +167,7 @@ def _one_fault(folder: Path, number: int, size: int) -> str:
 
 
 def _faults(calls: list[str]) -> list[tuple[int, str]]:
-    """Return all faults: of each call its number and in which way it fails."""
+    """Return all faults: a call's number, and how it fails."""
     ways = ("ENOSPC", "EIO", "EIO after")
     return [
         (at, how)
@@ -182,13 +181,13 @@ def _open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0
 
 
-# --- Disks that are really full -------------------------------------------------------------------
+# --- Real disks -----------------------------------------------------------------------------------
 
 _SIZE = 10_000
 
 
 def _real(kind: str, folder: Path) -> str:
-    """Run one kind in a process of its own; return what to tell of it."""
+    """Test one kind of disk in its own process; return a summary."""
     folder.mkdir()
     if kind == "permission" and (os.name == "nt" or os.geteuid() == 0):
         return "permission: not tried as root"
@@ -226,12 +225,12 @@ def _tmpfs(folder: Path) -> None:
     _fails(run, 2, errno.ENOSPC, size=100_000)
     filler = folder / "filler"
     log = open(folder / "log", "w")  # noqa: SIM115
-    for free in (0, 4096, 100_000):  # full from the start, after the first page, in the middle
+    for free in (0, 4096, 100_000):  # full at the start, after the first page, in the middle
         room = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize
         filler.write_bytes(bytes(room - free))
         _fails(run, 2, errno.ENOSPC)
         if free == 0:
-            with redirect_stderr(log):  # which is on the full disk as well
+            with redirect_stderr(log):  # on the full disk, too
                 assert not run.save(_state(2, _SIZE))
             with suppress(OSError):
                 log.close()

@@ -1,7 +1,7 @@
-"""Hostile archives are refused with a DataError, and nothing is written outside of the target.
+"""Hostile archives raise a DataError, and nothing is written outside the target.
 
-First come all archives of ``tests/archives.py``, each with one trick; then random ones: several
-tricks at random places of sound archives, and headers with damage whose checksums are right.
+First come all archives of ``tests/archives.py``, each with one attack; then random ones: several
+attacks at random places in valid archives, and damaged headers with valid checksums.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ ARCHIVE = {split: f"ILSVRC2012_img_{split}.tar" for split in ("train", "val")}
 
 
 def hostile_val() -> dict[str, bytes]:
-    """Validation archives with one trick each."""
+    """Validation archives with one attack each."""
     good = [member(val_name(n).encode(), jpeg(n)) for n in range(2, 9)]
     as_val = (b"n01440764_", b"ILSVRC2012_val_0000000")
     names = {key: member(bad.replace(*as_val), b"evil") for key, bad in BAD_NAMES.items()}
@@ -45,7 +45,7 @@ def hostile_val() -> dict[str, bytes]:
 
 
 def mixed(rng: np.random.Generator) -> bytes:
-    """A training archive with one to three tricks, in the archive or in its inner ones."""
+    """A training archive with one to three attacks in it or in its inner archives."""
     tricks = [*BAD_MEMBERS.values(), *(member(name, b"evil") for name in BAD_NAMES.values())]
     within: dict[str, list[bytes]] = {
         wnid: [member(train_name(wnid, n), jpeg(n)) for n in TRAIN[wnid]] for wnid in WNIDS
@@ -63,7 +63,7 @@ def mixed(rng: np.random.Generator) -> bytes:
 
 
 def damaged(rng: np.random.Generator) -> bytes:
-    """A sound training archive with changed headers, whose checksums are right."""
+    """A valid training archive with changed headers and valid checksums."""
     content = bytearray(train_tar())
     headers = [at for at in range(0, len(content), 512) if content[at + 257 : at + 262] == b"ustar"]
     for _ in range(rng.integers(1, 4)):
@@ -77,7 +77,7 @@ def damaged(rng: np.random.Generator) -> bytes:
 
 
 def run(times: int, folder: Path, seed: int) -> str:
-    """Try to extract so many archives; see the top of this file."""
+    """Try to extract `times` archives; see the module's docstring."""
     rng = np.random.default_rng(seed)
     listed = [("train", name, content) for name, content in HOSTILE.items()]
     listed += [("val", name, content) for name, content in hostile_val().items()]
@@ -101,13 +101,13 @@ def run(times: int, folder: Path, seed: int) -> str:
         else:
             refused += 1
     return (
-        f"{times:,} archives: {refused:,} refused with their name, {extracted:,} with harmless "
-        f"damage extracted under official names; 0 bytes outside"
+        f"{times:,} archives: {refused:,} refused by name, {extracted:,} with harmless damage "
+        f"extracted under official names; 0 bytes outside the target"
     )
 
 
 def _attempt(root: Path, split: str, classes: Path, name: str, must_fail: bool) -> bool:
-    """Extract one archive and look at what was written; return whether that was accepted."""
+    """Extract one archive and check what was written; return whether it was accepted."""
     from minidl.errors import DataError
     from minidl.vision.datasets import ImageNet
 
@@ -132,5 +132,5 @@ def _attempt(root: Path, split: str, classes: Path, name: str, must_fail: bool) 
     after = everything_in(outside)
     assert {key: value[2] for key, value in after.items()} == {
         key: value[2] for key, value in before.items()
-    }, f"{name}: something was written outside of the target"
+    }, f"{name}: something was written outside the target"
     return True

@@ -1,8 +1,8 @@
-"""Programs killed in the middle of saving: what was called saved is there, whole.
+"""Programs killed while they save: every checkpoint reported as saved is complete.
 
-A process saves one checkpoint after another, tells of each, and is killed (SIGKILL) at a random
-moment. The newest one it told of, or the one after it, must load as ``last``, the one before as
-``previous``; the next process removes what was half-written and goes on.
+A process saves one checkpoint after another, reports each, and is killed (SIGKILL) at a random
+moment. The last one reported, or the one after it, must load as ``last``, the one before it as
+``previous``. The next process removes half-written files and continues.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TIMES = 500
 SHORT = 4
 
 ROOT = Path(__file__).resolve().parents[2]
-_SIZE = 200_000  # numbers of 4 bytes: long enough to be killed while they are written
+_SIZE = 200_000  # numbers of 4 bytes: writing takes long enough to be interrupted
 
 
 def run(times: int, folder: Path, seed: int) -> str:
@@ -34,9 +34,9 @@ def run(times: int, folder: Path, seed: int) -> str:
     place.mkdir()
     done, half_written = -1, 0
     for _ in range(times):
-        told = _killed_after(rng.uniform(0, 0.3), place, done + 1)
-        last, newest = _load(place / "last.safetensors"), told[-1]
-        assert last["epoch"] in (newest, newest + 1), f"{last['epoch']} is there, told: {newest}"
+        reported = _killed_after(rng.uniform(0, 0.3), place, done + 1)
+        last, newest = _load(place / "last.safetensors"), reported[-1]
+        assert last["epoch"] in (newest, newest + 1), f"{last['epoch']}, but reported: {newest}"
         half_written += any(name.endswith(".tmp") for name in os.listdir(place))
         Checkpoints(place)
         for name in os.listdir(place):
@@ -44,7 +44,7 @@ def run(times: int, folder: Path, seed: int) -> str:
             assert name in ("last.safetensors", "previous.safetensors", "best.safetensors"), name
             assert name != "previous.safetensors" or last["epoch"] - 2 <= epoch <= last["epoch"]
         done = last["epoch"]
-    return f"{times} kills, {done + 1} checkpoints, {half_written} times something half-written"
+    return f"{times} kills, {done + 1} checkpoints, half-written files after {half_written} kills"
 
 
 def _load(path: Path) -> Any:
@@ -55,16 +55,16 @@ def _load(path: Path) -> Any:
 
 
 def _killed_after(seconds: float, place: Path, first: int) -> list[int]:
-    """Let a process save from a number on, kill it some time after its first; return what it told.
+    """Let a process save checkpoints, kill it, and return the numbers that it reported.
 
     Parameters
     ----------
     seconds : float
-        From the first checkpoint to the kill.
+        Time from the first checkpoint to the kill.
     place : Path
         The folder.
     first : int
-        The number to begin with.
+        Number of the first checkpoint.
     """
     process = subprocess.Popen(
         [sys.executable, __file__, str(place), str(first)],
@@ -79,7 +79,7 @@ def _killed_after(seconds: float, place: Path, first: int) -> list[int]:
         finally:
             process.kill()
         lines = [first_line, *process.stdout]
-    assert first_line, "it could not save; its stderr says why"
+    assert first_line, "the process could not save; see its stderr"
     return [int(line) for line in lines if line.endswith(b"\n")]
 
 

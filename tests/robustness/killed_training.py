@@ -1,7 +1,7 @@
-"""Trainings killed at any moment, half of the times while they save, go on and end the same.
+"""Trainings killed at random moments, half of them while saving, resume and give the same weights.
 
-After each ``kill -9`` the newest checkpoint is whole and no older than before. Resumed to the end,
-with other numbers of workers and threads, the weights are those of a run that nobody killed.
+After each ``kill -9`` the newest checkpoint is complete and no older than before. Resumed to the
+end, with other numbers of workers and threads, the run gives the weights of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SPEC.loader.exec_module(_training)
 
 
 def run(times: int, folder: Path, seed: int) -> str:
-    """Kill a training so many times."""
+    """Kill a training `times` times."""
     choose = random.Random(seed)
     pictures = _training.draw(folder / "pictures")
     whole = _training.Training(folder / "whole", pictures, save_minutes=60, small=times <= SHORT)
@@ -39,7 +39,7 @@ def run(times: int, folder: Path, seed: int) -> str:
         process = training.start(choose.randint(0, 2), choose.randint(1, 2))
         if killed % 2 == 0:
             saving = _wait_for_a_save(process, training.output)
-            time.sleep(choose.uniform(0, 0.1))  # a save takes about as long
+            time.sleep(choose.uniform(0, 0.1))  # a save takes about 0.1 s
         else:
             saving = False
             time.sleep(choose.uniform(0, seconds))
@@ -50,7 +50,7 @@ def run(times: int, folder: Path, seed: int) -> str:
         killed += process.returncode != 0
         in_a_save += saving and process.returncode != 0
         after = training.step()
-        assert after >= before, f"step {before} was saved, and then {after}"
+        assert after >= before, f"step {before} was saved, then {after}"
         before = after
         if after == _training.STEPS:
             training.finish()
@@ -59,8 +59,8 @@ def run(times: int, folder: Path, seed: int) -> str:
             ended, before = ended + 1, 0
     training.finish(workers=1, threads=2)
     _training.assert_same_weights(training, whole)
-    assert not _temporary(training.output), "a half-written file stays"
-    return f"{killed} kills, {in_a_save} in a save; {ended + 1} runs ended with the same weights"
+    assert not _temporary(training.output), "a half-written file is left over"
+    return f"{killed} kills, {in_a_save} during a save; {ended + 1} runs gave the same weights"
 
 
 def _temporary(folder: Path) -> bool:
@@ -68,7 +68,7 @@ def _temporary(folder: Path) -> bool:
 
 
 def _wait_for_a_save(process: subprocess.Popen[bytes], folder: Path) -> bool:
-    """Return when a file is being written; False when the program ended without."""
+    """Wait until a file is being written; return False if the program ends first."""
     old = set(folder.glob(".minidl-*.tmp"))
     while process.poll() is None:
         if set(folder.glob(".minidl-*.tmp")) - old:

@@ -1,7 +1,7 @@
-"""Workers of a loader killed or stopped at random instants, and their parent killed.
+"""A loader's workers are killed or stopped at random moments, or their parent is killed.
 
-Demanded each time: an error within ten seconds that names the worker, right batches until then,
-a loader that can be used again, and no process, descriptor or shared memory left.
+Each time there must be an error within ten seconds that names the worker, correct batches until
+then, a loader that can be used again, and no process, descriptor or shared memory left over.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Noise(Dataset):
-    """Random bytes that take a random time."""
+    """Random bytes that take a random time to make."""
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
         rng = sample_stream()
@@ -60,7 +60,7 @@ def contents(batch: Any) -> tuple[bytes, list[int]]:
 
 
 def children(parent: int) -> list[int]:
-    """Return the processes that `parent` has started and that still run."""
+    """Return the running processes that `parent` has started."""
     found = []
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -81,22 +81,22 @@ def runs(pid: int) -> bool:
 
 
 def held() -> tuple[list[str], list[str]]:
-    """Return what this process holds open, and what lies in shared memory."""
+    """Return this process's open descriptors, and the names in shared memory."""
     gc.collect()
     links = []
     for entry in Path("/proc/self/fd").iterdir():
         try:
             links.append(os.readlink(entry))
         except OSError:
-            continue  # the listing's own
+            continue  # the listing's own descriptor
     links = sorted(name for name in links if not name.startswith("/proc"))
     return links, sorted(os.listdir("/dev/shm"))
 
 
 def left_behind(before: tuple[list[str], list[str]]) -> tuple[Counter[str], Counter[str]]:
-    """Return what is held that was not held before.
+    """Return descriptors and shared memory that were not there before.
 
-    Shared memory is the machine's, and so what other processes have in it for a moment may go.
+    All processes of the machine use shared memory, so wait for other processes' blocks to vanish.
     """
     start = time.monotonic()
     while True:
@@ -138,7 +138,7 @@ def lose_a_worker(rng: random.Random, number: int, timeout: float, expected: lis
     took = whole = 0
     seconds = 0.0
     try:
-        while whole < 3:  # one that dies after its last batch leaves no error
+        while whole < 3:  # a worker that dies after its last batch causes no error
             loader.set_epoch(0)
             took = 0
             for batch in loader:
@@ -155,8 +155,8 @@ def lose_a_worker(rng: random.Random, number: int, timeout: float, expected: lis
         assert seconds <= LIMIT, f"noticed after {seconds:.1f} s: {error}"
     shot.join()
     loader.set_epoch(0)
-    assert [contents(batch) for batch in loader] == expected, "not the same batches afterwards"
-    batch = None  # what is left of the last one's memory belongs to the batch
+    assert [contents(batch) for batch in loader] == expected, "the batches afterwards differ"
+    batch = None  # frees the last batch's memory
     del loader
     assert not any(left := left_behind(before)), f"left behind: {left}"
     assert not runs(shot.pid), f"worker {shot.pid} still runs"
@@ -164,7 +164,7 @@ def lose_a_worker(rng: random.Random, number: int, timeout: float, expected: lis
 
 
 def lose_the_parent(rng: random.Random) -> float:
-    """Return the seconds from the parent's end to that of its workers."""
+    """Return the seconds from the parent's death to that of its workers."""
     before = held()
     arguments = [sys.executable, __file__, str(rng.choice([1, 2, 4]))]
     with subprocess.Popen(
@@ -190,7 +190,7 @@ def run(times: int, folder: Path, seed: int) -> str:
     """Run the trial; see the module's docstring."""
     rng = random.Random(seed)
     expected = [contents(batch) for batch in make(0, 0, False)]
-    # The loader's own limit takes 8 seconds each time: too long for a short form.
+    # The loader's default timeout of 8 seconds is too long for a short form.
     timeout = 1 if times <= SHORT else 0
     longest = {"killed": 0.0, "stopped": 0.0, "parent killed": 0.0}
     for number in range(times):
@@ -207,7 +207,7 @@ def run(times: int, folder: Path, seed: int) -> str:
 
 
 def consume(workers: int) -> None:
-    """Iterate for ever: the parent that is killed."""
+    """Iterate forever: the parent process that is killed."""
     loader = make(workers, 0, True)
     print("ready", flush=True)
     while True:

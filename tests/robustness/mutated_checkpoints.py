@@ -1,10 +1,10 @@
-"""Damaged checkpoints: each is an error or, where nothing of value was hit, loads as it was.
+"""Damaged checkpoints raise an error or load exactly as saved.
 
-Every length that a cut-off file can have, and random damage of many kinds. A file of
-:func:`minidl.save` has to raise `CheckpointError` or give exactly what was saved. Plain safetensors
-files have no checksums: they may give other values. An .npz file's arrays have checksums, its
-directory has none: each array that it gives must be one of those saved.
-Nothing may raise anything else, take a second, or take more memory than the file's size twice.
+The trial truncates files to every length and applies random damage of many kinds. A file of
+:func:`minidl.save` must raise `CheckpointError` or give exactly what was saved. Plain safetensors
+files have no checksums, so they may give other values. In an .npz file, the arrays have checksums
+but the directory has none, so each array must be one of those saved. No file may raise another
+error, take a second, or take more memory than twice the file's size.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ TIMES = 10_000
 SHORT = 400
 
 _SECONDS = 1.0
-_CONSTANT = 16 << 20  # bytes of memory besides the file's size twice
+_CONSTANT = 16 << 20  # bytes of memory in addition to twice the file's size
 
 
 def run(times: int, folder: Path, seed: int) -> str:
@@ -51,7 +51,7 @@ def run(times: int, folder: Path, seed: int) -> str:
     counts = ", ".join(f"{count} {what}" for what, count in sorted(files.counts.items()))
     return (
         f"{counts}; slowest {1e3 * files.slowest:.0f} ms, "
-        f"at most {files.memory / 1e6:.1f} MB besides the file's size twice"
+        f"at most {files.memory / 1e6:.1f} MB more than twice the file's size"
     )
 
 
@@ -89,7 +89,7 @@ def _npz(seed: int, savez: Callable[..., None]) -> bytes:
 
 
 class _Files:
-    """Whole files of each kind, a place for damaged ones, and what was seen."""
+    """Intact files of each kind, a path for damaged ones, and counts of the results."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.path = folder / "damaged"
@@ -106,11 +106,11 @@ class _Files:
         self.memory = 0
 
     def same_as(self, kind: str, *whole: bytes, rewritten: bool) -> tuple[bytes, ...]:
-        """Return, encoded, all that a damaged file of minidl's own may give."""
+        """Return the encodings of all values that a damaged minidl file may give."""
         if kind != "own":
             return ()
         allowed = list(whole)
-        if rewritten:  # Without its metadata it is another program's file, a good one.
+        if rewritten:  # without its metadata, it is a valid file of another program
             for data in whole:
                 self.path.write_bytes(data)
                 with open(self.path, "rb") as file:
@@ -120,7 +120,7 @@ class _Files:
         return tuple(allowed)
 
     def check(self, what: str, kind: str, data: bytes, allowed: tuple[bytes, ...]) -> None:
-        """Load a damaged file and raise AssertionError if that goes wrong."""
+        """Load a damaged file; raise AssertionError unless it is refused or loads correctly."""
         self.path.write_bytes(data)
         try:
             loaded = self._load(len(data))
@@ -146,14 +146,14 @@ class _Files:
             extra = tracemalloc.get_traced_memory()[1] - 2 * size
             tracemalloc.stop()
             self.memory = max(self.memory, extra)
-            assert extra < _CONSTANT, f"a file of {size} bytes took {extra} bytes of memory more"
+            assert extra < _CONSTANT, f"a file of {size} bytes took {extra} bytes too many"
 
 
-# --- Kinds of damage: from a file and another one of its kind to a damaged one --------------------
+# --- Kinds of damage: functions from a file and another of its kind to a damaged one --------------
 
 
 def _spot(rng: random.Random, data: bytes) -> int:
-    """Return a place in a file; half of them near its ends, where the headers are."""
+    """Return a position in a file, half of the time near its ends, where the headers are."""
     at = rng.randrange(len(data))
     return rng.choice((at, at, rng.randrange(min(60, len(data))), len(data) - 1 - at // 20))
 
@@ -198,7 +198,7 @@ def _splice(rng: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def _edit_header(rng: random.Random, data: bytes, other: bytes) -> bytes:
-    """Change one thing in the header of a safetensors file, which is a good one otherwise."""
+    """Change one thing in the header of an otherwise valid safetensors file."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = _edit(rng, json.loads(data[8:end]))
     text = json.dumps(header, ensure_ascii=rng.random() < 0.5).encode()

@@ -1,8 +1,8 @@
-"""Damaged JPEG and PNG files are decoded or are a DataError with their path; nothing hangs or dies.
+"""Damaged JPEG and PNG files are decoded or raise a DataError with their path; no hang, no crash.
 
-A process of its own decodes all of them, watched from here: a crash of a decoder ends it, and a
-picture that takes longer than ``LIMIT`` seconds is a hang. A share of the files then goes through a
-DataLoader with worker processes that replaces the bad ones.
+A separate process decodes all files. It ends if a decoder crashes, and a picture that takes longer
+than ``LIMIT`` seconds counts as a hang. Some of the files then go through a DataLoader with worker
+processes that replaces the bad ones.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMES, SHORT = 10_000, 250
-LIMIT = 20.0  # seconds for one picture, on a machine that has other things to do
-SHARE = 20  # one file of so many goes through the loader, but no fewer than LOADED
+LIMIT = 20.0  # seconds for one picture, even on a busy machine
+SHARE = 20  # one in SHARE files goes through the loader, but at least LOADED files
 LOADED = 40
 
 
 def sources(rng: np.random.Generator) -> list[tuple[str, bytes]]:
-    """Return sound files of many kinds, as suffix and content."""
+    """Return intact files of many kinds, as suffix and content."""
     found = []
     exif = Image.Exif()
-    exif[0x0112] = 6  # the picture is turned
+    exif[0x0112] = 6  # the picture is rotated
     for mode, options in (
         ("RGB", {"quality": 90}),
         ("RGB", {"quality": 40, "progressive": True}),
@@ -57,12 +57,12 @@ def _saved(rng: np.random.Generator, mode: str, form: str, options: dict[str, ob
 
 
 def mutate(rng: np.random.Generator, content: bytes, suffix: str) -> bytes:
-    """Return the content with one damage or several."""
+    """Return the content with one or more kinds of damage."""
     data = bytearray(content)
     for _ in range(1 + int(rng.exponential(0.7))):
         place = int(rng.integers(len(data))) if len(data) else 0
         if rng.random() < 0.2:
-            place = min(place, int(rng.integers(1, 64)))  # headers decide more than pixels
+            place = min(place, int(rng.integers(1, 64)))  # headers matter more than pixels
         length = int(rng.integers(1, 33))
         kind = rng.integers(7)
         if kind == 0:
@@ -81,11 +81,11 @@ def mutate(rng: np.random.Generator, content: bytes, suffix: str) -> bytes:
         else:
             data[place : place + length] = rng.bytes(length)
     if suffix == ".png" and rng.random() < 0.7:
-        _mend_checksums(data)  # or the checksum alone would be what is found
+        _fix_checksums(data)  # otherwise only the checksum would be found wrong
     return bytes(data)
 
 
-def _mend_checksums(data: bytearray) -> None:
+def _fix_checksums(data: bytearray) -> None:
     place = 8
     while place + 12 <= len(data):
         (length,) = struct.unpack(">L", data[place : place + 4])
@@ -97,7 +97,7 @@ def _mend_checksums(data: bytearray) -> None:
 
 
 def run(times: int, folder: Path, seed: int) -> str:
-    """Damage so many files; see the top of this file."""
+    """Damage `times` files; see the module's docstring."""
     rng = np.random.default_rng(seed)
     sound = sources(rng)
     for number in range(times):
@@ -110,7 +110,7 @@ def run(times: int, folder: Path, seed: int) -> str:
     for path in bad:
         assert f"{path} can't be decoded as a picture: " in str(decoded[path]), decoded[path]
     assert len(decoded) == times
-    assert 0 < len(bad) < times, "the damage must be neither always nor never noticed"
+    assert 0 < len(bad) < times, "damage must be noticed sometimes, but not always"
     loaded = _load(folder, list(decoded), decoded)
     return (
         f"{times:,} damaged files: {len(bad):,} DataErrors, {times - len(bad):,} decoded; "
@@ -120,7 +120,7 @@ def run(times: int, folder: Path, seed: int) -> str:
 
 # ----------------------------------------------------------------------------- one process, watched
 def _decode_apart(files: Path) -> tuple[dict[str, str | None], int]:
-    """Decode all files in another process; return each path's error, and the most MB it had."""
+    """Decode all files in another process; return each path's error, and the peak memory in MB."""
     command = [sys.executable, "-W", "ignore", str(Path(__file__)), str(files)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -144,7 +144,7 @@ def _decode_apart(files: Path) -> tuple[dict[str, str | None], int]:
 
 
 def _decode_all(files: Path) -> None:
-    """What the other process does: a line for each picture."""
+    """Decode all files in the other process; print a line for each picture."""
     import resource
 
     from minidl.errors import DataError
@@ -164,7 +164,7 @@ def _decode_all(files: Path) -> None:
 
 # ------------------------------------------------------------------------------- worker processes
 def _load(folder: Path, paths: list[str], decoded: dict[str, str | None]) -> str:
-    """Read some of the files through worker processes; the bad ones are replaced and noted."""
+    """Read some of the files through worker processes, which replace and report the bad ones."""
     from minidl.data import DataLoader
     from minidl.vision.datasets import ImageFolder
     from minidl.vision.datasets.pictures import Pictures
@@ -184,8 +184,8 @@ def _load(folder: Path, paths: list[str], decoded: dict[str, str | None]) -> str
     assert count == len(chosen), f"{count} of {len(chosen)} pictures came through the loader"
     noted = {Path(text.split(" can't be decoded")[0]).name for text in loader.notes["bad image"]}
     expected = {Path(path).name for path in chosen if decoded[path] is not None}
-    assert noted == expected, f"noted and bad differ: {sorted(noted ^ expected)[:5]}"
-    return f"{count:,} of them through two workers, {len(noted):,} replaced and noted"
+    assert noted == expected, f"reported and bad differ: {sorted(noted ^ expected)[:5]}"
+    return f"{count:,} of them through two workers, {len(noted):,} replaced and reported"
 
 
 if __name__ == "__main__":

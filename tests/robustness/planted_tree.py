@@ -1,8 +1,8 @@
-"""``scan`` names every harmful file of a tree with all oddities, and raises no false alarm.
+"""``scan`` reports every harmful file in a tree of odd files, and raises no false alarm.
 
-Each round plants them all anew among sound pictures: in other classes, under other names. What is
-said to be an error must be exactly what was planted as harmful, with the right word for it; what is
-harmless must be decoded; and the command must say the same.
+Each round plants all of them among intact pictures, in random classes. The reported errors must be
+exactly the harmful files, each with the right kind. Harmless files must be decodable, and the
+command must report the same errors.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from PIL import Image
 ROOT = Path(__file__).resolve().parents[2]
 TIMES, SHORT = 20, 1
 CLASSES = ("ant", "bee", "cat", "dög")
-SOUND = 12  # pictures a class
+SOUND = 12  # intact pictures per class
 
 Plant: TypeAlias = Callable[[Path], object]
 
 
 def picture(mode: str = "RGB", side: int = 20) -> Image.Image:
-    """A picture that no other has the bytes of."""
+    """A picture unlike any other."""
     pixels = np.random.default_rng().integers(0, 256, (side, side, 3), dtype=np.uint8)
     return Image.fromarray(pixels).convert(mode)
 
@@ -46,7 +46,7 @@ def encoded(form: str, mode: str = "RGB", side: int = 20, **options: object) -> 
 
 
 def png(width: int, height: int, depth: int, kind: int, rows: bytes) -> bytes:
-    """A PNG by hand, for headers that Pillow does not write."""
+    """A handmade PNG, for headers that Pillow does not write."""
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return (
@@ -97,7 +97,7 @@ def file_in(folder_name: str) -> Plant:
 
 def bound_socket(path: Path) -> None:
     with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as bound:
-        bound.bind(path.name)  # a whole path may be too long for a socket
+        bound.bind(path.name)  # a full path may be too long for a socket
 
 
 def forbidden(path: Path) -> None:
@@ -106,7 +106,7 @@ def forbidden(path: Path) -> None:
 
 
 def harmless() -> dict[str, Plant]:
-    """What training takes as it is; or does not look at, without harm."""
+    """Files that training can read, or may ignore."""
     wide = np.random.default_rng().integers(0, 256, (8, 1 + 6 * 8), dtype=np.uint8)
     wide[:, 0] = 0
     return {
@@ -151,7 +151,7 @@ def harmless() -> dict[str, Plant]:
 
 
 def harmful() -> dict[str, tuple[str, Plant]]:
-    """What training would fail at, or miss; with the word that names it."""
+    """Files that training would fail at or miss, each with the kind that ``scan`` reports."""
     photograph, drawing = encoded("JPEG", side=90), encoded("PNG", side=90)
     found: dict[str, tuple[str, Plant]] = {
         "empty.jpg": ("empty", contains(b"")),
@@ -180,7 +180,7 @@ def harmful() -> dict[str, tuple[str, Plant]]:
 
 
 def arrangement(tree: Path) -> dict[str, str]:
-    """Mistakes in the arrangement of the folders themselves."""
+    """Mistakes in the folder structure itself."""
     (tree / "loose.jpg").write_bytes(encoded("JPEG"))
     (tree / "bare").mkdir()
     (tree / "words").mkdir()
@@ -196,7 +196,7 @@ def arrangement(tree: Path) -> dict[str, str]:
 
 
 def plant(base: Path, rng: np.random.Generator) -> tuple[Path, dict[str, str], list[str]]:
-    """Make a tree; return it, what is harmful in it and why, and what is harmless."""
+    """Make a tree; return it, its harmful files with their kinds, and its harmless files."""
     tree = base / "tree"
     for number in range(SOUND * len(CLASSES)):
         folder = tree / CLASSES[number % len(CLASSES)]
@@ -221,7 +221,7 @@ def plant(base: Path, rng: np.random.Generator) -> tuple[Path, dict[str, str], l
 
 
 def run(times: int, folder: Path, seed: int) -> str:
-    """Plant and scan so many trees; see the top of this file."""
+    """Plant and scan `times` trees; see the module's docstring."""
     from minidl.vision.datasets import ImageFolder, pil_loader
     from minidl.vision.datasets.folder import has_image_extension
     from minidl.vision.scan import scan
@@ -234,7 +234,9 @@ def run(times: int, folder: Path, seed: int) -> str:
         findings = list(scan(tree))
         found = {os.path.relpath(f.path, tree): f.kind for f in findings if f.is_error}
         assert found == bad, f"missed or wrong: {set(bad.items()) ^ set(found.items())}"
-        assert sum(finding.is_error for finding in findings) == len(bad), "an error came twice"
+        assert sum(finding.is_error for finding in findings) == len(bad), (
+            "an error was reported twice"
+        )
         for name in fine:
             if has_image_extension(name) and (tree / name).is_file():
                 assert pil_loader(tree / name).mode == "RGB"
@@ -247,11 +249,11 @@ def run(times: int, folder: Path, seed: int) -> str:
         errors += len(bad)
         notes += len(findings) - len(bad)
         shutil.rmtree(base)
-    return f"{times} trees: {errors} harmful named, {notes} notes, no false alarm"
+    return f"{times} trees: {errors} harmful files reported, {notes} notes, no false alarm"
 
 
 def _command(tree: Path, bad: dict[str, str]) -> None:
-    """What a user sees: a line for each error, the sum, and the exit status."""
+    """Check what a user sees: a line for each error, the total, and the exit status."""
     done = subprocess.run(
         [sys.executable, "-m", "minidl", "scan", str(tree), "--errors-only"],
         cwd=ROOT, capture_output=True, timeout=120, check=False,

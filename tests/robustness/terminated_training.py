@@ -1,4 +1,4 @@
-"""Trainings that get SIGTERM at any moment save at the end of a step, go on and end the same.
+"""Trainings that get SIGTERM at any moment save after the step, resume and give the same weights.
 
 A signal during the imports, before there is anything to save, ends the program at once.
 """
@@ -24,7 +24,7 @@ _SPEC.loader.exec_module(_training)
 
 
 def run(times: int, folder: Path, seed: int) -> str:
-    """Terminate a training so many times."""
+    """Terminate a training `times` times."""
     choose = random.Random(seed)
     pictures = _training.draw(folder / "pictures")
     whole = _training.Training(folder / "whole", pictures, save_minutes=60, small=times <= SHORT)
@@ -43,14 +43,14 @@ def run(times: int, folder: Path, seed: int) -> str:
         process.send_signal(signal.SIGTERM)
         said += process.communicate(timeout=120)[1].decode()
         assert process.returncode in (0, 143, -signal.SIGTERM), said
-        assert not list(training.output.glob(".minidl-*.tmp")), "a half-written file stays"
+        assert not list(training.output.glob(".minidl-*.tmp")), "a half-written file is left over"
         sent += process.returncode != 0
         after = training.step()
         if "saved after step" in said:
             assert process.returncode == 143, process.returncode
             assert f"saved after step {after};" in said, (after, said)
             saved += 1
-        assert after >= before, f"step {before} was saved, and then {after}"
+        assert after >= before, f"step {before} was saved, then {after}"
         if after == _training.STEPS:
             training.finish()
             _training.assert_same_weights(training, whole)
@@ -58,4 +58,4 @@ def run(times: int, folder: Path, seed: int) -> str:
             ended += 1
     training.finish(workers=1, threads=2)
     _training.assert_same_weights(training, whole)
-    return f"{sent} signals, {saved} saved; {ended + 1} runs ended with the same weights"
+    return f"{sent} signals, {saved} saved; {ended + 1} runs gave the same weights"

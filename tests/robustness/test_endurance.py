@@ -1,4 +1,4 @@
-"""The trials of ``tests/robustness`` in their short forms."""
+"""The short forms of the trials in ``tests/robustness``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A full GPU: one sentence says which layer asked, what is held, and which batch would fit."""
+"""A full GPU: the error says which layer asked, what is allocated, and which batch would fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from minidl.kernels import cuda
 
 @pytest.fixture
 def limited(gpu: str) -> Iterator[Any]:
-    """Return a function that leaves so many bytes to arrays, through a pool of this test's."""
+    """Return a function that limits the memory of arrays, through the test's own pool."""
     import cupy
 
     pool = cupy.cuda.MemoryPool()
@@ -44,7 +44,7 @@ def network() -> nn.Module:
 def test_forward_names_the_layer_and_a_batch_that_fits(gpu: str, limited: Any) -> None:
     model = network().to(gpu)
     x = minidl.zeros(64, 256, device=gpu)
-    limited(1 << 20)  # the wide layer's output alone takes as much
+    limited(1 << 20)  # the size of the wide layer's output alone
 
     with pytest.raises(DeviceError, match="memory is full") as caught:
         model(x)
@@ -57,13 +57,13 @@ def test_forward_names_the_layer_and_a_batch_that_fits(gpu: str, limited: Any) -
     assert found is not None
     fits = int(found[1])
     assert 8 < fits < 64
-    # The error's traceback holds the arrays of the failed step.
+    # The error's traceback keeps the arrays of the failed step alive.
     del caught
     with minidl.no_grad():
         model[:1](x[:fits])
 
 
-def test_what_does_not_grow_with_the_batch_is_told_apart(gpu: str, limited: Any) -> None:
+def test_fixed_memory_is_reported_separately(gpu: str, limited: Any) -> None:
     gc.collect()
     before = cuda.OutOfMemoryError("", 0, 64).fixed
     model = network().to(gpu)
@@ -119,8 +119,8 @@ def test_a_card_without_a_pool_says_so_too(gpu: str) -> None:
 
 
 @pytest.mark.parametrize("status", ["ALLOC_FAILED", "INTERNAL_ERROR"])
-def test_a_card_that_is_full_beside_the_pool(status: str, gpu: str) -> None:
-    # CuPy's own, which the simulator goes without
+def test_a_card_filled_outside_the_pool(status: str, gpu: str) -> None:
+    # CuPy's own pool, which the simulator does without
     error_type = type("CUBLASError", (RuntimeError,), {"__module__": "cupy_backends.cuda.libs"})
     error = error_type(f"CUBLAS_STATUS_{status}")
     if status == "INTERNAL_ERROR":
@@ -130,13 +130,13 @@ def test_a_card_that_is_full_beside_the_pool(status: str, gpu: str) -> None:
         cuda.explain_out_of_memory(error, "Linear", (64, 3))
 
 
-def test_moving_an_array_there(gpu: str, limited: Any) -> None:
+def test_moving_an_array_to_the_card(gpu: str, limited: Any) -> None:
     limited(1 << 10)
     with pytest.raises(cuda.OutOfMemoryError, match=r"moving an array of shape \(64, 64\)"):
         minidl.zeros(64, 64).to(gpu)
 
 
-def test_making_an_array_there(gpu: str, limited: Any) -> None:
+def test_making_an_array_on_the_card(gpu: str, limited: Any) -> None:
     limited(1 << 10)
     with pytest.raises(cuda.OutOfMemoryError, match=r"making an array \(zeros\) requested 16 KiB"):
         minidl.zeros(64, 64, device=gpu)
@@ -151,13 +151,13 @@ def test_the_optimizers_momentum(gpu: str, limited: Any) -> None:
         optimizer.step()
 
 
-def test_numpys_own_error_stays_what_it_is() -> None:
+def test_numpys_own_error_is_unchanged() -> None:
     x = minidl.from_numpy(np.zeros((1, 1), np.float32)).expand(1 << 24, 1)
     y = minidl.from_numpy(np.zeros((1, 1), np.float32)).expand(1, 1 << 24)
     with pytest.raises(MemoryError):
         x + y
 
 
-def test_other_errors_pass(gpu: str) -> None:
+def test_other_errors_are_unchanged(gpu: str) -> None:
     with pytest.raises(minidl.errors.ShapeError):
         network().to(gpu)(minidl.zeros(2, 3, device=gpu))
