@@ -169,3 +169,10 @@ def _lock(descriptor: int, exclusive: bool) -> bool | None:
     except OSError:
         return None
     return True
+
+
+def cache_folder() -> Path:
+    """Return minidl's folder in the user's cache."""
+    if named := os.environ.get("MINIDL_CACHE"):
+        return Path(named)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minidl"

@@ -147,6 +147,12 @@ def test_a_missing_name_says_what_there_is(module: str, name: str, says: str) ->
         exec(f"from {module} import {name}")
 
 
+@pytest.mark.parametrize("path", ["utils.data", "nn.parallel", "nn.DataParallel", "cuda.amp"])
+def test_modules_are_there_without_an_import(path: str) -> None:
+    code = f"import minidl; print(minidl.{path})"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
 def test_modules_beside_the_core_are_imported_when_they_are_used() -> None:
     code = "import sys, minidl; print([m for m in sys.modules if m.startswith('minidl.')])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout

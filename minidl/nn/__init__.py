@@ -8,6 +8,7 @@ runs neighbors as one, ``init`` sets initial values, ``functional`` has the func
 roof, ``utils`` clips gradients.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from ..missing import attributes
@@ -17,15 +18,10 @@ from .summary import Summary, summary
 
 
 def _on_first_use(name: str) -> Any:
-    if name == "parallel":
-        from . import parallel
-
-        return parallel
-    if name == "DataParallel":
-        from .parallel import DataParallel
-
-        return DataParallel
-    raise KeyError(name)
+    if name not in ("parallel", "DataParallel"):
+        raise KeyError(name)
+    parallel = importlib.import_module(f"{__name__}.parallel")
+    return parallel if name == "parallel" else parallel.DataParallel
 
 
 if not TYPE_CHECKING:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from ..missing import attributes
@@ -10,11 +11,9 @@ __all__ = ["data"]
 
 
 def _on_first_use(name: str) -> Any:
-    if name == "data":
-        from . import data
-
-        return data
-    raise KeyError(name)
+    if name not in __all__:
+        raise KeyError(name)
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 __getattr__ = attributes(globals(), _on_first_use)

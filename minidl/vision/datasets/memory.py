@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...data.dataset import Dataset
+from ...tensor import Tensor
 
 
 class PicturesInMemory(Dataset):
@@ -18,9 +19,9 @@ class PicturesInMemory(Dataset):
     ----------
     root : str or path
         The folder that the pictures were read from.
-    data : ndarray of uint8, shape (N, H, W) or (N, H, W, 3)
+    data : ndarray or Tensor of uint8, shape (N, H, W) or (N, H, W, 3)
         Gray or RGB pixels.
-    targets : sequence of N ints
+    targets : sequence or Tensor of N ints
         The labels.
     classes : list of str
         Names of the classes, by label.
@@ -38,14 +39,14 @@ class PicturesInMemory(Dataset):
     def __init__(
         self,
         root: str | os.PathLike[str],
-        data: np.ndarray,
-        targets: Sequence[int] | np.ndarray,
+        data: np.ndarray | Tensor,
+        targets: Sequence[int] | np.ndarray | Tensor,
         classes: list[str],
         transform: Callable[[Any], Any] | None,
         target_transform: Callable[[Any], Any] | None,
     ) -> None:
         self.root = os.fspath(root)
-        self.data = data
+        self.data: Any = data
         self.targets = targets
         self.classes = classes
         self.class_to_idx = {name: label for label, name in enumerate(classes)}
@@ -59,7 +60,7 @@ class PicturesInMemory(Dataset):
         """Return the picture (PIL, mode L or RGB) and the label, each through its transform."""
         from PIL import Image
 
-        picture: Any = Image.fromarray(self.data[index])
+        picture: Any = Image.fromarray(np.asarray(self.data[index]))  # a Tensor's or an array's
         label: Any = int(self.targets[index])
         if self.transform is not None:
             picture = self.transform(picture)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import DataError
+from ...tensor import Tensor
 from .memory import PicturesInMemory
 
 _NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -45,9 +46,9 @@ class MNIST(PicturesInMemory):
 
     Attributes
     ----------
-    data : ndarray of uint8, shape (N, 28, 28)
+    data : Tensor of uint8, shape (N, 28, 28)
         The pixels: 0 is paper, 255 ink.
-    targets : ndarray of int64, shape (N,)
+    targets : Tensor of int64, shape (N,)
         The digits.
     classes : list of str
         "0 - zero", "1 - one", ...
@@ -97,7 +98,7 @@ class MNIST(PicturesInMemory):
                 f"{labels} holds the label {targets.max()}, expected digits from 0 to 9"
             )
         classes = [f"{digit} - {name}" for digit, name in enumerate(_NAMES)]
-        super().__init__(root, data, targets, classes, transform, target_transform)
+        super().__init__(root, Tensor(data), Tensor(targets), classes, transform, target_transform)
 
 
 def _find(root: Path, name: str) -> Path:

@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import ArgumentError, DataError
+from ...files import cache_folder
 from ...random import stream
 from .folder import ImageFolder, pil_loader
 
@@ -316,13 +317,6 @@ def _manifest(seed: int, train_per_class: int, val_per_class: int) -> dict[str, 
     }
 
 
-def _cache_folder() -> Path:
-    """Return minidl's folder in the user's cache."""
-    if named := os.environ.get("MINIDL_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "minidl"
-
-
 def _check_manifest(root: Path, wanted: dict[str, Any]) -> None:
     """Raise unless ``root`` holds a complete set drawn with the ``wanted`` parameters."""
     path = root / "manifest.json"
@@ -479,7 +473,7 @@ class Shapes(ImageFolder):
             name = f"shapes-v{VERSION}"
             if (train_per_class, val_per_class, seed) != (TRAIN_PER_CLASS, VAL_PER_CLASS, 0):
                 name += f"-{train_per_class}x{val_per_class}-seed{seed}"
-            folder = _cache_folder() / name
+            folder = cache_folder() / name
         else:
             folder = Path(root)
         manifest = _manifest(seed, train_per_class, val_per_class)

@@ -15,7 +15,17 @@ from ...missing import attributes
 from .alexnet import AlexNet, alexnet
 from .cuda_convnet import CudaConvnet, ScaledTanh, cuda_convnet
 from .lenet import LeNet, lenet5
+from .pretrained import AlexNet_Weights
 
-__all__ = ["AlexNet", "CudaConvnet", "LeNet", "ScaledTanh", "alexnet", "cuda_convnet", "lenet5"]
+__all__ = [
+    "AlexNet",
+    "AlexNet_Weights",
+    "CudaConvnet",
+    "LeNet",
+    "ScaledTanh",
+    "alexnet",
+    "cuda_convnet",
+    "lenet5",
+]
 
 __getattr__ = attributes(globals())

@@ -37,9 +37,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...checkpoint import load
 from ...errors import ArgumentError
 from ...nn import AdaptiveAvgPool2d, Flatten, Module, Sequential
 from .presets import initialize
+from .pretrained import AlexNet_Weights, weights_file
 from .rows import CLASSES, Plan, Row, RowNet, Stages, build, with_classes
 
 
@@ -250,6 +252,8 @@ _VARIANTS = {
     "cifar": _Variant(_CIFAR, "cifar32", "torch", pool=(2, 2), layout=_numbered),
 }
 
+_NOT_GIVEN: Any = object()
+
 #: Variants with only one input mode.
 _FIXED_INPUT = ("slim", "cifar")
 
@@ -266,6 +270,9 @@ def alexnet(
     overlap: bool = True,
     activation: str | Callable[[], Module] = "relu",
     without: Iterable[str] = (),
+    weights: Any = _NOT_GIVEN,
+    progress: bool = True,
+    pretrained: bool = False,
 ) -> AlexNet:
     """Make an AlexNet.
 
@@ -297,6 +304,14 @@ def alexnet(
     without : iterable of str, default ()
         Layers to omit: "conv3" or "fc7" (with the layers without weights that follow), or single
         ones such as "norm1" or "spatial2".
+    weights : str, path-like, AlexNet_Weights or None, optional
+        torchvision's argument: if it is given, even as None, the default variant is "torchvision".
+        A file of weights; or "IMAGENET1K_V1" or "DEFAULT" for torchvision's own, which must lie
+        converted in the user's cache (nothing is downloaded; the error says how to convert them).
+    progress : bool
+        Accepted for compatibility with torchvision.
+    pretrained : bool
+        torchvision's older argument: True is ``weights="IMAGENET1K_V1"``.
 
     Returns
     -------
@@ -307,7 +322,10 @@ def alexnet(
     Raises
     ------
     ArgumentError
-        A variant, preset, mode or layer is unknown, or arguments exclude each other.
+        A variant, preset, mode or layer is unknown, arguments exclude each other, or torchvision's
+        weights are not there.
+    CheckpointError
+        The file of weights can't be loaded, or belongs to another network.
 
     Notes
     -----
@@ -326,6 +344,10 @@ def alexnet(
     >>> sum(p.numel() for p in net.parameters())
     23272266
     """
+    if isinstance(variant, bool):  # torchvision's older alexnet(pretrained)
+        variant, pretrained = "torchvision", variant
+    if weights is not _NOT_GIVEN or pretrained:
+        variant = "torchvision" if variant == "paper" else variant
     if variant not in _VARIANTS:
         raise ArgumentError(
             f"variant: expected one of {list(_VARIANTS)}, got {variant!r}"
@@ -356,6 +378,9 @@ def alexnet(
     )
     net = AlexNet(chosen.layout(build(plan)), plan, variant)
     initialize(net, chosen.init if init is None else init)
+    if pretrained or weights not in (_NOT_GIVEN, None):
+        given = AlexNet_Weights.DEFAULT if weights in (_NOT_GIVEN, None) else weights
+        net.load_state_dict(load(weights_file(given), map_location="cpu"))
     return net
 
 

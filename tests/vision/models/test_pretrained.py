@@ -1,0 +1,59 @@
+"""torchvision's arguments of alexnet, and where its weights are looked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import minidl
+from minidl.errors import ArgumentError, CheckpointError
+from minidl.vision.models import AlexNet_Weights, alexnet
+from minidl.vision.models import torchvision as models
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: alexnet(weights=None, progress=False),
+        lambda: alexnet(False),
+        lambda: models.alexnet(),
+        lambda: alexnet("torchvision"),
+    ],
+)
+def test_torchvisions_arguments_make_torchvisions_net(make: Any) -> None:
+    minidl.manual_seed(0)
+    net = make()
+    assert net.input_size == (3, 224, 224)
+    assert sum(p.numel() for p in net.parameters()) == 61_100_840
+    assert isinstance(net.classifier[6], minidl.nn.Linear)
+
+
+def test_the_paper_is_what_nobody_named_means() -> None:
+    assert alexnet(num_classes=2).input_size == (3, 227, 227)
+
+
+def test_weights_come_from_a_file_or_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "cache"))
+    for weights in ("IMAGENET1K_V1", "DEFAULT", AlexNet_Weights.DEFAULT, tmp_path / "none"):
+        with pytest.raises(ArgumentError, match=r"nothing is downloaded; .*save_file"):
+            models.alexnet(weights=weights)
+    net = models.alexnet(dropout=0.0)
+    (tmp_path / "cache").mkdir()
+    minidl.save(net.state_dict(), tmp_path / "cache" / AlexNet_Weights.IMAGENET1K_V1.value)
+    for options in ({"weights": AlexNet_Weights.IMAGENET1K_V1}, {"pretrained": True}):
+        again: Any = alexnet(**options)  # type: ignore[arg-type]
+        assert minidl.equal(again.classifier[6].weight, net.classifier[6].weight)
+    minidl.save({"other": minidl.ones(1)}, tmp_path / "other")
+    with pytest.raises((CheckpointError, RuntimeError)):
+        models.alexnet(weights=tmp_path / "other")
+
+
+def test_weights_know_their_transforms() -> None:
+    from PIL import Image
+
+    prepared = AlexNet_Weights.DEFAULT.transforms()(Image.new("RGB", (300, 260)))
+    assert prepared.shape == (3, 224, 224)
