@@ -50,7 +50,7 @@ def test_a_step_neither_copies_nor_waits(gpu: str) -> None:
     assert {name: counted[name] for name in names} == dict.fromkeys(names, 0)
 
 
-def test_the_papers_step_keeps_the_aims_that_can_be_counted(gpu: str) -> None:
+def test_the_papers_step_meets_the_targets_that_can_be_counted(gpu: str) -> None:
     import gpu_model
 
     step = gpu_model.record("paper", 128)

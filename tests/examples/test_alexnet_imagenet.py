@@ -123,7 +123,7 @@ def test_writes_log_checkpoints_and_figures(whole_run: Path) -> None:
 
 
 @pytest.mark.usefixtures("device")
-def test_evaluate_says_the_same_as_training_did(whole_run: Path) -> None:
+def test_evaluate_prints_the_scores_of_the_training(whole_run: Path) -> None:
     best = minidl.load(whole_run / "best.safetensors")["history"][-1]
     result = run(whole_run.parent, PROGRAM, "--evaluate", "--resume", whole_run)
     scores = "(one crop): loss {val_loss:.3f}, top-1 {top1:.2f} %, top-5 {top5:.2f} %"
@@ -175,7 +175,7 @@ def test_sigterm_saves(pictures: Path, output: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="pipes end in another way")
-def test_ctrl_c_saves_when_the_reader_of_the_output_is_gone(pictures: Path, output: Path) -> None:
+def test_ctrl_c_saves_even_if_the_output_is_closed(pictures: Path, output: Path) -> None:
     """Such as ``tee``, which Ctrl-C ends as well."""
     process = subprocess.Popen(
         command(PROGRAM, "--data", pictures, *SMALL, "--epochs", 9, "--output", output),
@@ -215,13 +215,13 @@ def test_a_resumed_run_overwrites_no_other(whole_run: Path, tmp_path: Path) -> N
     assert_one_sentence(result, str(other), "holds a run already")
 
 
-def test_a_folder_that_refuses_files_is_told_at_once(pictures: Path, tmp_path: Path) -> None:
+def test_a_read_only_folder_is_reported_at_once(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     options = ("--data", pictures, *SMALL, "--output", tmp_path / "file")
     assert_one_sentence(run(tmp_path, PROGRAM, *options, status=2), str(tmp_path / "file"))
 
 
-def test_a_run_that_is_resumed_keeps_its_settings(whole_run: Path) -> None:
+def test_a_resumed_program_keeps_its_settings(whole_run: Path) -> None:
     result = run(whole_run.parent, PROGRAM, "--resume", whole_run, "--lr", 1, status=2)
     assert_one_sentence(result, "--lr", "0.01")
 
@@ -231,7 +231,7 @@ def test_a_finished_run_is_not_overwritten(whole_run: Path) -> None:
     assert_one_sentence(result, str(whole_run))
 
 
-def test_papers_network_at_its_own_size(output: Path) -> None:
+def test_the_papers_network_at_full_size(output: Path) -> None:
     result = run(
         output.parent, PROGRAM, "--synthetic", "--limit-batches", 1, "--batch-size", 2,
         "--epochs", 1, "--num-threads", 1, "--output", output,
@@ -242,7 +242,7 @@ def test_papers_network_at_its_own_size(output: Path) -> None:
 
 
 @pytest.mark.usefixtures("device")
-def test_loss_that_is_no_number_ends_the_run(pictures: Path, output: Path) -> None:
+def test_a_nan_loss_ends_the_run(pictures: Path, output: Path) -> None:
     result = run(
         output.parent, PROGRAM, "--data", pictures, *SMALL, "--lr", 1e30, "--schedule", "constant",
         "--limit-batches", 3, "--output", output, status=3,
@@ -303,7 +303,7 @@ def test_broken_weights_are_not_saved(trainer: Any, output: Path) -> None:
     assert not list(output.glob("*.safetensors"))
 
 
-def test_a_loss_that_stays_gets_one_hint(trainer: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_flat_loss_gets_one_hint(trainer: Any, capsys: pytest.CaptureFixture[str]) -> None:
     trainer.flat.update([np.log(2)] * 1999)
     trainer.means.update(minidl.tensor(0.69))
     trainer.step = 2000
@@ -312,7 +312,7 @@ def test_a_loss_that_stays_gets_one_hint(trainer: Any, capsys: pytest.CaptureFix
     assert capsys.readouterr().err.count("hint: after 2000 steps the loss is still") == 1
 
 
-def test_a_damaged_checkpoint_gives_way_to_the_one_before(whole_run: Path, output: Path) -> None:
+def test_a_damaged_checkpoint_falls_back_to_the_previous_one(whole_run: Path, output: Path) -> None:
     """Which is of the first epoch; the rate is dropped by hand in the second."""
     output.mkdir()
     shutil.copy(whole_run / "previous.safetensors", output)

@@ -84,7 +84,7 @@ def table(stdout: str) -> dict[str, list[tuple[str, float]]]:
 
 @pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("ten_crop", [False, True])
-def test_names_what_pictures_show(world: Path, network: Network, ten_crop: bool) -> None:
+def test_prints_the_classes_of_pictures(world: Path, network: Network, ten_crop: bool) -> None:
     result = run(
         world, PROGRAM, "pictures", "pictures/b/deeper/001.jpg", "--checkpoint", "run",
         "--batch-size", 4, *(["--ten-crop"] if ten_crop else []),
@@ -122,7 +122,7 @@ def test_json_lines_with_the_names_of_a_list(world: Path, network: Network) -> N
     assert by_name[f"{NAMES[best]}, another name"] == pytest.approx(expected[best], rel=1e-5)
 
 
-def test_the_training_pictures_statistics_are_taken(
+def test_the_training_pictures_statistics_are_used(
     world: Path, network: Network, tmp_path: Path
 ) -> None:
     sums = PixelSums(40, 40)
@@ -142,7 +142,7 @@ def test_the_training_pictures_statistics_are_taken(
     (tmp_path / "last.safetensors").unlink()
 
 
-def test_the_latest_run_is_taken(world: Path, network: Network, tmp_path: Path) -> None:
+def test_the_latest_run_is_the_default(world: Path, network: Network, tmp_path: Path) -> None:
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "alexnet-2").symlink_to(world / "run")
     (world / "run" / "last.safetensors").hardlink_to(world / "run" / "best.safetensors")
@@ -153,7 +153,9 @@ def test_the_latest_run_is_taken(world: Path, network: Network, tmp_path: Path) 
     assert len(table(result.stdout)) == 3
 
 
-def test_unreadable_pictures_are_named_and_the_rest_goes_on(world: Path, network: Network) -> None:
+def test_unreadable_pictures_are_named_and_the_others_classified(
+    world: Path, network: Network
+) -> None:
     (world / "damaged.jpg").write_bytes((world / "pictures/a/000.jpg").read_bytes()[:400])
     result = run(
         world, PROGRAM, "damaged.jpg", "pictures/a/001.jpg", "missing.jpg", "--checkpoint", "run",
@@ -265,7 +267,7 @@ def test_mistakes_are_one_sentence(
     assert not (tmp_path / "o.txt").exists()
 
 
-def test_a_reader_that_has_had_enough(world: Path, network: Network) -> None:
+def test_a_closed_pipe_ends_the_program_quietly(world: Path, network: Network) -> None:
     many = ["pictures/a"] * 20
     with subprocess.Popen(
         command(PROGRAM, *many, "--checkpoint", "run", "--batch-size", 1),

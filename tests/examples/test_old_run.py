@@ -66,7 +66,7 @@ def resumed(tmp_path: Path) -> Any:
     return run
 
 
-def test_begins_where_it_was(resumed: Any) -> None:
+def test_an_old_run_resumes_where_it_stopped(resumed: Any) -> None:
     assert (resumed.epoch, resumed.batch, resumed.step) == (1, 1, 4)
     assert resumed.save()
     old = minidl.load(OLD / "middle.safetensors")
@@ -81,7 +81,7 @@ def test_begins_where_it_was(resumed: Any) -> None:
     assert np.array_equal(new["rng"].numpy(), old["rng"].numpy())
 
 
-def test_ends_where_it_ended(resumed: Any) -> None:
+def test_an_old_run_ends_with_the_same_weights(resumed: Any) -> None:
     """To rounding: the file may have been written on another kind of machine."""
     assert resumed.train(Interruption()) == 0
     old = minidl.load(OLD / "end.safetensors")

@@ -168,9 +168,7 @@ def test_training_reads_the_shards(whole: Path) -> None:
     assert train[0][0].size == (train.size, train.size)
 
 
-def test_archives_give_the_same_shards_as_the_folders_in_them(
-    tmp_path: Path, prepare: Prepare
-) -> None:
+def test_archives_and_folders_give_the_same_shards(tmp_path: Path, prepare: Prepare) -> None:
     root = write_archives(tmp_path / "data", meta_mat())
     archive = root / "ILSVRC2012_img_train.tar"
     archive.write_bytes(archive.read_bytes().replace(jpeg(40), bytes(len(jpeg(40)))))
@@ -190,7 +188,7 @@ def test_archives_give_the_same_shards_as_the_folders_in_them(
     assert bad["reason"].endswith("'ILSVRC2012_img_train.tar: n02089867/n02089867_40.JPEG'")
 
 
-def test_shards_are_no_pictures_to_prepare(tmp_path: Path, whole: Path, prepare: Prepare) -> None:
+def test_shards_are_refused_as_input(tmp_path: Path, whole: Path, prepare: Prepare) -> None:
     status, said = prepare(tmp_path / "out", data=whole)
     assert status == 2 and "holds shards" in said
 
@@ -246,7 +244,7 @@ def test_kills(tmp_path: Path, data: Path, whole: Path) -> None:
     assert content(out) == content(whole)
 
 
-def test_a_finished_folder_is_left_as_it_is(tmp_path: Path, whole: Path, prepare: Prepare) -> None:
+def test_a_finished_folder_is_not_changed(tmp_path: Path, whole: Path, prepare: Prepare) -> None:
     out = tmp_path / "out"
     shutil.copytree(whole, out)
     before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
@@ -326,7 +324,7 @@ def test_damaged_picture_is_an_error(tmp_path: Path, damaged: Path, prepare: Pre
     assert list(content(tmp_path / "out")) == [MANIFEST]
 
 
-def test_damaged_pictures_are_left_out(tmp_path: Path, damaged: Path, prepare: Prepare) -> None:
+def test_damaged_pictures_are_skipped(tmp_path: Path, damaged: Path, prepare: Prepare) -> None:
     prepare(tmp_path / "out", data=damaged)  # an error; the choice may change afterwards
     assert prepare(tmp_path / "out", "--on-bad-image", "skip", data=damaged)[0] == 0
     manifest = read_manifest(tmp_path / "out")

@@ -86,7 +86,7 @@ def test_every_piece_is_done_once(threads: None, count: int) -> None:
 
 
 @pytest.mark.skipif(cpu.lanes._own_core is None, reason="threads can't be told where to run here")
-def test_helpers_keep_off_the_callers_core(
+def test_helpers_avoid_the_callers_core(
     four_threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_use = {0, 1, 2, 3}
@@ -107,7 +107,7 @@ def test_helpers_keep_off_the_callers_core(
     assert not told
 
 
-def test_computing_goes_on_where_no_thread_may_be_told_where_to_run(
+def test_work_continues_without_permission_to_set_affinity(
     four_threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forbidden(*_: Any) -> None:
@@ -119,7 +119,7 @@ def test_computing_goes_on_where_no_thread_may_be_told_where_to_run(
     assert sorted(done) == list(range(8))
 
 
-def test_exception_reaches_the_caller_and_the_pool_goes_on(four_threads: None) -> None:
+def test_exception_reaches_the_caller_and_the_pool_survives(four_threads: None) -> None:
     def task(piece: int) -> None:
         if piece == 7:
             raise KeyError("piece 7")
@@ -145,7 +145,7 @@ def test_exception_in_a_helper_thread_reaches_the_caller(four_threads: None) -> 
         cpu.parallel(task, range(2))
 
 
-def test_the_caller_waits_for_those_that_help(four_threads: None) -> None:
+def test_the_caller_waits_for_its_helpers(four_threads: None) -> None:
     caller = threading.get_ident()
     both = threading.Barrier(2)
     done: list[int] = []
@@ -160,7 +160,7 @@ def test_the_caller_waits_for_those_that_help(four_threads: None) -> None:
     assert sorted(done) == [0, 1]
 
 
-def test_who_comes_too_late_does_nothing() -> None:
+def test_a_helper_that_comes_too_late_does_nothing() -> None:
     done: list[int] = []
     job = cpu.lanes._Job(done.append, range(3))
     job.drain()
@@ -284,7 +284,7 @@ def address(array: np.ndarray) -> int:
     return int(array.__array_interface__["data"][0])
 
 
-def test_dropped_memory_is_handed_out_again() -> None:
+def test_freed_memory_is_reused() -> None:
     cpu.release_memory()
     gc.disable()
     try:
@@ -308,7 +308,7 @@ def test_memory_is_not_shared_between_living_arrays() -> None:
     assert [set(a.tolist()) for a in arrays] == [{float(n)} for n in range(5)]
 
 
-def test_released_memory_is_gone() -> None:
+def test_released_memory_returns_to_the_system() -> None:
     array = cpu.empty((1 << 20,), FLOAT)
     del array
     assert cpu.memory._pool.free

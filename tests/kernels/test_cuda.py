@@ -127,7 +127,7 @@ def test_channel_major(layout: str, gpu: str) -> None:
     np.testing.assert_array_equal(cuda.to_host(turned), a.transpose(1, 0, 2, 3))
 
 
-def test_channel_major_copies_only_what_is_otherwise(gpu: str, simulator: ModuleType) -> None:
+def test_channel_major_copies_only_other_layouts(gpu: str, simulator: ModuleType) -> None:
     image = cuda.empty_image(2, 3, 4, 5, np.float32)
     with simulator.count() as used:
         assert helpers.shares_memory(cuda.channel_major(image), image)
@@ -216,7 +216,7 @@ def test_matmul_is_one_call_without_a_copy(gpu: str, simulator: ModuleType) -> N
     ]  # fmt: skip
 
 
-def test_matmul_refuses_strides_that_blas_has_not(gpu: str) -> None:
+def test_matmul_refuses_strides_that_blas_lacks(gpu: str) -> None:
     x = minidl.ones(6, 6, device=gpu).array
     with pytest.raises(DeviceError, match=r"shape \(3, 3\) has strides \(48, 8\)"):
         cuda.matmul(x[::2, ::2], x[:3])

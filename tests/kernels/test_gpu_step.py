@@ -129,7 +129,7 @@ def test_launches_at_batch_128() -> None:
     assert sum(LAUNCHES.values()) + len(products(1)) + more <= MOST_LAUNCHES, pieces
 
 
-def test_the_memory_pool_stays_as_it_is(gpu: str, simulator: Any) -> None:
+def test_the_memory_pool_does_not_grow(gpu: str, simulator: Any) -> None:
     """From the second step on no memory is asked of the driver."""
     import cupy
 

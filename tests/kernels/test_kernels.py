@@ -99,7 +99,7 @@ def test_both_sides_have_the_same_functions() -> None:
                 assert list(cpu.parameters) == list(cuda.parameters), (name, function)
 
 
-def test_reference_is_a_context_a_decorator_and_a_threads_own() -> None:
+def test_reference_is_a_context_and_a_decorator_for_one_thread() -> None:
     assert not kernels.is_reference()
     with minidl.reference(), minidl.reference():
         assert kernels.is_reference()
@@ -121,7 +121,7 @@ def test_reference_is_a_context_a_decorator_and_a_threads_own() -> None:
     assert not kernels.is_reference()
 
 
-def test_what_was_recorded_decides_the_backward(device: str) -> None:
+def test_the_forward_decides_the_code_of_the_backward(device: str) -> None:
     """Whichever way the forward ran, its backward fits, inside or outside of the context."""
     x = minidl.randn(2, 6, 3, 3).to(device).requires_grad_()
     with minidl.reference():

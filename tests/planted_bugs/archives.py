@@ -182,7 +182,7 @@ BUGS = [
         "minidl.vision.datasets.devkit:DevelopmentKit.classes",
         "_check_matlab_size(content)",
         "",
-        "tests/vision/datasets/test_devkit.py::test_meta_that_unpacks_to_too_much",
+        "tests/vision/datasets/test_devkit.py::test_a_meta_file_that_unpacks_to_too_much",
     ),
     (
         "devkit: the kit may unpack to any size",
@@ -210,21 +210,21 @@ BUGS = [
         "minidl.vision.datasets.imagenet:ImageNet._source",
         "(archive.size, archive.changed) != self._stamp",
         "False",
-        "tests/vision/datasets/test_imagenet.py::test_an_archive_that_changes_is_noticed",
+        "tests/vision/datasets/test_imagenet.py::test_a_changed_archive_is_noticed",
     ),
     (
         "imagenet: an index with other labels is accepted",
         "minidl.vision.datasets.imagenet:ImageNet._read_archive",
         "hashlib.sha256(json.dumps([wnids, truth]).encode()).hexdigest()",
         "''",
-        "tests/vision/datasets/test_imagenet.py::test_an_index_of_other_labels_is_made_again",
+        "tests/vision/datasets/test_imagenet.py::test_an_index_with_other_labels_is_remade",
     ),
     (
         "imagenet: an index of another archive is accepted",
         "minidl.vision.datasets.imagenet:ImageNet._read_archive",
         "{'archive': path.name, 'stamp': list(self._stamp), 'labels': said}",
         "{'archive': path.name, 'labels': said}",
-        "tests/vision/datasets/test_imagenet.py::test_an_index_of_another_archive_is_made_again",
+        "tests/vision/datasets/test_imagenet.py::test_an_index_of_another_archive_is_remade",
     ),
     (
         "imagenet: extraction into an existing folder",
@@ -245,7 +245,7 @@ BUGS = [
         "minidl.vision.datasets.imagenet:ImageNet._write_missing",
         "needed > free",
         "False",
-        "tests/vision/datasets/test_imagenet.py::test_extraction_needs_space_first",
+        "tests/vision/datasets/test_imagenet.py::test_extraction_checks_the_free_space_first",
     ),
     (
         "imagenet: extraction may write through a link",
@@ -262,7 +262,7 @@ BUGS = [
         "minidl.vision.datasets.imagenet:_is_there",
         "stat.S_ISREG(status.st_mode) and status.st_size == size",
         "stat.S_ISREG(status.st_mode)",
-        "tests/vision/datasets/test_imagenet.py::test_extraction_goes_on_where_it_was_stopped",
+        "tests/vision/datasets/test_imagenet.py::test_extraction_continues_after_an_interruption",
     ),
     (
         "imagenet: a link counts as an extracted picture",
@@ -283,7 +283,7 @@ BUGS = [
         "minidl.vision.datasets.imagenet:ImageNet._write_missing",
         "os.replace(part, target)",
         "target.write_bytes(piece.getbuffer())\npart.unlink()",
-        "tests/vision/datasets/test_imagenet.py::test_extraction_goes_on_where_it_was_stopped",
+        "tests/vision/datasets/test_imagenet.py::test_extraction_continues_after_an_interruption",
     ),
     (
         "imagenet: names of inner archives are printed unescaped",
@@ -311,8 +311,7 @@ BUGS = [
         "minidl.vision.datasets.imagenet_archives:Piece",
         "def __repr__(self) -> str:\n    return repr(self.name)",
         "",
-        "tests/examples/test_prepare_imagenet.py::"
-        "test_archives_give_the_same_shards_as_the_folders_in_them",
+        "tests/examples/test_prepare_imagenet.py::test_archives_and_folders_give_the_same_shards",
     ),
     (
         "imagenet: the beginning of a name is not checked",

@@ -23,7 +23,7 @@ BUGS = [
         "minidl.training.checkpoints:Checkpoints._replace",
         "keep and _link(last, old)",
         "False",
-        "tests/training/test_checkpoints.py::test_there_is_a_whole_last_at_every_moment",
+        "tests/training/test_checkpoints.py::test_last_is_complete_at_every_moment",
     ),
     (
         "checkpoints: a file system without links fails",
@@ -87,8 +87,7 @@ BUGS = [
         "minidl.training.checkpoints:_warn",
         "suppress(OSError, ValueError)",
         "suppress(ValueError)",
-        "tests/training/test_checkpoints.py::"
-        "test_even_a_warning_that_cannot_be_written_stops_nothing",
+        "tests/training/test_checkpoints.py::test_a_warning_that_cannot_be_written_is_ignored",
     ),
     (
         "checkpoints: links are made before the file is complete",
@@ -97,7 +96,7 @@ BUGS = [
         "new.touch()\nos.replace(new, last)\nwrite_new(new, chunks)",
         (
             "tests/robustness/test_endurance.py::test_short[failing_disks]",
-            "tests/training/test_checkpoints.py::test_there_is_a_whole_last_at_every_moment",
+            "tests/training/test_checkpoints.py::test_last_is_complete_at_every_moment",
         ),
     ),
     (
@@ -105,21 +104,21 @@ BUGS = [
         "minidl.training.checkpoints:Checkpoints._last_is_good",
         "return False",
         "return True",
-        "tests/training/test_checkpoints.py::test_a_damaged_last_does_not_push_out_a_good_previous",
+        "tests/training/test_checkpoints.py::test_a_damaged_last_does_not_replace_a_good_previous",
     ),
     (
         "checkpoints: a missing last has no fallback",
         "minidl.training.checkpoints:Checkpoints._last_is_good",
         "os.path.exists(self._path('last'))",
         "True",
-        "tests/training/test_checkpoints.py::test_a_last_that_someone_deletes",
+        "tests/training/test_checkpoints.py::test_a_deleted_last_checkpoint",
     ),
     (
         "checkpoints: leftovers are not removed",
         "minidl.training.checkpoints:Checkpoints.__init__",
         "remove_leftovers(self.folder)",
         "",
-        "tests/training/test_checkpoints.py::test_leftovers_of_the_dead_alone_are_removed",
+        "tests/training/test_checkpoints.py::test_only_leftovers_of_dead_processes_are_removed",
     ),
     (
         "checkpoints: no fallback",

@@ -203,7 +203,7 @@ BUGS = [
         "minidl.kernels.cpu.conv:weight_gradient",
         "winograd_one_axis.suits(geometry, n, depth, o // groups, groups)",
         "False",
-        "tests/kernels/cpu/test_winograd.py::test_convolutions_of_that_kind_go_this_way",
+        "tests/kernels/cpu/test_winograd.py::test_suitable_convolutions_use_winograd",
     ),
     (
         "conv: a band of rows reads from the image's top",

@@ -9,7 +9,7 @@ BUGS = [
         "minidl.kernels.cpu.lanes:_Job.finish",
         "if helping:\n    self.alone.acquire()",
         "",
-        "tests/kernels/test_cpu.py::test_the_caller_waits_for_those_that_help",
+        "tests/kernels/test_cpu.py::test_the_caller_waits_for_its_helpers",
     ),
     (
         "threads: a helper's error is lost",
@@ -23,14 +23,14 @@ BUGS = [
         "minidl.kernels.cpu.lanes:_Threads._make_room",
         "os.sched_getaffinity(0) - {core}",
         "os.sched_getaffinity(0)",
-        "tests/kernels/test_cpu.py::test_helpers_keep_off_the_callers_core",
+        "tests/kernels/test_cpu.py::test_helpers_avoid_the_callers_core",
     ),
     (
         "threads: without permission to set affinity, nothing runs",
         "minidl.kernels.cpu.lanes:_Threads._make_room",
         "contextlib.suppress(OSError)",
         "contextlib.suppress(ValueError)",
-        "tests/kernels/test_cpu.py::test_computing_goes_on_where_no_thread_may_be_told_where_to_run",
+        "tests/kernels/test_cpu.py::test_work_continues_without_permission_to_set_affinity",
     ),
     (
         "threads: a forked child waits for its parent's threads",

@@ -90,7 +90,7 @@ BUGS = [
         "minidl.files:write_new",
         "_lock(file.fileno(), exclusive=True)",
         "",
-        "tests/training/test_checkpoints.py::test_leftovers_of_the_dead_alone_are_removed",
+        "tests/training/test_checkpoints.py::test_only_leftovers_of_dead_processes_are_removed",
     ),
     (
         "files: leftovers are not removed",
@@ -99,7 +99,7 @@ BUGS = [
         "pass",
         (
             "tests/test_files.py::test_leftovers",
-            "tests/training/test_checkpoints.py::test_leftovers_of_the_dead_alone_are_removed",
+            "tests/training/test_checkpoints.py::test_only_leftovers_of_dead_processes_are_removed",
         ),
     ),
     (

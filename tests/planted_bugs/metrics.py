@@ -9,14 +9,14 @@ BUGS = [
         "minidl.vision.metrics:_ranks",
         "(scores > right) | (scores == right) & (xp.arange(classes) < column)",
         "scores > right",
-        "tests/vision/test_metrics.py::test_a_network_that_says_nothing_is_not_right_by_chance",
+        "tests/vision/test_metrics.py::test_constant_scores_are_not_correct_by_chance",
     ),
     (
         "metrics: one view is ranked by rounded log-probabilities",
         "minidl.vision.metrics:class_scores",
         "model(images)",
         "log_softmax(model(images), 1)",
-        "tests/vision/test_metrics.py::test_classes_of_nearly_the_same_logits_are_no_tie",
+        "tests/vision/test_metrics.py::test_nearly_equal_logits_are_no_tie",
     ),
     (
         "metrics: the log-loss is averaged over views, not the probabilities",

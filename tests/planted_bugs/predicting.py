@@ -10,7 +10,7 @@ BUGS = [
         "except DataError as error:",
         "except ZeroDivisionError as error:",
         "tests/examples/test_alexnet_predict.py::"
-        "test_unreadable_pictures_are_named_and_the_rest_goes_on",
+        "test_unreadable_pictures_are_named_and_the_others_classified",
     ),
     (
         "predict: unreadable pictures don't change the exit status",
@@ -18,42 +18,42 @@ BUGS = [
         "1 if bad else 0",
         "0",
         "tests/examples/test_alexnet_predict.py::"
-        "test_unreadable_pictures_are_named_and_the_rest_goes_on",
+        "test_unreadable_pictures_are_named_and_the_others_classified",
     ),
     (
         "predict: folders are not sorted",
         "examples/alexnet_predict.py:find_pictures",
         "sorted(name for name in inside if not is_hidden(name))",
         "sorted((name for name in inside if not is_hidden(name)), reverse=True)",
-        "tests/examples/test_alexnet_predict.py::test_names_what_pictures_show",
+        "tests/examples/test_alexnet_predict.py::test_prints_the_classes_of_pictures",
     ),
     (
         "predict: dropout stays on",
         "examples/alexnet_predict.py:load_network",
         "model.eval",
         "model.train",
-        "tests/examples/test_alexnet_predict.py::test_names_what_pictures_show",
+        "tests/examples/test_alexnet_predict.py::test_prints_the_classes_of_pictures",
     ),
     (
         "predict: the run's preset, and its scale, is ignored",
         "examples/alexnet_predict.py:load_network",
         "run['init']",
         "'paper'",
-        "tests/examples/test_alexnet_predict.py::test_names_what_pictures_show",
+        "tests/examples/test_alexnet_predict.py::test_prints_the_classes_of_pictures",
     ),
     (
         "predict: the training pictures' statistics are ignored",
         "examples/alexnet_predict.py:load_network",
         "PixelStatistics(**known) if known else None",
         "None",
-        "tests/examples/test_alexnet_predict.py::test_the_training_pictures_statistics_are_taken",
+        "tests/examples/test_alexnet_predict.py::test_the_training_pictures_statistics_are_used",
     ),
     (
         "predict: ten crops use only one",
         "examples/alexnet_predict.py:predict",
         "options.ten_crop",
         "False",
-        "tests/examples/test_alexnet_predict.py::test_names_what_pictures_show",
+        "tests/examples/test_alexnet_predict.py::test_prints_the_classes_of_pictures",
     ),
     (
         "predict: a submission of guesses only is written",
@@ -75,6 +75,6 @@ BUGS = [
         "examples/alexnet_predict.py:main",
         "except BrokenPipeError:",
         "except ZeroDivisionError:",
-        "tests/examples/test_alexnet_predict.py::test_a_reader_that_has_had_enough",
+        "tests/examples/test_alexnet_predict.py::test_a_closed_pipe_ends_the_program_quietly",
     ),
 ]

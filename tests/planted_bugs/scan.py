@@ -9,7 +9,7 @@ BUGS = [
         "minidl.vision.scan:_walk",
         "place in above",
         "False and place in above",
-        "tests/vision/test_scan.py::test_what_is_no_file",
+        "tests/vision/test_scan.py::test_entries_that_are_not_files",
     ),
     (
         "scan: an empty file is reported as damaged",
@@ -23,7 +23,7 @@ BUGS = [
         "minidl.vision.scan:_walk",
         "error.errno == errno.ELOOP",
         "False",
-        "tests/vision/test_scan.py::test_what_is_no_file",
+        "tests/vision/test_scan.py::test_entries_that_are_not_files",
     ),
     (
         "scan: 16-bit color goes unnoticed",
@@ -58,7 +58,7 @@ BUGS = [
         "minidl.vision.scan:_walk_classes",
         "unicodedata.normalize('NFC', name).casefold().strip()",
         "unicodedata.normalize('NFC', name)",
-        "tests/vision/test_scan.py::test_mistakes_in_the_arrangement",
+        "tests/vision/test_scan.py::test_mistakes_in_the_folder_structure",
     ),
     (
         "scan: the exit status is always 0",

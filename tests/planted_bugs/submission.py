@@ -30,14 +30,14 @@ BUGS = [
         "minidl.vision.submission:class_ids",
         "[ids[wnid] for wnid in known.wnids]",
         "sorted(known.by_id)",
-        "tests/vision/test_submission.py::test_ids_of_wnids_in_any_order_and_of_names_in_theirs",
+        "tests/vision/test_submission.py::test_ids_of_wnids_in_any_order_and_of_names_in_list_order",
     ),
     (
         "submission: names in another order pass",
         "minidl.vision.submission:class_ids",
         "9 * len(classes)",
         "1 * len(classes)",
-        "tests/vision/test_submission.py::test_classes_that_are_others",
+        "tests/vision/test_submission.py::test_other_classes",
     ),
     (
         "submission: ties go to the larger label",
@@ -135,6 +135,6 @@ BUGS = [
         "minidl.vision.submission:score_submission",
         "if problems:",
         "if False:",
-        "tests/vision/test_submission.py::test_scores_need_whole_submissions_and_labels",
+        "tests/vision/test_submission.py::test_scores_need_complete_submissions_and_labels",
     ),
 ]

@@ -9,14 +9,14 @@ BUGS = [
         "minidl.training.log:as_json",
         "value if math.isfinite(value) else None",
         "value",
-        "tests/training/test_report.py::test_numbers_that_are_none_and_what_json_does_not_know",
+        "tests/training/test_report.py::test_missing_numbers_and_values_that_json_lacks",
     ),
     (
         "watch: an infinite loss passes",
         "minidl.training.watch:FiniteCheck.loss",
         "not math.isfinite(value)",
         "math.isnan(value)",
-        "tests/training/test_watch.py::test_a_loss_that_breaks_by_itself",
+        "tests/training/test_watch.py::test_a_loss_that_becomes_nan_by_itself",
     ),
     (
         "watch: the parameters are not checked",
@@ -33,14 +33,14 @@ BUGS = [
         "minidl.training.watch:_sums_are_finite",
         "range(0, flat.size, _PIECE)",
         "range(0, max(flat.size - _PIECE, 1), _PIECE)",
-        "tests/training/test_watch.py::test_every_part_of_a_large_parameter_is_seen",
+        "tests/training/test_watch.py::test_every_part_of_a_large_parameter_is_checked",
     ),
     (
         "watch: an overflowing sum raises a false alarm",
         "minidl.training.watch:FiniteCheck.parameters",
         "_describe(parameter.array)",
         "_describe(parameter.array) or '1 inf'",
-        "tests/training/test_watch.py::test_a_sum_that_overflows_is_no_alarm",
+        "tests/training/test_watch.py::test_an_overflowing_sum_is_no_alarm",
     ),
     (
         "watch: the gradient farthest from the loss is named",
@@ -61,14 +61,14 @@ BUGS = [
         "minidl.training.watch:FlatLoss.update",
         "self._told |= due",
         "pass",
-        "tests/training/test_watch.py::test_flat_loss_tells_once",
+        "tests/training/test_watch.py::test_flat_loss_gives_its_hint_once",
     ),
     (
         "watch: the flat loss's record is not restored",
         "minidl.training.watch:FlatLoss.load_state_dict",
         "state_dict['told']",
         "False",
-        "tests/training/test_watch.py::test_flat_loss_goes_on_from_its_state",
+        "tests/training/test_watch.py::test_flat_loss_resumes_from_its_state",
     ),
     (
         "schedules: conv1 is not frozen",
@@ -89,7 +89,7 @@ BUGS = [
         "minidl.training.schedules:make_scheduler.of_group",
         "drop / epochs",
         "drop / 90",
-        "tests/training/test_schedules.py::test_by_hand_in_epochs_whatever_the_length",
+        "tests/training/test_schedules.py::test_manual_drops_are_in_epochs_whatever_the_length",
     ),
     (
         "batches: an epoch restarts after a resume",
@@ -103,7 +103,7 @@ BUGS = [
         "minidl.vision.batches:PictureBatches.load_state_dict",
         "np.array_equal(mine[name], theirs[name])",
         "True",
-        "tests/vision/test_batches.py::test_state_knows_its_pictures",
+        "tests/vision/test_batches.py::test_state_is_tied_to_its_pictures",
     ),
     (
         "batches: bad pictures are not counted",
@@ -117,7 +117,7 @@ BUGS = [
         "minidl.training.signals:Interruption._handle",
         "again or not self.waits",
         "not self.waits",
-        "tests/training/test_signals.py::test_second_signal_leaves_at_once",
+        "tests/training/test_signals.py::test_a_second_signal_exits_at_once",
     ),
     (
         "training: all signals have one exit status",
@@ -140,7 +140,7 @@ BUGS = [
         "DataError",
         (
             "tests/training/test_leniency.py::test_leniency_warns_once_for_each",
-            "tests/training/test_log.py::test_log_without_a_folder_to_write_in",
+            "tests/training/test_log.py::test_log_without_a_writable_folder",
         ),
     ),
     (
@@ -157,7 +157,7 @@ BUGS = [
         "False",
         (
             "tests/training/test_settings.py::test_resumed_settings",
-            "tests/examples/test_alexnet_imagenet.py::test_a_run_that_is_resumed_keeps_its_settings",
+            "tests/examples/test_alexnet_imagenet.py::test_a_resumed_program_keeps_its_settings",
         ),
     ),
     (
@@ -182,21 +182,21 @@ BUGS = [
         "minidl.training.state:RunState.load",
         "set_rng_state(state['rng'])",
         "pass",
-        "tests/training/test_run.py::test_after_a_signal_it_goes_on_to_the_same_bits",
+        "tests/training/test_run.py::test_a_resume_after_a_signal_gives_the_same_bits",
     ),
     (
         "program: manual rates come one step late",
         "minidl.training.state:RunState.load",
         "self.scheduler.step(self.step)",
         "pass",
-        "tests/training/test_run.py::test_rates_by_hand_hold_from_the_start",
+        "tests/training/test_run.py::test_manual_rates_apply_from_the_first_step",
     ),
     (
         "program: the hint is not printed",
         "minidl.training.run:Run.read_losses",
         "print(f'\\nhint: {self.flat.hint}', file=sys.stderr)",
         "pass",
-        "tests/examples/test_alexnet_imagenet.py::test_a_loss_that_stays_gets_one_hint",
+        "tests/examples/test_alexnet_imagenet.py::test_a_flat_loss_gets_one_hint",
     ),
     (
         "interruption: nohup is overruled",
@@ -220,7 +220,7 @@ BUGS = [
         (
             "tests/training/test_signals.py::test_output_without_a_reader_does_not_end_a_program",
             "tests/examples/test_alexnet_imagenet.py::"
-            "test_ctrl_c_saves_when_the_reader_of_the_output_is_gone",
+            "test_ctrl_c_saves_even_if_the_output_is_closed",
         ),
     ),
     (
@@ -228,8 +228,7 @@ BUGS = [
         "examples/alexnet_imagenet.py:",
         "training.speak_to_nobody()",
         "",
-        "tests/examples/test_alexnet_imagenet.py::"
-        "test_ctrl_c_saves_when_the_reader_of_the_output_is_gone",
+        "tests/examples/test_alexnet_imagenet.py::test_ctrl_c_saves_even_if_the_output_is_closed",
     ),
     (
         "command line: numbers may be NaN",
@@ -243,21 +242,21 @@ BUGS = [
         "minidl.training.folders:make_folder",
         "not os.access(path, os.W_OK)",
         "False",
-        "tests/training/test_folders.py::test_folder_that_refuses_files",
+        "tests/training/test_folders.py::test_read_only_folder",
     ),
     (
         "program: success is reported without a checkpoint",
         "minidl.training.run:Run.train",
         "0 if self.is_saved else UNSAVED",
         "0",
-        "tests/training/test_run.py::test_without_a_checkpoint_it_is_no_success",
+        "tests/training/test_run.py::test_a_run_without_a_checkpoint_is_no_success",
     ),
     (
         "program: --epochs may be less than the epochs done",
         "minidl.training.state:RunState.load",
         "self.epoch + (self.batch > 0) > self.options.epochs",
         "False",
-        "tests/training/test_run.py::test_a_run_can_be_made_longer_but_not_shorter_than_it_is",
+        "tests/training/test_run.py::test_a_run_can_be_extended_but_not_shortened",
     ),
     (
         "program: a resumed run uses another run's folder",
@@ -267,7 +266,7 @@ BUGS = [
         (
             "tests/examples/test_alexnet_imagenet.py::test_a_resumed_run_overwrites_no_other",
             "tests/training/test_settings.py::"
-            "test_a_resumed_run_may_go_on_elsewhere_but_not_over_another",
+            "test_a_resumed_run_may_move_but_not_overwrite_another",
         ),
     ),
     (
@@ -289,13 +288,13 @@ BUGS = [
         "minidl.training.run:Run.train",
         "self._say_how_to_go_on(f'to go on, fix the problem below{self.data_advice}')",
         "pass",
-        "tests/training/test_run.py::test_bad_data_saves_and_passes_on",
+        "tests/training/test_run.py::test_bad_data_saves_and_raises",
     ),
     (
         "run: the means of an epoch restart after a resume",
         "minidl.training.state:RunState.parts",
         "self.means",
         "RunningMeans()",
-        "tests/training/test_run.py::test_after_a_signal_it_goes_on_to_the_same_bits",
+        "tests/training/test_run.py::test_a_resume_after_a_signal_gives_the_same_bits",
     ),
 ]

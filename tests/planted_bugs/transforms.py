@@ -52,14 +52,14 @@ BUGS = [
         "minidl.vision.transforms.presets:_jitter",
         "PCAJitter(eigenvalues=values, eigenvectors=vectors, white=white)",
         "PCAJitter(white=white)",
-        "tests/vision/transforms/test_presets.py::test_the_jitter_goes_along_the_data_sets_own_axes",
+        "tests/vision/transforms/test_presets.py::test_the_jitter_follows_the_data_sets_own_axes",
     ),
     (
         "presets: the axes of the jitter are transposed",
         "minidl.vision.transforms.presets:_jitter",
         "PCAJitter(eigenvalues=values, eigenvectors=vectors, white=white)",
         "PCAJitter(eigenvalues=values, eigenvectors=np.transpose(vectors).tolist(), white=white)",
-        "tests/vision/transforms/test_presets.py::test_the_jitter_goes_along_the_data_sets_own_axes",
+        "tests/vision/transforms/test_presets.py::test_the_jitter_follows_the_data_sets_own_axes",
     ),
     (
         "presets: a mean picture of another size is not resized",
@@ -126,7 +126,7 @@ BUGS = [
         "minidl.vision.transforms.resize:ResizeAndCrop.__call__",
         "top * down",
         "top * down + 0.5",
-        "tests/vision/transforms/test_transforms.py::test_resize_and_crop_as_one_are_the_two_up_to_rounding",
+        "tests/vision/transforms/test_transforms.py::test_joined_resize_and_crop_equal_the_two_up_to_rounding",
     ),
     (
         "transforms: crops of palette pictures are resized",
@@ -134,6 +134,6 @@ BUGS = [
         "image.mode not in ('RGB', 'L')",
         "False",
         "tests/vision/transforms/test_transforms.py::"
-        "test_resize_and_crop_are_taken_apart_where_one_would_choose_other_pixels",
+        "test_resize_and_crop_are_not_joined_where_pixels_would_differ",
     ),
 ]

@@ -51,7 +51,7 @@ BUGS = [
         "minidl.kernels.cpu.winograd_one_axis:suits",
         "per_group * oh",
         "0",
-        "tests/kernels/cpu/test_winograd.py::test_what_does_not_suit_one_axis",
+        "tests/kernels/cpu/test_winograd.py::test_shapes_unsuitable_for_one_axis",
     ),
     (
         "one pass: bands of winograd's tiles are not rectified",

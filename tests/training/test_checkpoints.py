@@ -59,7 +59,7 @@ def test_the_newest_two_and_the_best_stay(tmp_path: Path, capsys: Any) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_a_new_run_goes_on_where_the_last_ended(tmp_path: Path) -> None:
+def test_a_new_run_continues_from_the_last_checkpoint(tmp_path: Path) -> None:
     for epoch in range(3):
         assert Checkpoints(tmp_path).save(state(epoch))
     assert epochs(tmp_path) == {"last": 2, "previous": 1}
@@ -83,7 +83,7 @@ def test_a_file_system_without_links(code: int, tmp_path: Path, monkeypatch: Any
     assert epochs(tmp_path) == {"best": 1, "last": 2, "previous": 1}
 
 
-def test_there_is_a_whole_last_at_every_moment(tmp_path: Path, monkeypatch: Any) -> None:
+def test_last_is_complete_at_every_moment(tmp_path: Path, monkeypatch: Any) -> None:
     run = Checkpoints(tmp_path)
     run.save(state(0))
     seen = []
@@ -127,7 +127,7 @@ def test_a_failure_is_a_warning_and_the_next_save_works(
     assert epochs(tmp_path) == {"best": 3, "last": 3, "previous": found["last"]}
 
 
-def test_a_last_that_someone_deletes(tmp_path: Path, capsys: Any) -> None:
+def test_a_deleted_last_checkpoint(tmp_path: Path, capsys: Any) -> None:
     run = Checkpoints(tmp_path)
     assert run.save(state(0)) and run.save(state(1))
     (tmp_path / "last.safetensors").unlink()
@@ -136,7 +136,7 @@ def test_a_last_that_someone_deletes(tmp_path: Path, capsys: Any) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_a_folder_that_is_gone(tmp_path: Path, capsys: Any) -> None:
+def test_a_deleted_folder(tmp_path: Path, capsys: Any) -> None:
     run = Checkpoints(tmp_path / "run")
     assert not run.save(state(0))
     assert "no checkpoint yet" in capsys.readouterr().err
@@ -144,9 +144,7 @@ def test_a_folder_that_is_gone(tmp_path: Path, capsys: Any) -> None:
     assert run.save(state(0))
 
 
-def test_even_a_warning_that_cannot_be_written_stops_nothing(
-    tmp_path: Path, monkeypatch: Any
-) -> None:
+def test_a_warning_that_cannot_be_written_is_ignored(tmp_path: Path, monkeypatch: Any) -> None:
     class Full:
         def write(self, text: str) -> int:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -194,7 +192,7 @@ def test_damage_is_a_warning_and_the_previous_is_loaded(tmp_path: Path, capsys: 
         Checkpoints.load(tmp_path, prefer="newest")
 
 
-def test_a_damaged_last_does_not_push_out_a_good_previous(tmp_path: Path) -> None:
+def test_a_damaged_last_does_not_replace_a_good_previous(tmp_path: Path) -> None:
     run = Checkpoints(tmp_path)
     run.save(state(0))
     run.save(state(1))
@@ -219,7 +217,7 @@ with temporary_name(Path(sys.argv[1])) as path:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
-def test_leftovers_of_the_dead_alone_are_removed(tmp_path: Path) -> None:
+def test_only_leftovers_of_dead_processes_are_removed(tmp_path: Path) -> None:
     run = Checkpoints(tmp_path)
     run.save(state(0))
     (tmp_path / ".minidl-of-mine").write_text("no temporary file")

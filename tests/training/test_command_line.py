@@ -21,7 +21,7 @@ def test_numbers_of_the_command_line(text: str) -> None:
             at_least(0.0)(text)
 
 
-def test_options_that_are_not_given_are_absent() -> None:
+def test_omitted_options_are_absent() -> None:
     parser = command_line.make_parser("A program.", "The end.")
     command_line.add_optimization_options(parser)
     command_line.add_run_options(parser, "runs/net")

@@ -22,7 +22,7 @@ def test_new_run_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         new_run("runs/x-2", "runs/x")
 
 
-def test_folder_that_refuses_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_folder(str(tmp_path / "runs" / "one"))
     make_folder(str(tmp_path / "runs" / "one"))
     (tmp_path / "file").touch()

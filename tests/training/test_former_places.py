@@ -19,7 +19,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_has_its_names(place: str) -> None:
+def test_former_module_has_its_names(place: str) -> None:
     module = importlib.import_module(place)
     for name in PLACES[place].split():
         assert hasattr(module, name), name

@@ -14,7 +14,7 @@ from minidl.errors import DataError
 from minidl.training.log import RunLog
 
 
-def test_log_goes_on_after_the_checkpoint(tmp_path: Path) -> None:
+def test_log_continues_after_the_checkpoint(tmp_path: Path) -> None:
     with RunLog(tmp_path) as log:
         for step in (1, 2, 3):
             log.write("step", step, loss=1.0 / step)
@@ -89,9 +89,7 @@ def test_full_disk_leaves_gaps_and_no_half_lines(
     assert str(log.path) in said and "No space left on device" in said
 
 
-def test_log_without_a_folder_to_write_in(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_log_without_a_writable_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").touch()
     with RunLog(tmp_path / "file") as log:
         log.write("step", 1, loss=1.0)

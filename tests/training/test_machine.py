@@ -57,7 +57,7 @@ def test_the_simulated_card_is_listed(gpu: str) -> None:
     assert found["CUDA runtime"].count(".") == 1
 
 
-def test_without_cupy_the_command_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cupy_the_command_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cuda, "cupy", broken(DeviceError("no CuPy")))
     monkeypatch.setattr(machine, "CUPY_PACKAGES", ())
     found = lines()
@@ -97,7 +97,7 @@ def test_without_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "insufficient driver" in found["GPUs"]
 
 
-def test_a_card_that_fails_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_card_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     dead = broken(RuntimeError("fell off the bus"))
     cards = stand_in(getDeviceCount=lambda: 2, getDeviceProperties=dead)
     monkeypatch.setattr(cuda, "cupy", cards)
@@ -105,7 +105,7 @@ def test_a_card_that_fails_is_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "fell off the bus" in found["gpu:0"] and "fell off the bus" in found["gpu:1"]
 
 
-def test_whatever_fails_the_rest_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rest_is_reported_whatever_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "_packages", broken(ValueError("odd metadata")))
     monkeypatch.setitem(sys.modules, "threadpoolctl", None)
     monkeypatch.setattr(machine, "_memory", broken(ValueError("no sysconf")))

@@ -8,7 +8,7 @@ import minidl
 from minidl.training.means import RunningMeans
 
 
-def test_running_means_are_weighted_and_go_on_from_a_checkpoint(device: str) -> None:
+def test_running_means_are_weighted_and_resume(device: str) -> None:
     numbers = [(1.0, 3), (4.0, 1), (2.0, 4)]
     whole, first, second = RunningMeans(), RunningMeans(), RunningMeans()
     for value, weight in numbers:

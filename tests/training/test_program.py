@@ -28,7 +28,7 @@ def test_a_mistake_is_a_sentence(
     assert capsys.readouterr().err == "train.py: --lr: no\n"
 
 
-def test_nan_has_a_status_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nan_has_its_own_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     def work(interruption: Interruption) -> int:
         raise NotFiniteError("the loss is nan")
 
@@ -36,7 +36,7 @@ def test_nan_has_a_status_of_its_own(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().err.startswith("the loss is nan; nothing of it was saved")
 
 
-def test_a_signal_ends_it_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_signal_ends_the_program_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     def work(interruption: Interruption) -> int:
         os.kill(os.getpid(), signal.SIGTERM)
         return 0
@@ -53,7 +53,7 @@ def test_other_errors_and_statuses_pass() -> None:
         run_program(lambda interruption: 1 // 0)
 
 
-def test_overflow_is_no_warning() -> None:
+def test_overflow_raises_no_warning() -> None:
     def work(interruption: Interruption) -> int:
         warnings.warn("overflow", RuntimeWarning, stacklevel=1)
         return 0

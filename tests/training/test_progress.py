@@ -9,7 +9,7 @@ import pytest
 from minidl.training.progress import Progress
 
 
-def test_speed_counts_the_samples_of_this_part(
+def test_speed_counts_samples_since_the_resume(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = 0.0

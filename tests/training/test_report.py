@@ -77,7 +77,7 @@ def test_the_best_epoch_is_the_first_of_the_highest_top_1(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("classes", [1000, [f"n{number:08d}" for number in range(1000)]])
-def test_the_papers_figures_stand_beside_1000_classes(tmp_path: Path, classes: Any) -> None:
+def test_the_papers_figures_appear_with_1000_classes(tmp_path: Path, classes: Any) -> None:
     content, markdown = written(tmp_path, {"classes": classes})
     errors = {(line["where"], line["top1_error"], line["top5_error"]) for line in content["paper"]}
     assert ("table 2", 40.7, 18.2) in errors and ("table 1", 37.5, 17.0) in errors
@@ -87,7 +87,7 @@ def test_the_papers_figures_stand_beside_1000_classes(tmp_path: Path, classes: A
     assert "NIPS 2012" in markdown and "n00000001" not in markdown
 
 
-def test_says_what_the_run_was_and_where(tmp_path: Path) -> None:
+def test_report_describes_the_run_and_the_machine(tmp_path: Path) -> None:
     settings = {"variant": "paper", "init": None, "device": "cpu", "bad_pictures": 7,
                 "command": "python train.py --lr 0.5"}  # fmt: skip
     content, markdown = written(tmp_path, settings)
@@ -101,7 +101,7 @@ def test_says_what_the_run_was_and_where(tmp_path: Path) -> None:
     assert rows(markdown, "numpy") == [["numpy", np.__version__]]
 
 
-def test_the_device_that_auto_means(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_device_that_auto_chose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for there, expected in ((False, "cpu"), (True, "gpu")):
         monkeypatch.setattr(minidl.cuda, "is_available", lambda there=there: there)
         content, _ = written(tmp_path, {"device": "auto"})
@@ -109,7 +109,7 @@ def test_the_device_that_auto_means(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert ("CuPy" in content["machine"]) == there
 
 
-def test_without_a_command_it_is_the_programs_own(
+def test_the_default_command_is_the_programs_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.argv", ["train.py", "--data", "my pictures"])
@@ -118,7 +118,7 @@ def test_without_a_command_it_is_the_programs_own(
     assert "could not be read" not in markdown and content["bad_pictures"] is None
 
 
-def test_numbers_that_are_none_and_what_json_does_not_know(tmp_path: Path) -> None:
+def test_missing_numbers_and_values_that_json_lacks(tmp_path: Path) -> None:
     settings = {"data": Path("/a|b\nc"), "size": (1, np.int64(2)), "rate": np.float32(0.5),
                 "worst": -math.inf, 3: {"x": math.nan}, "on": np.bool_(True)}  # fmt: skip
     history = [{"epoch": 1, "top1": math.nan}, {"epoch": np.int64(2), "top1": np.float32(12.5)}]
@@ -143,13 +143,13 @@ def test_a_run_without_an_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="paths are not bytes there")
-def test_paths_of_bytes_that_are_no_text(tmp_path: Path) -> None:
+def test_paths_that_are_not_valid_text(tmp_path: Path) -> None:
     content, markdown = written(tmp_path, {"data": os.fsdecode(b"/pictures/\xff")})
     assert os.fsencode(content["settings"]["data"]) == b"/pictures/\xff"
     assert rows(markdown, "data") == [["data", "/pictures/\\udcff"]]
 
 
-def test_a_failed_writing_leaves_the_older_report(
+def test_a_failed_write_keeps_the_older_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, markdown = written(tmp_path, {"lr": 0.01})

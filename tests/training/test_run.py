@@ -87,7 +87,7 @@ def whole(tmp_path: Path) -> Path:
     return tmp_path / "whole"
 
 
-def test_a_whole_run(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_complete_run(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
     state = load(whole)
     assert list(state) == ["model", "optimizer", "scheduler", "means", "flat", "rng", "options",
                            "progress", "history", "versions"]  # fmt: skip
@@ -101,7 +101,7 @@ def test_a_whole_run(whole: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("step", range(EPOCHS * BATCHES))
-def test_after_a_signal_it_goes_on_to_the_same_bits(
+def test_a_resume_after_a_signal_gives_the_same_bits(
     step: int, whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capsys.readouterr()
@@ -125,7 +125,7 @@ def test_the_best_epoch_is_kept(tmp_path: Path) -> None:
     assert progress == [2, 2, 3]
 
 
-def test_bad_data_saves_and_passes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_data_saves_and_raises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     class BadDisk(Run):
         def batch_of(self, number: int) -> tuple[minidl.Tensor, minidl.Tensor]:
             if number == 4:
@@ -163,7 +163,7 @@ def test_saves_at_an_interval(minutes: int, expected: list[int], tmp_path: Path)
     assert saved == expected
 
 
-def test_without_a_checkpoint_it_is_no_success(
+def test_a_run_without_a_checkpoint_is_no_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(tmp_path)
@@ -171,7 +171,7 @@ def test_without_a_checkpoint_it_is_no_success(
     assert run.train(Interruption()) == training.program.UNSAVED == 4
 
 
-def test_figures_that_fail_are_a_warning(
+def test_failing_figures_are_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def draw(self: Run) -> None:
@@ -190,7 +190,7 @@ def test_plateau_moves_once_an_epoch(tmp_path: Path) -> None:
     assert [entry["lr"] for entry in epochs] == pytest.approx([0.1] * 6 + [0.01])
 
 
-def test_rates_by_hand_hold_from_the_start(tmp_path: Path) -> None:
+def test_manual_rates_apply_from_the_first_step(tmp_path: Path) -> None:
     run = Run(tmp_path, schedule="constant")
     interruption = Interruption()
     run.in_step(3, lambda: setattr(interruption, "number", 2)).train(interruption)
@@ -200,7 +200,7 @@ def test_rates_by_hand_hold_from_the_start(tmp_path: Path) -> None:
     assert resumed.rate() == pytest.approx(0.01)
 
 
-def test_a_run_can_be_made_longer_but_not_shorter_than_it_is(tmp_path: Path) -> None:
+def test_a_run_can_be_extended_but_not_shortened(tmp_path: Path) -> None:
     Run(tmp_path).train(Interruption())
     longer = Run(tmp_path, epochs=3)
     longer.load(load(tmp_path))

@@ -57,7 +57,7 @@ def test_original_fits_other_lengths() -> None:
         assert found[:2] == pytest.approx([weights, conv1], rel=1e-9)
 
 
-def test_by_hand_in_epochs_whatever_the_length() -> None:
+def test_manual_drops_are_in_epochs_whatever_the_length() -> None:
     for epochs in (60, 90):
         found = [rates("paper", epochs, at, drops=[23, 51])[0] for at in (22.9, 23, 51)]
         assert found == pytest.approx([0.01, 0.001, 0.0001])
@@ -69,7 +69,7 @@ def test_warmup_rises_to_the_rate() -> None:
     assert found == pytest.approx([0.002, 0.004, 0.006, 0.008, 0.01, 0.01, 0.01])
 
 
-def test_shapes_of_the_others() -> None:
+def test_shapes_of_the_other_schedules() -> None:
     assert [rates("step", 9, at)[0] for at in (2.9, 3, 6)] == pytest.approx([1e-2, 1e-3, 1e-4])
     assert [rates("cosine", 8, at)[0] for at in (0, 4, 8)] == pytest.approx([1e-2, 5e-3, 0])
     scheduler = schedules.make_scheduler(optimizer(), "plateau", 90, STEPS)

@@ -35,7 +35,7 @@ def old_run(name: str = "runs/net", **options: object) -> dict[str, object]:
     return {**state, "file": "last"}
 
 
-def test_a_new_run_has_the_defaults_and_a_folder_of_its_own() -> None:
+def test_a_new_run_has_the_defaults_and_its_own_folder() -> None:
     expected = {"lr": 0.2, "workers": 2, "output": "runs/net", "command": "python train.py"}
     assert start({"lr": 0.2}) == (expected, None, None)
     old_run()
@@ -55,13 +55,13 @@ def test_a_resumed_run_keeps_its_settings(given: dict[str, object]) -> None:
         start({**given, "lr": 1.0})
 
 
-def test_a_setting_that_is_newer_than_the_run_has_its_default() -> None:
+def test_a_setting_newer_than_the_run_has_its_default() -> None:
     old_run()
     settings, _, _ = begin({"resume": None}, {**DEFAULTS, "new": 7}, (), "runs/net")
     assert settings["new"] == 7
 
 
-def test_a_resumed_run_may_go_on_elsewhere_but_not_over_another() -> None:
+def test_a_resumed_run_may_move_but_not_overwrite_another() -> None:
     old_run("runs/net")
     old_run("runs/other")
     assert start({"resume": "runs/net", "output": "new"})[0]["output"] == "new"
@@ -70,14 +70,14 @@ def test_a_resumed_run_may_go_on_elsewhere_but_not_over_another() -> None:
         start({"resume": "runs/net", "output": "runs/other"})
 
 
-def test_evaluating_takes_the_best_under_any_settings() -> None:
+def test_evaluation_uses_the_best_under_any_settings() -> None:
     old_run()
     settings, path, state = start({"lr": 9.0}, evaluating=True)
     assert settings["lr"] == 9.0 and path == Path("runs/net/best.safetensors")
     assert isinstance(state, dict) and state["file"] == "best"
 
 
-def test_other_files_are_no_runs(folder: Path) -> None:
+def test_other_files_are_not_runs(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="no run to go on with"):
         start({"resume": None})
     minidl.save({"model": {}}, folder / "model.safetensors")

@@ -48,13 +48,13 @@ def test_nohup_is_respected() -> None:
 
 
 @pytest.mark.parametrize("number", ENDING)
-def test_signal_leaves_at_once_where_nothing_is_at_stake(number: signal.Signals) -> None:
+def test_a_signal_exits_at_once_where_nothing_can_be_lost(number: signal.Signals) -> None:
     with Interruption(waits=False) as interruption, pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), number)
     assert interruption.status == 128 + number
 
 
-def test_second_signal_leaves_at_once() -> None:
+def test_a_second_signal_exits_at_once() -> None:
     with Interruption(), pytest.raises(KeyboardInterrupt):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)

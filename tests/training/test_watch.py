@@ -76,7 +76,7 @@ def test_broken_layer_is_named(device: str) -> None:
     assert not training.model[1]._forward_hooks
 
 
-def test_a_loss_that_breaks_by_itself(training: Training) -> None:
+def test_a_loss_that_becomes_nan_by_itself(training: Training) -> None:
     with pytest.raises(NotFiniteError, match="the output of every layer is finite"):
         training.check.loss(math.inf, training.images, 3)
 
@@ -111,12 +111,12 @@ def test_a_step_that_is_too_large(training: Training) -> None:
         training.check.parameters(17)
 
 
-def test_a_sum_that_overflows_is_no_alarm(training: Training) -> None:
+def test_an_overflowing_sum_is_no_alarm(training: Training) -> None:
     training.model[0].weight.data[:] = 3e38
     training.check.parameters(1)
 
 
-def test_every_part_of_a_large_parameter_is_seen() -> None:
+def test_every_part_of_a_large_parameter_is_checked() -> None:
     model = nn.Linear(1500, 1000, bias=False)  # more than one piece
     for place in (0, 700_000, 1_499_999):
         model.weight.data.array.reshape(-1)[place] = np.nan
@@ -125,7 +125,7 @@ def test_every_part_of_a_large_parameter_is_seen() -> None:
         model.weight.data.array.reshape(-1)[place] = 0
 
 
-def test_flat_loss_tells_once() -> None:
+def test_flat_loss_gives_its_hint_once() -> None:
     flat = FlatLoss(1000)
     assert [flat.update([6.95]) for _ in range(2000)].index(True) == 1999
     assert "ln(classes) = 6.908" in flat.hint
@@ -137,7 +137,7 @@ def test_a_loss_that_moves_is_not_flat(losses: list[float]) -> None:
     assert not FlatLoss(1000).update(losses)
 
 
-def test_flat_loss_goes_on_from_its_state() -> None:
+def test_flat_loss_resumes_from_its_state() -> None:
     first, second = FlatLoss(10), FlatLoss(10)
     first.update([2.3] * 1800)
     second.load_state_dict(first.state_dict())

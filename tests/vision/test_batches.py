@@ -126,7 +126,7 @@ def test_own_statistics_are_used(model: AlexNet, tmp_path: Path) -> None:
     np.testing.assert_allclose(own, expected, atol=1e-5)
 
 
-def test_state_knows_its_pictures(model: AlexNet, tmp_path: Path) -> None:
+def test_state_is_tied_to_its_pictures(model: AlexNet, tmp_path: Path) -> None:
     minidl.save(make(model, tmp_path, statistics=statistics(9)).state_dict(), tmp_path / "state")
     state = minidl.load(tmp_path / "state")
     assert state["pictures"] == [12, 10]

@@ -59,7 +59,7 @@ def test_the_default_is_top_1_of_the_tensors_device(device: str) -> None:
     assert str(top1.device) == str(minidl.device(device))
 
 
-def test_a_network_that_says_nothing_is_not_right_by_chance() -> None:
+def test_constant_scores_are_not_correct_by_chance() -> None:
     zeros = minidl.tensor(np.zeros((10, 10), np.float32))
     top1, top5 = accuracy(zeros, minidl.tensor(np.arange(10)), topk=(1, 5))
     assert (top1.item(), top5.item()) == (10.0, 50.0)
@@ -74,7 +74,7 @@ def test_nan_and_targets_outside_the_classes_are_wrong(device: str) -> None:
     assert [r.item() for r in results] == [0.0, 0.0]
 
 
-def test_mixed_labels_count_their_highest(device: str) -> None:
+def test_mixed_labels_count_their_largest_class(device: str) -> None:
     scores = minidl.tensor([[0.1, 0.9], [0.8, 0.2]], device=device)
     mixed = minidl.tensor([[0.3, 0.7], [0.4, 0.6]], device=device)
     assert accuracy(scores, mixed)[0].item() == 50.0
@@ -158,7 +158,7 @@ def test_ten_crops_as_the_original_program_scores_them(device: str) -> None:
     np.testing.assert_allclose(np.exp(scores), averaged[:4], rtol=1e-5)
 
 
-def test_classes_of_nearly_the_same_logits_are_no_tie(device: str) -> None:
+def test_nearly_equal_logits_are_no_tie(device: str) -> None:
     # In float32 both log-probabilities are -20, and the smaller index would come first.
     logits = minidl.tensor([[0.0, 1e-9, 20.0]], device=device)
     labels = minidl.tensor([1], device=device)
@@ -177,7 +177,7 @@ def test_ties_go_to_the_smaller_index_for_one_view_and_for_ten(device: str) -> N
         assert found["loss"] == pytest.approx(np.log(6), rel=1e-6)
 
 
-def test_evaluate_leaves_the_mode_as_it_was() -> None:
+def test_evaluate_restores_the_mode() -> None:
     net = minidl.nn.Sequential(minidl.nn.Dropout(0.5), minidl.nn.Flatten())
     batch = minidl.ones(2, 4), minidl.tensor([0, 1])
     first, second = (evaluate(net, [batch], topk=(1,)) for _ in range(2))

@@ -69,7 +69,7 @@ def test_files_that_do_not_load(root: Path) -> None:
     assert all(finding.is_error for finding in scan(root))
 
 
-def test_what_is_no_file(root: Path, tmp_path: Path) -> None:
+def test_entries_that_are_not_files(root: Path, tmp_path: Path) -> None:
     os.mkfifo(root / "cat" / "pipe.jpg")
     (root / "cat" / "to-itself.jpg").symlink_to(root / "cat" / "to-itself.jpg")
     (root / "cat" / "nowhere.jpg").symlink_to(tmp_path / "nowhere")
@@ -142,7 +142,7 @@ def test_other_formats_and_turned_pictures(root: Path) -> None:
     ]
 
 
-def test_hidden_entries_are_passed_over(root: Path) -> None:
+def test_hidden_entries_are_skipped(root: Path) -> None:
     for name in ("cat/._0.jpg", ".ipynb_checkpoints/0.jpg", "__MACOSX/cat/._1.jpg", "._x.jpg"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"\0")
@@ -157,7 +157,7 @@ def test_16_bits_in_color(root: Path) -> None:
     assert [f.kind for f in module._notes(str(path), bytes(content))] == ["16-bit"]
 
 
-def test_mistakes_in_the_arrangement(root: Path) -> None:
+def test_mistakes_in_the_folder_structure(root: Path) -> None:
     save(root / "loose.jpg")
     (root / "bare").mkdir()
     (root / "words" / "deep").mkdir(parents=True)

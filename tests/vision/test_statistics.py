@@ -113,7 +113,7 @@ def test_fits_the_transforms() -> None:
         assert error < 5 * np.sqrt(2 / 4000) * expected.max()
 
 
-def test_bytes_there_and_back() -> None:
+def test_bytes_round_trip() -> None:
     sums = added(pictures(3))
     data = sums.to_bytes()
     assert len(data) == 8 * (9 + 7 * 5 * 3)
@@ -123,7 +123,7 @@ def test_bytes_there_and_back() -> None:
             PixelSums.from_bytes(damaged)
 
 
-def test_file_there_and_back(tmp_path: Path) -> None:
+def test_file_round_trip(tmp_path: Path) -> None:
     found = added(pictures(3)).statistics()
     found.save(tmp_path / "statistics.safetensors")
     assert_identical(PixelStatistics.load(tmp_path / "statistics.safetensors"), found)

@@ -48,7 +48,7 @@ def test_classes_from_the_kit_in_all_its_forms(tmp_path: Path) -> None:
         assert read_classes(path).by_id == KNOWN.by_id
 
 
-def test_classes_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_class_lists(tmp_path: Path) -> None:
     for path, words in ((tmp_path, "no development kit"), (tmp_path / "no.txt", r"no\.txt")):
         with pytest.raises(DataError, match=words):
             read_classes(path)
@@ -59,7 +59,7 @@ def test_classes_that_are_not_there(tmp_path: Path) -> None:
         read_classes(tmp_path / "list.txt")
 
 
-def test_ids_of_wnids_in_any_order_and_of_names_in_theirs() -> None:
+def test_ids_of_wnids_in_any_order_and_of_names_in_list_order() -> None:
     assert class_ids(WNIDS, KNOWN) == IDS
     assert class_ids([WNIDS[3], WNIDS[0]], KNOWN) == [IDS[3], IDS[0]]
     assert class_ids(WORDS, KNOWN) == IDS
@@ -68,7 +68,7 @@ def test_ids_of_wnids_in_any_order_and_of_names_in_theirs() -> None:
     assert class_ids(WORDS, shuffled) == IDS  # a class list need not be sorted
 
 
-def test_classes_that_are_others() -> None:
+def test_other_classes() -> None:
     with pytest.raises(DataError, match="'n00000000' is none of"):
         class_ids(["n00000000", *WNIDS[1:]], KNOWN)
     with pytest.raises(DataError, match="has 2 classes, the first 'tench'"):
@@ -77,7 +77,7 @@ def test_classes_that_are_others() -> None:
         class_ids(WORDS[::-1], KNOWN)  # the middle one alone is at its place
 
 
-def test_one_name_in_ten_may_be_spelt_otherwise() -> None:
+def test_one_name_in_ten_may_be_spelled_differently() -> None:
     wnids = [f"n{number:08d}" for number in range(20)]
     known = Classes(dict(enumerate(wnids, 1)), {wnid: (f"name {wnid}",) for wnid in wnids})
     names = [f"name {wnid}" for wnid in wnids]
@@ -139,7 +139,7 @@ def test_arguments_that_do_not_fit(
     assert not os.listdir(tmp_path)
 
 
-def test_a_place_that_can_not_be_written(tmp_path: Path) -> None:
+def test_an_unwritable_path(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="can't be written"):
         write_submission(tmp_path / "no" / "out.txt", ["a"], np.array([[0]]), IDS)
 
@@ -211,7 +211,7 @@ def test_a_file_without_lines_is_read_in_pieces(tmp_path: Path) -> None:
 
 
 @given(st.binary(max_size=60))
-def test_whatever_passes_the_check_is_a_submission(content: bytes) -> None:
+def test_a_file_that_passes_the_check_is_a_submission(content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "s.txt"
         path.write_bytes(content)
@@ -225,7 +225,7 @@ def test_whatever_passes_the_check_is_a_submission(content: bytes) -> None:
 
 
 @given(st.data())
-def test_what_is_written_is_what_is_scored(data: st.DataObject) -> None:
+def test_written_submissions_are_scored_correctly(data: st.DataObject) -> None:
     count, classes = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 9))
     seed = data.draw(st.integers(0, 2**32))
     rng = np.random.default_rng(seed)
@@ -253,7 +253,7 @@ def test_flat_errors_by_hand(tmp_path: Path) -> None:
     assert score_submission(path, truth) == {"top1_error": 50.0, "top5_error": 12.5}
 
 
-def test_scores_need_whole_submissions_and_labels(tmp_path: Path) -> None:
+def test_scores_need_complete_submissions_and_labels(tmp_path: Path) -> None:
     path, truth = tmp_path / "s.txt", tmp_path / "truth.txt"
     path.write_text("4 2\n1 1\n")
     with pytest.raises(DataError, match=r"s\.txt: line 2: class 1 appears twice \(1 problem"):

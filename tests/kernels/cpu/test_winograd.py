@@ -171,7 +171,7 @@ def test_the_error_of_one_axis_in_float32(name: str) -> None:
     ],
     ids=[*LAYERS, *ONE_AXIS],
 )
-def test_convolutions_of_that_kind_go_this_way(
+def test_suitable_convolutions_use_winograd(
     way: ModuleType, kind: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, weight, geometry = layer(*kind)
@@ -209,7 +209,7 @@ def test_lanes_of_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-12)
 
 
-def test_what_does_not_suit() -> None:
+def test_unsuitable_shapes_use_im2col() -> None:
     good = plan("test", (27, 27), (5, 5), (1, 1), (1, 1), (2, 2))
     assert winograd.suits(good, 128, 48, 128, 1)
     assert not winograd.suits(good, 0, 48, 128, 1)
@@ -229,7 +229,7 @@ def test_what_does_not_suit() -> None:
     assert not winograd.suits(conv1, 128, 3, 96, 2)
 
 
-def test_what_does_not_suit_one_axis() -> None:
+def test_shapes_unsuitable_for_one_axis() -> None:
     good = plan("test", (32, 32), (5, 5), (1, 1), (1, 1), (2, 2))
     assert winograd_one_axis.suits(good, 128, 3, 32, 1)
     assert not winograd_one_axis.suits(good, 128, 3, 32, 2)

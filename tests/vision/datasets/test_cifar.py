@@ -96,7 +96,7 @@ def test_a_picture_of_another_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("download", [True, False])
-def test_nothing_there(tmp_path: Path, download: bool) -> None:
+def test_missing_files(tmp_path: Path, download: bool) -> None:
     pattern = r"found: \[\].*downloads nothing.*cifar-10-python\.tar\.gz.*cifar-10-batches-py"
     with pytest.raises(DataError, match=pattern):
         CIFAR10(tmp_path, download=download)

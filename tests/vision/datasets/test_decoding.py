@@ -32,7 +32,7 @@ def test_rgb_pixels_are_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(picture), pixels)
 
 
-def test_content_decides_and_not_the_name(tmp_path: Path) -> None:
+def test_content_decides_not_the_name(tmp_path: Path) -> None:
     save(tmp_path / "x.png", (1, 2, 3)).rename(tmp_path / "x.JPEG")
     assert pil_loader(tmp_path / "x.JPEG").getpixel((0, 0)) == (1, 2, 3)
 
@@ -73,7 +73,7 @@ def png(width: int, height: int, depth: int, kind: int, rows: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("kind, channels", [(2, 3), (6, 4), (4, 2)])
-def test_16_bits_a_channel_keep_the_upper_8(tmp_path: Path, kind: int, channels: int) -> None:
+def test_16_bits_per_channel_keep_the_upper_8(tmp_path: Path, kind: int, channels: int) -> None:
     values = [0x1234, 0x80FF, 0xFF00, 0xFFFF][:channels]
     rows = b"\0" + struct.pack(f">{channels}H", *values)
     (tmp_path / "x.png").write_bytes(png(1, 1, 16, kind, rows))
@@ -88,7 +88,7 @@ def test_gray(tmp_path: Path, mode: str, color: tuple[int, ...] | int) -> None:
     assert pil_loader(tmp_path / "x.png").getpixel((0, 0)) == (expected,) * 3
 
 
-def test_16_bit_grey_is_scaled_and_not_clipped(tmp_path: Path) -> None:
+def test_16_bit_gray_is_scaled_and_not_clipped(tmp_path: Path) -> None:
     values = np.array([[0, 255, 256, 0x8040, 0xFFFF]], dtype=np.uint16)
     Image.fromarray(values).save(tmp_path / "x.png")
     pixels = np.asarray(pil_loader(tmp_path / "x.png"))
@@ -124,7 +124,7 @@ def test_damaged_exif_is_silent(tmp_path: Path) -> None:
     assert pil_loader(tmp_path / "x.jpg").size == (8, 6)  # warnings are errors in the tests
 
 
-def test_a_damaged_list_of_further_pictures_is_silent(tmp_path: Path) -> None:
+def test_a_damaged_list_of_more_pictures_is_silent(tmp_path: Path) -> None:
     picture = Image.new("RGB", (8, 6))
     picture.save(tmp_path / "x.jpg", "MPO", save_all=True, append_images=[picture])
     content = (tmp_path / "x.jpg").read_bytes()
@@ -144,7 +144,7 @@ def test_exif_rotation_is_not_applied(tmp_path: Path) -> None:
     assert pil_loader(tmp_path / "x.jpg").size == (8, 6)
 
 
-def test_open_files_are_decoded_and_called_by_name(tmp_path: Path) -> None:
+def test_open_files_are_decoded_and_named_in_errors(tmp_path: Path) -> None:
     with open(save(tmp_path / "x.png", (1, 2, 3)), "rb") as file:
         assert pil_loader(file).getpixel((0, 0)) == (1, 2, 3)
     (tmp_path / "y.png").write_bytes(b"no picture")
@@ -224,7 +224,7 @@ def test_decompression_bombs(tmp_path: Path, kind: str) -> None:
             pil_loader(tmp_path / "x.jpg", at_least)
 
 
-def test_pipes_are_not_waited_for(tmp_path: Path) -> None:
+def test_reading_does_not_wait_for_pipes(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "x.jpg")
     with pytest.raises(DataError, match=r"x\.jpg.*pipe, socket or device"):
         pil_loader(tmp_path / "x.jpg")
@@ -325,7 +325,7 @@ def test_floats_and_32_bit_integers(
 
 
 @pytest.mark.parametrize("form", ["jpg", "png", "webp"])
-def test_pictures_are_turned_if_asked_for(tmp_path: Path, form: str) -> None:
+def test_pictures_are_rotated_on_request(tmp_path: Path, form: str) -> None:
     upright = np.zeros((24, 40, 3), np.uint8)
     upright[:8, :8] = 255  # the upper left corner
     stored = {  # EXIF's numbers: where row 0 and column 0 of the stored picture are
@@ -343,6 +343,6 @@ def test_pictures_are_turned_if_asked_for(tmp_path: Path, form: str) -> None:
         np.testing.assert_array_equal(turned > 128, upright > 128)
 
 
-def test_damaged_exif_turns_nothing(tmp_path: Path) -> None:
+def test_damaged_exif_rotates_nothing(tmp_path: Path) -> None:
     Image.new("RGB", (8, 6)).save(tmp_path / "x.jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
     assert pil_loader(tmp_path / "x.jpg", exif=True).size == (8, 6)

@@ -60,7 +60,7 @@ def test_damaged_meta(tmp_path: Path, meta: bytes) -> None:
         ImageNet(root)
 
 
-def test_meta_that_unpacks_to_too_much(tmp_path: Path) -> None:
+def test_a_meta_file_that_unpacks_to_too_much(tmp_path: Path) -> None:
     pytest.importorskip("scipy")
     packed = zlib.compress(bytes(devkit._LARGEST_KIT + 1))
     bomb = bytes(128) + b"\x0f\0\0\0" + len(packed).to_bytes(4, "little") + packed

@@ -158,7 +158,7 @@ def test_a_damaged_picture_is_named_by_archive_and_member(tmp_path: Path) -> Non
         data[4]
 
 
-def test_an_archive_that_changes_is_noticed(tmp_path: Path) -> None:
+def test_a_changed_archive_is_noticed(tmp_path: Path) -> None:
     root = write_archives(tmp_path / "a")
     data = ImageNet(root, class_list=write_class_list(tmp_path))
     os.utime(root / "ILSVRC2012_img_train.tar", ns=(1, 1))
@@ -189,7 +189,7 @@ def test_the_index_replaces_reading_the_archive(
         assert_val(ImageNet(root, "val", class_list=classes))
 
 
-def test_an_index_of_other_labels_is_made_again(tmp_path: Path) -> None:
+def test_an_index_with_other_labels_is_remade(tmp_path: Path) -> None:
     root = write_archives(tmp_path / "a")
     classes = write_class_list(tmp_path)
     ImageNet(root, "val", class_list=classes)
@@ -202,7 +202,7 @@ def test_an_index_of_other_labels_is_made_again(tmp_path: Path) -> None:
     assert labels[val_name(1)] == 4 and labels[val_name(8)] == 0
 
 
-def test_an_index_of_another_archive_is_made_again(tmp_path: Path) -> None:
+def test_an_index_of_another_archive_is_remade(tmp_path: Path) -> None:
     root = write_archives(tmp_path / "a")
     classes = write_class_list(tmp_path)
     ImageNet(root, class_list=classes)
@@ -222,7 +222,7 @@ def test_an_archive_that_is_being_written_gets_no_index(tmp_path: Path) -> None:
 
 
 # ------------------------------------------------------------------------ what is missing or wrong
-def test_nothing_there(tmp_path: Path) -> None:
+def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no ImageNet train.*no such folder.*_img_train\.tar"):
         ImageNet(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"expected ILSVRC2012_img_val\.tar or val/"):
@@ -283,7 +283,7 @@ def test_checksums(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # --------------------------------------------------------------------------------------- extraction
-def test_extraction_goes_on_where_it_was_stopped(
+def test_extraction_continues_after_an_interruption(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write_archives(tmp_path / "a")
@@ -344,7 +344,9 @@ def test_extraction_overwrites_nothing(tmp_path: Path) -> None:
     assert_train(ImageNet(root, class_list=classes))
 
 
-def test_extraction_needs_space_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extraction_checks_the_free_space_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = write_archives(tmp_path / "a")
     monkeypatch.setattr(imagenet.shutil, "disk_usage", lambda _: SimpleNamespace(free=5000))
     with pytest.raises(DataError, match="GB free"):

@@ -62,9 +62,7 @@ def test_the_index_replaces_the_search(tree: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["new", "gone", "renamed", "deep", "class", "no class", "time"])
-def test_an_index_that_is_no_longer_true_is_made_again(
-    tree: Path, tmp_path: Path, change: str
-) -> None:
+def test_an_outdated_index_is_remade(tree: Path, tmp_path: Path, change: str) -> None:
     index = tmp_path / "index"
     ImageFolder(tree, index=index)
     if change == "new":
@@ -124,7 +122,7 @@ def test_every_damage_of_an_index_is_noticed(tree: Path, tmp_path: Path) -> None
         assert index.read_bytes() == sound
 
 
-def test_an_index_whose_arrays_do_not_fit_is_made_again(tree: Path, tmp_path: Path) -> None:
+def test_an_index_with_inconsistent_arrays_is_remade(tree: Path, tmp_path: Path) -> None:
     index = tmp_path / "index"
     expected = ImageFolder(tree, index=index).samples
     sound = index.read_bytes()
@@ -144,7 +142,7 @@ def test_an_index_whose_arrays_do_not_fit_is_made_again(tree: Path, tmp_path: Pa
             assert ImageFolder(tree, index=index).samples == expected
 
 
-def test_a_file_that_is_no_index_is_not_overwritten(tree: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_index_is_not_overwritten(tree: Path, tmp_path: Path) -> None:
     for content in (b"my notes", b""):
         (tmp_path / "notes.txt").write_bytes(content)
         with pytest.raises(DataError, match=r"notes\.txt is not an index"):

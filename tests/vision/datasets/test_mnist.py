@@ -66,7 +66,7 @@ def test_data_may_be_changed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("download", [True, False])
-def test_nothing_there(tmp_path: Path, download: bool) -> None:
+def test_missing_files(tmp_path: Path, download: bool) -> None:
     with pytest.raises(DataError, match=r"no train-images-idx3-ubyte.*raw.*downloads nothing"):
         MNIST(tmp_path, download=download)
     with pytest.raises(DataError, match="no such folder"):

@@ -113,7 +113,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     assert train.classes == ["bus", "test tube", "train"] and len(val) == 3
 
 
-def test_pictures_are_turned_except_imagenets(tmp_path: Path) -> None:
+def test_pictures_are_rotated_except_imagenets(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     for name in ("cat", "n01440764"):
@@ -132,7 +132,7 @@ def test_pictures_are_turned_except_imagenets(tmp_path: Path) -> None:
     assert {picture.size for part in parts for picture, _ in part} == {(4, 6), (4, 4)}
 
 
-def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
+def test_skipped_files_are_counted(tmp_path: Path) -> None:
     for name in "ab":
         draw(tmp_path / name, 10)
         (tmp_path / name / "x.HEIC").touch()
@@ -146,7 +146,7 @@ def test_what_is_skipped_is_counted(tmp_path: Path) -> None:
     assert describe_skipped({}, {}) == ""
 
 
-def test_how_classes_differ() -> None:
+def test_differences_between_classes_are_described() -> None:
     assert describe_classes(["a", "b"], ["b", "a"]).endswith("in another order")
     assert describe_classes(list("abcdefgh"), ["h"]) == (
         "the data has no 'a', 'b', 'c', 'd', 'e' and 2 more"
@@ -203,7 +203,7 @@ def test_the_training_archive_alone(tmp_path: Path) -> None:
         open_folder(tmp_path)
 
 
-def test_what_was_expected_is_said(tmp_path: Path) -> None:
+def test_errors_say_what_was_expected(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected one with train/<class>.* found nothing"):
         open_folder(tmp_path / "nothing")
     draw(tmp_path / "a", 3)

@@ -199,7 +199,7 @@ def test_a_wrong_shape_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [[1], "text", None, 3])
-def test_only_a_dict_will_do(tmp_path: Path, value: object) -> None:
+def test_only_a_dict_is_accepted(tmp_path: Path, value: object) -> None:
     with pytest.raises(DataError, match="dict was expected"):
         read_pickled_dict(write(tmp_path / "x", pickle.dumps(value)))
 

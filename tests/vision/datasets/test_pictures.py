@@ -41,7 +41,7 @@ def test_a_bad_picture_is_an_error(root: Path) -> None:
         pictures[2]
 
 
-def test_another_takes_its_place(root: Path) -> None:
+def test_a_bad_picture_is_replaced(root: Path) -> None:
     part = [index for index in range(30) if index % 3 != 1]  # 3, 8 and 20 are in it
     pictures = Pictures(ImageFolder(root), part, "skip")
     found = [(number_of(picture), label) for picture, label in pictures]
@@ -57,7 +57,7 @@ def test_another_takes_its_place(root: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_the_loader_keeps_what_was_replaced(root: Path, workers: int) -> None:
+def test_the_loader_reports_replaced_pictures(root: Path, workers: int) -> None:
     pictures = Pictures(ImageFolder(root, transform=number_of), on_bad_image="skip")
     loader = DataLoader(pictures, 4, shuffle=True, num_workers=workers)
     for _ in range(2):
@@ -84,7 +84,7 @@ def test_not_all_can_be_bad(root: Path) -> None:
         Pictures(ImageFolder(root), on_bad_image="skip")[0]
 
 
-def test_a_set_defines_how_it_loads() -> None:
+def test_a_data_set_defines_how_it_loads() -> None:
     with pytest.raises(NotImplementedError, match="load"):
         PictureSet()[0]
     with pytest.raises(NotImplementedError, match="__len__"):

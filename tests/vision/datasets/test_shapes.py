@@ -91,14 +91,14 @@ def test_masks_cover_what_the_outline_encloses() -> None:
 
 
 @pytest.mark.parametrize("lightness", [0.02, 0.3, 0.5, 0.95, 1.0])
-def test_colors_have_the_lightness_asked_for(lightness: float) -> None:
+def test_colors_have_the_requested_lightness(lightness: float) -> None:
     for index in range(100):
         color = shapes._color(stream(1, index), lightness)
         assert color.min() >= -1e-6 and color.max() <= 1 + 1e-6
         assert abs(color @ shapes._LUMA - lightness) < 1e-6
 
 
-def test_color_does_not_tell_the_class() -> None:
+def test_color_does_not_reveal_the_class() -> None:
     # The streams of two classes draw alike: lightness and texture don't know the name.
     for index in range(10):
         one = shapes.draw("disk", stream(0, "x", index))
@@ -115,7 +115,7 @@ def test_the_second_opening_draws_nothing(root: Path, monkeypatch: pytest.Monkey
     assert len(Shapes(root, **SMALL)) == 20
 
 
-def test_where_the_cache_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_location_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shapes, "TRAIN_PER_CLASS", 1)
     monkeypatch.setattr(shapes, "VAL_PER_CLASS", 1)
     counts = {"train_per_class": 1, "val_per_class": 1}
@@ -200,7 +200,7 @@ def test_an_interrupted_generation_leaves_nothing(
     assert len(Shapes(tmp_path / "set", **SMALL)) == 20
 
 
-def test_a_killed_generation_is_not_taken_for_whole(tmp_path: Path) -> None:
+def test_a_killed_generation_is_not_taken_for_complete(tmp_path: Path) -> None:
     dead = tmp_path / ".set.unfinished-1-abc"
     recent = tmp_path / ".set.unfinished-2-abc"
     for folder in (dead, recent):
@@ -210,7 +210,7 @@ def test_a_killed_generation_is_not_taken_for_whole(tmp_path: Path) -> None:
     assert leftovers(tmp_path) == [recent]  # may still be at work
 
 
-def test_several_may_generate_at_once(root: Path, tmp_path: Path) -> None:
+def test_several_processes_may_generate_at_once(root: Path, tmp_path: Path) -> None:
     # Threads race for the rename exactly as processes do.
     with ThreadPoolExecutor(4) as pool:
         sets = list(pool.map(lambda _: Shapes(tmp_path / "set", **SMALL), range(4)))

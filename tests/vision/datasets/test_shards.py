@@ -142,7 +142,7 @@ def test_transforms_and_loader(root: Path, suffix: str, pixels: np.ndarray) -> N
 
 
 @pytest.mark.parametrize("side", [SIZE, 6])
-def test_raw_pictures_go_the_quick_way_to_the_same_bytes(
+def test_raw_pictures_skip_pillow_with_the_same_bytes(
     tmp_path: Path, pixels: np.ndarray, side: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = write(tmp_path / "shards", "raw", pixels)
@@ -293,7 +293,7 @@ def test_verify(root: Path, suffix: str) -> None:
         assert problem is None or problem.startswith(damaged[path])
 
 
-def test_a_shard_that_is_not_finished_leaves_nothing(tmp_path: Path) -> None:
+def test_an_unfinished_shard_leaves_nothing(tmp_path: Path) -> None:
     def pictures() -> Iterator[tuple[bytes, int, str]]:
         yield b"pixels", 0, "a.jpg"
         raise DataError("b.jpg is damaged")

@@ -417,7 +417,7 @@ def test_dropout_and_modes():
     assert net.training
 
 
-def test_dropout_stands_where_the_variant_has_it():
+def test_dropout_is_where_the_variant_has_it():
     assert [row.kind for row in facts("torchvision").summary.rows[15:19]] == [
         "Dropout", "Linear", "ReLU", "Dropout",
     ]  # fmt: skip
@@ -501,7 +501,7 @@ def test_unknown_arguments():
             alexnet(**options)
 
 
-def test_images_may_come_in_any_number():
+def test_any_number_of_images():
     net = small().eval()
     images = minidl.randn(3, 3, 32, 32)
     with minidl.no_grad():

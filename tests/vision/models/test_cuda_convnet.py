@@ -148,7 +148,7 @@ def test_scaled_tanh():
     assert np.abs(y - 1.7159 * np.tanh(2 / 3 * x)).max() < 8 * np.finfo(np.float64).eps
 
 
-def test_a_net_learns_twenty_images_by_heart():
+def test_a_network_memorizes_twenty_images():
     """Starts at the loss of guessing, ln 10, and then memorizes random labels."""
     net = cuda_convnet("19pct", init="he")
     # Squares of 8×8 pixels in one color each: average pooling would blur finer noise away.

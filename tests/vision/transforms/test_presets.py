@@ -38,7 +38,7 @@ def test_evaluation_is_the_central_crop_of_256(size: int, scale: str) -> None:
     np.testing.assert_array_equal(found.numpy(), expected.numpy())
 
 
-def test_ten_crops_hold_the_central_one() -> None:
+def test_ten_crops_include_the_central_one() -> None:
     crops = alexnet_evaluation(224, "pixels", ten_crop=True)(picture())
     one = alexnet_evaluation(224, "pixels")(picture())
     assert tuple(crops.shape) == (10, 3, 224, 224)
@@ -131,7 +131,7 @@ def test_a_mean_picture_of_another_size_is_resized() -> None:
 
 
 @pytest.mark.parametrize("raw", [False, True])
-def test_the_jitter_goes_along_the_data_sets_own_axes(raw: bool) -> None:
+def test_the_jitter_follows_the_data_sets_own_axes(raw: bool) -> None:
     known = of_pictures(56)
     minidl.manual_seed(1)
     whole = alexnet_training(48, "pixels", jitter=True, raw=raw, statistics=known)

@@ -124,7 +124,7 @@ def test_views_and_other_orders_of_memory(device: str) -> None:
     assert labels.tolist() == [0, 1, 2, 3, 4, 5]
 
 
-def test_the_layout_is_the_layers_own(gpu: str) -> None:
+def test_the_layout_is_the_one_that_layers_use(gpu: str) -> None:
     raw = random_batch(np.random.default_rng(0), 4, 3, 5, 6)
     found = RawToInput([0.0] * 3, size=4)(RawPicture(*(part.to(gpu) for part in raw)))
     assert tuple(found.shape) == (4, 3, 4, 4)

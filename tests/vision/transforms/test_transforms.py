@@ -377,7 +377,7 @@ def test_subtract_mean_of_channels() -> None:
     np.testing.assert_array_equal(out.numpy(), -np.ones((3, 2, 2)) * [[[1]], [[2]], [[3]]])
 
 
-def test_subtract_mean_picture_takes_its_centre_whatever_the_crop() -> None:
+def test_subtract_mean_uses_the_mean_pictures_center() -> None:
     mean = coded(256, 256).transpose(2, 0, 1).astype(np.float32)
     for size, start in ((224, 16), (227, 14), (256, 0)):
         out = transforms.SubtractMean(minidl.tensor(mean))(minidl.zeros(3, size, size))
@@ -415,7 +415,7 @@ def test_pca_jitter_has_the_covariance_of_the_formula(mode: str) -> None:
 
 
 @pytest.mark.parametrize(("mode", "levels"), [("paper01", 5.5), ("original", 10.8)])
-def test_pca_jitter_strength_in_grey_levels(mode: str, levels: float) -> None:
+def test_pca_jitter_strength_in_gray_levels(mode: str, levels: float) -> None:
     """One sigma along the first component, on the scale 0 to 255: the published figures."""
     jitter = transforms.PCAJitter(
         mode=mode, eigenvalues=(0.2175, 0, 0), eigenvectors=np.eye(3).tolist(), white=255
@@ -500,7 +500,7 @@ def composed_and_one_by_one(picture: Any, *steps: Any) -> list[np.ndarray]:
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
 @pytest.mark.parametrize("size", [(101, 70), (70, 101), (80, 80), (50, 31), (400, 300)])
-def test_resize_and_crop_as_one_are_the_two_up_to_rounding(
+def test_joined_resize_and_crop_equal_the_two_up_to_rounding(
     size: tuple[int, int], mode: str
 ) -> None:
     picture = noise(*size, mode)
@@ -512,7 +512,7 @@ def test_resize_and_crop_as_one_are_the_two_up_to_rounding(
         np.testing.assert_array_equal(composed_and_one_by_one(tensor, *steps)[0], one)
 
 
-def test_resize_and_crop_are_taken_apart_where_one_would_choose_other_pixels() -> None:
+def test_resize_and_crop_are_not_joined_where_pixels_would_differ() -> None:
     nearest = transforms.Resize(48, transforms.InterpolationMode.NEAREST)
     crop = transforms.RandomCrop((32, 40))
     for picture, *steps in (
@@ -526,7 +526,7 @@ def test_resize_and_crop_are_taken_apart_where_one_would_choose_other_pixels() -
         np.testing.assert_array_equal(one, two)
 
 
-def test_resize_and_crop_as_one_refuse_as_the_two_do() -> None:
+def test_joined_resize_and_crop_raise_the_same_errors() -> None:
     chain = transforms.Compose([transforms.Resize(48), transforms.RandomCrop(50)])
     with pytest.raises(DataError, match="50x50 does not fit into a picture of 48x69"):
         chain(noise(101, 70))
@@ -562,7 +562,7 @@ def test_representations_name_the_arguments() -> None:
         assert repr(transform).startswith(type(transform).__name__ + "(")
 
 
-def test_other_things_than_pictures_are_refused() -> None:
+def test_other_objects_than_pictures_are_refused() -> None:
     for transform in (
         transforms.CenterCrop(3),
         transforms.Pad(1),
@@ -604,7 +604,7 @@ class Pictures(Dataset):
         return 13
 
 
-def test_a_pipelines_batches_are_the_same_bytes_with_any_number_of_workers() -> None:
+def test_a_pipelines_bytes_are_the_same_with_any_number_of_workers() -> None:
     def epochs(workers: int) -> list[bytes]:
         minidl.manual_seed(1)
         loader = DataLoader(Pictures(), batch_size=4, shuffle=True, num_workers=workers)
