@@ -38,7 +38,11 @@ SIMULATOR = Path(__file__).parent / "cupy_on_cpu"
 SIMULATOR_TESTS = SIMULATOR / "tests"
 
 #: Files with an expensive fixture: ``pytest -n`` runs all tests of such a file in one process.
-TOGETHER = ("test_cuda_sources.py", "test_alexnet_imagenet.py")
+TOGETHER = ("test_cuda_sources.py", "test_alexnet_imagenet.py", "models/test_alexnet.py")
+
+#: Folders that ``--short`` runs: the tests of our own kernels, and programs. The others mostly run
+#: kernels that CuPy generates, and the simulator must compile thousands of them.
+SHORT = ("kernels", "nn", "optim", "conformance", "examples", "cupy_on_cpu")
 
 #: Hypothesis's number of examples is divided by this on the simulated GPU, where they are slow.
 FEWER = 12
@@ -51,6 +55,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="device of the tests' arrays: cpu, gpu, gpu:1, or gpu-simulated, which runs CuPy "
         "without a GPU (tests/cupy_on_cpu). Except for cpu, only tests with the fixture `device` "
         "run.",
+    )
+    parser.addoption(
+        "--short",
+        action="store_true",
+        help=f"on a simulated GPU: only tests in {', '.join(SHORT)}, and without the plain code",
     )
 
 
@@ -93,6 +102,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def takes_device(item: pytest.Item) -> bool:
         return "device" in getattr(item, "fixturenames", ()) or SIMULATOR_TESTS in item.path.parents
 
+    short = name == SIMULATED and config.getoption("--short")
+
     def is_too_slow_to_simulate(item: pytest.Item) -> bool:
         """Return whether it is a standard test of plain code (tests/operation.py), not in float32.
 
@@ -101,9 +112,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         """
         arguments = getattr(getattr(item, "callspec", None), "params", {})
         is_plain = name == SIMULATED and arguments.get("way") == "plain"
-        return is_plain and str(arguments.get("dtype")) != "float32"
+        return is_plain and (short or str(arguments.get("dtype")) != "float32")
 
-    omitted = [i for i in items if not takes_device(i) or is_too_slow_to_simulate(i)]
+    def is_omitted(item: pytest.Item) -> bool:
+        folder = item.path.relative_to(SIMULATOR.parent).parts[0]
+        return (
+            not takes_device(item)
+            or is_too_slow_to_simulate(item)
+            or (short and folder not in SHORT)
+        )
+
+    omitted = [item for item in items if is_omitted(item)]
     config.hook.pytest_deselected(items=omitted)
     out = set(omitted)
     items[:] = [item for item in items if item not in out]

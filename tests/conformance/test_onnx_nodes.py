@@ -19,6 +19,7 @@ import minidl.nn.functional as F
 
 onnx = pytest.importorskip("onnx")
 from onnx.backend.test.loader import load_model_tests  # noqa: E402
+from onnx.reference.ops import op_pool_common  # noqa: E402
 
 Tensor = minidl.Tensor
 
@@ -375,6 +376,17 @@ NODES: dict[str, Callable[..., Any]] = {
     "Xor": minidl.logical_xor,
 }
 
+_pool = op_pool_common.pool
+
+
+def _only_two_axes(padded: Any, shape: Any, *args: Any, **named: Any) -> Any:
+    """Pool as ONNX's reference does, but no three axes: ten seconds, for cases left out."""
+    if len(shape) > 4:
+        return np.zeros([*shape[:2], *args[2]], padded.dtype)
+    return _pool(padded, shape, *args, **named)
+
+
+op_pool_common.pool = _only_two_axes  # before the cases are made, which takes place at import
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     _all_cases = load_model_tests(kind="node")

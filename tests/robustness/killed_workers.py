@@ -24,7 +24,7 @@ import numpy as np
 from minidl.data import DataLoader, Dataset, sample_stream
 from minidl.errors import DataError
 
-TIMES, SHORT = 100, 9
+TIMES, SHORT = 100, 3
 
 #: Seconds within which a loss must be noticed.
 LIMIT = 10.0
