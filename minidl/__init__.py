@@ -55,15 +55,15 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from . import (
-        accelerator, amp, backends, checkpoint, data, distributed, multiprocessing, optim, training,
-        utils, vision,
+        accelerator, amp, backends, checkpoint, data, distributed, multiprocessing, optim,
+        serialization, training, utils, vision,
     )  # fmt: skip
     from .checkpoint import load, save
 
 #: Modules that are imported when they are first used, and what stands in one.
 _MODULES = (
     "accelerator", "amp", "backends", "checkpoint", "data", "distributed", "multiprocessing",
-    "optim", "training", "utils", "vision",
+    "optim", "serialization", "training", "utils", "vision",
 )  # fmt: skip
 _IN_MODULES = {"load": "checkpoint", "save": "checkpoint"}
 

@@ -28,6 +28,8 @@ from .errors import ArgumentError, CheckpointError, DeviceError
 from .files import write_atomically
 from .formats import CODES, PICKLE_HELP, read_npz, read_safetensors, write_safetensors
 from .kernels.cuda import copy_to
+from .nn import Module
+from .serialization import class_named, name_of, put_together, taken_apart
 from .tensor import Tensor
 
 __all__ = ["encode", "load", "save"]
@@ -49,7 +51,8 @@ def save(
     ----------
     obj : object
         Dicts, lists and tuples, nested in any way, of Tensors, NumPy arrays and scalars, int,
-        float, bool, str, bytes, None and ``argparse.Namespace``, such as ``{"model":
+        float, bool, str, bytes, None, ``argparse.Namespace`` and whole Modules (without hooks; a
+        ``state_dict`` outlives changes of the class), such as ``{"model":
         model.state_dict(), "epoch": 3}``. The keys of dicts may be any of these that are hashable.
     f : str, path-like or binary file
         A path's file is replaced atomically when everything is on the disk. If writing fails, the
@@ -113,7 +116,10 @@ def load(
         The device of the loaded Tensors; a dict from saved devices to others; or a function of a
         Tensor on the CPU and its saved device, which returns the Tensor where it belongs. Default:
         the device that each was saved from.
-    weights_only, pickle_module, mmap
+    weights_only : bool, optional
+        False: a whole Module may be of any class that the program has imported. Otherwise only of
+        minidl's and those that :func:`minidl.serialization.add_safe_globals` was given.
+    pickle_module, mmap
         Accepted for compatibility with PyTorch; nothing that is read is ever executed.
 
     Returns
@@ -143,9 +149,9 @@ def load(
         map_location = Device(map_location)
     try:
         if not isinstance(f, (str, os.PathLike)):
-            return _read(f, map_location)
+            return _read(f, map_location, weights_only)
         with open(f, "rb") as file:
-            return _read(file, map_location)
+            return _read(file, map_location, weights_only)
     except Exception as error:  # damage makes safetensors, zipfile and NumPy raise a dozen kinds
         raise CheckpointError(f"{_named(f)} can't be loaded: {_reason(error)}") from error
 
@@ -176,13 +182,13 @@ def encode(obj: Any) -> list[bytes | memoryview]:
     return write_safetensors(encoder.arrays, metadata)
 
 
-def _read(file: Any, map_location: Any) -> Any:
+def _read(file: Any, map_location: Any, weights_only: bool | None) -> Any:
     """Return what an open file holds."""
     begin = file.tell()
     start = file.read(9)
     file.seek(begin)
     if start[8:] == b"{":  # 8 bytes with the length of the header, and the header
-        return _decode_file(*read_safetensors(file), map_location)
+        return _decode_file(*read_safetensors(file), map_location, weights_only)
     if start[:2] == b"PK":
         return read_npz(file)
     if start[:1] == b"\x80":
@@ -217,6 +223,7 @@ class _Encoder:
         self.arrays: dict[str, np.ndarray] = {}
         # The array beside the name keeps it alive, so that its address is not reused.
         self._known: dict[tuple[Any, ...], tuple[str, Array]] = {}
+        self._models: dict[int, int] = {}
 
     def encode(self, obj: Any, where: tuple[Any, ...]) -> Any:
         if len(where) > _MAX_DEPTH:
@@ -249,6 +256,12 @@ class _Encoder:
             return {"scalar": self._store(np.asarray(obj), where)}
         if kind is bytes:
             return {"bytes": self._store(np.frombuffer(obj, np.uint8), where)}
+        if isinstance(obj, Module):
+            if id(obj) not in self._models:
+                self._models[id(obj)] = len(self._models)
+                parts = [name_of(kind), self.encode(taken_apart(obj), where)]
+                return {"module": [self._models[id(obj)], *parts]}
+            return {"module": [self._models[id(obj)]]}  # the same object again
         if kind.__module__ == "argparse" and kind.__name__ == "Namespace":
             return {"namespace": self.encode(vars(obj), where)}
         raise ArgumentError(
@@ -282,7 +295,12 @@ class _Encoder:
         return name
 
 
-def _decode_file(arrays: dict[str, np.ndarray], metadata: dict[str, str], map_location: Any) -> Any:
+def _decode_file(
+    arrays: dict[str, np.ndarray],
+    metadata: dict[str, str],
+    map_location: Any,
+    weights_only: bool | None,
+) -> Any:
     """Check a safetensors file against its checksums and return the saved object."""
     if "minidl" not in metadata and "minidl.sha256" not in metadata:  # of another program
         return {name: _placed(array, "cpu", map_location) for name, array in arrays.items()}
@@ -300,7 +318,7 @@ def _decode_file(arrays: dict[str, np.ndarray], metadata: dict[str, str], map_lo
     for name, array in arrays.items():
         if _digest(array) != digests[name]:
             raise CheckpointError(f"it is damaged: tensor {name!r} does not match its checksum")
-    return _decode(document["root"], arrays, map_location)
+    return _decode(document["root"], arrays, map_location, weights_only is not False)
 
 
 def _placed(array: np.ndarray, saved: str, map_location: Any) -> Any:
@@ -320,13 +338,21 @@ def _placed(array: np.ndarray, saved: str, map_location: Any) -> Any:
     return Tensor(copy_to(array, where))
 
 
-def _decode(root: Any, arrays: dict[str, np.ndarray], map_location: Any) -> Any:
+def _decode(root: Any, arrays: dict[str, np.ndarray], map_location: Any, weights_only: bool) -> Any:
     tensors: dict[str, Tensor] = {}
+    models: dict[int, Module] = {}
+    parameters: dict[int, Any] = {}
 
     def tensor(name: str, device: str) -> Tensor:
         if name not in tensors:
             tensors[name] = _placed(arrays[name], device, map_location)
         return tensors[name]
+
+    def module(number: int, name: str = "", parts: Any = None) -> Module:
+        if number not in models:
+            cls = class_named(name, weights_only)
+            models[number] = put_together(cls, decode(parts), parameters)
+        return models[number]
 
     def decode(node: Any) -> Any:
         if isinstance(node, list):
@@ -348,6 +374,7 @@ def _decode(root: Any, arrays: dict[str, np.ndarray], map_location: Any) -> Any:
         "array": lambda name: arrays[name],
         "scalar": lambda name: arrays[name][()],
         "bytes": lambda name: arrays[name].tobytes(),
+        "module": lambda parts: module(*parts),
         "namespace": lambda options: Namespace(**decode(options)),
     }
     return decode(root)

@@ -90,7 +90,7 @@ def attributes(
         text = sentence(module, name, namespace.get("__all__", namespace))
         if _is_from_import(sys._getframe(1)):
             raise ImportError(text, name=module)
-        raise AttributeError(text, name=name, obj=sys.modules[module])
+        raise AttributeError(text)
 
     return __getattr__
 

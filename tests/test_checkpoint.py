@@ -671,3 +671,70 @@ def test_the_options_of_a_program_are_saved(tmp_path: Path) -> None:
     options = argparse.Namespace(lr=0.1, data=["a"], nested=argparse.Namespace(x=None))
     minidl.save({"args": options}, tmp_path / "file")
     assert minidl.load(tmp_path / "file") == {"args": options}
+
+
+# --- Whole models ---------------------------------------------------------------------------------
+
+
+class Net(minidl.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = minidl.nn.Sequential(
+            minidl.nn.Conv2d(1, 2, 3), minidl.nn.BatchNorm2d(2), minidl.nn.ReLU()
+        )
+        self.first = minidl.nn.Linear(2, 2)
+        self.second = minidl.nn.Linear(2, 2)
+        self.second.weight = self.first.weight
+        self.same = self.first
+        self.first.bias.requires_grad_(False)
+        self.register_buffer("scratch", minidl.ones(2), persistent=False)
+        self.sizes, self.options = [1, 2], {"a": (1.5, None)}
+
+    def forward(self, x: Any) -> Any:
+        return self.second(self.first(self.features(x).mean(axis=(2, 3)))) + self.scratch
+
+
+def test_a_whole_model_comes_back(tmp_path: Path) -> None:
+    net, x = Net().eval(), minidl.randn(3, 1, 5, 5)
+    minidl.save(net, tmp_path / "model")
+    again = minidl.load(tmp_path / "model", weights_only=False)
+    assert type(again) is Net and not again.training
+    assert minidl.equal(again(x), net(x))
+    assert again.same is again.first and again.second.weight is again.first.weight
+    assert [p.requires_grad for p in again.parameters()] == [
+        p.requires_grad for p in net.parameters()
+    ]
+    assert list(again.state_dict()) == list(net.state_dict())
+    assert (again.sizes, again.options) == (net.sizes, net.options)
+    again(x).sum().backward()
+    assert net.first.weight.grad is None and again.first.weight.grad is not None
+
+
+def test_a_class_must_be_known(tmp_path: Path) -> None:
+    minidl.save({"model": Net()}, tmp_path / "model")
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match=r"class 'Net'.*add_safe_globals\(\[Net\]\)"):
+            minidl.load(tmp_path / "model")
+        with minidl.serialization.safe_globals([Net]):
+            assert type(minidl.load(tmp_path / "model")["model"]) is Net
+    minidl.serialization.add_safe_globals([Net])
+    assert minidl.serialization.get_safe_globals() == [Net]
+    minidl.load(tmp_path / "model")
+    minidl.serialization.clear_safe_globals()
+    minidl.save(minidl.nn.Sequential(minidl.nn.Linear(1, 1)), tmp_path / "own")
+    assert type(minidl.load(tmp_path / "own")[0]) is minidl.nn.Linear
+
+
+@pytest.mark.parametrize(
+    "name", ["os:system", "minidl.nowhere:Net", "minidl.files:write_atomically"]
+)
+def test_a_file_makes_no_other_object(name: str) -> None:
+    with pytest.raises(CheckpointError, match="not known here"):
+        minidl.serialization.class_named(name, weights_only=False)
+
+
+def test_a_model_with_a_function_is_refused(tmp_path: Path) -> None:
+    net = Net()
+    net.activation = minidl.relu
+    with pytest.raises(ArgumentError, match=r"obj\['activation'\] is a builtins.function"):
+        minidl.save(net, tmp_path / "model")

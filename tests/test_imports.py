@@ -20,7 +20,7 @@ LAYERS = (
     ("random", "cuda", "accelerator", "amp", "backends", "distributed", "multiprocessing"),
     ("autograd",),
     ("ops",),
-    ("nn", "optim", "data", "checkpoint"),
+    ("nn", "optim", "data", "checkpoint", "serialization"),
     ("utils",),
     ("training",),
     ("vision",),
