@@ -275,11 +275,26 @@ class Tensor:
     # --- The tape ---------------------------------------------------------------------------------
 
     def retain_grad(self) -> None:
-        """Keep the gradient of this non-leaf tensor in its ``.grad``."""
+        """Keep the gradient of this non-leaf tensor in its ``.grad``.
+
+        Raises
+        ------
+        AutogradError
+            The tensor requires no gradient.
+        """
+        if not self._requires_grad:
+            raise AutogradError(f"retain_grad(): {describe(self)} does not require a gradient")
         if self.node is not None:
             if self.node.retained is None:
                 self.node.retained = {}
             self.node.retained[self.output_index] = weakref.ref(self)
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether :meth:`retain_grad` was called on this non-leaf tensor."""
+        kept = (self.node is not None and self.node.retained) or {}
+        reference = kept.get(self.output_index)
+        return reference is not None and reference() is self
 
     def detach(self) -> Tensor:
         """Return a tensor outside the tape that shares this one's memory."""

@@ -17,23 +17,15 @@ added. At a leaf they are added to ``.grad``. What a node saved is freed after i
     1 ──► Sum.backward ──► Mul.backward ──► x.grad, w.grad
 
 file           what it holds
-============== =====================================================================
-``function``   :class:`Function` and :class:`Context`: all that the author of one sees
-``tape``       :class:`Node` and its edges
-``walk``       the loop of the walk back
-``ownership``  which gradients may be overwritten
-``checks``     errors for wrong arguments and for wrong results of a backward
-``modes``      :class:`no_grad` and its relatives
-``gradcheck``  numerical against analytical gradients
-``variable``   a name from before tensors recorded by themselves
-============== =====================================================================
-=======
 =============== ====================================================================
 file            what it holds
 =============== ====================================================================
 ``function``    :class:`Function` and :class:`Context`: all that the author of one sees
 ``tape``        :class:`Node` and its edges
 ``walk``        the loop of the walk back
+``traveling``   the gradients on their way
+``visits``      which nodes a walk visits, if not all
+``hooks``       functions that see a tensor's gradient, and ``handles`` that remove them
 ``ownership``   which gradients may be overwritten
 ``checks``      errors for wrong arguments and for wrong results of a backward
 ``modes``       :class:`no_grad` and its relatives
@@ -48,14 +40,17 @@ from ..missing import attributes
 from ..tensor import describe
 from .function import Context, Function
 from .gradcheck import gradcheck, gradgradcheck
+from .handles import RemovableHandle
+from .hooks import register_hook, register_post_accumulate_grad_hook
 from .modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from .tape import Node
+from .tape import AccumulateGrad, Node
 from .variable import Variable
 from .walk import backward, grad
 
 __all__ = [
-    "Context", "Function", "Node", "Variable", "backward", "describe", "enable_grad", "grad",
-    "gradcheck", "gradgradcheck", "is_grad_enabled", "no_grad", "set_grad_enabled",
+    "AccumulateGrad", "Context", "Function", "Node", "RemovableHandle", "Variable", "backward",
+    "describe", "enable_grad", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "no_grad",
+    "register_hook", "register_post_accumulate_grad_hook", "set_grad_enabled",
 ]  # fmt: skip
 
 __getattr__ = attributes(globals())

@@ -56,17 +56,24 @@ def _seed(tensor: Tensor, gradient: Any) -> Array:
 
 def check_not_freed(node: Node) -> None:
     """Raise an error if the walk has passed a node before and freed it."""
-    if node.edges is None:
+    if node.context is None:
         raise AutogradError(
             f"{node.function.__name__}: the tape was walked and freed already; pass "
             "retain_graph=True to the first backward() to walk it twice"
         )
 
 
+def check_no_nan(node: Node, results: list[Any]) -> None:
+    """Raise an error if a gradient that a node's backward returned has a NaN."""
+    for position, gradient in enumerate(results):
+        if gradient is not None and bool((gradient != gradient).any()):
+            raise AutogradError(f"{node.name()} returned NaN in its {position}th output")
+
+
 def checked_results(node: Node, results: Any) -> list[Any]:
     """Return the results of a node's backward as a list: one array or None for each argument."""
     results = list(results) if isinstance(results, tuple) else [results]
-    edges = node.edges or ()
+    edges = node.edges
     if len(results) != len(edges):
         raise AutogradError(
             f"{node.function.__name__}.backward returned {len(results)} gradients; expected one "

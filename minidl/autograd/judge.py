@@ -460,13 +460,14 @@ class Check:
         wanted = [leaf for leaf in self.leaves if leaf.tensor.requires_grad]
         found = dict.fromkeys((leaf.label for leaf in wanted), None)
         if pairs:
-            try:  # not Tensor.backward, which casts a gradient of another dtype to the leaf's
+            try:
                 gradients = grad(
                     [output for output, _ in pairs],
                     [leaf.tensor for leaf in wanted],
                     [seed for _, seed in pairs],
                     retain_graph=True,
                     allow_unused=True,
+                    _cast=False,  # to see the dtype that backward returned
                 )
             except MemoryError:
                 raise

@@ -17,6 +17,12 @@ class _Mode(threading.local):
 mode = _Mode()
 
 
+class anomaly:
+    """What :class:`detect_anomaly` has switched on, in all threads."""
+
+    check_nan = False
+
+
 def is_grad_enabled() -> bool:
     """Return whether this thread's operations are recorded."""
     return mode.enabled
@@ -40,16 +46,16 @@ class set_grad_enabled:
 
     def __init__(self, mode: bool) -> None:
         self.mode = bool(mode)
-        self.before = _switch(self.mode)
+        self.before = switch(self.mode)
 
     def __enter__(self) -> None:
-        _switch(self.mode)
+        switch(self.mode)
 
     def __exit__(self, *error: object) -> None:
-        _switch(self.before)
+        switch(self.before)
 
 
-def _switch(enabled: bool) -> bool:
+def switch(enabled: bool) -> bool:
     """Set the mode and return the previous one."""
     before, mode.enabled = mode.enabled, enabled
     return before
@@ -64,10 +70,10 @@ class _GradMode:
         self._before: list[bool] = []
 
     def __enter__(self) -> None:
-        self._before.append(_switch(self.enabled))
+        self._before.append(switch(self.enabled))
 
     def __exit__(self, *error: object) -> None:
-        _switch(self._before.pop())
+        switch(self._before.pop())
 
     def __call__(self, function: Callback) -> Callback:
         @wraps(function)

@@ -6,136 +6,50 @@ so the gradients that reach it are complete when its turn comes, and each node i
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..device import Array, active, device_of, module_for
-from ..errors import AutogradError
-from ..kernels import cuda
+from ..device import active, module_for
+from ..errors import ArgumentError, AutogradError
 from ..tensor import Tensor, describe
-from .checks import as_list, check_not_freed, checked_results, refuse_create_graph, seeds
-from .ownership import accumulate, is_ours_alone
-from .tape import Edge, Node, edge_of
-
-#: By (id of a node or leaf, output number): the gradient that :func:`grad` was asked for.
-Wanted = dict[tuple[int, int], Array | None]
+from .checks import as_list, refuse_create_graph, seeds
+from .tape import Hooks, edge_of, node_edge
+from .traveling import Traveling
+from .visits import Visits
 
 
 @np.errstate(all="ignore")
 def walk(
-    roots: Sequence[Tensor], gradients: list[Any], retain_graph: bool, wanted: Wanted | None = None
+    roots: Sequence[Tensor], gradients: list[Any], retain_graph: bool, traveling: Traveling
 ) -> None:
     """Walk the tape back from `roots`, whose gradients are given.
 
-    Gradients of leaves are added to their ``.grad``, or with `wanted`, gradients are added up there
-    and nowhere else.
+    Gradients of leaves are added to their ``.grad``, unless the walk's visits say otherwise.
     """
-    traveling = _Traveling(wanted)
+    visits = traveling.visits
     for position, root in enumerate(roots):
         traveling.send(edge_of(root), gradients, position)
     while traveling.heap:
         node, grads = traveling.latest()  # dL/dy for each output y of the node
-        results = _run_backward(node, grads)  # dL/dx for each argument x
+        if visits is not None and node not in visits.passed:
+            continue  # it was asked for, and nothing before it
+        results = traveling.through(node, grads)  # dL/dx for each argument x
         del grads  # else a gradient that backward passed on would look shared
-        edges = node.edges or ()
         if not retain_graph:
             node.free()
-        for position, edge in enumerate(edges):
+        for position, edge in enumerate(node.edges):
             if edge is not None and results[position] is not None:
                 traveling.send(edge, results, position)
-
-
-class _Traveling:
-    """The gradients that wait for their node's turn."""
-
-    def __init__(self, wanted: Wanted | None) -> None:
-        self.wanted = wanted
-        self.waiting: dict[Node, list[Array | None]] = {}  # one place for each output
-        self.heap: list[tuple[int, Node]] = []  # the latest node on top
-
-    def send(self, edge: Edge, gradients: list[Any], position: int) -> None:
-        """Bring a gradient along an edge: to a leaf, or to a node, where it waits."""
-        target, index = edge
-        if index < 0:
-            if self.wanted is None:
-                accumulate(target, gradients, position)
-            else:
-                self._collect(target, index, gradients[position])
-            gradients[position] = None
-            return
-        waiting = self.waiting.get(target)
-        if waiting is None:
-            waiting = self.waiting[target] = [None] * len(target.outputs)
-            heapq.heappush(self.heap, (-target.sequence, target))
-        gradient, gradients[position] = gradients[position], None
-        dtype = target.outputs[index][1]
-        if gradient.dtype != dtype:  # the operation had promoted its argument
-            with active(device_of(gradient)):
-                gradient = gradient.astype(dtype)
-        before = waiting[index]
-        waiting[index] = gradient if before is None else _sum(before, gradient)
-
-    def latest(self) -> tuple[Node, list[Any]]:
-        """Take the latest node, and the gradients of its outputs (None where none arrived)."""
-        node = heapq.heappop(self.heap)[1]
-        grads = self.waiting.pop(node)
-        if self.wanted is not None:
-            for index, gradient in enumerate(grads):
-                if gradient is not None:
-                    self._collect(node, index, gradient)
-        if node.retained is not None:
-            for index, reference in node.retained.items():
-                tensor = reference()
-                if tensor is not None and grads[index] is not None:
-                    accumulate(tensor, grads, index)
-        return node, grads
-
-    def _collect(self, target: Any, index: int, gradient: Array) -> None:
-        key = id(target), index
-        if self.wanted is not None and key in self.wanted:
-            before = self.wanted[key]
-            self.wanted[key] = gradient if before is None else _sum(before, gradient)
-
-
-def _sum(before: Array, gradient: Array) -> Array:
-    """Return the sum of gradients that reached one tensor by different paths."""
-    with active(device_of(gradient)):
-        total: Array = before + gradient
-    return total
-
-
-def _run_backward(node: Node, grads: list[Any]) -> list[Any]:
-    """Return the gradients of a node's arguments, from those of its outputs."""
-    check_not_freed(node)
-    ctx, alone = node.context, []
-    for index in range(len(grads)):
-        if grads[index] is not None:
-            alone.append(is_ours_alone(grads, index))
-            continue
-        alone.append(False)
-        if ctx.materialize_grads:
-            shape, dtype, where = node.outputs[index]
-            with active(where):
-                grads[index] = module_for(where).zeros(shape, dtype)
-    ctx.may_overwrite = tuple(alone)
-    shape, _, where = node.outputs[0]
-    try:
-        with active(where):
-            results = node.function.backward(ctx, *grads)
-    except (MemoryError, RuntimeError) as error:
-        cuda.explain_out_of_memory(error, f"{node.function.__name__}.backward", shape, node)
-        raise
-    return checked_results(node, results)
 
 
 def backward(
     tensors: Tensor | Sequence[Tensor],
     grad_tensors: Any = None,
-    retain_graph: bool = False,
+    retain_graph: bool | None = None,
     create_graph: bool = False,
+    inputs: Tensor | Sequence[Tensor] | None = None,
 ) -> None:
     """Add the gradient of `tensors` to the ``.grad`` of every leaf they were computed from.
 
@@ -144,10 +58,13 @@ def backward(
     tensors : Tensor or sequence of Tensor
     grad_tensors : Tensor or sequence of Tensor, optional
         Gradient of the loss by each of `tensors`. Default: 1, for tensors of one element.
-    retain_graph : bool
-        Keep the tape for another walk. Default False: it is freed during the walk.
+    retain_graph : bool, optional
+        Keep the tape for another walk. Default: `create_graph`; otherwise the walk frees it.
     create_graph : bool
         Not supported: gradients are arrays, not recorded operations.
+    inputs : Tensor or sequence of Tensor, optional
+        The only tensors whose ``.grad`` changes, leaves or not. What doesn't lead to them is
+        neither visited nor freed. Default: all leaves.
 
     Raises
     ------
@@ -164,7 +81,6 @@ def backward(
     >>> x.grad
     tensor([2., 4.])
     """
-    refuse_create_graph(create_graph)
     roots = as_list(tensors)
     for root in roots:
         if not root.requires_grad:
@@ -172,30 +88,47 @@ def backward(
                 f"backward(): {describe(root)} does not require a gradient and was not made from "
                 "a tensor that does"
             )
-    walk(roots, seeds("grad_tensors", roots, grad_tensors), retain_graph)
+    sources = None if inputs is None else as_list(inputs)
+    if sources == []:
+        raise AutogradError("backward(): inputs can't be empty")
+    for source in sources or ():
+        source.retain_grad()
+    visits = Visits(roots, sources) if sources or Hooks.on_leaves else None
+    _walk(roots, seeds("grad_tensors", roots, grad_tensors), retain_graph, create_graph, visits)
 
 
 def grad(
     outputs: Tensor | Sequence[Tensor],
     inputs: Tensor | Sequence[Tensor],
     grad_outputs: Any = None,
-    retain_graph: bool = False,
+    retain_graph: bool | None = None,
     create_graph: bool = False,
-    allow_unused: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    *,
+    materialize_grads: bool = False,
+    _cast: bool = True,
 ) -> tuple[Tensor | None, ...]:
     """Return the gradient of `outputs` by each of `inputs`, leaving ``.grad`` alone.
+
+    Only nodes that lead to `inputs` are visited and freed.
 
     Parameters
     ----------
     outputs, inputs : Tensor or sequence of Tensor
     grad_outputs : Tensor or sequence of Tensor, optional
         As `grad_tensors` of :func:`backward`.
-    retain_graph : bool
-        Keep the tape for another walk. Default False.
+    retain_graph : bool, optional
+        Keep the tape for another walk. Default: `create_graph`.
     create_graph : bool
         Not supported.
-    allow_unused : bool
-        Return None for an input that `outputs` do not depend on, instead of raising. Default False.
+    only_inputs : bool
+        Accepted for compatibility with PyTorch.
+    allow_unused : bool, optional
+        Return None for an input that `outputs` do not depend on, instead of raising. Default:
+        `materialize_grads`.
+    materialize_grads : bool
+        Return zeros for such an input. Default False.
 
     Returns
     -------
@@ -205,6 +138,8 @@ def grad(
     ------
     AutogradError
         An input is not used or does not require a gradient; and as :func:`backward`.
+    ArgumentError
+        `materialize_grads` without `allow_unused`.
 
     Examples
     --------
@@ -213,22 +148,43 @@ def grad(
     >>> minidl.autograd.grad(x * x, x)
     (tensor(6.),)
     """
-    refuse_create_graph(create_graph)
+    if materialize_grads and allow_unused is False:
+        raise ArgumentError("grad(): materialize_grads=True needs allow_unused=True or None")
     roots, sources = as_list(outputs), as_list(inputs)
+    if not sources:
+        raise AutogradError("grad(): inputs can't be empty")
     for tensor in (*roots, *sources):
         if not tensor.requires_grad:
             raise AutogradError(f"grad(): {describe(tensor)} does not require a gradient")
-    edges = [edge_of(source) for source in sources]
-    keys = [(id(target), index) for target, index in edges]
-    wanted: Wanted = dict.fromkeys(keys)
-    walk(roots, seeds("grad_outputs", roots, grad_outputs), retain_graph, wanted)
-    found = []
-    for source, key in zip(sources, keys, strict=True):
-        array = wanted[key]
-        if array is None and not allow_unused:
+    visits = Visits(roots, sources, collected=True, cast=_cast)
+    _walk(roots, seeds("grad_outputs", roots, grad_outputs), retain_graph, create_graph, visits)
+    found: list[Tensor | None] = []
+    for source in sources:
+        gradient = visits.found[node_edge(*edge_of(source))]
+        if gradient is None and not (allow_unused or materialize_grads):
             raise AutogradError(
                 f"grad(): {describe(source)} was not used to compute the outputs; pass "
                 "allow_unused=True to get None for it"
             )
-        found.append(None if array is None else Tensor(array).clone())
+        if gradient is not None:
+            found.append(Tensor(gradient).clone())
+        elif materialize_grads:
+            with active(source.device):
+                zeros = module_for(source.device).zeros(source.array.shape, source.array.dtype)
+            found.append(Tensor(zeros))
+        else:
+            found.append(None)
     return tuple(found)
+
+
+def _walk(
+    roots: list[Tensor],
+    gradients: list[Any],
+    retain_graph: bool | None,
+    create_graph: bool,
+    visits: Visits | None,
+) -> None:
+    """Walk back with gradients of the right kind."""
+    refuse_create_graph(create_graph)
+    retain = create_graph if retain_graph is None else retain_graph
+    walk(roots, gradients, retain, Traveling(visits))

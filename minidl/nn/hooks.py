@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
+from ..autograd.handles import RemovableHandle, add_hook
 from ..errors import ArgumentError
-
-
-class RemovableHandle:
-    """What registering a hook returns: ``remove()`` takes the hook off again.
-
-    It is also a context manager that removes the hook at the end of its block.
-    """
-
-    _next_id = itertools.count()
-
-    def __init__(self, hooks: dict[int, Any]) -> None:
-        self._hooks = hooks
-        self.id = next(RemovableHandle._next_id)
-
-    def remove(self) -> None:
-        """Take the hook off; doing it twice does no harm."""
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.remove()
 
 
 class _Hook(NamedTuple):
     function: Callable[..., Any]
     with_kwargs: bool
     always_call: bool = False
-
-
-def _add_hook(hooks: dict[int, _Hook], hook: _Hook, prepend: bool) -> RemovableHandle:
-    handle = RemovableHandle(hooks)
-    earlier = dict(hooks) if prepend else {}
-    if prepend:
-        hooks.clear()  # the same dictionary must stay: handles refer to it
-    hooks[handle.id] = hook
-    hooks.update(earlier)
-    return handle
 
 
 class Hooks:
@@ -117,7 +84,7 @@ class Hooks:
         -------
         RemovableHandle
         """
-        return _add_hook(self._forward_pre_hooks, _Hook(hook, with_kwargs), prepend)
+        return add_hook(self._forward_pre_hooks, _Hook(hook, with_kwargs), prepend)
 
     def register_forward_hook(
         self,
@@ -153,4 +120,4 @@ class Hooks:
         Size([2, 3])
         >>> handle.remove()
         """
-        return _add_hook(self._forward_hooks, _Hook(hook, with_kwargs, always_call), prepend)
+        return add_hook(self._forward_hooks, _Hook(hook, with_kwargs, always_call), prepend)

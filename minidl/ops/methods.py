@@ -153,7 +153,11 @@ attach(__eq__, __ne__, __invert__, __iter__, __contains__)
 
 
 def backward(
-    self: Tensor, gradient: Any = None, retain_graph: bool = False, create_graph: bool = False
+    self: Tensor,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Any = None,
 ) -> None:
     """Add the gradient of this tensor to the ``.grad`` of every leaf it was computed from.
 
@@ -161,20 +165,18 @@ def backward(
     ----------
     gradient : Tensor, optional
         Gradient of the loss by this tensor. Default: 1, for a tensor of one element.
-    retain_graph : bool
-        Keep the tape for another walk. Default False.
-    create_graph : bool
-        Not supported.
+    retain_graph, create_graph, inputs
+        See :func:`minidl.autograd.backward`.
 
     Raises
     ------
     AutogradError
         See :func:`minidl.autograd.backward`.
     """
-    autograd.backward(self, gradient, retain_graph, create_graph)
+    autograd.backward(self, gradient, retain_graph, create_graph, inputs)
 
 
-attach(backward)
+attach(backward, autograd.register_hook, autograd.register_post_accumulate_grad_hook)
 
 
 # --- Another dtype or device ----------------------------------------------------------------------

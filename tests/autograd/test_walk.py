@@ -261,3 +261,100 @@ def test_no_warnings_of_infinities(device: str) -> None:
     big = minidl.zeros(1 << 18, device=device)
     assert np.isinf(helpers.host(1 / big)).all() and np.isneginf(helpers.host(big.log())).all()
     helpers.assert_close(big.exp(), np.ones(1 << 18))
+
+
+# --- Asked for some tensors -----------------------------------------------------------------------
+
+
+def test_backward_into_some_inputs(device: str) -> None:
+    x, y = leaf(2.0, device=device), leaf(5.0, device=device)
+    h = x * y
+    z = h * h + y
+    z.backward(inputs=[y, h], retain_graph=True)
+    assert x.grad is None and y.grad.item() == 41.0 and h.grad.item() == 20.0
+    z.backward(inputs=h, retain_graph=True)
+    assert y.grad.item() == 41.0 and h.grad.item() == 40.0
+    minidl.autograd.backward([z], inputs=[x, x])
+    assert x.grad.item() == 100.0 and y.grad.item() == 41.0
+    assert h.grad.item() == 60.0  # retained since it was an input
+    (x * 2).backward(inputs=[leaf(1.0, device=device)])  # not used: nothing happens
+    for wrong in ([], [minidl.ones(1, device=device)]):
+        with pytest.raises(AutogradError, match="empty|does not require"):
+            (x * 2).backward(inputs=wrong)
+
+
+def test_only_what_leads_to_the_input_is_visited_and_freed(device: str) -> None:
+    visited = []
+
+    class Note(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, name: str) -> Any:
+            ctx.name = name
+            return x * 1
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            visited.append(ctx.name)
+            return grad, None
+
+    x = leaf(2.0, 3.0, device=device)
+    side = Note.apply(x, "side")
+    y = Note.apply(x, "below") * 3
+    z = Note.apply((y * y + side).sum(), "above")
+    (dy,) = minidl.autograd.grad(z, y)
+    assert dy.tolist() == [12.0, 18.0] and visited == ["above"]
+    (y + side).sum().backward()  # neither was freed
+    assert x.grad.tolist() == [4.0, 4.0] and sorted(visited) == ["above", "below", "side"]
+
+
+def test_grad_beyond_a_part_that_was_freed(device: str) -> None:
+    x, w = leaf(2.0, device=device), leaf(3.0, device=device)
+    shared = w.exp()
+    shared.sum().backward()
+    assert minidl.autograd.grad((shared * x).sum(), x)[0].item() == pytest.approx(np.exp(3.0))
+    with pytest.raises(AutogradError, match="freed already"):
+        minidl.autograd.grad((shared * x).sum(), w)
+    h = x * x
+    h.sum().backward()
+    assert minidl.autograd.grad((h * h).sum(), h)[0].item() == 8.0  # h's own node isn't needed
+
+
+def test_grad_of_one_input_twice_and_of_the_output_itself(device: str) -> None:
+    x = leaf(2.0, device=device)
+    y = x * 3
+    assert [g.item() for g in minidl.autograd.grad(y, (x, x, y), retain_graph=True)] == [3, 3, 1]
+    assert minidl.autograd.grad(x, x)[0].item() == 1.0
+    first, second = minidl.autograd.grad(y, (x, x))
+    assert not helpers.shares_memory(first.array, second.array)
+
+
+def test_grad_of_several_outputs(device: str) -> None:
+    x = leaf(2.0, device=device)
+    y, z = x * 3, x * x
+    (dx,) = minidl.autograd.grad([y, z, x], [x])
+    assert dx.item() == 8.0
+
+
+def test_grad_fills_in_zeros(device: str) -> None:
+    x, y = leaf(2.0, device=device), leaf(5.0, 6.0, device=device)
+    assert minidl.autograd.grad(x * 2, (x, y), materialize_grads=True)[1].tolist() == [0.0, 0.0]
+    with pytest.raises(ArgumentError, match="allow_unused"):
+        minidl.autograd.grad(x * 2, y, allow_unused=False, materialize_grads=True)
+    with pytest.raises(AutogradError, match="empty"):
+        minidl.autograd.grad(x * 2, [])
+
+
+def test_grad_has_the_dtype_of_its_input(device: str) -> None:
+    x = minidl.ones(3, requires_grad=True, device=device)
+    for y in (x * minidl.ones(3, dtype=minidl.float64, device=device), x.double()):
+        assert minidl.autograd.grad(y.sum(), x)[0].dtype == np.float32
+
+
+def test_hooks_run_before_a_gradient_is_collected(device: str) -> None:
+    x, seen = leaf(2.0, device=device), []
+    y = x * 3
+    x.register_hook(lambda grad: grad * 5)
+    y.register_hook(lambda grad: grad * 10)
+    x.register_post_accumulate_grad_hook(lambda leaf: seen.append(leaf))
+    dx, dy = minidl.autograd.grad(y, (x, y))
+    assert dx.item() == 150.0 and dy.item() == 10.0 and not seen and x.grad is None

@@ -14,7 +14,7 @@ BUGS = [
     ),
     (
         "gpu: gradients of two paths are added on the first GPU",
-        "minidl.autograd.walk:_sum",
+        "minidl.autograd.traveling:Traveling.sum",
         "with active(device_of(gradient)):",
         "if True:",
         "tests/test_device.py::test_the_gpu_of_a_tensor_is_made_current",
@@ -71,9 +71,30 @@ BUGS = [
     ),
     (
         "autograd: the walk takes the earliest node first",
-        "minidl.autograd.walk:_Traveling.send",
-        "-target.sequence",
-        "target.sequence",
+        "minidl.autograd.traveling:Traveling.send",
+        "-sequence",
+        "sequence",
         "tests/autograd/test_walk.py::test_diamond_is_walked_once_per_node",
+    ),
+    (
+        "autograd: a walk for some inputs visits everything",
+        "minidl.autograd.visits:Visits.__init__",
+        "inputs is None or target in self.asked or target in self.passed",
+        "True",
+        "tests/autograd/test_walk.py::test_only_what_leads_to_the_input_is_visited_and_freed",
+    ),
+    (
+        "autograd: a leaf's hooks run before its gradient is complete",
+        "minidl.autograd.visits:Visits.__init__",
+        "node.sequence - after",
+        "node.sequence + 1000",
+        "tests/autograd/test_hooks.py::test_hook_of_a_leaf_sees_the_whole_gradient_once",
+    ),
+    (
+        "autograd: what a hook returns is ignored",
+        "minidl.autograd.traveling:_replaced",
+        "return new",
+        "return old",
+        "tests/autograd/test_hooks.py::test_hook_replaces_the_gradient_of_a_result",
     ),
 ]
