@@ -115,12 +115,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return is_plain and (short or str(arguments.get("dtype")) != "float32")
 
     def is_omitted(item: pytest.Item) -> bool:
-        folder = item.path.relative_to(SIMULATOR.parent).parts[0]
-        return (
-            not takes_device(item)
-            or is_too_slow_to_simulate(item)
-            or (short and folder not in SHORT)
-        )
+        if not takes_device(item) or is_too_slow_to_simulate(item):
+            return True
+        return short and item.path.relative_to(SIMULATOR.parent).parts[0] not in SHORT
 
     omitted = [item for item in items if is_omitted(item)]
     config.hook.pytest_deselected(items=omitted)
