@@ -1,4 +1,4 @@
-"""The benchmarks run from end to end, as small as can be, and compare like with like."""
+"""The benchmarks run from end to end at the smallest size, and compare like with like."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture
 def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make the scripts importable, as they are for one another."""
+    """Make the scripts importable by name."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
@@ -45,7 +45,7 @@ def test_contenders_train_the_same_network(scripts: None, variant: str) -> None:
     other = minidl.nn.summary(networks.sequence(minidl.nn, variant), networks.IMAGE[variant])
 
     def layers(summary: Any) -> list[tuple[Any, ...]]:
-        # The paper's dropout does the same work under a name of its own.
+        # The paper's dropout does the same work under another name.
         return [
             (row.kind.removeprefix("Plain"), row.geometry, row.output_shape, row.formula, row.macs)
             for row in summary.rows

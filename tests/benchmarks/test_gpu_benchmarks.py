@@ -1,4 +1,4 @@
-"""The counts behind the predictions for a GPU are those of a step that is really done."""
+"""The counts behind the predictions for a GPU equal those of an executed step."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 @pytest.fixture(autouse=True)
 def scripts(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Make the scripts importable, as they are for one another."""
+    """Make the scripts importable by name."""
     monkeypatch.syspath_prepend(str(BENCHMARKS))
 
 
@@ -59,10 +59,10 @@ def test_the_papers_step_meets_the_targets_that_can_be_counted(gpu: str) -> None
     assert len(step.launches) <= gpu_model.AIMS["launches"]
     assert least <= size * 1.001 and size <= gpu_model.AIMS["traffic"] * least
     flop = sum(launch.product.flop for launch in step.launches if launch.product)
-    # 529 GFLOP, and the rows of the bias and of the padding to four.
+    # 529 GFLOP, plus the bias's rows and the padding to a multiple of four.
     assert 529e9 < flop < 1.005 * 529e9
     lines = gpu_model.layers_table(step, gpu_model.floor(step)).splitlines()
-    # a head, twice the loss and the layers but relu and flatten, flatten's copy, update, sum
+    # a header, loss and layers (without relu and flatten) twice, flatten's copy, update, sum
     assert len(lines) == 2 + 2 * (1 + 15) + 1 + 1 + 1
 
 
@@ -76,7 +76,7 @@ def test_products_are_recorded_with_cublas_sizes(gpu: str) -> None:
     with recorder.recording(model), simulator.count() as used:
         model(x).sum().backward()
     products = [launch.product for launch in recorder.launches if launch.product]
-    # cuBLAS counts along columns, so m and n change places.
+    # cuBLAS is column-major, so m and n are swapped.
     assert [(p.n, p.m, p.k) for p in products] == [call[1:4] for call in used.cublas_calls]
     assert {p.compute for p in products} == {"FP32"}
     first = next(launch for launch in recorder.launches if launch.product)
@@ -127,7 +127,7 @@ def test_columns_of_some_images_read_their_part_of_the_input(
 
     from minidl.kernels.cuda import conv
 
-    monkeypatch.setattr(conv, "COLUMN_BYTES", 1)  # an image at a time
+    monkeypatch.setattr(conv, "COLUMN_BYTES", 1)  # one image at a time
     layer = nn.Conv2d(2, 4, 3, padding=1).to(gpu)
     x = minidl.zeros(5, 2, 8, 8, device=gpu, requires_grad=True)
     recorder = gpu_record.Recorder()
@@ -159,7 +159,7 @@ def test_time_of_products_by_hand() -> None:
     from gpu_record import Product
 
     card = gpu_model.Card("", 100, 1e12, 8e12, 1e12, 0.5, 0.5, 0.5)
-    # 100 tiles of 256 x 128: one full round, all rates reached.
+    # 100 tiles of 256 x 128: one full round at the full rates.
     full = Product(2560, 1280, 4096, "FP32", False)
     assert math.isclose(gpu_model.product_seconds(full, card, False), full.flop / 0.5e12)
     # 101 tiles: a second round for the last one. Other tiles or parts lose less than that.

@@ -1,7 +1,7 @@
-"""Every operation gives on a GPU what it gives on the CPU: to 1e-5 of the largest number, float32.
+"""Every operation gives the same on a GPU as on the CPU: to 1e-5 of the largest number, in float32.
 
-The operations' own tests compare both devices with references; this is the table in which none is
-missing: a new ``Function`` without a row here is a failure.
+The operations' own tests compare both devices with references. This table is complete: a
+``Function`` without a row here is a failure.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from minidl.nn import (
 IMAGES, MAPS = (3, 4, 9, 8), (2, 12, 7, 6)
 LABELS = minidl.tensor([2, 0, 1])
 
-#: What is computed, and the shapes of its inputs; a module is made on the device.
+#: Operations with the shapes of their inputs; a module is made on the device.
 CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "+ - * /": (lambda x, y: (x + y) * x / (y * y + 1) - y, ((3, 4), (4,))),
     "**": (lambda x, y: (x * x + 0.5) ** y, ((3, 4), (4,))),
@@ -176,4 +176,4 @@ def test_no_operation_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in CASES:
         results(name, "cpu")
     missing = {kind.__name__ for kind in set(_functions()) - seen}
-    assert missing == {"Move"}  # from the CPU to the CPU there is nothing to do
+    assert missing == {"Move"}  # nothing moves from the CPU to the CPU

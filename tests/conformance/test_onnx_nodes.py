@@ -1,7 +1,7 @@
-"""ONNX's own inputs and outputs for testing its operators, run through minidl.
+"""ONNX's own test cases for its operators, run through minidl.
 
-``NODES`` says how an ONNX operator is written with minidl; all test cases of these operators are
-run, but for those of which :func:`left_out` says why not.
+``NODES`` says how to write an ONNX operator with minidl. All test cases of these operators run,
+except those for which :func:`why_not` gives a reason.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from onnx.reference.ops import op_pool_common  # noqa: E402
 Tensor = minidl.Tensor
 
 
-# --- Windows: ONNX pads each side by itself, and names two ways of "same" -------------------------
+# --- Windows: ONNX pads each side separately, and has two kinds of "same" -------------------------
 
 
 def window_pads(x: Tensor, kernel: list[int], a: dict[str, Any]) -> list[int]:
-    """The padding of the last two axes, as F.pad takes it."""
+    """The padding of the last two axes in F.pad's form."""
     strides, dilations = a.get("strides", [1, 1]), a.get("dilations", [1, 1])
     mode = a.get("auto_pad", "NOTSET")
     if mode == "VALID":
@@ -75,7 +75,7 @@ def average_pool(x: Tensor, **a: Any) -> Tensor:
     ceil, stride = bool(a.get("ceil_mode", 0)), a.get("strides", 1)
     if left == right and top == bottom and max(left, top) <= min(kernel) // 2:
         return F.avg_pool2d(x, kernel, stride, (top, left), ceil, include)
-    # the mean of what lies inside is the mean of all, divided by the mean of an image of ones
+    # the mean inside the image is the mean of all, divided by the mean of an image of ones
     pads = [left, right, top, bottom]
     total = F.avg_pool2d(F.pad(x, pads), kernel, stride)
     return (
@@ -398,12 +398,12 @@ for _case in _all_cases:
         CASES.append(_case)
 
 
-#: Whose outputs ONNX gives to four digits only.
+#: Operators whose outputs ONNX gives to only four digits.
 FOUR_DIGITS = {"test_averagepool_2d_ceil_last_window_starts_on_pad"}
 
 
-def left_out(case: Any, attributes: dict[str, Any]) -> str | None:
-    """Why a case is not for minidl, or None."""
+def why_not(case: Any, attributes: dict[str, Any]) -> str | None:
+    """Return why minidl can't run a case, or None."""
     node = case.model.graph.node[0]
     arrays = [array for inputs, outputs in case.data_sets for array in (*inputs, *outputs)]
     if any(not hasattr(array, "dtype") or array.dtype.kind not in "biuf" for array in arrays):
@@ -442,7 +442,7 @@ def test_node(case: Any) -> None:
     attributes = {k: v.decode() if isinstance(v, bytes) else v for k, v in attributes.items()}
     if node.op_type == "Split" and len(node.input) == 1:
         attributes["num_outputs"] = len(node.output)
-    reason = left_out(case, attributes)
+    reason = why_not(case, attributes)
     if reason:
         pytest.skip(reason)
     for inputs, expected in case.data_sets:

@@ -1,10 +1,11 @@
-"""Programs written for PyTorch that run with only their imports changed, and give the same numbers.
+"""Programs written for PyTorch run with only their imports changed, and give the same numbers.
 
-Every program takes the modules that a script would import. It is run with minidl's and compared
-with numbers that PyTorch gave (``torch_numbers.json``), and with PyTorch itself where that is
-installed. Random numbers can't be the same, so that the programs make their data with NumPy.
+Every program takes the modules that a script would import. Its results with minidl's modules are
+compared with PyTorch's recorded numbers (``torch_numbers.json``), and with PyTorch itself where it
+is installed. Programs make their data with NumPy, because the libraries' random numbers differ.
 
-After adding a program, run ``python tests/conformance/test_torch_programs.py``: it writes numbers.
+After adding a program, run ``python tests/conformance/test_torch_programs.py`` to record its
+numbers.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def program(function: Callable[[Any], list[Any]]) -> Callable[[Any], list[Any]]:
 
 
 def modules(name: str) -> SimpleNamespace:
-    """What the head of a script imports."""
+    """The modules that a script imports."""
     if name == "torch":
         import torch
         import torch.nn.functional as F
@@ -52,7 +53,7 @@ def labels(count: int, classes: int, seed: int = 0) -> np.ndarray:
 
 
 def fill(m: Any, model: Any, seed: int = 0) -> Any:
-    """Give a model the same weights in both libraries."""
+    """Give a model weights that are the same in both libraries."""
     rng = np.random.default_rng(seed)
     with m.torch.no_grad():
         for parameter in model.parameters():
@@ -292,7 +293,7 @@ def module_with_buffers_and_hooks(m: Any) -> list[Any]:
 
 @program
 def custom_gradients(m: Any) -> list[Any]:
-    """What users write inside a Function differs (arrays here), using it does not."""
+    """The code inside a Function differs (arrays here), but its use does not."""
     torch = m.torch
 
     class Swish(torch.autograd.Function):  # type: ignore[name-defined, misc]
@@ -534,7 +535,7 @@ def test_same_numbers_as_pytorch(name: str) -> None:
 
 
 def main() -> None:
-    """Write the numbers that PyTorch gives."""
+    """Record PyTorch's numbers."""
     given = {name: flat(function(modules("torch"))) for name, function in PROGRAMS.items()}
     text = {name: [float(f"{x:.6g}") for x in values] for name, values in given.items()}
     NUMBERS.write_text(json.dumps(text, indent=None, separators=(",", ":")) + "\n")

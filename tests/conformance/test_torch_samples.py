@@ -1,7 +1,7 @@
-"""PyTorch's own inputs for testing its operators, run through minidl: same results and gradients.
+"""PyTorch's own test inputs for its operators give the same results and gradients in minidl.
 
-The inputs are those of ``torch.testing._internal.common_methods_invocations.op_db``: for every
-operator, the arguments that PyTorch's developers found worth testing.
+The inputs come from ``torch.testing._internal.common_methods_invocations.op_db``: for every
+operator, the arguments that PyTorch's developers chose to test.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ with warnings.catch_warnings():
     from torch.testing._internal.common_methods_invocations import op_db
 settings.load_profile(_profile)  # PyTorch's test suite sets one of its own
 
-#: PyTorch's operators that minidl has, under the same name in the same place.
+#: PyTorch's operators that minidl has under the same name in the same module.
 FUNCTIONS = [
     "abs", "add", "addcdiv", "addcmul", "addmm", "all", "allclose", "amax", "amin", "any", "argmax",
     "argmin", "argsort", "baddbmm", "bincount", "bitwise_and", "bitwise_or", "bitwise_xor", "bmm",
@@ -98,7 +98,7 @@ def to_ours(value: Any) -> Any:
 
 
 def tensors_of(value: Any, kind: type) -> Iterator[Any]:
-    """All tensors in arguments or results, in their order."""
+    """All tensors in arguments or results, in order."""
     if isinstance(value, kind):
         yield value
     elif isinstance(value, (tuple, list)):
@@ -135,7 +135,7 @@ def is_empty(value: Any) -> bool:
     return isinstance(value, torch.Tensor) and value.numel() == 0
 
 
-#: Operator -> (which samples minidl does not take or answers otherwise, why).
+#: Operator -> (samples that minidl refuses or treats differently, reason).
 LEFT_OUT: dict[str, tuple[Callable[[Any, tuple[Any, ...], dict[str, Any]], bool], str]] = {
     "addmm": (lambda x, args, kw: not x.is_floating_point() and "beta" in kw, "rounded weights"),
     "baddbmm": (lambda x, args, kw: not x.is_floating_point() and "beta" in kw, "rounded weights"),
@@ -180,7 +180,7 @@ for _name in ("float", "double", "long", "half", "byte"):
     LEFT_OUT[_name] = (lambda x, args, kw: "memory_format" in kw, "memory formats")
 
 
-def is_left_out(name: str, sample: Any) -> bool:
+def is_excluded(name: str, sample: Any) -> bool:
     return name in LEFT_OUT and LEFT_OUT[name][0](sample.input, sample.args, sample.kwargs)
 
 
@@ -189,7 +189,7 @@ def check(info: Any, dtype: Any, with_gradients: bool) -> int:
     count = 0
     for sample in info.sample_inputs("cpu", dtype, requires_grad=with_gradients):
         arguments = [sample.input, *sample.args]
-        if is_left_out(info.name, sample):
+        if is_excluded(info.name, sample):
             continue
         where = f"{info.name}{sample.summary()}"
         with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""examples/alexnet_imagenet.py, run as a user does: in a process of its own, with tiny settings."""
+"""examples/alexnet_imagenet.py, run as a user does: in its own process, with tiny settings."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from minidl.vision.batches import PictureBatches
 from minidl.vision.models import alexnet
 
 PROGRAM = "alexnet_imagenet.py"
-# The 32×32 network, made smaller.
+# The network for 32×32 pixels, made smaller.
 SMALL = ("--variant", "cifar", "--batch-size", 4, "--num-threads", 1)
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes of 12 pictures: 22 to train with, 6 batches, and 2 to validate with."""
+    """Two classes of 12 pictures: 22 (6 batches) to train with and 2 to validate with."""
     return draw(tmp_path_factory.mktemp("pictures"), ("cat", "dog"), 12, (48, 40))
 
 
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Iterator[Path]:
-    """The folder of a run of two epochs that nothing interrupted."""
+    """The folder of an uninterrupted run of two epochs."""
     folder = tmp_path_factory.mktemp("whole")
     result = run(
         folder, PROGRAM, "--data", pictures, *SMALL, "--epochs", 2, "--output", folder / "run"
@@ -59,7 +59,7 @@ def output(tmp_path: Path) -> Iterator[Path]:
 
 
 def interrupt(arguments: list[object], folder: Path, number: signal.Signals) -> str:
-    """Start the program, send it a signal in its first steps, and return what it said last."""
+    """Start the program, send it a signal in its first steps, and return its last output."""
     process = subprocess.Popen(
         command(PROGRAM, *arguments),
         cwd=folder,
@@ -69,7 +69,7 @@ def interrupt(arguments: list[object], folder: Path, number: signal.Signals) -> 
     )
     assert process.stderr is not None
     said = b""
-    while b"epoch 1/" not in said:  # the progress bar, which comes with the first step
+    while b"epoch 1/" not in said:  # the progress bar appears with the first step
         character = os.read(process.stderr.fileno(), 1)
         assert character, said
         said += character
@@ -80,7 +80,7 @@ def interrupt(arguments: list[object], folder: Path, number: signal.Signals) -> 
 
 
 def assert_same(a: Any, b: Any, where: str = "") -> None:
-    """Bit for bit, through dicts and lists."""
+    """Compare bit for bit, including nested dicts and lists."""
     assert type(a) is type(b), where
     if isinstance(a, dict):
         assert set(a) == set(b), where
@@ -115,7 +115,7 @@ def test_writes_log_checkpoints_and_figures(whole_run: Path) -> None:
     assert [line["step"] for line in epochs] == [6, 12]
     assert epochs[0]["train_loss"] == pytest.approx(np.log(2), abs=0.1)
     assert epochs[0]["images_per_second"] > 0
-    with Image.open(whole_run / "filters.png") as picture:  # 64 kernels of 3×3, 16 a row
+    with Image.open(whole_run / "filters.png") as picture:  # 64 kernels of 3×3, 16 per row
         assert picture.size == (4 * (16 * 4 + 1), 4 * (4 * 4 + 1))
     state = minidl.load(whole_run / "last.safetensors")
     assert state["progress"] == [2, 0, 12]
@@ -141,7 +141,7 @@ def test_resumed_run_equals_the_uninterrupted_one(
     epoch, batch, step = minidl.load(output / "last.safetensors")["progress"]
     assert epoch == 0 and 0 < batch == step < 6
 
-    # The command that it printed, but with other numbers of threads and workers.
+    # Run the command that it printed, with different numbers of threads and workers.
     python, program, *words = shlex.split(said.partition("to go on: ")[2])
     assert python == "python" and Path(program).name == PROGRAM
     subprocess.run(
@@ -174,9 +174,9 @@ def test_sigterm_saves(pictures: Path, output: Path) -> None:
     assert minidl.load(output / "last.safetensors")["progress"][2] > 0
 
 
-@pytest.mark.skipif(os.name == "nt", reason="pipes end in another way")
+@pytest.mark.skipif(os.name == "nt", reason="closed pipes behave differently")
 def test_ctrl_c_saves_even_if_the_output_is_closed(pictures: Path, output: Path) -> None:
-    """Such as ``tee``, which Ctrl-C ends as well."""
+    """The reader may be ``tee``, which Ctrl-C ends, too."""
     process = subprocess.Popen(
         command(PROGRAM, "--data", pictures, *SMALL, "--epochs", 9, "--output", output),
         cwd=output.parent,
@@ -267,7 +267,7 @@ class Noise(Dataset):
 
 @pytest.fixture
 def trainer(device: str, output: Path) -> Any:
-    """A ``Run`` of the program, which saves in every step."""
+    """The program's ``Run``, set to save in every step."""
     program = runpy.run_path(str(ROOT / "examples" / PROGRAM))
     settings = {**program["DEFAULTS"], **vars(program["Recipe"](epochs=1)), "classes": ["a", "b"]}
     settings |= {"output": str(output), "save_minutes": 0}
@@ -283,12 +283,12 @@ def test_broken_gradient_is_not_saved(trainer: Any, output: Path) -> None:
     def break_then_step() -> None:
         if trainer.step == 1:
             trainer.model.features[3].weight.grad.array[0, 0, 0, 0] = np.nan
-            trainer.options.save_minutes = 60  # it is found when the losses are read
+            trainer.options.save_minutes = 60  # found when the losses are read
         step()
 
     trainer.optimizer.step = break_then_step
     message = r"^the gradient of features\.3\.weight has 1 nan in step 2$"
-    if trainer.pictures.device.type == "gpu":  # which has gone on until the epoch's last step
+    if trainer.pictures.device.type == "gpu":  # which reads losses only in the epoch's last step
         message = r"^the loss is nan in step 3: the parameter features\.0\.weight has 27 nan$"
     with pytest.raises(NotFiniteError, match=message):
         trainer.train(Interruption())
@@ -313,7 +313,7 @@ def test_a_flat_loss_gets_one_hint(trainer: Any, capsys: pytest.CaptureFixture[s
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_previous_one(whole_run: Path, output: Path) -> None:
-    """Which is of the first epoch; the rate is dropped by hand in the second."""
+    """The previous one is from the first epoch; the rate is dropped by hand in the second."""
     output.mkdir()
     shutil.copy(whole_run / "previous.safetensors", output)
     (output / "last.safetensors").write_bytes((whole_run / "last.safetensors").read_bytes()[:999])
@@ -328,7 +328,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_previous_one(whole_run: Path, ou
     assert [line["epoch"] for line in epochs] == [1, 2]
     groups = minidl.load(output / "last.safetensors")["optimizer"]["param_groups"]
     assert [group["lr"] for group in groups] == pytest.approx(
-        [rate * 13 / 31 for rate in (1e-3, 1e-3, 2e-3, 2e-3)]  # of the warm-up
+        [rate * 13 / 31 for rate in (1e-3, 1e-3, 2e-3, 2e-3)]  # during the warm-up
     )
 
 
@@ -344,7 +344,7 @@ def test_bad_pictures_are_replaced_and_listed(pictures: Path, output: Path) -> N
     assert json.loads((output / "report.json").read_text())["bad_pictures"] == 1
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there are no limits of a file's size")
+@pytest.mark.skipif(os.name == "nt", reason="there are no limits on file sizes")
 def test_a_full_disk_does_not_stop_the_training(pictures: Path, output: Path) -> None:
     import resource
 

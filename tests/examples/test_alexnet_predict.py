@@ -31,7 +31,7 @@ IDS = [4, 1000, 7, 12, 999, 3, 501]
 
 
 class Network:
-    """What the program has to come to, picture by picture and without its loader."""
+    """Return the expected results, computed picture by picture without a loader."""
 
     def __init__(self, folder: Path) -> None:
         minidl.manual_seed(1)
@@ -54,13 +54,13 @@ class Network:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A run, its weights alone, a list of its classes, and pictures in folders in folders."""
+    """A run, its bare weights, a list of its classes, and pictures in nested folders."""
     folder = tmp_path_factory.mktemp("world")
     draw(folder / "pictures", ("b/deeper", "a"), 3, (50, 44))
     (folder / "pictures" / "notes.txt").write_text("no picture")
     rows = zip(IDS, WNIDS, NAMES, strict=True)
     lines = [f"{number} {wnid} {name}, another name" for number, wnid, name in rows]
-    (folder / "list.txt").write_text("\n".join(reversed(lines)))  # sorted by nothing
+    (folder / "list.txt").write_text("\n".join(reversed(lines)))  # in no order
     (folder / "names.txt").write_text("\n".join(NAMES) + "\n")
     yield folder
     for path in folder.rglob("*.safetensors"):  # a hundred megabytes each
@@ -73,7 +73,7 @@ def network(world: Path) -> Network:
 
 
 def table(stdout: str) -> dict[str, list[tuple[str, float]]]:
-    """The names and percentages that were printed of each picture."""
+    """Return the names and percentages printed for each picture."""
     found = {}
     for block in stdout.removesuffix("\n\n").split("\n\n"):
         path, *lines = block.splitlines()
@@ -170,7 +170,7 @@ def test_unreadable_pictures_are_named_and_the_others_classified(
 def test_submission(world: Path, network: Network, tmp_path: Path) -> None:
     test = tmp_path / "test"
     for number in (2, 3, 1):
-        folder = test / str(9 - number)  # folders in another order than the file names
+        folder = test / str(9 - number)  # folders in a different order than the file names
         folder.mkdir(parents=True)
         name = f"ILSVRC2012_test_{number:08d}.JPEG"
         noise = np.random.default_rng(number).integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -229,7 +229,9 @@ def test_mistakes_are_one_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    program = runpy.run_path(str(ROOT / "examples" / PROGRAM))  # one process for all: they are many
+    program = runpy.run_path(
+        str(ROOT / "examples" / PROGRAM)
+    )  # in this process, because there are many
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     Image.new("RGB", (64, 64)).save(tmp_path / "p.jpg")

@@ -1,4 +1,4 @@
-"""examples/cifar10.py, run as a user does: in a process of its own, with tiny settings."""
+"""examples/cifar10.py, run as a user does: in its own process, with tiny settings."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def test_trains_on_folders_of_pictures(tmp_path: Path) -> None:
         tmp_path, PROGRAM, "--data", "data", "--epochs", 1, "--num-threads", 1, "--output", "out"
     )
     assert "30 training pictures are held out" in result.stdout
-    assert "epoch  1/1: loss 1.099" in result.stdout  # ln 3: nothing is learnt in two steps
+    assert "epoch  1/1: loss 1.099" in result.stdout  # ln 3: two steps teach nothing
     assert "images/s" in result.stdout and "final error" in result.stdout
     (line,) = RunLog.read(tmp_path / "out" / "log.jsonl")
-    assert line["step"] == 2  # 270 pictures, 128 a batch
+    assert line["step"] == 2  # 270 pictures in batches of 128
     assert line["train_loss"] == pytest.approx(np.log(3), abs=0.01)
     assert "features.conv1.weight" in minidl.load(tmp_path / "out" / "model.safetensors")["model"]
     assert (tmp_path / "out" / "filters.png").exists()

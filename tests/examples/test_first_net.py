@@ -1,4 +1,4 @@
-"""examples/first_net.py runs as it stands, and stands in the README word for word."""
+"""examples/first_net.py runs unchanged, and equals the program in the README."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from programs import ROOT, run
 def test_learns(tmp_path: Path) -> None:
     accuracies = re.findall(r"accuracy ([\d.]+)%", run(tmp_path, "first_net.py").stdout)
     assert len(accuracies) == 5
-    assert float(accuracies[-1]) > 95  # chance is 12.5
+    assert float(accuracies[-1]) > 95  # chance level is 12.5
 
 
 def test_readme_has_the_same_program() -> None:

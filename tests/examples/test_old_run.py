@@ -1,8 +1,7 @@
-"""A run that an older minidl began goes on as it would have gone on there.
+"""A run begun by an older minidl continues exactly as it would have there.
 
-``old_run/`` holds two checkpoints that ``examples/alexnet_imagenet.py`` of minidl 0.1.0 wrote while
-it still contained all that :mod:`minidl.training` contains now: in the second epoch of the run
-below, and after its end.
+``old_run/`` holds two checkpoints of the run below, from its second epoch and from its end. An
+``examples/alexnet_imagenet.py`` from before :mod:`minidl.training` wrote them.
 """
 
 from __future__ import annotations
@@ -82,7 +81,7 @@ def test_an_old_run_resumes_where_it_stopped(resumed: Any) -> None:
 
 
 def test_an_old_run_ends_with_the_same_weights(resumed: Any) -> None:
-    """To rounding: the file may have been written on another kind of machine."""
+    """Compare to rounding, because the file may be from another kind of machine."""
     assert resumed.train(Interruption()) == 0
     old = minidl.load(OLD / "end.safetensors")
     new = minidl.load(resumed.checkpoints.folder / "last.safetensors")

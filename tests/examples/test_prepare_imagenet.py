@@ -1,6 +1,6 @@
-"""examples/prepare_imagenet.py on tiny folders: what it writes, kills, damage, a full disk.
+"""examples/prepare_imagenet.py on tiny folders: its files, kills, damage, a full disk.
 
-A longer form of the test of kills, with real SIGKILLs at random instants:
+A longer test of kills, at random instants:
 
     python tests/examples/test_prepare_imagenet.py 200
 """
@@ -38,13 +38,13 @@ from minidl.vision.transforms import CenterCrop, Compose, Resize
 
 PROGRAM = "prepare_imagenet.py"
 SIZE = 12
-# 20 pictures a shard, two chunks of a worker's work; 23 pictures to train with, 4 to validate with.
+# 20 pictures, two chunks, per shard; 23 pictures to train with, 4 to validate with.
 SMALL = ("--size", SIZE, "--pictures-per-shard", 20, "--workers", 2)
 RESIZE = {"shorter": Compose([Resize(SIZE), CenterCrop(SIZE)]), "warp": Resize((SIZE, SIZE))}
 
 
 def draw(folder: Path) -> Path:
-    """Pictures of several sizes, kinds and depths of folders."""
+    """Pictures of several sizes and kinds, in folders of several depths."""
     noise = np.random.default_rng(0)
     for split, counts in (("train", (11, 12)), ("val", (2, 2))):
         for name, count in zip(("cat", "dög"), counts, strict=True):
@@ -71,7 +71,7 @@ Prepare = Callable[..., tuple[int, str]]
 def prepare(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], data: Path
 ) -> Prepare:
-    """Runs the program in this process; gives its exit status and the last line that it wrote."""
+    """Run the program in this process; return its exit status and its last line of output."""
     spec = importlib.util.spec_from_file_location("prepare", ROOT / "examples" / PROGRAM)
     assert spec is not None and spec.loader is not None
     program = importlib.util.module_from_spec(spec)
@@ -95,7 +95,7 @@ def content(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
-    """What a run that nothing interrupted leaves, with one worker."""
+    """The result of an uninterrupted run with one worker."""
     out = tmp_path_factory.mktemp("whole") / "out"
     subprocess.run(
         command(PROGRAM, "--data", data, "--out", out, *SMALL, "--workers", 1),
@@ -200,8 +200,8 @@ def test_without_val(tmp_path: Path, data: Path, prepare: Prepare) -> None:
 
 
 # ------------------------------------------------------------------------------- interruptions
-# Runs the program and kills it at the n-th of all the instants at which what is on the disk is
-# about to change, or a picture has been written to a file.
+# Runs the program and kills it just before the n-th of its calls that change files or that hash a
+# picture.
 KILLED = """
 import os, runpy, signal, sys, zlib
 left = int(sys.argv[1])
@@ -222,7 +222,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def test_kills(tmp_path: Path, data: Path, whole: Path) -> None:
-    """Each run finds what the killed one before it left."""
+    """Each run continues from what the killed one before it left."""
     out = tmp_path / "out"
     words = command(PROGRAM, "--data", data, "--out", out, *SMALL)[3:]
     noise = random.Random(1)
@@ -256,7 +256,7 @@ def test_a_finished_folder_is_not_changed(tmp_path: Path, whole: Path, prepare: 
 def test_full_disk(
     tmp_path: Path, whole: Path, prepare: Prepare, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    """The disk takes no more: no half shard is left, and the next run goes on."""
+    """On a full disk no incomplete shard is left, and the next run continues."""
     out = tmp_path / "out"
     flush, calls = os.fsync, 0
 
@@ -308,7 +308,7 @@ def test_ctrl_c(
 # -------------------------------------------------------------------------------------- damage
 @pytest.fixture
 def damaged(tmp_path: Path, data: Path) -> Path:
-    """The pictures, two of which are cut off and one is a text."""
+    """The pictures, but two are truncated and one is text."""
     folder = tmp_path / "data"
     shutil.copytree(data, folder)
     for name in ("train/cat/02.JPEG", "val/dög/00.JPEG"):
@@ -325,7 +325,7 @@ def test_damaged_picture_is_an_error(tmp_path: Path, damaged: Path, prepare: Pre
 
 
 def test_damaged_pictures_are_skipped(tmp_path: Path, damaged: Path, prepare: Prepare) -> None:
-    prepare(tmp_path / "out", data=damaged)  # an error; the choice may change afterwards
+    prepare(tmp_path / "out", data=damaged)  # an error; the option may change afterwards
     assert prepare(tmp_path / "out", "--on-bad-image", "skip", data=damaged)[0] == 0
     manifest = read_manifest(tmp_path / "out")
     skipped = [
@@ -421,7 +421,7 @@ def test_wrong_data(tmp_path: Path, data: Path, prepare: Prepare) -> None:
 
 # ------------------------------------------------------------------------------- the longer form
 def kill_at_random(kills: int) -> None:
-    """Kill runs at random instants, as often as asked, and compare what comes out."""
+    """Kill runs at random instants as often as requested, and compare the results."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         data = draw(folder / "data")
@@ -452,7 +452,7 @@ def kill_at_random(kills: int) -> None:
             assert content(folder / "out") == content(folder / "whole")
             shutil.rmtree(folder / "out")
             rounds += 1
-        print(f"{killed} kills in {rounds} runs, which all ended with the same bytes")
+        print(f"{killed} kills in {rounds} runs, which all gave the same bytes")
 
 
 if __name__ == "__main__":

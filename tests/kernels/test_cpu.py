@@ -1,4 +1,4 @@
-"""The CPU engine: lanes, BLAS threads, memory; from several threads, and after a fork."""
+"""The CPU engine: lanes, BLAS threads and memory, from several threads and after a fork."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_every_piece_is_done_once(threads: None, count: int) -> None:
     assert len(done) == 100
 
 
-@pytest.mark.skipif(cpu.lanes._own_core is None, reason="threads can't be told where to run here")
+@pytest.mark.skipif(cpu.lanes._own_core is None, reason="this system can't set a thread's affinity")
 def test_helpers_avoid_the_callers_core(
     four_threads: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,7 +103,7 @@ def test_helpers_avoid_the_callers_core(
     cpu.parallel(lambda _: None, range(8))  # nothing has changed
     may_use = {2}
     monkeypatch.setattr(cpu.lanes, "_own_core", lambda: 2)
-    cpu.parallel(lambda _: None, range(8))  # there is no other core
+    cpu.parallel(lambda _: None, range(8))  # with no other core
     assert not told
 
 
@@ -384,7 +384,7 @@ def test_no_warnings_inside_lanes(four_threads: None) -> None:
         assert np.isnan(cpu.apply_ufunc(np.divide, x, x)).all()
 
 
-# --- Memory that stays idle -----------------------------------------------------------------------
+# --- Idle memory ----------------------------------------------------------------------------------
 
 
 def test_idle_memory_is_bounded_when_sizes_vary() -> None:
@@ -392,7 +392,7 @@ def test_idle_memory_is_bounded_when_sizes_vary() -> None:
     pool.SPARE = 10_000  # type: ignore[misc]
     for size in range(1000, 3000, 10):
         pool.give_back(pool.take(size))
-    assert pool.used == 0 and pool.idle <= 10_000 + 2 * 3000  # in use when trimmed, given back
+    assert pool.used == 0 and pool.idle <= 10_000 + 2 * 3000  # in use when the pool was trimmed
     assert pool.idle == sum(size * len(blocks) for size, blocks in pool.free.items())
 
 
@@ -402,7 +402,7 @@ def test_the_size_used_longest_ago_is_dropped_first() -> None:
     first, second = pool.take(1000), pool.take(1100)
     pool.give_back(second)
     pool.give_back(first)
-    pool.give_back(pool.take(1100))  # used again, so that 1000 is the oldest
+    pool.give_back(pool.take(1100))  # reused, which makes 1000 the oldest
     pool.give_back(pool.take(1200))
     assert list(pool.free)[-2:] == [1100, 1200]
     pool.trim(2400)

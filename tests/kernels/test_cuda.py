@@ -1,6 +1,6 @@
-"""The GPU engine: kernels and their arguments, cuBLAS' products, memory, what is missing without.
+"""The GPU engine: kernels and their arguments, cuBLAS's products, memory, machines without a GPU.
 
-The kernels themselves are tested where the operations are, on every device by the same tests.
+The operations' own tests cover the kernels' results, on every device.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from minidl.errors import DeviceError
 from minidl.kernels import cuda
 
 SOURCE = cuda.Source(r"""
-// y = factor * x + shift; one thread a number.
+// y = factor * x + shift; one thread per number.
 extern "C" __global__ void affine(const T* x, T* y, long long n, T factor, int shift, bool negate)
 {
     FOR_EACH(i, n) y[i] = (negate ? -factor : factor) * x[i] + shift;
 }
 
-// How many threads came by.
+// Counts the threads that visit each number.
 extern "C" __global__ void visits(int* count, long long n)
 {
     FOR_EACH(i, n) count[i] += 1;
@@ -138,7 +138,7 @@ def test_channel_major_copies_only_other_layouts(gpu: str, simulator: ModuleType
 
 def test_memory_stats(gpu: str) -> None:
     pool = cuda.cupy().get_default_memory_pool()
-    with cuda.cupy().cuda.using_allocator(pool.malloc):  # which the simulator goes without
+    with cuda.cupy().cuda.using_allocator(pool.malloc):  # which the simulator does without
         before = cuda.memory_stats()
         x = minidl.zeros(1 << 20, device=gpu)
         after = cuda.memory_stats()
@@ -161,14 +161,14 @@ def test_copies_to_and_from_the_host(gpu: str) -> None:
 
 @pytest.fixture
 def tf32() -> Iterator[Callable[[bool], None]]:
-    """``allow_tf32``, set back afterwards."""
+    """``allow_tf32``, restored afterwards."""
     before = cuda.is_tf32_allowed()
     yield cuda.allow_tf32
     cuda.allow_tf32(before)
 
 
 def _on_gpu(array: np.ndarray, transposed: bool, padding: int) -> Any:
-    """A copy on the GPU, with its rows (or, transposed, its columns) `padding` numbers apart."""
+    """A copy on the GPU with `padding` numbers between its rows (or, transposed, its columns)."""
     array = array.T if transposed else array
     wide = cuda.cupy().full((array.shape[0], array.shape[1] + padding), np.nan, array.dtype)
     view = wide[:, : array.shape[1]]
@@ -223,7 +223,7 @@ def test_matmul_refuses_strides_that_blas_lacks(gpu: str) -> None:
 
 
 def test_tf32(gpu: str, simulator: ModuleType, tf32: Callable[[bool], None]) -> None:
-    """77 is cuBLAS' number of CUBLAS_COMPUTE_32F_FAST_TF32, 68 is COMPUTE_32F, 70 is 64F."""
+    """cuBLAS's compute types: 77 is COMPUTE_32F_FAST_TF32, 68 is COMPUTE_32F, 70 is 64F."""
     x = minidl.ones(2, 2, device=gpu)
     for allowed, number in ((False, 68), (True, 77), (False, 68)):
         tf32(allowed)

@@ -1,7 +1,7 @@
-"""Every CUDA source of the library compiles for every GPU of the last years, with NVRTC.
+"""Every CUDA source of the library compiles with NVRTC for every supported GPU.
 
-That needs the compiler (``nvidia-cuda-nvrtc``) and CuPy, which calls it, but no GPU. What the
-kernels compute is tested where the operations are, with ``pytest --device=gpu-simulated``.
+This needs the compiler (``nvidia-cuda-nvrtc``) and CuPy, which calls it, but no GPU. The
+operations' own tests check the results (``pytest --device=gpu-simulated``).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def names_made_in(module: ModuleType) -> list[str]:
 
 
 def find_sources() -> dict[str, cuda.Source]:
-    """The sources of all modules, each under its file's name."""
+    """Return the sources of all modules by file name."""
     modules = all_modules()
     found: dict[str, cuda.Source] = {}
     for source in cuda.sources:
@@ -58,8 +58,8 @@ def find_sources() -> dict[str, cuda.Source]:
             for name, value in vars(module).items()
             if source is value or source is getattr(value, "source", None)  # of a ManySource
         ]
-        if homes:  # not a source of a test
-            # Where several files know it, it is the one's that makes it.
+        if homes:  # otherwise it belongs to a test
+            # If several files have the source, choose the one that makes it.
             makers = [home for home in homes if home[1] in names_made_in(home[0])]
             module, name = (makers or homes)[0]
             file = str(file_of(module))
@@ -76,7 +76,7 @@ DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 def supported() -> tuple[int, ...]:
     try:
         return nvrtc_check.supported_architectures()
-    except Exception as error:  # CuPy is not there, or does not find the library
+    except Exception as error:  # CuPy is missing, or does not find the library
         pytest.skip(f"needs NVRTC (nvidia-cuda-nvrtc) and CuPy: {error}")
 
 
@@ -111,7 +111,7 @@ def test_compiles_into_registers(
         spilled = report["spill_store_bytes"] + report["spill_load_bytes"]
         assert spilled == 0, f"{kernel} has too few registers and spills {spilled} bytes"
         own = report["stack_bytes"]
-        assert own == 0, f"{kernel} keeps {own} bytes a thread in memory, not in registers"
+        assert own == 0, f"{kernel} keeps {own} bytes per thread in memory, not in registers"
 
 
 @ALL
@@ -121,11 +121,11 @@ def test_float32_is_not_computed_in_float64(file: str, supported: tuple[int, ...
         zip(SOURCES, nvrtc_check.in_parallel(nvrtc_check.double_instructions, calls), strict=True)
     )
     found = answers[file]
-    assert not found, f"{file}: {len(found)} instructions, of which the first is {found[0]}"
+    assert not found, f"{file}: {len(found)} float64 instructions; the first is {found[0]}"
 
 
 def test_the_sources_are_found() -> None:
-    """So that the tests above can't pass for want of sources."""
+    """The tests above must not pass for lack of sources."""
     modules = [
         importlib.import_module(f"minidl.{name}")
         for name in ("kernels.cuda.conv", "kernels.cuda.sgd")
@@ -135,7 +135,7 @@ def test_the_sources_are_found() -> None:
 
 
 def test_a_bad_kernel_is_found(supported: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
-    """g++ takes a header and the names in it, and literals that a GPU computes with slowly."""
+    """g++ accepts headers that NVRTC lacks, and float64 literals, which are slow on a GPU."""
     monkeypatch.setattr(cuda, "sources", [])
     with_header = '#include <cmath>\nextern "C" __global__ void k(T* x) { *x = std::sqrt(*x); }'
     summary = nvrtc_check.summary(cuda.Source(with_header).source("float32"), 90, OPTIONS)

@@ -1,7 +1,6 @@
-"""What one training step of the paper's net asks of a GPU: counted, and held to a budget.
+"""A GPU budget for one training step of the paper's network: launches, products and memory.
 
-The counts are those of the simulator (``--device=gpu-simulated``). A figure that goes up here goes
-up on every card; docs/decisions.md says what each is made of.
+The simulator counts (``--device=gpu-simulated``). A count that rises here rises on every card.
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ from minidl.kernels.windows import plan
 from minidl.nn import Conv2d
 from minidl.vision.models import alexnet
 
-#: Launches of a step whose columns fit one piece each, with their parts.
+#: Launches of a step whose columns fit into one part each.
 LAUNCHES = {
     "conv: pack weights and bias": 5,
     "conv: columns, forward and for the weights": 10,
     "conv: columns to the input's gradient": 4,
     "conv: unpack gradients": 5,
-    "relu, not that of the norms and the linear layers": 6,
+    "relu that is not fused": 6,
     "response normalization": 4,
     "max-pool": 6,
     "dropout": 4,
@@ -35,10 +34,10 @@ LAUNCHES = {
     "update": 1,
 }
 
-#: Most launches and products at batch 128, where conv1's and conv2's columns come in pieces.
+#: Most launches and products at batch 128, where conv1's and conv2's columns take several parts.
 MOST_LAUNCHES = 111
 
-FP32, TF32 = 68, 77  # cuBLAS' compute types
+FP32, TF32 = 68, 77  # cuBLAS's compute types
 
 
 class Step:
@@ -54,7 +53,7 @@ class Step:
         self.labels = minidl.randint(0, 10, (count,)).to(device)
 
     def __call__(self) -> None:
-        # First, so that every step begins with the same memory in use as the one before.
+        # Freeing the gradients first makes every step start with the same memory in use.
         self.optimizer.zero_grad()
         loss = F.cross_entropy(self.model(self.images), self.labels)
         loss.backward()
@@ -62,9 +61,9 @@ class Step:
 
 
 def products(batch: int) -> list[tuple[int, int, int]]:
-    """Return (M, N, K) of all products of a step, as rows of the result, columns, length."""
+    """Return (M, N, K) of all products of a step: rows and columns of the result, terms."""
     shapes: list[tuple[int, int, int]] = []
-    convolutions = [  # kernels, windows, entries of a window and the bias: a group's; groups
+    convolutions = [  # for a group: kernels, windows, entries of a window plus bias; groups
         (96, 55 * 55, 364, 1),
         (128, 27 * 27, 1204, 2),
         (384, 13 * 13, 2308, 1),
@@ -75,7 +74,7 @@ def products(batch: int) -> list[tuple[int, int, int]]:
         length = rows - (rows % 4 or 4) if number else 363
         for _ in range(groups):
             shapes += [(o, batch * windows, rows), (o, rows, batch * windows)]
-            if number:  # nobody asks for the pictures' gradient
+            if number:  # the pictures need no gradient
                 shapes.append((length, batch * windows, o))
     for out, inputs in ((4096, 9216), (4096, 4096), (10, 4096)):
         shapes += [(batch, out, inputs), (batch, inputs, out), (out, inputs, batch)]
@@ -83,14 +82,14 @@ def products(batch: int) -> list[tuple[int, int, int]]:
 
 
 def test_the_budget_of_a_step(gpu: str, simulator: Any) -> None:
-    held = simulator.stats().current_bytes  # by tests before this one
+    held = simulator.stats().current_bytes  # by earlier tests
     step = Step(gpu, 2)
     step()
     with simulator.count() as used:
         step()
     assert (used.syncs, used.h2d, used.d2h, used.h2h) == (0, 0, 0, 0)
     assert used.launches == sum(LAUNCHES.values()), dict(used.kernels)
-    found = sorted((n, m, k) for _, m, n, k, *_ in used.cublas_calls)  # cuBLAS counts by columns
+    found = sorted((n, m, k) for _, m, n, k, *_ in used.cublas_calls)  # cuBLAS is column-major
     assert found == sorted(products(2))
     assert {call[-1] for call in used.cublas_calls} == {FP32}
     parameters = 4 * sum(p.numel() for p in step.model.parameters())
@@ -110,7 +109,7 @@ def test_tf32_reaches_every_product(gpu: str, simulator: Any) -> None:
 
 
 def test_launches_at_batch_128() -> None:
-    """More pieces of columns are the only launches that a larger batch adds."""
+    """The only launches that a larger batch adds are for more parts of columns."""
     pieces = []
     layers = [layer for layer in alexnet("paper").modules() if isinstance(layer, Conv2d)]
     for layer, size in zip(layers, (227, 27, 13, 13, 13), strict=True):
@@ -120,7 +119,7 @@ def test_launches_at_batch_128() -> None:
         shape = (layer.in_channels, 128, size, size)
         columns = Columns(shape, np.dtype(np.float32), geometry, layer.groups)
         pieces.append(len(columns.chunks()))
-    # columns forward, for the weights and (but for conv1) to the input, each with its products
+    # columns forward, for the weights and (except conv1) to the input, each with its products
     groups = [layer.groups for layer in layers]
     passes = [2, 3, 3, 3, 3]
     more = sum(
@@ -130,7 +129,7 @@ def test_launches_at_batch_128() -> None:
 
 
 def test_the_memory_pool_does_not_grow(gpu: str, simulator: Any) -> None:
-    """From the second step on no memory is asked of the driver."""
+    """From the second step on, the driver is not asked for memory."""
     import cupy
 
     pool = cupy.cuda.MemoryPool()

@@ -26,14 +26,14 @@ def gradients(model: nn.Module, images: minidl.Tensor, labels: minidl.Tensor) ->
 
 
 def assert_same_step(model: nn.Module, images: minidl.Tensor, labels: minidl.Tensor) -> None:
-    """In float64: in float32 rounding turns a few near ties of ReLU and pools the other way."""
+    """Use float64: in float32, rounding changes a few near ties of ReLU and pools."""
     model, images = model.double(), images.double()
     fast = gradients(model, images, labels)
     with minidl.reference():
         plain = gradients(model, images, labels)
     for name, tensor in plain.items():
         expected = tensor.numpy(force=True)
-        # Sums of some ten thousand products, added in another order.
+        # Sums of some ten thousand products, added in a different order.
         np.testing.assert_allclose(
             fast[name].numpy(force=True), expected, atol=1e-11 * np.abs(expected).max(), rtol=0,
             err_msg=name,
@@ -75,11 +75,11 @@ def test_the_choice_of_a_kernel() -> None:
     assert kernels.of("relu", numbers.astype(np.float64)) is not None
     assert kernels.of("relu", numbers.astype(np.float16)) is None
     assert kernels.of("relu", numbers.astype(np.int64)) is None
-    assert kernels.of("sigmoid", numbers) is None  # none pays on the CPU
+    assert kernels.of("sigmoid", numbers) is None  # none pays off on the CPU
 
 
 def test_both_sides_have_the_same_functions() -> None:
-    """A page calls either by the same names and keywords."""
+    """A page calls either device's functions by the same names and keywords."""
     import importlib
     import inspect
     from pathlib import Path
@@ -122,7 +122,7 @@ def test_reference_is_a_context_and_a_decorator_for_one_thread() -> None:
 
 
 def test_the_forward_decides_the_code_of_the_backward(device: str) -> None:
-    """Whichever way the forward ran, its backward fits, inside or outside of the context."""
+    """The backward matches its forward, inside or outside the context."""
     x = minidl.randn(2, 6, 3, 3).to(device).requires_grad_()
     with minidl.reference():
         plain = F.local_response_norm(x, 5, alpha=1.0).square().sum()

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: always a whole one, whatever the disk does."""
+"""The checkpoints of a run: there is always a complete one, whatever the disk does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def state(epoch: int) -> dict[str, Any]:
 
 
 def epochs(folder: Path) -> dict[str, int]:
-    """What is in the folder: of each file the epoch that was saved."""
+    """Return the epoch saved in each file of the folder."""
     found = {name: minidl.load(folder / name) for name in sorted(os.listdir(folder))}
     for loaded in found.values():
         assert (loaded["model"] == loaded["epoch"]).all()
@@ -32,7 +32,7 @@ def epochs(folder: Path) -> dict[str, int]:
 
 
 def failing(function: Callable[..., Any], number: int, code: int, seen: list[int]) -> Any:
-    """Return the function with its call of this number (from 0) failing."""
+    """Return the function, but let call `number` (from 0) fail."""
 
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         seen.append(1)
@@ -113,7 +113,7 @@ def test_a_failure_is_a_warning_and_the_next_save_works(
         patch.setattr(os, name, failing(getattr(os, name), number, errno.ENOSPC, seen))
         saved = run.save(state(2), best=True)
     error = capsys.readouterr().err
-    if len(seen) <= number:  # so many calls there are not
+    if len(seen) <= number:  # there are not that many calls
         assert saved and error == ""
         return
     assert not saved
@@ -182,7 +182,7 @@ def test_damage_is_a_warning_and_the_previous_is_loaded(tmp_path: Path, capsys: 
     error = capsys.readouterr().err
     assert "last.safetensors" in error and "damaged" in error and str(previous) in error
     with pytest.raises(CheckpointError, match="damaged"):
-        Checkpoints.load(last)  # one given by name is loaded as it is
+        Checkpoints.load(last)  # a file given by name has no fallback
     previous.unlink()
     assert Checkpoints.load(tmp_path)[0] == best
     best.write_bytes(b"")

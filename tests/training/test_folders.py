@@ -28,7 +28,7 @@ def test_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     (tmp_path / "file").touch()
     with pytest.raises(ArgumentError, match=r"file can't be made: "):
         make_folder(str(tmp_path / "file"))
-    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may do all
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # root may write anywhere
     with pytest.raises(ArgumentError, match=r"files can't be written in the folder .*runs"):
         make_folder(str(tmp_path / "runs"))
 

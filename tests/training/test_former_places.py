@@ -1,4 +1,4 @@
-"""Modules that moved to minidl.training can still be imported from where they were."""
+"""Modules that moved to minidl.training can still be imported under their former names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""minidl.training.leniency: a file that can be done without is a warning."""
+"""minidl.training.leniency: failing to write a dispensable file is only a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""minidl.training.log: the history of a run, whatever happens to it."""
+"""minidl.training.log: the history of a run survives kills and full disks."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def test_log_lines_are_json(tmp_path: Path) -> None:
 
 
 def test_log_is_never_rewritten(tmp_path: Path) -> None:
-    """A run that is killed while it resumes must not lose its history."""
+    """A run killed while it resumes must not lose its history."""
     with RunLog(tmp_path) as log:
         for step in (1, 2, 3):
             log.write("step", step, loss=1.0)
     before = os.stat(log.path).st_ino
-    log.path.write_bytes(log.path.read_bytes() + b"\0" * 50 + b"\n")  # of a loss of power
+    log.path.write_bytes(log.path.read_bytes() + b"\0" * 50 + b"\n")  # as after a power failure
     with RunLog(tmp_path, after_step=3) as log:
         log.write("step", 4, loss=0.5)
     assert [entry["step"] for entry in RunLog.read(log.path)] == [1, 2, 3, 4]
@@ -54,7 +54,7 @@ def test_log_is_never_rewritten(tmp_path: Path) -> None:
 
 
 class FullDisk:
-    """A file on a disk that takes ten bytes more."""
+    """A file on a disk with room for ten more bytes."""
 
     def __init__(self, file: io.FileIO) -> None:
         self.file = file

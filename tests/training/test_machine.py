@@ -1,4 +1,4 @@
-"""minidl.training.machine: a report, whatever state CuPy and the driver are in."""
+"""minidl.training.machine: it reports whatever state CuPy and the driver are in."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def broken(error: Exception) -> Any:
 
 
 def stand_in(**runtime: Any) -> Any:
-    """Return what looks like CuPy."""
+    """Return an object that looks like CuPy."""
     asked = {
         "runtimeGetVersion": lambda: 12090,
         "driverGetVersion": lambda: 13000,

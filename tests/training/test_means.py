@@ -1,4 +1,4 @@
-"""minidl.training.means: running means that are read rarely."""
+"""minidl.training.means: running means that are seldom read."""
 
 from __future__ import annotations
 

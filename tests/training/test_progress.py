@@ -1,4 +1,4 @@
-"""minidl.training.progress: the bar of an epoch, and its speed."""
+"""minidl.training.progress: an epoch's progress bar and speed."""
 
 from __future__ import annotations
 

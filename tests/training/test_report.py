@@ -1,4 +1,4 @@
-"""The report of a run: the same numbers to read and to reckon with, whatever they are."""
+"""The report of a run: the same numbers for readers and programs, whatever they are."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def written(
     history: list[dict[str, Any]] = HISTORY,
     final: dict[str, dict[str, float]] = FINAL,
 ) -> tuple[dict[str, Any], str]:
-    """Both files; JSON must be strict."""
+    """Return both files; the JSON must be strict."""
 
     def refuse(constant: str) -> None:
-        raise AssertionError(f"{constant} is no JSON")
+        raise AssertionError(f"{constant} is not JSON")
 
     report.write(folder, settings=settings, history=history, final=final)
     text = (folder / "report.json").read_text()

@@ -1,4 +1,4 @@
-"""minidl.training.run and .state: a run that is interrupted ends like one that is not."""
+"""minidl.training.run and .state: an interrupted run ends like an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EPOCHS, BATCHES = 2, 3
 
 
 class Run(training.Run):
-    """A network with dropout that tells two classes of numbers apart."""
+    """A network with dropout that separates two classes of numbers."""
 
     data_advice = ", or buy a new disk"
 
@@ -81,7 +81,7 @@ def weights(folder: Path) -> list[np.ndarray]:
 
 @pytest.fixture
 def whole(tmp_path: Path) -> Path:
-    """The folder of a run that nothing interrupted."""
+    """The folder of an uninterrupted run."""
     (tmp_path / "whole").mkdir()
     assert Run(tmp_path / "whole").train(Interruption()) == 0
     return tmp_path / "whole"
@@ -186,7 +186,7 @@ def test_plateau_moves_once_an_epoch(tmp_path: Path) -> None:
     run = Run(tmp_path, schedule="plateau", epochs=7)
     run.train(Interruption())
     epochs = [e for e in training.RunLog.read(run.log.path) if e["kind"] == "epoch"]
-    # The second epoch is the best. After the fourth worse one the rate falls, for the seventh.
+    # The second epoch is the best. After four worse ones the rate falls, in the seventh epoch.
     assert [entry["lr"] for entry in epochs] == pytest.approx([0.1] * 6 + [0.01])
 
 

@@ -1,4 +1,4 @@
-"""minidl.training.schedules: against the published run's log, and by hand."""
+"""minidl.training.schedules: compared with the published run's log, and with manual drops."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def optimizer() -> SGD:
 
 
 def rates(name: str, epochs: int, at: float, **options: object) -> list[float]:
-    """The rates of weights, conv1's weights, biases and conv1's biases in an epoch."""
+    """Return an epoch's rates of weights, conv1's weights, biases and conv1's biases."""
     scheduler = schedules.make_scheduler(optimizer(), name, epochs, STEPS, **options)  # type: ignore[arg-type]
     assert isinstance(scheduler, LambdaLR)
     scheduler.step(round(at * STEPS))
@@ -33,7 +33,7 @@ def test_groups_split_the_first_layer_and_biases() -> None:
     assert [group["weight_decay"] for group in groups] == [5e-4, 5e-4, 0, 0]
 
 
-# The comments in the layer files of the run: epoch, rate of weights, of conv1's weights.
+# From comments in the run's layer files: epoch, rate of weights, rate of conv1's weights.
 LOG = [
     (0, 1e-2, 1e-2), (22.9, 1e-2, 1e-2), (23, 1e-3, 1e-3), (50.9, 1e-3, 1e-3), (51, 1e-4, 1e-4),
     (67.9, 1e-4, 1e-4), (68, 1e-4, 1e-5), (72, 1e-4, 0), (77.9, 1e-4, 0), (78, 1e-5, 0),

@@ -1,4 +1,4 @@
-"""minidl.training.settings: a new run takes no other's folder; a resumed run keeps its settings."""
+"""minidl.training.settings: a new run gets its own folder; a resumed run keeps its settings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def start(given: dict[str, object], evaluating: bool = False) -> tuple[dict, Pat
 
 
 def old_run(name: str = "runs/net", **options: object) -> dict[str, object]:
-    """Save a run of yesterday, and return its checkpoint."""
+    """Save an earlier run, and return its checkpoint."""
     RunLog(name).close()
     options = {"lr": 0.5, "workers": 2, "output": "elsewhere", "command": "python old.py"} | options
     state = {"options": options, "versions": {}, "step": 3}

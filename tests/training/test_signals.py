@@ -1,4 +1,4 @@
-"""minidl.training.signals: a signal ends a loop between two steps, and output may be lost."""
+"""minidl.training.signals: a signal ends a loop between two steps; a closed output does not."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_second_signal_exits_at_once() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="pipes end in another way")
+@pytest.mark.skipif(os.name == "nt", reason="closed pipes behave differently")
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
 def test_output_without_a_reader_does_not_end_a_program(stream: str) -> None:
     code = (

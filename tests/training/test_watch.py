@@ -1,4 +1,4 @@
-"""minidl.training.watch: numbers that are not finite are named; a loss that stays is noticed."""
+"""minidl.training.watch: errors name what is not finite; a flat loss is noticed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Root(nn.Module):
 
 
 class Training:
-    """A network of two layers, and one step of it on the device of the tests."""
+    """A network of two layers, and one training step on the device under test."""
 
     def __init__(self, device: str, layer: nn.Module) -> None:
         minidl.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Minimal filtering against explicit loops; small shapes are let in by lowering its thresholds."""
+"""Minimal filtering against explicit loops; lowered thresholds let small shapes use it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from minidl.kernels.windows import Geometry, plan
 def layer(
     n: int, size: tuple[int, int], kernel: int, padding: tuple[int, int], channels: tuple[int, int]
 ) -> tuple[helpers.Array, helpers.Array, Geometry]:
-    """Images and weights in float64, and where the windows lie; `channels` are those of a group."""
+    """Images and weights in float64, and the windows' geometry; `channels` counts one group's."""
     x = helpers.values((n, channels[0], *size), 1)
     weight = helpers.values((channels[1], channels[0], kernel, kernel), 2)
     return x, weight, plan("test", size, (kernel, kernel), (1, 1), (1, 1), padding)
@@ -43,7 +43,7 @@ def test_the_transforms_are_a_sliding_window(kernel: int) -> None:
 def test_against_loops(data: Any) -> None:
     stride = data.draw(st.integers(1, 4))
     groups = data.draw(st.integers(1, 2)) if stride == 1 else 1
-    # 3 or 5 blocks of stride x stride pixels, the last ones perhaps not to their end
+    # 3 or 5 blocks of stride x stride pixels, the last ones perhaps incomplete
     kernel = data.draw(st.sampled_from([3, 5])) * stride - data.draw(st.integers(0, stride - 1))
     padding = (data.draw(st.integers(0, kernel - 1)), data.draw(st.integers(0, kernel - 1)))
     size = [max(kernel - 2 * p, 1) + data.draw(st.integers(0, 9)) for p in padding]
@@ -94,7 +94,7 @@ def test_one_axis_against_loops(data: Any) -> None:
     np.testing.assert_allclose(found[1], dbias, atol=1e-11)
 
 
-# conv2 and conv3 of AlexNet, one group each; images whose last tiles hang over the edge
+# one group each of AlexNet's conv2 and conv3; images whose last tiles overhang the edge
 LAYERS = {
     "conv2": (9, (27, 26), 5, (2, 2), (48, 128, 1)),
     "conv3": (64, (13, 13), 3, (1, 1), (256, 64)),
@@ -102,7 +102,7 @@ LAYERS = {
 
 
 def amplification(kernel: int) -> float:
-    """How much larger than a sum's the rounding errors of one axis are: see the module's text."""
+    """Factor by which one axis amplifies a sum's rounding errors: see the module's docstring."""
     output, of_kernel, data = winograd_tiles.transforms(kernel, np.dtype(np.float64))
     rows = np.linalg.norm(of_kernel, axis=1) * np.linalg.norm(data, axis=1)
     return float(np.sqrt((output**2 * rows**2).sum(axis=1).max()))
@@ -129,7 +129,7 @@ def test_the_error_in_float32(name: str) -> None:
             ]
         )
     # Each of a sum's c additions rounds a partial sum, which grows like √k: (eps/2)·√(Σ k/3)/√c in
-    # all, and once more for the transforms' own. Both axes amplify it.
+    # total, and eps for the transforms themselves. Both axes amplify it.
     eps, c = np.finfo(np.float32).eps, max(weight.shape[:2])
     bound = amplification(geometry.kernel[0]) ** 2 * eps * (1 + math.sqrt(c / 24))
     for exact, found in zip(*results, strict=True):
@@ -137,7 +137,7 @@ def test_the_error_in_float32(name: str) -> None:
         assert np.abs(found - exact).max() <= bound * np.abs(exact).max()
 
 
-# Few channels: a small picture's first layer, and one whose last tiles hang over the edge
+# Few channels: a small picture's first layer, and one whose last tiles overhang the edge
 ONE_AXIS = {
     "colors": (16, (32, 32), 5, (2, 2), (3, 32)),
     "few maps": (40, (19, 21), 3, (1, 1), (16, 20)),
@@ -155,7 +155,7 @@ def test_the_error_of_one_axis_in_float32(name: str) -> None:
         y = winograd_one_axis.forward(images, kernels, None, geometry, None)
         both = winograd_one_axis.weight_gradient(images, dy, kernels.shape, geometry)
         results.append([y, *both])
-    # As with both axes, but one amplifies; the weights' sums run over the windows of a slab.
+    # As with both axes, but only one amplifies; the weights' sums run over a slab's windows.
     eps, windows = np.finfo(np.float32).eps, len(x) * math.prod(geometry.out)
     for exact, found, c in zip(*results, (weight[0].size, windows, windows), strict=True):
         assert found.dtype == np.float32
@@ -176,7 +176,7 @@ def test_suitable_convolutions_use_winograd(
 ) -> None:
     x, weight, geometry = layer(*kind)
     bias, grad = weight[:, 0, 0, 0], helpers.values((len(x), len(weight), *geometry.out), 4)
-    n = -(-len(x) // cpu.LANES) if way is winograd else len(x)  # as the weights' gradient asks
+    n = -(-len(x) // cpu.LANES) if way is winograd else len(x)  # the weights' gradient: one lane
     assert way.suits(geometry, n, *weight.shape[1::-1], 1)
 
     def all_three() -> list[helpers.Array]:
@@ -186,7 +186,7 @@ def test_suitable_convolutions_use_winograd(
     tiles = all_three()
     monkeypatch.setattr(way, "suits", lambda *_: False)
     for found, expected in zip(tiles, all_three(), strict=True):
-        assert not np.array_equal(found, expected)  # it was the other way
+        assert not np.array_equal(found, expected)  # otherwise im2col ran
         np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())
 
 
