@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     )  # fmt: skip
     from .checkpoint import load, save
 
+globals().update(ops.older.CONSTRUCTORS)
+
 #: Modules that are imported when they are first used, and what stands in one.
 _MODULES = (
     "accelerator", "amp", "backends", "checkpoint", "data", "distributed", "multiprocessing",

@@ -95,7 +95,9 @@ class Tensor:
     Parameters
     ----------
     array : ndarray or cupy.ndarray
-        Used as it is, without a copy; :func:`minidl.tensor` copies and converts.
+        Used as it is, without a copy; :func:`minidl.tensor` copies and converts. PyTorch's early
+        forms are there, too: sizes, as in ``Tensor(2, 3)``, make an uninitialized tensor of the
+        default dtype; a list becomes numbers of it.
     requires_grad : bool
         Whether a gradient is wanted. Default False.
 
@@ -159,10 +161,17 @@ class Tensor:
         __matmul__ = __rmatmul__ = __lt__ = __le__ = __gt__ = __ge__ = __add__
         __and__ = __rand__ = __or__ = __ror__ = __xor__ = __rxor__ = __add__
 
-    def __init__(self, array: Any, requires_grad: bool = False) -> None:
+    def __init__(self, array: Any = (), requires_grad: bool = False, *sizes: int) -> None:
         if type(array) is not np.ndarray:
-            if not hasattr(array, "dtype"):
-                array = to_array(array)
+            if isinstance(array, int) and not isinstance(array, bool):  # Tensor(2, 3)
+                more = () if isinstance(requires_grad, bool) else (requires_grad,)
+                array, requires_grad = np.empty((array, *more, *sizes), default_dtype()), False
+            elif isinstance(array, Size):
+                array = np.empty(array, default_dtype())
+            elif not hasattr(array, "dtype"):
+                array = to_array(
+                    array, default_dtype() if isinstance(array, (list, tuple)) else None
+                )
             elif isinstance(array, np.generic):
                 array = np.asarray(array)
         self.array = array

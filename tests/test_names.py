@@ -257,3 +257,37 @@ def test_questions_about_tensors() -> None:
         minidl.iinfo(minidl.float32)
     variable = minidl.autograd.Variable(x, requires_grad=True)
     assert variable.requires_grad and variable.array is x.array and minidl.autograd.Variable(x) is x
+
+
+# --- Older spellings ------------------------------------------------------------------------------
+
+
+def test_early_constructors() -> None:
+    assert minidl.Tensor(2, 3).shape == minidl.Tensor(minidl.Size([2, 3])).shape == (2, 3)
+    assert minidl.Tensor(3).shape == (3,) and minidl.Tensor().shape == (0,)
+    assert minidl.Tensor([1, 2]).dtype == minidl.float32
+    assert minidl.FloatTensor(1, 2).zero_().tolist() == [[0.0, 0.0]]
+    assert minidl.LongTensor([1, 2]).dtype == minidl.int64
+    assert minidl.DoubleTensor(X).dtype == minidl.float64
+    x = minidl.ones(2)
+    assert x.type() == "torch.FloatTensor" and x.type(minidl.LongTensor).dtype == minidl.int64
+    assert x.type("torch.DoubleTensor").dtype == x.type(minidl.float64).dtype == minidl.float64
+
+
+def test_a_tensor_changes_its_own_shape() -> None:
+    x = minidl.tensor(X)
+    assert x.unsqueeze_(0) is x and x.shape == (1, 3, 4)
+    assert x.squeeze_(0).t_().shape == (4, 3) and x.transpose_(0, 1).shape == (3, 4)
+    leaf = minidl.tensor(X, requires_grad=True)
+    (leaf * 2).unsqueeze_(0).sum().backward()
+    assert minidl.equal(leaf.grad, minidl.full((3, 4), 2.0))
+    with pytest.raises(AutogradError, match="leaf"):
+        leaf.unsqueeze_(0)
+
+
+def test_functions_in_place() -> None:
+    x = minidl.tensor(X)
+    for name in ("sigmoid", "tanh", "cos", "expm1", "trunc"):
+        expected = getattr(x, name)()
+        y = x.clone()
+        assert getattr(y, f"{name}_")() is y and minidl.equal(y, expected)

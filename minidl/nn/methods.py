@@ -1,5 +1,6 @@
 """Activations as methods of Tensor: ``x.relu()``. Attached from here, where the layers are."""
 
+from ..ops.inplace import in_place
 from ..ops.spelling import spelled
 from ..tensor import Tensor
 from . import functional
@@ -9,3 +10,5 @@ log_softmax, softmax = spelled(functional.log_softmax), spelled(functional.softm
 
 for _function in (log_softmax, relu, sigmoid, softmax, tanh):
     setattr(Tensor, _function.__name__, _function)
+for _function in (sigmoid, tanh):
+    setattr(Tensor, f"{_function.__name__}_", in_place(_function))

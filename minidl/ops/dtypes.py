@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError
-from ..tensor import Tensor, default_dtype
+from ..tensor import Tensor, as_tensor, default_dtype
 from .operands import _RANK, meet, operands
 
 __all__ = [
@@ -108,7 +108,7 @@ def numel(input: Tensor) -> int:
 def result_type(tensor1: Any, tensor2: Any) -> np.dtype:
     """Return the dtype of an operation on two tensors or numbers."""
     if not isinstance(tensor1, Tensor) and not isinstance(tensor2, Tensor):
-        tensor1 = Tensor(tensor1)
+        tensor1 = as_tensor(tensor1)
     a, b = (_emptied(value) for value in operands("result_type", tensor1, tensor2))
     met: np.dtype = next(v.dtype for v in meet(a, b) if hasattr(v, "dtype"))
     return met

@@ -26,6 +26,7 @@ from . import (
     gathering,
     index,
     inplace,
+    older,
     products,
     reduce,
     shape,
@@ -56,10 +57,12 @@ _NO_METHODS = {
 
 #: Methods that also exist in place, with a trailing underscore.
 _IN_PLACE = (
-    "abs", "add", "addcdiv", "addcmul", "ceil", "clamp", "clamp_max", "clamp_min", "div", "exp",
-    "floor", "index_add", "index_fill", "lerp", "log", "masked_fill", "mul", "neg", "pow",
-    "reciprocal", "remainder", "round", "rsqrt", "scatter", "scatter_add", "sign", "sqrt", "square",
-    "sub", "tril", "triu",
+    "abs", "add", "addcdiv", "addcmul", "addmm", "bitwise_and", "bitwise_or", "bitwise_xor", "ceil",
+    "clamp", "clamp_max", "clamp_min", "clip", "cos", "cumprod", "cumsum", "div", "eq", "exp",
+    "expm1", "floor", "floor_divide", "fmod", "ge", "gt", "index_add", "index_fill", "le", "lerp",
+    "log", "log10", "log1p", "log2", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "lt", "masked_fill", "mul", "ne", "neg", "pow", "reciprocal", "remainder", "round", "rsqrt",
+    "scatter", "scatter_add", "sign", "sin", "sqrt", "square", "sub", "tril", "triu", "trunc",
 )  # fmt: skip
 
 
@@ -77,6 +80,8 @@ def _as_method(function: Any) -> Callable[..., Any]:
 
 attach(**{name: _as_method(f) for name, f in FUNCTIONS.items() if name not in _NO_METHODS})
 attach(**{f"{name}_": inplace.in_place(_as_method(FUNCTIONS[name])) for name in _IN_PLACE})
+for _name in ("squeeze", "swapaxes", "t", "transpose", "unsqueeze"):
+    attach(**{f"{_name}_": older.reshaped(getattr(shape, _name))})
 attach(
     inplace.bernoulli_, inplace.copy_, inplace.fill_, inplace.normal_, inplace.random_,
     inplace.relu_, inplace.uniform_, inplace.zero_,
@@ -234,11 +239,6 @@ def cuda(self: Tensor, device: Any = None, non_blocking: bool = False) -> Tensor
     return to(self, f"gpu:{device}" if isinstance(device, int) else device or "gpu")
 
 
-def type(self: Tensor, dtype: Any) -> Tensor:
-    """Return the tensor with dtype `dtype`."""
-    return to(self, dtype=dtype)
-
-
 def type_as(self: Tensor, other: Tensor) -> Tensor:
     """Return the tensor with the dtype of `other`."""
     return to(self, dtype=other.dtype)
@@ -253,7 +253,7 @@ def _as(name: str, dtype: np.dtype) -> Callable[[Tensor], Tensor]:
 
 
 attach(
-    to, cpu, cuda, type, type_as, _as("half", float16), _as("float", float32),
+    to, cpu, cuda, older.type, type_as, _as("half", float16), _as("float", float32),
     _as("double", float64), _as("int", int32), _as("long", int64), _as("bool", bool_),
     _as("byte", uint8), gpu=cuda,
 )  # fmt: skip
