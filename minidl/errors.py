@@ -10,8 +10,12 @@ class MinidlError(Exception):
     """Base of every exception that minidl raises on purpose."""
 
 
-class ArgumentError(MinidlError, ValueError):
+class ArgumentError(MinidlError, ValueError, RuntimeError):
     """An argument has an invalid value."""
+
+
+class IndexOutOfRange(ArgumentError, IndexError):
+    """A bad index or axis; an IndexError too, which iteration and PyTorch's users expect."""
 
 
 class ShapeError(MinidlError, ValueError, RuntimeError):
@@ -38,5 +42,5 @@ class DataError(MinidlError, ValueError):
     """A file or folder of data is missing, damaged or not what was expected."""
 
 
-class CheckpointError(MinidlError, ValueError):
+class CheckpointError(MinidlError, ValueError, RuntimeError):
     """A checkpoint is missing, damaged or belongs to something else."""

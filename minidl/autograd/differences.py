@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from ..device import Array, array_module
-from ..errors import ArgumentError, DTypeError
+from ..errors import ArgumentError, DTypeError, GradcheckError
 from ..tensor import Tensor
 from .modes import no_grad
 
@@ -62,6 +62,8 @@ class Problem:
     leaves: list[Leaf]
     #: Which outputs have gradients; set after the first call.
     numbers: list[int] = field(default_factory=list)
+    #: Their shapes and dtypes.
+    forms: dict[int, tuple[Any, Any]] = field(default_factory=dict)
     #: What to call the outputs, where it isn't "output 0", "output 1", ...
     labels: list[str] = field(default_factory=list)
 
@@ -80,6 +82,11 @@ class Problem:
                 )
         return outputs
 
+    def choose(self, outputs: list[Tensor], numbers: list[int]) -> None:
+        """Name the outputs that :meth:`at` returns."""
+        self.numbers = numbers
+        self.forms = {i: (tuple(outputs[i].shape), outputs[i].dtype) for i in numbers}
+
     def evaluate(self) -> list[Array]:
         """Copies of all outputs on the host; nothing is recorded."""
         with no_grad():
@@ -89,6 +96,12 @@ class Problem:
         """The differentiable outputs with a step added to one leaf."""
         with leaf.holding(host(leaf.tensor) + step.astype(leaf.tensor.dtype)):
             values = self.evaluate()
+        for i, form in self.forms.items():
+            if i >= len(values) or (values[i].shape, values[i].dtype) != form:
+                raise GradcheckError(
+                    f"{self.label(i)} of func has shape {form[0]} and dtype {form[1]}, but not "
+                    f"where {leaf.label} moves by eps: shapes and dtypes must not depend on values"
+                )
         return [values[i].astype(np.float64) for i in self.numbers]
 
 

@@ -88,8 +88,8 @@ def gradcheck(
         values and their difference. Also: an input lies at a kink; the backward pass fails, is not
         linear in the gradient it is given, or depends on memory layouts, on which gradients are
         wanted, or on other calls; it changes its inputs or the output's gradient; a gradient has
-        the wrong shape or dtype; `func` returns something else when called again; no output
-        depends on the checked inputs.
+        the wrong shape or dtype; `func` returns something else when called again; an output depends
+        on an input but has no gradient.
     ArgumentError
         No input (and no parameter) requires a gradient, `eps` is not positive, or an argument asks
         for what minidl doesn't have.
@@ -236,7 +236,9 @@ def _refuse(**arguments: bool) -> None:
 def _gradient_of(first: Problem, grad_outputs: TensorOrTensors | None, gaps: bool) -> Problem:
     """The problem whose outputs are the gradients of another one's."""
     outputs = first.outputs()
-    first.numbers = differentiable(outputs)
+    first.choose(outputs, differentiable(outputs))
+    if not first.numbers:
+        raise GradcheckError("no output of func requires a gradient: there is none to check")
     sources = [leaf.tensor for leaf in first.leaves]
     if grad_outputs is None:
         rng = np.random.default_rng(SEED)

@@ -232,6 +232,9 @@ class ParameterList(Module):
         name = list(self._parameters)[index]
         setattr(self, name, value if isinstance(value, Parameter) else Parameter(value))
 
+    def __iadd__(self, values: Iterable[Tensor]) -> Self:
+        return self.extend(values)
+
     def append(self, value: Tensor) -> Self:
         """Add a parameter at the end and return the list."""
         parameter = value if isinstance(value, Parameter) else Parameter(value)

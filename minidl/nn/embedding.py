@@ -26,9 +26,9 @@ from typing import Any
 
 from ..autograd import Context, Function
 from ..device import Array, array_module, check_one_device
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from ..ops import empty
-from ..ops.index import IndexOutOfRange, add_at
+from ..ops.index import add_at
 from ..ops.inplace import changed
 from ..tensor import Tensor
 from . import init

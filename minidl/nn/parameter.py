@@ -14,8 +14,8 @@ class Parameter(Tensor):
 
     Parameters
     ----------
-    data : Tensor or array
-        The values; the parameter shares their memory.
+    data : Tensor or array, optional
+        The values; the parameter shares their memory. Default: none, in shape (0,).
     requires_grad : bool, default True
         Whether ``backward`` fills ``grad``.
 
@@ -27,8 +27,8 @@ class Parameter(Tensor):
     tensor([0., 0.], requires_grad=True)
     """
 
-    def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        source = as_tensor(data)
+    def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
+        source = as_tensor([] if data is None else data)
         super().__init__(source.array, requires_grad)
         self.version = source.version  # one memory, one count of its changes
 

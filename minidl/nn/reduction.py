@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import kernels
 from ..device import Array, check_one_device
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from ..tensor import Tensor
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -80,7 +80,7 @@ def check_class_indices(name: str, x: Array, target: Array, ignore_index: int) -
         return
     valid = target[target != ignore_index]
     if valid.size and (valid.min() < 0 or valid.max() >= classes):
-        raise ArgumentError(
+        raise IndexOutOfRange(
             f"{name}: target holds class {int(valid.min() if valid.min() < 0 else valid.max())}, "
             f"but input has {classes} classes: expected 0 to {classes - 1}"
         )

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
+from ..errors import ArgumentError
 from ..kernels import cuda
 from . import fusion
 from .containers import NumberedModules
@@ -86,6 +87,18 @@ class Sequential(NumberedModules):
         if not isinstance(other, Sequential):
             return NotImplemented
         return Sequential(*self, *other)
+
+    def __mul__(self, times: int) -> Sequential:
+        if not isinstance(times, int):
+            return NotImplemented
+        if times < 1:
+            raise ArgumentError(f"Sequential: expected to be repeated once at least, got {times}")
+        return Sequential(*list(self) * times)
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: int) -> Self:
+        return self.extend(list(self * times)[len(self) :])
 
     def insert(self, index: int, module: Module) -> Self:
         """Put a module before position ``index``; all are renumbered. Returns the container."""

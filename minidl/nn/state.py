@@ -16,7 +16,7 @@ from ..tensor import Tensor, as_tensor
 from .tree import Tree
 
 
-class StateDictError(CheckpointError, RuntimeError):
+class StateDictError(CheckpointError):
     """A state dict does not fit the module; also the ``RuntimeError`` that PyTorch raises here."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, IndexOutOfRange
 
 Dim = int | Sequence[int] | None
 
@@ -20,7 +20,7 @@ def flat(sizes: tuple[Any, ...]) -> tuple[int, ...]:
 def one_axis(name: str, dim: int, ndim: int) -> int:
     """Return `dim` as an axis from 0 to ``ndim - 1``."""
     if not -max(ndim, 1) <= dim < max(ndim, 1):
-        raise ArgumentError(f"{name}: dim {dim} is out of range for a tensor of {ndim} axes")
+        raise IndexOutOfRange(f"{name}: dim {dim} is out of range for a tensor of {ndim} axes")
     return dim % max(ndim, 1)
 
 
@@ -31,5 +31,8 @@ def axes_of(name: str, dim: Dim, ndim: int) -> tuple[int, ...]:
     dims = (dim,) if isinstance(dim, int) else tuple(dim)
     for d in dims:
         if not -(ndim or 1) <= d < (ndim or 1):
-            raise ArgumentError(f"{name}: dim {d} is out of range for a tensor of {ndim} axes")
-    return tuple(d % ndim for d in dims) if ndim else ()
+            raise IndexOutOfRange(f"{name}: dim {d} is out of range for a tensor of {ndim} axes")
+    axes = tuple(d % ndim for d in dims) if ndim else ()
+    if len(set(axes)) < len(axes):
+        raise ArgumentError(f"{name}: dim {dims} names an axis twice")
+    return axes

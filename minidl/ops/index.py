@@ -16,7 +16,7 @@ import numpy as np
 
 from ..autograd import Context, Function, is_grad_enabled
 from ..device import Array, array_module, check_one_device, device_of, on_its_device
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import DTypeError, IndexOutOfRange, ShapeError
 from ..kernels.cuda import copy_to
 from ..kernels.cuda.put import put
 from ..tensor import Tensor, as_tensor, bool_
@@ -27,10 +27,6 @@ from .operands import unbroadcast
 __all__ = [
     "assign", "getitem", "index_select", "masked_select",
 ]  # fmt: skip
-
-
-class IndexOutOfRange(ArgumentError, IndexError):
-    """A bad index; an IndexError too, which iteration and PyTorch's users expect."""
 
 
 #: An index in two steps: integers, slices, None and Ellipsis first (a view of the memory), then

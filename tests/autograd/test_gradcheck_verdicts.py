@@ -477,6 +477,7 @@ RIGHT: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "tiny slopes": (lambda a: a * 1e-12, (x(3),)),
     "huge slopes": (lambda a: a * 1e12, (x(3),)),
     "curved within the step": (lambda a: (a * 1e-3).exp() / a, (helpers.leaf(np.array([3e-3])),)),
+    "float32 in the end": (lambda a: (a > 0).float() * a.float() * 0, (x(3),)),
     "straight-through, right for the rounded": (
         function(lambda ctx, a: np.round(a), lambda ctx, g: g * 0), (x(3),)
     ),
@@ -560,3 +561,35 @@ def test_a_wrong_gradient_of_a_steep_curve() -> None:
     bend = function(saving(lambda a: 5e5 * a * a), of_saved(lambda g, a: g * (1e6 * a + 0.3)))
     with pytest.raises(GradcheckError, match="wrong gradient"):
         gradcheck(bend, at(1e-4))
+
+
+# ---- gradients of gradients ----
+
+
+def test_gradgradcheck_of_a_first_gradient() -> None:
+    assert minidl.autograd.gradgradcheck is minidl.gradgradcheck
+    with pytest.raises(GradcheckError, match="there is none to check"):
+        minidl.gradgradcheck(lambda a: a.detach(), at(1.0))
+    assert not minidl.gradgradcheck(lambda a: a.detach(), at(1.0), raise_exception=False)
+
+
+# ---- functions of other forms ----
+
+
+def test_no_output_has_a_gradient_and_none_depends() -> None:
+    assert gradcheck(lambda a: (), at(1.0))
+    assert gradcheck(lambda a: a.argmax(), at(1.0, 2.0))
+    assert gradcheck(lambda a: a.detach() * 0, at(1.0, 2.0))
+
+
+@pytest.mark.parametrize("fast_mode", [False, True])
+def test_a_shape_or_dtype_that_depends_on_the_values(fast_mode: bool) -> None:
+    def shape(a: minidl.Tensor) -> minidl.Tensor:
+        return minidl.cat([a, a]) if (a >= 1).all() else a
+
+    def dtype(a: minidl.Tensor) -> minidl.Tensor:
+        return a.float() if (a >= 1).all() else a
+
+    for func in (shape, dtype):
+        with pytest.raises(GradcheckError, match="must not depend on values"):
+            gradcheck(func, at(1.0), fast_mode=fast_mode)

@@ -671,3 +671,23 @@ def test_parameter_list(device):
     values[0] = minidl.ones(4, device=device)
     assert values[0].shape == (4,) and isinstance(values[0], Parameter)
     assert "(2): Parameter containing: [float32 of size 3]" in repr(values)
+
+
+def test_sequential_repeats_its_modules() -> None:
+    net = minidl.nn.Sequential(minidl.nn.Linear(2, 2), minidl.nn.ReLU())
+    for twice in (net * 2, 2 * net):
+        assert list(twice) == list(net) * 2
+    same = net
+    same *= 3
+    assert same is net and len(net) == 6 and net[4] is net[0]
+    with pytest.raises(ValueError, match="once at least"):
+        net * 0
+    with pytest.raises(TypeError):
+        net * 1.5
+
+
+def test_parameters_without_values_and_lists_that_grow() -> None:
+    assert minidl.nn.Parameter().shape == (0,) and minidl.nn.Parameter().requires_grad
+    parameters = minidl.nn.ParameterList()
+    parameters += [minidl.ones(2)]
+    assert len(parameters) == 1 and isinstance(parameters[0], minidl.nn.Parameter)
