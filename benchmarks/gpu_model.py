@@ -3,16 +3,16 @@
 ``python benchmarks/gpu_model.py`` [--variant paper] [--batch 128]. Needs CuPy and g++ but no card:
 the step runs under the simulator of ``tests/cupy_on_cpu``, which counts launches and products. At
 the requested batch size, kernels and products are recorded but not executed (``gpu_record.py``,
-which defines a kernel's bytes); at a small batch size the step is really executed, and must give
-the same counts.
+which defines a kernel's bytes). At a small batch size the step is executed, too, and must give the
+same counts.
 
 **The prediction** for a launch is the longer of two times, its bytes at the card's bandwidth and
 its operations at the card's rate, plus a pause between two kernels; see :data:`ASSUMPTIONS` for
 every number and its source. It shows what the design allows, and where the time would go. It is not
-a measurement: ``train_step.py --device gpu`` makes one and prints both side by side.
+a measurement: ``train_step.py --device gpu`` makes one and prints both.
 
 **The floor** of the traffic is the minimum for convolution by explicit columns: every layer's
-inputs are read and outputs written once, the columns are written once and read once, and made again
+inputs are read and outputs written once; the columns are written once and read once, and remade
 for the gradient of the weights (keeping them would take 2.3 GB). A ReLU that is fused with its
 neighbor (``minidl.nn.fusion``) counts no bytes.
 """
@@ -44,7 +44,7 @@ class Card:
     fp32: float
     tf32: float
     bandwidth: float
-    #: Fractions of these that a large product and a copy reach.
+    #: Fractions of these rates that a large product and a copy reach.
     fp32_share: float
     tf32_share: float
     bandwidth_share: float
@@ -71,7 +71,7 @@ PAUSE = 1e-6
 ASKING = 12e-6
 
 ASSUMPTIONS = (
-    ("peak rates, bandwidth, multiprocessors", "as the cards' table",
+    ("peak rates, bandwidth, multiprocessors", "see the table of cards",
      "NVIDIA: H100 datasheet (TF32 without sparsity), A100 80 GB datasheet, Ada whitepaper"),
     ("H100: a large FP32 product reaches", "75 % of the peak (50.5 TFLOP/s)",
      "measured, 8192³, H100 80 GB HBM3: waynehacking8/blackwell-tensorcore-kernels, bench_sm90a"),
@@ -123,7 +123,7 @@ class Step:
 def record(variant: str, count: int, execute: bool = False) -> Step:
     """Record the second step of a network; the first creates the momenta."""
     simulator = simulate()
-    gc.collect()  # or the previous record would count in the peak
+    gc.collect()  # otherwise the previous record would count in the peak
     model, criterion, optimizer, images, labels = prepared(variant, count)
     recorder = Recorder(execute, count=lambda: simulator.stats().kernels)
     for _ in range(2):
@@ -305,7 +305,7 @@ def measure(variant: str, count: int, small: int) -> Report:
 
 
 def agreement(recorded: Step, done: Step) -> str:
-    """Say whether recording gave the same counts as an executed step."""
+    """Return a sentence that confirms that an executed step had the same counts."""
     ours = [
         Counter((item.layer, item.phase, item.kernel) for item in s.launches)
         for s in (recorded, done)
@@ -318,13 +318,13 @@ def agreement(recorded: Step, done: Step) -> str:
             f"{(ours[0] - ours[1]) + (ours[1] - ours[0])}; launches and products {counted}"
         )
     return (
-        f"At batch {done.count} the step was done under the simulator, which counted {counted[0]} "
-        f"launches of kernels and {counted[1]} products: those of the record, layer by layer."
+        f"At batch {done.count} the simulator executed the step and counted {counted[0]} kernel "
+        f"launches and {counted[1]} products, the same as the record, layer by layer."
     )
 
 
 def waits(step: Step) -> str:
-    """Say how often the step copies and waits, and how much memory it takes."""
+    """Return a sentence about the step's copies, waits and memory."""
     names = ("copies from the host", "copies to the host", "copies on the device", "waits")
     counts = ", ".join(f"{step.counted[name]} {name}" for name in names)
     return (
@@ -449,7 +449,7 @@ def doubts_table(step: Step) -> str:
 
 
 def aims(step: Step, floors: dict[tuple[str, str], int], variant: str, count: int) -> str:
-    """Compare with the targets, show how each number is computed, and which layers cost most."""
+    """Compare with the targets; show the arithmetic, and the layers that cost most."""
     card = CARDS[0]
     aimed = variant == "paper" and count == 128
     products = [launch for launch in step.launches if launch.product]
@@ -527,7 +527,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=128, help="default: 128")
     parser.add_argument(
         "--done", type=int, default=2, metavar="N",
-        help="check the record against a step that is really done, of N images (default 2; 0: no)",
+        help="check the record against an executed step of N images (default 2; 0: no)",
     )  # fmt: skip
     parser.add_argument("--write", type=Path, metavar="FILE", help="write FILE.md and FILE.json")
     arguments = parser.parse_args(argv)

@@ -4,13 +4,13 @@
 arrays, ``RawModule`` for the launches themselves, and cuBLAS's ``gemmEx``. With ``execute=False``
 calls are recorded but not executed; then a step at batch 128 takes seconds under the simulator
 instead of hours. This is valid because no decision of a step depends on a number computed by the
-GPU (the host would have to wait for it); a test compares the records with the simulator's counts
+GPU (the host would have to wait for it). A test compares the record with the simulator's counts
 for an executed step.
 
 **Bytes.** A kernel reads each array of a ``const`` parameter once and writes each of the others
 once; repeated reads are assumed to hit a cache. A product reads its factors and writes its result;
-if it adds to the result, it reads that as well. Nothing is assumed to stay in a cache from one
-launch to the next.
+if it adds to the result, it reads that, too. No data is assumed to stay in a cache from one launch
+to the next.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class Recorder:
         self._seen: Counter[str] = Counter()
         self._ours: set[str] = set()
 
-    # --- Where we are -----------------------------------------------------------------------------
+    # --- The current layer ------------------------------------------------------------------------
 
     def switch(self, layer: str, phase: str) -> None:
         """Set the layer that works from now on."""
@@ -120,7 +120,7 @@ class Recorder:
             self.on_switch(layer, phase)
 
     def _settle(self) -> None:
-        """Record the kernels that CuPy has started by itself since the last call."""
+        """Record the kernels that CuPy itself has started since the last call."""
         if self.count is None:
             return
         now = self.count()
@@ -130,7 +130,7 @@ class Recorder:
                 self.launches += [own] * times
         self._seen = now
 
-    # --- The switches -----------------------------------------------------------------------------
+    # --- The hooks --------------------------------------------------------------------------------
 
     @contextlib.contextmanager
     def recording(self, model: Any) -> Iterator[Recorder]:
@@ -313,7 +313,7 @@ def parameters(code: str, kernel: str) -> list[tuple[str, bool]]:
 def traffic(code: str, kernel: str, args: tuple[Any, ...]) -> tuple[int, int]:
     """Return the numbers of bytes that a kernel reads and writes."""
     named = parameters(code, kernel)
-    # A macro may stand for the last parameters, or for the whole kernel.
+    # A macro may define the last parameters, or the whole kernel.
     named += [(str(number), True) for number in range(len(named), len(args))]
     values = dict(zip((name for name, _ in named), args, strict=False))
     read = written = 0

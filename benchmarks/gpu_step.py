@@ -84,7 +84,7 @@ def _by_events(lib: Any, work: tuple[Any, ...], count: int, tf32: bool, steps: i
             recorder.switch("", "")
             lib.cuda.synchronize()
             if number == 0:
-                continue  # it has loaded the kernels again
+                continue  # it has reloaded the kernels
             spent: dict[tuple[str, str], float] = {}
             for (key, start), (_, end) in pairwise(marks):
                 spent[key] = spent.get(key, 0.0) + xp.cuda.get_elapsed_time(start, end)
@@ -194,7 +194,7 @@ def _write(report: Report, results: dict[str, Result], what: str, count: int, ki
     ]
     rows.append(["predicted", f"{count / predicted:.1f}", f"{1000 * predicted:.4g}", "", ""])
     header = ("contender", "images/s", "step ms", "spread", "minidl is faster by")
-    whose = facts["card"] or f"the {CARDS[0].name}, since this card's rates are not known"
+    whose = facts["card"] or f"the {CARDS[0].name}, because this card's rates are unknown"
     text = (
         f"{what}, on {facts['GPU']}; predicted for {whose}. {facts['launches']} launches; arrays "
         f"of {facts['used'] / 2**20:.0f} MiB between two steps, {facts['pooled'] / 2**20:.0f} MiB "

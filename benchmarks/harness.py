@@ -1,13 +1,13 @@
 """Contests: contenders do the same work in turn, each in its own process.
 
 A contender's process (``worker.py``) imports one library, prepares its work and waits. In each
-round the contenders do the work one after another and report the seconds that it took, in order in
-even rounds and in reverse order in odd ones, so that other load on the machine affects all of them
-alike. A result is the median of the rounds, with the fastest and the slowest.
+round the contenders do the work one after another and report the seconds that it took. The order
+is reversed in every other round, so other load on the machine affects all of them alike. A result
+is the median of the rounds, with the fastest and the slowest.
 
-The scripts beside this file define the work and its theoretical cost. Each has ``make(contender,
+The scripts in this folder define the work and its theoretical cost. Each has ``make(contender,
 **options) -> Work`` for the processes and ``measure(settings) -> Report`` for the table. This file
-imports only the standard library, because a process's memory is measured too.
+imports only the standard library, because a process's memory is measured, too.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ COMPILED = ("torch compile", "torch channels_last compile")
 class Settings:
     """The options of the command line.
 
-    `size` is "full", "quick" or "smoke": the last does as little as possible, as a check.
+    `size` is "full", "quick" or "smoke"; the last does as little as possible, as a check.
     """
 
     threads: int = 2
     size: str = "full"
-    rounds: int = 0  # 0: as `size` says
+    rounds: int = 0  # 0: the default for `size`
     without: tuple[str, ...] = ()
     env_unset: tuple[str, ...] = ()
     batches: tuple[int, ...] = ()
@@ -118,7 +118,7 @@ def library(contender: str) -> Any:
     return torch
 
 
-# --- In the process that asks ---------------------------------------------------------------------
+# --- In the main process --------------------------------------------------------------------------
 
 
 class ContenderError(RuntimeError):
@@ -145,7 +145,9 @@ class Worker:
     def ask(self, **question: Any) -> dict[str, Any]:
         """Send a question and wait for the answer."""
         assert self.process.stdin and self.process.stdout
-        with contextlib.suppress(BrokenPipeError):  # it has died: the missing answer says so
+        with contextlib.suppress(
+            BrokenPipeError
+        ):  # it has died; the missing answer is reported below
             self.process.stdin.write(json.dumps(question) + "\n")
             self.process.stdin.flush()
         line = self.process.stdout.readline()
@@ -242,7 +244,7 @@ class Team:
         Returns
         -------
         dict
-            The results by name. PyTorch contenders that fail are left out, and `notes` says
+            The results by name. PyTorch contenders that fail are omitted, and `notes` says
             why.
         """
         results: dict[str, Result] = {}
@@ -254,7 +256,7 @@ class Team:
                 if not entry.contender.startswith("torch"):
                     raise
                 reason = str(error).strip().splitlines()[-1]
-                self.notes.append(f"{name} is left out, since it failed: {reason}")
+                self.notes.append(f"{name} is omitted because it failed: {reason}")
                 continue
             results[name] = Result([], facts)
         for number in range(self.settings.round_count):
@@ -270,9 +272,9 @@ class Team:
 def torch_contenders(settings: Settings, names: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the PyTorch contenders that can run here, and notes on those that cannot."""
     if "torch" in settings.without:
-        return [], ["PyTorch is left out, as the command line asks."]
+        return [], ["PyTorch is omitted, as requested on the command line."]
     if importlib.util.find_spec("torch") is None:
-        return [], ["PyTorch is left out: it is not installed (pip install 'minidl[bench]')."]
+        return [], ["PyTorch is omitted: it is not installed (pip install 'minidl[bench]')."]
     return [name for name in names if not set(name.split()) & set(settings.without)], []
 
 

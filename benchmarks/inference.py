@@ -36,7 +36,7 @@ def make(contender: str, variant: str, count: int) -> Work:
 
 
 def measure(settings: Settings) -> Report:
-    """Evaluate the paper's net and torchvision's with batches of 64 and of 1."""
+    """Evaluate the paper's network and torchvision's with batches of 64 and of 1."""
     torch, notes = torch_contenders(settings, EAGER)
     report = Report("Inference", notes)
     rows = []

@@ -1,4 +1,4 @@
-"""Each layer of the paper's net, forward and backward, against the limits of the machine.
+"""Each layer of the paper's network, forward and backward, against the limits of the machine.
 
 An activation belongs to the layer before it. Layers with weights are compared with the rate of
 sgemm: two operations for each multiply-accumulate forward, four backward (two in conv1, whose input

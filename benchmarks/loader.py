@@ -4,10 +4,10 @@ From files (500×375, ImageNet's average) every contender resizes the shorter si
 mirrors at random, and normalizes: minidl's and torchvision's data sets and loaders with one worker
 for each thread, and a loop over Pillow and NumPy in one thread.
 
-From shards, which ``examples/prepare_imagenet.py`` makes from the same files, minidl does the rest:
-"shards" to the same numbers with as many workers; "shards, one core" to batches of bytes in the
-caller's own thread, the loader's cost if a GPU converts them. The files are few and in the system's
-cache: the disk is not measured.
+minidl also reads shards that ``examples/prepare_imagenet.py`` makes from the same files: "shards"
+gives the same numbers with the same number of workers; "shards, one core" gives batches of bytes in
+the caller's own thread, the loader's cost if a GPU converts them. The files are few and in the
+system's cache, so the disk is not measured.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def measure(settings: Settings) -> Report:
     """Read a folder of pictures repeatedly."""
     torch, notes = torch_contenders(settings, ("torch",))
     if torch and importlib.util.find_spec("torchvision") is None:
-        torch, notes = [], ["torchvision is left out: it is not installed."]
+        torch, notes = [], ["torchvision is omitted: it is not installed."]
     report = Report("Loader", notes)
     count = settings.pick(1024, 512, 4)
     with tempfile.TemporaryDirectory() as folder:
@@ -186,7 +186,7 @@ def measure(settings: Settings) -> Report:
         figure = f"{rates['shards'] / rates['torchvision']:.1f}×"
         report.figures.append(("loader: shards, against torchvision's files", figure, "10×"))
     figure = f"{rates['shards, one core']:.0f}"
-    report.figures.append(("loader: shards, pictures/s and core", figure, "3000"))
+    report.figures.append(("loader: shards, pictures/s per core", figure, "3000"))
     report.data = {name: result.as_json() for name, result in results.items()}
     return report
 

@@ -1,8 +1,8 @@
-"""Peak resident memory of training steps of the paper's net, batch 128, each in a fresh process.
+"""Peak resident memory of training steps of the paper's network at batch 128, in fresh processes.
 
 A process reports its memory three times: as a bare interpreter, with the library imported, and at
-the peak of three steps. The main result is the peak above the interpreter; the peak above the
-interpreter with its library, which excludes the library's own code, is shown beside it.
+the peak of three steps. The main result is the peak minus the bare interpreter. The table also
+shows the peak minus interpreter and library, which excludes the library's own code.
 """
 
 from __future__ import annotations

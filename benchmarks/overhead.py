@@ -79,12 +79,12 @@ def _with_library(contender: str, x: Any, y: Any) -> Any:
 
 
 def measure(settings: Settings) -> Report:
-    """Let the three take many steps in a round."""
+    """Let the three contenders take many steps in a round."""
     torch, notes = torch_contenders(settings, ("torch",))
     report = Report("Overhead (MLP 784-128-10, batch 32)", notes)
     entries = {name: Entry("overhead", name) for name in ("minidl", "numpy", *torch)}
     with Team(settings) as team:
-        # Most of a second: load on a shared machine varies over longer than a hundred such steps.
+        # A round takes most of a second, because load on a shared machine varies slowly.
         repeat = settings.pick(3000, 2000, 2)
         results = team.compete(entries, repeat, warm_up=repeat)
         report.notes += team.notes

@@ -1,4 +1,4 @@
-"""The largest deviation of each layer of the paper's net from a float64 reference.
+"""The largest deviation of each layer of the paper's network from a float64 reference.
 
 A layer gets the same input, weights and gradient of its output in float32 and in float64 (all
 representable in float32), and the results are compared. The reference is PyTorch's layer if PyTorch
@@ -37,7 +37,7 @@ def make(contender: str, variant: str, count: int, folder: str) -> Work:
     found: dict[str, dict[str, float]] = {}
     for name, layers in named.items():
         if name.startswith("dropout"):
-            continue  # passes everything on, or half of everything in the paper's form
+            continue  # dropout scales by 1, or by 0.5 in the paper's form
         path = Path(folder) / f"{name}.npz"
         if double:
             reference = _compute(lib, layers, values.astype(np.float64), None)

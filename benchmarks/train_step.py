@@ -5,8 +5,8 @@ multiply-accumulate, three times (output, gradient of the input, gradient of the
 gradient of conv1's input, which is not needed. The machine's limit is that number divided by the
 rate of sgemm, measured in the same contest.
 
-Without ``--batch``, the growth of the time from batches of 16 to 256 is shown too. For ``--device
-gpu``, see ``gpu_step.py``.
+Without ``--batch``, the report also shows how the time grows from batches of 16 to 256. For
+``--device gpu``, see ``gpu_step.py``.
 """
 
 from __future__ import annotations
@@ -178,10 +178,10 @@ def growth(settings: Settings, report: Report) -> None:
                 f"{share:+.1%}",
             ]
         )
-    header = ("batch", "step ms", "ms an image", "images/s", "off the line")
+    header = ("batch", "step ms", "ms per image", "images/s", "off the line")
     report.tables.append(
-        f"How the time of minidl's step grows ({variant}). The line: {1000 * fixed:.3g} ms and "
-        f"{1000 * each:.3g} ms an image.\n\n" + table(header, rows)
+        f"Growth of the time of minidl's step ({variant}). The line: {1000 * fixed:.3g} ms plus "
+        f"{1000 * each:.3g} ms per image.\n\n" + table(header, rows)
     )
     worst = max(map(abs, off))
     what = f"growth from batch {min(counts)} to {max(counts)}: off a straight line by at most"

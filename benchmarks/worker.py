@@ -19,7 +19,7 @@ from harness import Work
 
 
 def main() -> None:
-    # What libraries print must not mix with the answers.
+    # Output printed by libraries must not mix with the answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     work: Work | None = None

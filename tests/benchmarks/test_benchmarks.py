@@ -28,7 +28,7 @@ def test_everything_runs_without_torch(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
     page = (tmp_path / "smoke.md").read_text(encoding="utf-8")
-    assert "PyTorch is left out, as the command line asks." in page
+    assert "PyTorch is omitted, as requested on the command line." in page
     data = json.loads((tmp_path / "smoke.json").read_text(encoding="utf-8"))
     assert data["stamp"]["minidl"] == minidl.__version__
     assert data["stamp"]["threads"] == 1

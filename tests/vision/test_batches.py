@@ -1,4 +1,4 @@
-"""minidl.vision.batches: batches of a training run, their order, statistics and bad pictures."""
+"""minidl.vision.batches: a run's batches, their order, statistics and bad pictures."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_an_epoch_can_be_entered_anywhere(model: AlexNet, tmp_path: Path) -> Non
 def test_color_noise_can_end(model: AlexNet, tmp_path: Path) -> None:
     pictures = make(model, tmp_path)
     noisy, plain = (arrays(pictures.training(0, jitter=jitter))[0] for jitter in (True, False))
-    shift = (noisy - plain).mean(axis=(2, 3), keepdims=True)  # of each picture's channels
+    shift = (noisy - plain).mean(axis=(2, 3), keepdims=True)  # the shift of each picture's channels
     np.testing.assert_allclose(noisy, plain + shift, atol=1e-5)
     assert np.abs(shift).min() > 0
 
@@ -110,7 +110,7 @@ def test_evaluation_of_one_crop_and_ten(model: AlexNet, tmp_path: Path) -> None:
     ten = arrays(pictures.evaluation(ten_crop=True))
     assert one.shape == (10, *model.input_size)
     assert ten[0].shape == (2, 10, *model.input_size)
-    np.testing.assert_array_equal(np.concatenate(ten)[:, 4], one)  # the central one
+    np.testing.assert_array_equal(np.concatenate(ten)[:, 4], one)  # the central crop
     np.testing.assert_array_equal(np.concatenate(arrays(pictures.evaluation())), one)
 
 

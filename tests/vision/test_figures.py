@@ -1,4 +1,4 @@
-"""minidl.vision.figures: the place of each weight in the picture of the kernels; the curves."""
+"""minidl.vision.figures: the position of each weight in the picture of the kernels; the curves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minidl.vision.models import alexnet
 def test_every_kernel_is_in_its_place() -> None:
     weight = np.arange(6 * 3 * 2 * 2, dtype=np.float32).reshape(6, 3, 2, 2)
     grid = figures.filter_grid(weight, columns=2, towers=2)
-    # 3 kernels a tower: 2 rows of 2 places, of 2 pixels and a gap; a line between the towers.
+    # 3 kernels per tower, in 2 rows of 2 tiles, each of 2 pixels and a gap; a line between towers.
     height, width = 2 * 3 + 1, 2 * 3 + 1
     assert grid.shape == (2 * height + 1, width, 3) and grid.dtype == np.uint8
     expected = np.round((weight - weight.min()) * (255 / (weight.max() - weight.min())))

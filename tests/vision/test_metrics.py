@@ -1,4 +1,4 @@
-"""Accuracy, against a plain loop and PyTorch; running means; scores over a whole set."""
+"""Accuracy, against a plain loop and PyTorch; running means; scores over a whole data set."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_mixed_labels_count_their_largest_class(device: str) -> None:
 @pytest.mark.parametrize("dtype", ["float16", "float64", "int64"])
 def test_scores_and_labels_of_any_type_and_order_of_memory(device: str, dtype: str) -> None:
     rng = np.random.default_rng(0)
-    scores = rng.integers(-9, 9, (1000, 70)).astype(dtype)  # classes to rows of the memory
+    scores = rng.integers(-9, 9, (1000, 70)).astype(dtype)  # in memory, a class is a row
     labels = rng.integers(0, 1000, 70).astype(np.int32)
     found = accuracy(minidl.tensor(scores, device=device).T, minidl.tensor(labels, device=device),
                      (1, 100, 1000))  # fmt: skip
@@ -123,7 +123,7 @@ def test_evaluate_weighs_batches_by_their_size(device: str) -> None:
     loss = (np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(7), labels]).mean()
     assert found["loss"] == pytest.approx(loss, rel=1e-6)
     assert found["top1"] == pytest.approx((logits.argmax(axis=1) == labels).mean() * 100, rel=1e-6)
-    assert found["top5"] == pytest.approx(100, rel=1e-6)  # of three classes
+    assert found["top5"] == pytest.approx(100, rel=1e-6)  # there are only three classes
     with pytest.raises(ArgumentError, match="no batches"):
         evaluate(minidl.nn.Identity(), [])
 
@@ -140,7 +140,7 @@ def test_evaluate_averages_the_probabilities_of_views(device: str) -> None:
 
 
 def test_ten_crops_as_the_original_program_scores_them(device: str) -> None:
-    """Softmax of each view, the mean of the ten, its log-loss and its ranks; in float64."""
+    """Compare with softmax of each view, their mean, its log-loss and its ranks, in float64."""
     logits = np.random.default_rng(1).standard_normal((6, 10, 8)).astype(np.float32) * 3
     labels = np.arange(6)
     powers = np.exp(logits.astype(np.float64))

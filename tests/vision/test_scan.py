@@ -75,7 +75,7 @@ def test_entries_that_are_not_files(root: Path, tmp_path: Path) -> None:
     (root / "cat" / "nowhere.jpg").symlink_to(tmp_path / "nowhere")
     (root / "cat" / "up").symlink_to(root / "cat", target_is_directory=True)
     save(tmp_path / "elsewhere" / "9.jpg")
-    (root / "cat" / "linked").symlink_to(tmp_path / "elsewhere")  # is no mistake
+    (root / "cat" / "linked").symlink_to(tmp_path / "elsewhere")  # not a mistake
     assert found(root) == [
         ("cat/nowhere.jpg", "broken-link"),
         ("cat/pipe.jpg", "not-a-file"),
@@ -122,7 +122,7 @@ def test_notes(root: Path) -> None:
     assert not any(finding.is_error for finding in findings)
     assert str(findings[2]).endswith("it is decoded by its content (it is a PNG)")
     assert str(findings[-1]).endswith("(" + str(root / "cat" / "0.jpg") + ")")
-    "\n".join(map(str, findings)).encode()  # can be printed, whatever the names
+    "\n".join(map(str, findings)).encode()  # printable, whatever the names
 
 
 def test_other_formats_and_turned_pictures(root: Path) -> None:
@@ -152,7 +152,7 @@ def test_hidden_entries_are_skipped(root: Path) -> None:
 def test_16_bits_in_color(root: Path) -> None:
     path = save(root / "cat" / "x.png")
     content = bytearray(path.read_bytes())
-    content[24] = 16  # bits, in the header, whose checksum follows
+    content[24] = 16  # bits per channel; the header's checksum follows
     content[29:33] = struct.pack(">L", zlib.crc32(content[12:29]))
     assert [f.kind for f in module._notes(str(path), bytes(content))] == ["16-bit"]
 
@@ -193,7 +193,7 @@ def test_a_folder_without_class_folders_is_just_pictures(tmp_path: Path) -> None
 
 
 def test_a_folder_without_any_picture(tmp_path: Path) -> None:
-    (tmp_path / "ILSVRC2012_img_train.tar").touch()  # another kind of folder than was meant
+    (tmp_path / "ILSVRC2012_img_train.tar").touch()  # the wrong kind of folder
     assert found(tmp_path) == [(".", "no-pictures")]
     (tmp_path / "cat").mkdir()
     (tmp_path / "cat" / "empty.jpg").touch()

@@ -43,7 +43,7 @@ def test_against_numpy() -> None:
 
     assert found.pictures == 40
     assert np.array_equal(found.mean_image, pixels.mean(axis=0).transpose(2, 0, 1))
-    # Sums of 1400 numbers from 0 to 1 on NumPy's side, and a quotient on this one.
+    # NumPy rounds sums of 1400 numbers from 0 to 1; minidl rounds one quotient.
     rows = pixels.reshape(-1, 3) / 255
     tolerance = len(rows) * EPS
     assert np.allclose(found.mean, rows.mean(axis=0), rtol=0, atol=tolerance)

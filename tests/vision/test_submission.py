@@ -1,4 +1,4 @@
-"""Submissions to ILSVRC-2012: the IDs of the classes, the format, mistakes in it, the score."""
+"""Submissions to ILSVRC-2012: IDs of classes, the format, mistakes in it, the score."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_other_classes() -> None:
     with pytest.raises(DataError, match="has 2 classes, the first 'tench'"):
         class_ids(["tench", "goldfish"], KNOWN)
     with pytest.raises(DataError, match="only 1 of the network's 5"):
-        class_ids(WORDS[::-1], KNOWN)  # the middle one alone is at its place
+        class_ids(WORDS[::-1], KNOWN)  # only the middle one is in its place
 
 
 def test_one_name_in_ten_may_be_spelled_differently() -> None:
@@ -189,7 +189,7 @@ def test_every_mistake_is_named_with_its_line(tmp_path: Path, line: bytes, words
 
 def test_the_number_of_lines(tmp_path: Path) -> None:
     assert problems(tmp_path, b"1\n2\n", 2) == []
-    assert problems(tmp_path, b"1\n2", 2) == []  # the last line's end may be missing
+    assert problems(tmp_path, b"1\n2", 2) == []  # the last newline may be missing
     assert problems(tmp_path, b"1\n", 2) == ["1 lines, expected 2: one for each picture"]
     assert problems(tmp_path, b"1\n2\n\n", 2) == [
         "line 3: it is empty, expected at least one class",

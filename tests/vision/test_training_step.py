@@ -1,4 +1,4 @@
-"""A training loop as in the examples: the same on every device, without waiting for a GPU."""
+"""A training loop as in the examples: the same results on every device, no waiting for a GPU."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Noise(Dataset):
 
 
 class Training:
-    """A small net with every kind of layer that AlexNet has."""
+    """A small network with every kind of layer that AlexNet has."""
 
     def __init__(self, device: str) -> None:
         minidl.manual_seed(3)
@@ -56,7 +56,7 @@ class Training:
         self.device = device
 
     def steps(self, start: int = 0) -> Iterator[int]:
-        """Train for an epoch, or the rest of one; yields after each step."""
+        """Train for an epoch, or the rest of one; yield after each step."""
         loader = DataLoader(Noise(), BATCH, shuffle=True, num_workers=1, pin_memory=True)
         batches = DeviceBatches(loader.iterate(start), self.device, alexnet_finish("normalized"))
         for step, (images, labels) in enumerate(batches, start=start + 1):
@@ -86,7 +86,7 @@ def test_the_weights_after_an_epoch_are_those_of_the_cpu(device: str) -> None:
     for name, expected in theirs.weights().items():
         found = ours.weights()[name]
         assert np.abs(expected - before[name]).max() > 1e-3  # it has learned something
-        # Sums in another order: an error in the last place of every number, STEPS times over.
+        # Sums in a different order change the last digit of every number, STEPS times.
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     found_rows, expected_rows = ours.means.read(), theirs.means.read()
     np.testing.assert_allclose(found_rows, expected_rows, rtol=1e-4)
@@ -96,9 +96,9 @@ def test_the_weights_after_an_epoch_are_those_of_the_cpu(device: str) -> None:
 def test_a_step_copies_the_batch_and_waits_for_nothing(simulator: ModuleType, gpu: str) -> None:
     training = Training(gpu)
     steps = training.steps()
-    for _ in range(3):  # kernels are built, the optimizer's state is made
+    for _ in range(3):  # compiles kernels and creates the optimizer's state
         next(steps)
-    for _ in range(STEPS - 4):  # the last step has no batch to send up
+    for _ in range(STEPS - 4):  # the last step has no batch to upload
         with asynchronous(simulator, False), simulator.count() as used:
             next(steps)
         assert (used.h2d, used.d2h, used.h2h, used.syncs) == (1, 0, 0, 0), dict(used.kernels)

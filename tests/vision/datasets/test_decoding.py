@@ -1,4 +1,4 @@
-"""Picture files: which are decoded, to what, and which are refused."""
+"""Picture files: how they are decoded, and which are refused."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_gray_jpeg(tmp_path: Path) -> None:
 
 
 def png(width: int, height: int, depth: int, kind: int, rows: bytes) -> bytes:
-    """A PNG file written by hand, for what Pillow does not write."""
+    """A handmade PNG file, for formats that Pillow does not write."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return (
@@ -109,7 +109,7 @@ def test_transparency_is_dropped(tmp_path: Path) -> None:
 
 
 def damaged_exif() -> bytes:
-    # One entry, of type ASCII, whose 64 bytes would lie far behind the end of the block.
+    # One entry, of type ASCII, whose 64 bytes would lie far beyond the end of the block.
     entry = struct.pack("<HHLL", 0x010F, 2, 64, 5000)
     return b"Exif\0\0II*\0" + struct.pack("<LH", 8, 1) + entry + b"\0\0\0\0"
 
@@ -290,7 +290,7 @@ def test_damaged_files_name_their_path(tmp_path: Path, kind: str) -> None:
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
         Image.fromarray(noise).save(path)
         path.write_bytes(path.read_bytes()[:1500])
-    elif kind == "gif":  # a format that is not asked for
+    elif kind == "gif":  # a format that is not supported
         Image.new("L", (4, 4)).save(path, format="GIF")
     elif kind == "folder":
         path.mkdir()

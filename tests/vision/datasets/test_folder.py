@@ -52,7 +52,7 @@ def test_agrees_with_torchvision(tmp_path: Path) -> None:
 
 def test_samples_behave_as_a_list(tmp_path: Path) -> None:
     for index in range(5):
-        save(tmp_path / "ä" / f"{index}.png")  # the path's bytes are more than its characters
+        save(tmp_path / "ä" / f"{index}.png")  # the path has more bytes than characters
     data = ImageFolder(tmp_path)
     paths = [str(tmp_path / "ä" / f"{index}.png") for index in range(5)]
     assert [path for path, _ in data.samples] == paths
@@ -102,7 +102,7 @@ def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
     (root / "a" / "y").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     (root / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
     names = [os.path.relpath(path, root) for path, _ in ImageFolder(root).samples]
-    # A class may lie in another one, but nothing is met twice within a class.
+    # A class may be inside another one, but no file is listed twice within a class.
     assert names == ["a/0.png", "a/x/1.png", "linked/1.png", "linked/back/0.png"]
 
 
@@ -176,7 +176,7 @@ def test_empty_classes(tmp_path: Path) -> None:
 
 def test_links_in_a_circle_and_names_that_are_not_utf8(tmp_path: Path) -> None:
     save(tmp_path / "a" / "0.png")
-    (tmp_path / "b").symlink_to(tmp_path / "b")  # beside the class folders
+    (tmp_path / "b").symlink_to(tmp_path / "b")  # next to the class folders
     (tmp_path / "a" / "1.png").symlink_to(tmp_path / "a" / "2.png")
     (tmp_path / "a" / "2.png").symlink_to(tmp_path / "a" / "1.png")
     os.rename(save(tmp_path / "a" / "x.png"), os.fsencode(tmp_path / "a") + b"/\xe9.png")
@@ -190,7 +190,7 @@ def test_links_in_a_circle_and_names_that_are_not_utf8(tmp_path: Path) -> None:
     os.truncate(data.samples[3][0], 50)
     with pytest.raises(DataError, match=r"a/\\udce9\.png' can't be decoded") as caught:
         data[3]
-    str(caught.value).encode()  # it can be printed
+    str(caught.value).encode()  # it is printable
 
 
 def test_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +202,7 @@ def test_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(os, "scandir", refuse)  # chmod would not keep root out
+    monkeypatch.setattr(os, "scandir", refuse)  # chmod would not stop root
     with pytest.raises(DataError, match=r"folder .*a can't be read: Permission denied"):
         ImageFolder(tmp_path)
 

@@ -98,7 +98,7 @@ def test_a_class_list_does_without_scipy(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_folders(tmp_path: Path) -> None:
     root = write_flat_val(write_folders(tmp_path))
-    data = ImageNet(root)  # without a kit the WNIDs are the names
+    data = ImageNet(root)  # without a kit, WNIDs serve as names
     assert_train(data)
     assert data.classes == [(wnid,) for wnid in WNIDS]
     with pytest.raises(DataError, match="labels of the validation pictures"):
@@ -385,7 +385,7 @@ def test_an_index_with_hostile_names_extracts_nothing(tmp_path: Path) -> None:
     content = content[:15] + hashlib.sha256(content[47:]).digest() + content[47:]
     index.write_bytes(content)
     names = [path for path, _ in ImageNet(root, class_list=classes).samples]
-    assert any("../x_" in path for path in names), "the index must be believed"
+    assert any("../x_" in path for path in names), "the index must be accepted"
     with pytest.raises(DataError, match="delete the index"):
         ImageNet.extract(root, class_list=classes)
     assert not list(tmp_path.rglob("x_.JPEG"))

@@ -1,4 +1,4 @@
-"""The index: replacing the search, being remade, and noticing damage."""
+"""The index replaces the search, is remade if outdated, and is checked for damage."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONG_AGO = 1_500_000_000_000_000_000
 
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A new folder of pictures for which an index is written anyway."""
+    """A new folder of pictures that gets an index although it has just changed."""
     monkeypatch.setattr(module, "_SETTLED", -(10**12))
     for name in ("b/2.jpg", "b/10.PNG", "a/x.JPEG", "a/deep/y.bmp", "ä/z.png"):
         save(tmp_path / "tree" / name)
@@ -77,7 +77,7 @@ def test_an_outdated_index_is_remade(tree: Path, tmp_path: Path, change: str) ->
         save(tree / "c" / "0.png")
     elif change == "no class":
         os.rename(tree / "b", tmp_path / "b")
-    else:  # as an unpacker does that restores the folders' times
+    else:  # like an unpacker that restores the folders' times
         before = os.stat(tree / "b")
         (tree / "b" / "2.jpg").rename(tree / "b" / "3.jpg")
         os.utime(tree / "b", ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -99,7 +99,7 @@ def test_other_labels_need_another_index(tree: Path, tmp_path: Path) -> None:
 def test_folders_that_are_being_changed_get_no_index(tmp_path: Path) -> None:
     save(tmp_path / "tree" / "a" / "0.png")
     for below, _, _ in os.walk(tmp_path / "tree"):
-        os.utime(below, ns=(LONG_AGO, LONG_AGO))  # the time of the last change tells nevertheless
+        os.utime(below, ns=(LONG_AGO, LONG_AGO))  # the time of the last status change reveals it
     ImageFolder(tmp_path / "tree", index=tmp_path / "index")
     assert not (tmp_path / "index").exists()
 
@@ -166,7 +166,7 @@ def test_an_index_that_cannot_be_written(
             patched.setattr(os, name, full)
             with pytest.warns(UserWarning, match="No space left"):
                 ImageFolder(tree, index=tmp_path / "index")
-        assert [path for path in tmp_path.iterdir() if path != tree] == []  # not even half of it
+        assert [path for path in tmp_path.iterdir() if path != tree] == []  # no partial file either
 
 
 def test_an_index_and_a_function_that_picks_files(tree: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Opening folders of pictures in any form; holding out a part."""
+"""Opening folders of pictures in any form; holding out a validation split."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_hold_out_takes_the_same_share_of_each_class(labels: list[int], every: i
     assert train == sorted(train) and held_out == sorted(held_out)
     alone = sum(labels.count(label) == 1 for label in set(labels))
     assert len(labels) // every - alone <= len(held_out) <= len(labels) // every
-    assert {labels[index] for index in train} == set(labels)  # each class is trained
+    assert {labels[index] for index in train} == set(labels)  # every class has training pictures
     for label in set(labels):
         share = labels.count(label) / every
         assert abs([labels[index] for index in held_out].count(label) - share) < 1
@@ -66,7 +66,7 @@ def test_train_and_val(tmp_path: Path) -> None:
     train, val = open_folder(tmp_path)
     assert (len(train), len(val)) == (6, 2)
     assert train.classes == val.classes == ["a", "b"] and train.statistics is None
-    train.dataset.transform = lambda picture: None  # the other part keeps its own
+    train.dataset.transform = lambda picture: None  # the other split keeps its own
     assert train[0][0] is None and val[0][0] is not None
     draw(tmp_path / "val" / "zebra", 1)
     with pytest.raises(DataError, match="same classes.* zebra"):
@@ -100,7 +100,7 @@ def test_folders_that_look_like_splits_are_asked_about(tmp_path: Path) -> None:
     draw(tmp_path / "c" / "archive" / "cat", 10)
     with pytest.raises(DataError, match=r"holds one folder, archive.* pass .*c/archive"):
         open_folder(tmp_path / "c")
-    draw(tmp_path / "d" / "train", 10)  # as some competitions have them
+    draw(tmp_path / "d" / "train", 10)  # as in some competitions
     draw(tmp_path / "d" / "test", 10)
     with pytest.raises(DataError, match="no class folders in .*train"):
         open_folder(tmp_path / "d")
@@ -167,7 +167,7 @@ def test_a_tenth_is_held_out(tmp_path: Path, inside: str) -> None:
 
 
 def test_official_archives(tmp_path: Path) -> None:
-    """Archives, folders extracted from them, or one of each give the same pictures."""
+    """Archives, extracted folders, or one of each give the same pictures."""
     root = write_archives(tmp_path / "a", meta_mat())
     found = open_folder(root)
     assert [len(part) for part in found] == [sum(map(len, TRAIN.values())), len(TRUTH)]

@@ -96,7 +96,7 @@ def python2_batch(pixels: np.ndarray, labels: list[int]) -> bytes:
 def test_python_2_files(tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (4, 3072), dtype=np.uint8)
     program = python2_batch(pixels, [6, 9, 9, 4])
-    # The hand-written program means what Python takes it for.
+    # Python agrees about the handwritten program.
     assert pickle.loads(program, encoding="bytes")[b"labels"] == [6, 9, 9, 4]
     found = read_pickled_dict(write(tmp_path / "x", program))
     assert list(found) == ["batch_label", "labels", "data"]
@@ -119,7 +119,7 @@ def test_python_2_text_files(tmp_path: Path) -> None:
 
 
 class Calls:
-    """Pickles to a call of any function."""
+    """An object whose pickle calls any function."""
 
     def __init__(self, function: object, *arguments: object) -> None:
         self.call = (function, arguments)
@@ -143,7 +143,7 @@ def test_hostile_pickles_run_nothing(tmp_path: Path, protocol: int, place: str) 
     with pytest.raises(DataError, match=r"x was refused.*executed"):
         read_pickled_dict(path)
     assert not victim.exists()
-    # The fixture is hostile indeed. A failed os.mkdir means that the call was made as well.
+    # The fixture is really hostile. A failed os.mkdir also means that the call was made.
     pickle.loads(path.read_bytes())
     assert victim.exists()
 
@@ -151,7 +151,7 @@ def test_hostile_pickles_run_nothing(tmp_path: Path, protocol: int, place: str) 
 @pytest.mark.parametrize(
     "program",
     [
-        b"cos\nsystem\n(S'true'\ntR.",  # the classic one
+        b"cos\nsystem\n(S'true'\ntR.",  # the classic attack
         b"(S'true'\nios\nsystem\n.",  # INST
         b"(cos\nsystem\nS'true'\no.",  # OBJ
         b"\x80\x02cos\nsystem\nU\x04true\x85\x81.",  # NEWOBJ

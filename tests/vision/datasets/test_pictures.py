@@ -1,4 +1,4 @@
-"""Pictures: a subset whose bad pictures are errors or are replaced."""
+"""Pictures: a subset whose bad pictures raise errors or are replaced."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BAD = (3, 8, 20)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Thirty pictures in two classes whose red is their number, some of them damaged."""
+    """Thirty pictures in two classes, some damaged; a picture's red is its number."""
     for number in range(30):
         path = tmp_path / ("ab"[number >= 15]) / f"{number:02d}.png"
         path.parent.mkdir(exist_ok=True)
@@ -42,12 +42,12 @@ def test_a_bad_picture_is_an_error(root: Path) -> None:
 
 
 def test_a_bad_picture_is_replaced(root: Path) -> None:
-    part = [index for index in range(30) if index % 3 != 1]  # 3, 8 and 20 are in it
+    part = [index for index in range(30) if index % 3 != 1]  # includes 3, 8 and 20
     pictures = Pictures(ImageFolder(root), part, "skip")
     found = [(number_of(picture), label) for picture, label in pictures]
     for index, (number, label) in enumerate(found):
         assert label == (number >= 15)
-        assert number in part and number not in BAD  # never one of the other part
+        assert number in part and number not in BAD  # never one of the other split
         if part[index] not in BAD:
             assert number == part[index]
     replaced = [found[part.index(bad)][0] for bad in BAD]

@@ -85,7 +85,7 @@ def test_masks_cover_what_the_outline_encloses() -> None:
     hole = np.array([(30.0, 40.0), (40.0, 40.0), (40.0, 50.0), (30.0, 50.0)])
     body, line = shapes._masks(square, hole, 100, 100, border=0)
     assert body[35, 25] == 1 and body[45, 35] == 0 and body[10, 10] == 0
-    # Pillow's polygons take in their border, a third of a pixel (a supersampled one) at most.
+    # Pillow's polygons include their border, at most a third of a (supersampled) pixel.
     assert abs(body.sum() - (40 * 40 - 10 * 10)) < 4 * (40 + 10) / shapes._SUPERSAMPLING
     assert line.sum() == 0
 
@@ -99,7 +99,7 @@ def test_colors_have_the_requested_lightness(lightness: float) -> None:
 
 
 def test_color_does_not_reveal_the_class() -> None:
-    # The streams of two classes draw alike: lightness and texture don't know the name.
+    # Two classes with the same stream draw alike: lightness and texture ignore the class.
     for index in range(10):
         one = shapes.draw("disk", stream(0, "x", index))
         two = shapes.draw("square", stream(0, "x", index))
@@ -207,11 +207,11 @@ def test_a_killed_generation_is_not_taken_for_complete(tmp_path: Path) -> None:
         (folder / "train" / "disk").mkdir(parents=True)
     os.utime(dead, (time.time() - 86400,) * 2)
     assert len(Shapes(tmp_path / "set", **SMALL)) == 20
-    assert leftovers(tmp_path) == [recent]  # may still be at work
+    assert leftovers(tmp_path) == [recent]  # its process may still be running
 
 
 def test_several_processes_may_generate_at_once(root: Path, tmp_path: Path) -> None:
-    # Threads race for the rename exactly as processes do.
+    # Threads race for the rename just as processes do.
     with ThreadPoolExecutor(4) as pool:
         sets = list(pool.map(lambda _: Shapes(tmp_path / "set", **SMALL), range(4)))
     assert [len(one) for one in sets] == [20] * 4

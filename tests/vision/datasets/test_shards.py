@@ -1,4 +1,4 @@
-"""Shards: pictures from large files, and damage to these."""
+"""Shards: pictures from large files, and damage to these files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from minidl.vision.transforms import (
 )
 
 SIZE = 8
-COUNTS = (3, 0, 4)  # pictures of each shard; all of the second were left out
+COUNTS = (3, 0, 4)  # pictures in each shard; all of the second's were skipped
 LABELS = [0, 0, 1, 1, 1, 2, 2]
 
 
@@ -161,7 +161,7 @@ def test_raw_pictures_skip_pillow_with_the_same_bytes(
             for part, expected_part in zip(raw, expected, strict=True):
                 assert np.array_equal(part.numpy(), expected_part.numpy())
     if side == SIZE:
-        monkeypatch.setattr(Image, "fromarray", lambda *_: 1 / 0)  # nor is Pillow asked
+        monkeypatch.setattr(Image, "fromarray", lambda *_: 1 / 0)  # Pillow is not used
         list(loaders[0])
 
 
@@ -177,7 +177,7 @@ def test_only_transforms_that_take_bytes_get_them(tmp_path: Path, pixels: np.nda
     assert kind(RandomCrop(4, padding=1), ToRaw()) == "Image"
     assert type(Shards(root).load(0)[0]).__name__ == "Image"
     view = Shards(root, transform=ToRaw())[0][0].pixels.numpy()
-    with pytest.raises(ValueError, match="read-only"):  # it is the file
+    with pytest.raises(ValueError, match="read-only"):  # it maps the file
         view[...] = 0
 
 
@@ -189,7 +189,7 @@ def test_copies_and_pickles(root: Path, suffix: str, pixels: np.ndarray) -> None
 
 
 def test_pickles_and_openings_hold_no_pixels(tmp_path: Path) -> None:
-    """A pickled data set contains no pictures, whether or not it was read from before."""
+    """A pickled data set contains no pictures, even if it was read before."""
     data = Shards(write(tmp_path / "shards", "raw", np.zeros((7, SIZE, SIZE, 3), np.uint8)))
     before = pickle.dumps(data)
     data.get_batch(range(7))
@@ -216,7 +216,7 @@ def test_statistics(root: Path, pixels: np.ndarray) -> None:
 def test_one_changed_byte_is_found_when_its_picture_is_read(root: Path, suffix: str) -> None:
     path = root / f"train-00002.{suffix}"
     content = bytearray(path.read_bytes())
-    content[-1] ^= 1  # of the last picture
+    content[-1] ^= 1  # in the last picture
     path.write_bytes(content)
     for read in (lambda data, i: data[i], lambda data, i: data.get_batch([i])):
         data = Shards(root)
@@ -304,7 +304,7 @@ def test_an_unfinished_shard_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_format(tmp_path: Path, pixels: np.ndarray) -> None:
-    """The format for other programs: plain bytes and JSON."""
+    """Other programs can read the format: plain bytes and JSON."""
     root = write(tmp_path / "shards", "raw", pixels)
     raw = np.memmap(root / "train-00002.raw", np.uint8, "r").reshape(-1, SIZE, SIZE, 3)
     assert np.array_equal(raw, pixels[3:])

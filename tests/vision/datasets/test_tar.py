@@ -80,7 +80,7 @@ def test_a_picture_larger_than_any(tmp_path: Path) -> None:
     size = imagenet_archives._LARGEST_PICTURE + 512
     with open(path, "wb") as file:
         file.write(header(b"n01440764.tar", size + 1536) + header(PICTURE, size))
-        file.truncate(1024 + size + 1024 + 1024)  # a hole that takes no space
+        file.truncate(1024 + size + 1024 + 1024)  # a sparse file that takes no space
     with pytest.raises(DataError, match=f"of {size} bytes"):
         ImageNet(tmp_path)
 
@@ -93,9 +93,9 @@ def test_more_members_than_any_archive_has(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_fuzzed_archives(tmp_path: Path) -> None:
-    """Archives with random damage are refused or yield pictures in place; nothing else happens.
+    """Archives with random damage are refused or give pictures at the right paths.
 
-    ``MINIDL_FUZZ=20000`` tries that many instead of a hundred.
+    ``MINIDL_FUZZ=20000`` tries that many archives instead of a hundred.
     """
     root = tmp_path / "root"
     root.mkdir()

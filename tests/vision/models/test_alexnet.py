@@ -32,7 +32,7 @@ TOTALS = {
 
 @functools.cache
 def facts(variant: str) -> SimpleNamespace:
-    """Build a variant once for all tests, and keep its properties, not the network."""
+    """Build a variant once for all tests; keep its properties, not the network."""
     minidl.manual_seed(0)
     net = alexnet(variant)
     initial = {}
@@ -332,7 +332,7 @@ ONES = {"conv2", "conv4", "conv5", "conv6", "fc6", "fc7"}
 
 
 def check_normal(initial: SimpleNamespace, std: float) -> None:
-    """Mean and std within 5 standard errors; a truncated one would lack values beyond 3.5 std."""
+    """Mean and std within 5 standard errors; a truncated normal would lack values above 3.5 std."""
     assert abs(initial.mean) < 5 * std / initial.size**0.5
     assert abs(initial.std - std) < 5 * std / (2 * initial.size) ** 0.5
     assert 3.5 * std < initial.largest < 7 * std

@@ -149,7 +149,7 @@ def test_scaled_tanh():
 
 
 def test_a_network_memorizes_twenty_images():
-    """Starts at the loss of guessing, ln 10, and then memorizes random labels."""
+    """It starts at the loss of guessing, ln 10, and then memorizes random labels."""
     net = cuda_convnet("19pct", init="he")
     # Squares of 8×8 pixels in one color each: average pooling would blur finer noise away.
     squares = np.random.default_rng(0).standard_normal((20, 3, 4, 4), dtype=np.float32)

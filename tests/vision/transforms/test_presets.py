@@ -1,4 +1,4 @@
-"""AlexNet's transforms: sizes, scales, and the same numbers as step by step."""
+"""AlexNet's transforms: sizes, scales, and the same numbers as single steps give."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_training_crops_differ_and_jitter_shifts_whole_channels() -> None:
     plain = alexnet_training(224, "pixels")
     views = [plain(picture()).numpy() for _ in range(8)]
     assert len({view.tobytes() for view in views}) > 1
-    # the third channel is 7 everywhere: without noise its value is known, with it it is one other
+    # the third channel is 7 everywhere: its value is known without noise, and uniform with it
     assert all(np.unique(view[2]).size == 1 for view in views)
     np.testing.assert_allclose(views[0][2, 0, 0], 7 - 103.94, rtol=1e-6)
     noisy = alexnet_training(224, "pixels", jitter=True)(picture()).numpy()
@@ -58,7 +58,7 @@ def test_training_crops_differ_and_jitter_shifts_whole_channels() -> None:
 
 
 class Noise(Dataset):
-    """Pictures of different sizes, with their numbers as labels."""
+    """Pictures of different sizes, labeled with their indices."""
 
     def __init__(self, transform: Any) -> None:
         self.transform = transform
@@ -73,7 +73,7 @@ class Noise(Dataset):
 
 
 def of_pictures(side: int) -> PixelStatistics:
-    """Statistics of two pictures, darker below than above, and redder than the others."""
+    """Statistics of two pictures, darker at the bottom, and redder than the others."""
     sums = PixelSums(side, side)
     for seed in range(2):
         pixels = np.random.default_rng(seed).integers(0, 128, (side, side, 3), np.uint8)
@@ -120,13 +120,13 @@ def test_the_data_sets_own_mean_picture_and_deviations() -> None:
 
 
 def test_a_mean_picture_of_another_size_is_resized() -> None:
-    """Black above, white below, like the mean: only the edge between them remains."""
+    """A picture black above, white below, like the mean: only the edge between them remains."""
     small = np.zeros((32, 32, 3), np.uint8)
     small[16:] = 255
     sums = PixelSums(32, 32)
     sums.add(small)
     found = alexnet_evaluation(224, "pixels", statistics=sums.statistics())
-    left = found(Image.fromarray(small)).numpy()  # resized in whole numbers
+    left = found(Image.fromarray(small)).numpy()  # resized with integer values
     assert np.abs(left).max() <= 0.51
 
 
@@ -154,7 +154,7 @@ def test_the_jitter_follows_the_data_sets_own_axes(raw: bool) -> None:
 @pytest.mark.parametrize("raw", [False, True])
 @pytest.mark.parametrize("workers", [0, 2])
 def test_neighbors_share_offset_and_mirror(raw: bool, workers: int) -> None:
-    """The first pixel of a picture whose pixels encode their place tells offset and mirror."""
+    """Pixels encode their position, so the first one reveals offset and mirroring."""
 
     class Same(Dataset):
         transform = alexnet_training(48, "pixels", raw=raw, shared_offset=32)
@@ -167,7 +167,7 @@ def test_neighbors_share_offset_and_mirror(raw: bool, workers: int) -> None:
         def __len__(self) -> int:
             return 200
 
-    loader = DataLoader(Same(), 50, num_workers=workers)  # batches that end within a chunk
+    loader = DataLoader(Same(), 50, num_workers=workers)  # batches end within a group of neighbors
     seen = set()
     for epoch in range(2):
         loader.set_epoch(epoch)

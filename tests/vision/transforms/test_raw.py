@@ -1,4 +1,4 @@
-"""Raw pictures: bytes and random decisions, and the input computed from a batch of them."""
+"""Raw pictures: bytes and random decisions, and the input computed from a batch."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_every_crop_gets_the_central_part_of_a_mean_picture(device: str) -> None
     rng = np.random.default_rng(0)
     mean = rng.uniform(0, 255, (2, 9, 8)).astype(np.float32)
     cropping, whole = RawToInput(mean, 63.0, size=(4, 5)), RawToInput(mean, 63.0)
-    for size in ((6, 7), (9, 8)):  # of crops of another size it is another part
+    for size in ((6, 7), (9, 8)):  # a different part for crops of another size
         raw = random_batch(rng, 8, 2, *size)
         there = RawPicture(*(part.to(device) for part in raw))
         for convert, of_crop in ((cropping, (4, 5)), (whole, size)):
@@ -134,7 +134,7 @@ def test_the_layout_is_the_one_that_layers_use(gpu: str) -> None:
 def test_one_launch(simulator: ModuleType, gpu: str) -> None:
     (raw,) = DeviceBatches([random_batch(np.random.default_rng(0), 4, 3, 5, 6)], gpu)
     convert = RawToInput(np.zeros((3, 5, 6), np.float32), size=4)
-    convert(raw)  # the mean goes up once
+    convert(raw)  # uploads the mean
     with simulator.count() as used:
         convert(raw)
     assert dict(used.kernels) == {"raw_to_input": 1}
@@ -142,7 +142,7 @@ def test_one_launch(simulator: ModuleType, gpu: str) -> None:
 
 
 def test_to_raw_draws_what_the_other_transforms_draw() -> None:
-    """A crop, a flip and a jitter draw the same numbers from the stream: see the presets' test."""
+    """Crop, flip and jitter draw the same numbers from the stream: see the presets' test."""
     picture = Image.new("RGB", (4, 3), (1, 2, 3))
     jitter, flip = PCAJitter(white=255), RandomHorizontalFlip()
     minidl.manual_seed(5)

@@ -1,4 +1,4 @@
-"""Transforms: geometry to the pixel, both kinds of picture, randomness, AlexNet's own three."""
+"""Transforms: exact geometry, both kinds of picture, randomness, AlexNet's own three."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Image = pytest.importorskip("PIL.Image")
 
 
 def coded(height: int, width: int) -> np.ndarray:
-    """A picture (H, W, 3) whose pixels encode their place: red the row, green the column."""
+    """A picture (H, W, 3) whose pixels encode their position: red the row, green the column."""
     rows, columns = np.mgrid[:height, :width]
     return np.stack([rows, columns, (rows + columns) % 256], axis=-1).astype(np.uint8)
 
@@ -146,7 +146,7 @@ def test_random_crop_and_flip_give_all_2178_views() -> None:
         view = flip(crop(picture))
         views.add(tuple(view.array[:2, 0, 0].tolist() + view.array[1:2, 0, -1].tolist()))
     assert len(views) == 33 * 33 * 2
-    # The first pixel's row, its column and the last pixel's column tell crop and flip apart.
+    # The first pixel's row and column and the last pixel's column determine crop and flip.
     assert {row for row, _, _ in views} == set(range(33))
     assert {min(a, b) for _, a, b in views} == set(range(33))
 
@@ -237,7 +237,7 @@ def test_random_resized_crop_lies_inside(
 
 def test_random_resized_crop_fallback_is_central_with_the_nearest_ratio() -> None:
     get = transforms.RandomResizedCrop.get_params
-    # No area above the picture's own fits.
+    # An area above the picture's own never fits.
     assert get(Image.new("L", (100, 400)), (2, 3), (0.5, 2)) == (100, 0, 200, 100)
     assert get(Image.new("L", (400, 100)), (2, 3), (0.5, 2)) == (0, 100, 100, 200)
     assert get(Image.new("L", (120, 100)), (2, 3), (0.5, 2)) == (0, 0, 100, 120)
@@ -492,7 +492,7 @@ def composed_and_one_by_one(picture: Any, *steps: Any) -> list[np.ndarray]:
     for chain in (transforms.Compose(steps), lambda image: steps[1](steps[0](image))):
         minidl.manual_seed(4)
         result = pixels(chain(picture)).astype(int)
-        follows = float(minidl.rand(1).item())  # as much was drawn
+        follows = float(minidl.rand(1).item())  # equal if the same number of draws was made
         results.append(np.append(result, round(follows * 2**24)).reshape(-1))
         assert result.shape[:2] == (32, 40)
     return results
@@ -517,7 +517,7 @@ def test_resize_and_crop_are_not_joined_where_pixels_would_differ() -> None:
     crop = transforms.RandomCrop((32, 40))
     for picture, *steps in (
         (noise(50, 60), transforms.Resize(256, transforms.InterpolationMode.BOX), crop),
-        (noise(96, 64), nearest, crop),  # 4/3 pixels a step: every third is a tie
+        (noise(96, 64), nearest, crop),  # 4/3 pixels per step: every third is a tie
         (noise(96, 64, "P"), transforms.Resize(48), crop),
         (noise(101, 70), transforms.Resize(48), transforms.RandomCrop((32, 40), padding=2)),
         (noise(101, 48), transforms.Resize(48), crop),
@@ -583,7 +583,7 @@ def test_other_objects_than_pictures_are_refused() -> None:
 
 
 class Pictures(Dataset):
-    """Coded pictures of different sizes, through a whole random pipeline."""
+    """Coded pictures of different sizes, passed through a whole random pipeline."""
 
     transform = transforms.Compose(
         [
