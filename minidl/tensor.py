@@ -7,6 +7,7 @@ them to :class:`Tensor` as methods and operators, ``nn`` attaches the activation
 from __future__ import annotations
 
 import math
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,27 @@ def set_default_device(device: str | Device | None) -> None:
         There is no such device.
     """
     _Defaults.device = CPU if device is None else Device(device)
+
+
+#: The threads in inference mode.
+inferring: set[int] = set()
+
+
+def is_inferring() -> bool:
+    """Return whether this thread is in inference mode."""
+    return threading.get_ident() in inferring
+
+
+class InferenceVersion(list[int]):
+    """The version counter of a tensor made in inference mode, which only works there."""
+
+    def __getitem__(self, index: Any) -> Any:
+        if index == 0 and not is_inferring():
+            raise AutogradError(
+                "Inference tensors cannot be saved for backward, nor changed in place outside "
+                "inference mode; clone() makes a normal tensor"
+            )
+        return super().__getitem__(index)
 
 
 class Tensor:
@@ -179,6 +201,8 @@ class Tensor:
         self.node: Any = None
         self.output_index = 0
         self.version = [0]  # shared by all views of one memory
+        if inferring and is_inferring():
+            self.version = InferenceVersion(self.version)
         self.name: str | None = None
         self._requires_grad = False
         if requires_grad:
@@ -197,6 +221,11 @@ class Tensor:
             raise DTypeError(
                 f"requires_grad: only floating-point tensors have gradients, got {self.dtype}"
             )
+        if value and self.is_inference() and not is_inferring():
+            raise AutogradError(
+                "requires_grad: an inference tensor can't require a gradient outside inference "
+                "mode; clone() makes a normal tensor"
+            )
         if not value and self.node is not None:
             raise AutogradError("requires_grad=False: only leaves can be set; use detach()")
         self._requires_grad = bool(value)
@@ -210,6 +239,10 @@ class Tensor:
     def is_leaf(self) -> bool:
         """Whether the tensor was not made by a recorded operation."""
         return self.node is None
+
+    def is_inference(self) -> bool:
+        """Return whether the tensor was made in :class:`minidl.inference_mode`."""
+        return type(self.version) is InferenceVersion
 
     @property
     def grad_fn(self) -> Any:

@@ -42,15 +42,25 @@ from .function import Context, Function
 from .gradcheck import gradcheck, gradgradcheck
 from .handles import RemovableHandle
 from .hooks import register_hook, register_post_accumulate_grad_hook
-from .modes import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .modes import (
+    detect_anomaly,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference,
+    no_grad,
+    set_detect_anomaly,
+    set_grad_enabled,
+)
 from .tape import AccumulateGrad, Node
 from .variable import Variable
 from .walk import backward, grad
 
 __all__ = [
     "AccumulateGrad", "Context", "Function", "Node", "RemovableHandle", "Variable", "backward",
-    "describe", "enable_grad", "grad", "gradcheck", "gradgradcheck", "is_grad_enabled", "no_grad",
-    "register_hook", "register_post_accumulate_grad_hook", "set_grad_enabled",
+    "describe", "detect_anomaly", "enable_grad", "grad", "gradcheck", "gradgradcheck",
+    "inference_mode", "is_grad_enabled", "is_inference", "no_grad", "register_hook",
+    "register_post_accumulate_grad_hook", "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip
 
 __getattr__ = attributes(globals())

@@ -67,13 +67,17 @@ def check_no_nan(node: Node, results: list[Any]) -> None:
     """Raise an error if a gradient that a node's backward returned has a NaN."""
     for position, gradient in enumerate(results):
         if gradient is not None and bool((gradient != gradient).any()):
-            raise AutogradError(f"{node.name()} returned NaN in its {position}th output")
+            raise AutogradError(
+                f"Function {node.name()!r} returned nan values in its {position}th output"
+            )
 
 
 def checked_results(node: Node, results: Any) -> list[Any]:
     """Return the results of a node's backward as a list: one array or None for each argument."""
     results = list(results) if isinstance(results, tuple) else [results]
     edges = node.edges
+    while len(results) > len(edges) and results[-1] is None:
+        results.pop()
     if len(results) != len(edges):
         raise AutogradError(
             f"{node.function.__name__}.backward returned {len(results)} gradients; expected one "

@@ -7,8 +7,9 @@ tape.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from ..kernels import cuda
 from ..tensor import Tensor, describe_array
 from .modes import mode
 from .tape import Edge, Node, edge_of
+
+Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 
 class Context:
@@ -159,6 +162,15 @@ class Function:
     #: Whether the result shares the memory of the first argument.
     is_view = False
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls.setup_context is not Function.setup_context:
+            cls.apply = _apply_with_setup(cls)  # type: ignore[method-assign]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Save what the backward needs, if ``forward`` has no ``ctx``: it is then called first."""
+
     @staticmethod
     def forward(ctx: Any, *args: Any) -> Any:
         """Compute the result from arrays."""
@@ -233,6 +245,58 @@ class Function:
             if ctx._saved:
                 ctx.guard(owners, results)
         return tuple(results) if isinstance(outputs, tuple) else results[0]
+
+
+def _apply_with_setup(cls: type[Function]) -> Callable[..., Any]:
+    """Return the ``apply`` of a Function whose ``forward`` has no ``ctx``."""
+    forward, signature = cls.forward, inspect.signature(cls.forward)
+
+    def forward_and_setup(ctx: Context, *args: Any) -> Any:
+        output = forward(*args)
+        cls.setup_context(ctx, args, output)
+        return output
+
+    both: Any = type(
+        cls.__name__,
+        (cls,),
+        {
+            "__doc__": cls.__doc__,
+            "__module__": cls.__module__,
+            "__qualname__": cls.__qualname__,
+            "forward": staticmethod(forward_and_setup),
+            "setup_context": staticmethod(Function.setup_context),
+            "apply": Function.__dict__["apply"],
+        },
+    )
+
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        bound = signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return both.apply(*bound.args)
+
+    return apply
+
+
+def once_differentiable(backward: Callback) -> Callback:
+    """Declare that a ``backward`` can't be differentiated again.
+
+    Its results count as constants for gradients of gradients.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.autograd.function import once_differentiable
+    >>> class Double(minidl.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         return x * 2
+    ...     @staticmethod
+    ...     @once_differentiable
+    ...     def backward(ctx, grad):
+    ...         return grad * 2
+    """
+    backward.once_differentiable = True  # type: ignore[attr-defined]
+    return backward
 
 
 def _returned_argument(ctx: Context, argument: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ def test_arrays_reach_forward_and_backward(device: str) -> None:
 @pytest.mark.parametrize(
     ("result", "match"),
     [
-        ((np.ones(2), None), "returned 2 gradients"),
+        ((np.ones(2), np.ones(2)), "returned 2 gradients"),
         (np.ones(3), r"shape \(3,\) for argument 0, whose shape is \(2,\)"),
         (1.0, "expected an array"),
         (minidl.ones(2), "expected an array"),
@@ -191,3 +191,65 @@ def test_backward_inside_a_backward(device: str) -> None:
             return grad * slope.array
 
     assert minidl.gradcheck(Inner.apply, leaf(1.0, 2.0, device=device))
+
+
+# --- A forward without ctx ------------------------------------------------------------------------
+
+
+class Scale(minidl.autograd.Function):
+    """Has its ``setup_context`` apart."""
+
+    @staticmethod
+    def forward(x: Any, factor: float = 2.0) -> Any:
+        return x * factor, x > 1
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        x, ctx.factor = inputs
+        result, mask = output
+        ctx.save_for_backward(x, result)
+        ctx.mark_non_differentiable(mask)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any, of_mask: Any) -> Any:
+        x, result = ctx.saved_tensors
+        assert (result == x * ctx.factor).all() and ctx.needs_input_grad == (True, False)
+        return grad * ctx.factor, None
+
+
+def test_setup_context(device: str) -> None:
+    x = leaf(1.0, 3.0, device=device)
+    y, mask = Scale.apply(x, 3.0)
+    assert y.grad_fn.name() == "ScaleBackward" and mask.tolist() == [False, True]
+    y.sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+    for y, _ in (Scale.apply(x), Scale.apply(x, factor=2.0)):
+        x.grad = None
+        y.sum().backward()
+        assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_setup_context_of_a_subclass(device: str) -> None:
+    class Doubled(Scale):
+        @staticmethod
+        def backward(ctx: Any, grad: Any, of_mask: Any) -> Any:
+            return 2 * grad * ctx.factor, None
+
+    x = leaf(1.0, 3.0, device=device)
+    Doubled.apply(x)[0].sum().backward()
+    assert x.grad.tolist() == [4.0, 4.0]
+
+
+def test_backward_may_return_more_nones(device: str) -> None:
+    class More(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return grad * 2, None, None
+
+    x = leaf(1.0, device=device)
+    More.apply(x).backward()
+    assert x.grad.item() == 2.0
