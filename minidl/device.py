@@ -159,7 +159,8 @@ def array_module(array: Array) -> ModuleType:
     """
     if isinstance(array, (np.ndarray, np.generic)):
         return np
-    return cupy()
+    namespace = getattr(array, "__array_namespace__", None)  # of an array on the tape
+    return cupy() if namespace is None else namespace()
 
 
 def module_for(where: Device) -> ModuleType:

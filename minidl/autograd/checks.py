@@ -16,22 +16,22 @@ def as_list(tensors: Tensor | Sequence[Tensor]) -> list[Tensor]:
     return [tensors] if isinstance(tensors, Tensor) else list(tensors)
 
 
-def refuse_create_graph(create_graph: bool) -> None:
-    """Raise an error if gradients of gradients are asked for."""
-    if create_graph:
-        raise AutogradError(
-            "create_graph=True is not supported: minidl's backward works on arrays and leaves no "
-            "tape of its own"
-        )
-
-
-def seeds(name: str, roots: Sequence[Tensor], gradients: Any) -> list[Array]:
-    """Return the gradients that a walk from `roots` starts with."""
+def seeds(
+    name: str, roots: Sequence[Tensor], gradients: Any, as_tensors: bool = False
+) -> list[Any]:
+    """Return the gradients that a walk from `roots` starts with: arrays, or Tensors."""
     if not isinstance(gradients, (list, tuple)):
         gradients = [gradients] * len(roots)
     if len(gradients) != len(roots):
         raise ArgumentError(f"{name}: expected {len(roots)} tensors, got {len(gradients)}")
-    return [_seed(root, gradient) for root, gradient in zip(roots, gradients, strict=True)]
+    pairs = list(zip(roots, gradients, strict=True))
+    arrays = [_seed(root, gradient) for root, gradient in pairs]
+    if not as_tensors:
+        return arrays
+    return [
+        gradient.to(dtype=root.dtype) if isinstance(gradient, Tensor) else Tensor(array)
+        for (root, gradient), array in zip(pairs, arrays, strict=True)
+    ]
 
 
 def _seed(tensor: Tensor, gradient: Any) -> Array:

@@ -43,8 +43,11 @@ class Context:
     may_overwrite: tuple[bool, ...] = ()
     materialize_grads = True
     _saved: tuple[Any, ...] = ()
-    # of saved tensors: version counter, its value at the forward, index in _saved, what it is, name
-    _guards: Sequence[tuple[list[int], int, int, str, str | None]] = ()
+    # of saved tensors: version counter, its value at the forward, index in _saved, origin, name;
+    # the origin is the number of an argument, or ~number of a result
+    _guards: Sequence[tuple[list[int], int, int, int, str | None]] = ()
+    # of a user's Function: the origins of arrays among the attributes
+    _attributes: dict[str, int] | None = None
     _without_grad: tuple[Any, ...] = ()
     _dirty: tuple[Any, ...] = ()
 
@@ -71,8 +74,9 @@ class Context:
         AutogradError
             One was changed in place after the forward; the message names it.
         """
-        for version, before, index, what, name in self._guards:
+        for version, before, index, origin, name in self._guards:
             if version[0] != before:
+                what = "its argument" if origin >= 0 else "its own result"
                 raise AutogradError(
                     f"{self.function.__name__}'s backward needs {what}, "
                     f"{describe_array(self._saved[index], name)}, but it was changed in place "
@@ -82,7 +86,7 @@ class Context:
         return self._saved
 
     def mark_non_differentiable(self, *arrays: Any) -> None:
-        """Declare outputs that have no gradient (indices, for instance)."""
+        """Declare outputs, or saved arrays, that have no gradient: indices, masks."""
         self._without_grad = arrays
 
     def mark_dirty(self, *arrays: Any) -> None:
@@ -105,21 +109,35 @@ class Context:
             return False
         return array.dtype.kind == "f"
 
-    def guard(self, arguments: dict[int, Tensor], results: Sequence[Tensor]) -> None:
-        """Note the versions of the saved arrays that belong to arguments or results.
+    def guard(
+        self,
+        args: Sequence[Any],
+        places: dict[int, int],
+        results: Sequence[Tensor],
+        outputs: Sequence[Any],
+    ) -> None:
+        """Note where saved arrays come from, and the versions of their tensors.
 
-        `arguments` holds the tensors by the ``id`` of their arrays.
+        `places` holds the numbers of arguments by the ``id`` of their arrays; `outputs` is what the
+        forward returned, `results` the same as tensors.
         """
+
+        def origin_of(array: Any) -> int | None:
+            place = places.get(id(array))
+            if place is not None and not self.is_dirty(array):
+                return place
+            return next((~j for j, output in enumerate(outputs) if output is array), None)
+
         guards = []
         for index, array in enumerate(self._saved):
-            tensor, what = arguments.get(id(array)), "its argument"
-            for result in results if tensor is None else ():
-                if result.array is array:
-                    tensor, what = result, "its own result"
-            if tensor is not None:
-                version = tensor.version
-                guards.append((version, version[0], index, what, tensor.name))
+            origin = origin_of(array)
+            if origin is not None:
+                tensor = args[origin] if origin >= 0 else results[~origin]
+                guards.append((tensor.version, tensor.version[0], index, origin, tensor.name))
         self._guards = guards
+        if self.function.is_foreign:
+            found = {name: origin_of(value) for name, value in vars(self).items()}
+            self._attributes = {n: origin for n, origin in found.items() if origin is not None}
 
     def keep_copy(self, array: Array) -> None:
         """Replace a saved `array`, which is about to be overwritten, by a copy."""
@@ -127,7 +145,9 @@ class Context:
         for index, item in enumerate(saved):
             if item is array:
                 saved[index] = array.copy(order="K")
-                self._guards = [guard for guard in self._guards if guard[2] != index]
+                self._guards = [
+                    ([0], 0, *guard[2:]) if guard[2] == index else guard for guard in self._guards
+                ]
         self._saved = tuple(saved)
 
 
@@ -162,8 +182,17 @@ class Function:
     #: Whether the result shares the memory of the first argument.
     is_view = False
 
+    #: Whether it is not one of minidl's: attributes of its ctx may hold arguments.
+    is_foreign = False
+
+    #: The Function whose results are the floats that this one saves and that are no arguments, in
+    #: order: its backward takes their gradients to the same arguments. Without it, those that are
+    #: no results either count as constants. Only gradients of gradients ask for it.
+    intermediates: type[Function] | None = None
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls.is_foreign = not cls.__module__.startswith("minidl.")
         if cls.setup_context is not Function.setup_context:
             cls.apply = _apply_with_setup(cls)  # type: ignore[method-assign]
 
@@ -201,7 +230,7 @@ class Function:
         """
         arrays: list[Any] = []
         edges: list[Edge | None] = []
-        owners: dict[int, Tensor] = {}  # the tensors by the id of their arrays
+        places: dict[int, int] = {}  # the numbers of the tensors by the id of their arrays
         place = None  # of the tensors so far: the number of their GPU, -1 for the CPU
         for arg in args:
             if not isinstance(arg, Tensor):
@@ -214,9 +243,12 @@ class Function:
                 if place is not None:
                     raise _mixed_devices(cls.__name__, args)
                 place = here
+            number = len(edges)
+            if args[places.setdefault(id(array), number)] is not arg:
+                array = array.view()  # x * x.detach(): one array in two places on the tape
+                places[id(array)] = number
             arrays.append(array)
             edges.append(edge_of(arg) if arg._requires_grad else None)
-            owners.setdefault(id(array), arg)
 
         needs = tuple([edge is not None for edge in edges])
         ctx = Context(cls, needs)
@@ -232,9 +264,10 @@ class Function:
                 raise
 
         results = []
-        for output in outputs if isinstance(outputs, tuple) else (outputs,):
-            owner = owners.get(id(output))
-            result = Tensor(output) if owner is None else _returned_argument(ctx, owner)
+        returned = outputs if isinstance(outputs, tuple) else (outputs,)
+        for output in returned:
+            place = places.get(id(output))
+            result = Tensor(output) if place is None else _returned_argument(ctx, args[place])
             if cls.is_view:
                 result.version = args[0].version
             results.append(result)
@@ -242,8 +275,8 @@ class Function:
             node = Node(cls, ctx, edges)
             for result in results:
                 node.add_output(result, ctx.is_differentiable(result.array))
-            if ctx._saved:
-                ctx.guard(owners, results)
+            if ctx._saved or cls.is_foreign:
+                ctx.guard(args, places, results, returned)
         return tuple(results) if isinstance(outputs, tuple) else results[0]
 
 

@@ -14,7 +14,9 @@ import numpy as np
 from ..device import active, module_for
 from ..errors import ArgumentError, AutogradError
 from ..tensor import Tensor, describe
-from .checks import as_list, refuse_create_graph, seeds
+from .checks import as_list, seeds
+from .modes import enable_grad
+from .recorded import RecordedTraveling
 from .tape import Hooks, edge_of, node_edge
 from .traveling import Traveling
 from .visits import Visits
@@ -61,7 +63,8 @@ def backward(
     retain_graph : bool, optional
         Keep the tape for another walk. Default: `create_graph`; otherwise the walk frees it.
     create_graph : bool
-        Not supported: gradients are arrays, not recorded operations.
+        Record the computation of the gradients, so that they have gradients themselves. Default
+        False.
     inputs : Tensor or sequence of Tensor, optional
         The only tensors whose ``.grad`` changes, leaves or not. What doesn't lead to them is
         neither visited nor freed. Default: all leaves.
@@ -94,7 +97,8 @@ def backward(
     for source in sources or ():
         source.retain_grad()
     visits = Visits(roots, sources) if sources or Hooks.on_leaves else None
-    _walk(roots, seeds("grad_tensors", roots, grad_tensors), retain_graph, create_graph, visits)
+    first = seeds("grad_tensors", roots, grad_tensors, create_graph)
+    _walk(roots, first, retain_graph, create_graph, visits)
 
 
 def grad(
@@ -121,7 +125,7 @@ def grad(
     retain_graph : bool, optional
         Keep the tape for another walk. Default: `create_graph`.
     create_graph : bool
-        Not supported.
+        Record the computation of the gradients: see :func:`backward`. Default False.
     only_inputs : bool
         Accepted for compatibility with PyTorch.
     allow_unused : bool, optional
@@ -157,7 +161,8 @@ def grad(
         if not tensor.requires_grad:
             raise AutogradError(f"grad(): {describe(tensor)} does not require a gradient")
     visits = Visits(roots, sources, collected=True, cast=_cast)
-    _walk(roots, seeds("grad_outputs", roots, grad_outputs), retain_graph, create_graph, visits)
+    first = seeds("grad_outputs", roots, grad_outputs, create_graph)
+    _walk(roots, first, retain_graph, create_graph, visits)
     found: list[Tensor | None] = []
     for source in sources:
         gradient = visits.found[node_edge(*edge_of(source))]
@@ -167,7 +172,7 @@ def grad(
                 "allow_unused=True to get None for it"
             )
         if gradient is not None:
-            found.append(Tensor(gradient).clone())
+            found.append(gradient if create_graph else Tensor(gradient).clone())
         elif materialize_grads:
             with active(source.device):
                 zeros = module_for(source.device).zeros(source.array.shape, source.array.dtype)
@@ -185,6 +190,9 @@ def _walk(
     visits: Visits | None,
 ) -> None:
     """Walk back with gradients of the right kind."""
-    refuse_create_graph(create_graph)
     retain = create_graph if retain_graph is None else retain_graph
-    walk(roots, gradients, retain, Traveling(visits))
+    if create_graph:
+        with enable_grad():
+            walk(roots, gradients, retain, RecordedTraveling(visits))
+    else:
+        walk(roots, gradients, retain, Traveling(visits))

@@ -20,6 +20,7 @@ from typing import Any
 
 from .. import kernels
 from ..autograd import Context, Function, describe, is_grad_enabled
+from ..autograd.tape_array import recorded_by
 from ..device import Array, array_module
 from ..errors import AutogradError
 from ..tensor import Tensor
@@ -50,6 +51,7 @@ def tanh_backward(grad: Array, y: Array) -> Array:
     return grad * (1 - y * y)
 
 
+@recorded_by(lambda: SigmoidFunction)
 def sigmoid_forward(x: Array) -> Array:
     """Return 1 / (1 + e^−x), for negative x as e^x / (1 + e^x): neither overflows."""
     xp = array_module(x)

@@ -30,6 +30,7 @@ from typing import Any
 
 from .. import kernels
 from ..autograd import Context, Function
+from ..autograd.tape_array import is_on_tape
 from ..device import Array, active, array_module, device_of
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops import ones, zeros
@@ -106,7 +107,7 @@ class BatchNormFunction(Function):
     def forward(
         ctx: Context, x: Array, weight: Array | None, bias: Array | None, eps: float, *running: Any
     ) -> Array:
-        ctx.training, ctx.kernel = running[3], kernels.of("batch_norm", x)
+        ctx.training, ctx.eps, ctx.kernel = running[3], eps, kernels.of("batch_norm", x)
         if ctx.kernel:
             y, mean, inverse = ctx.kernel.forward(x, weight, bias, *running, eps)
         else:
@@ -118,6 +119,9 @@ class BatchNormFunction(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         x, weight, mean, inverse = ctx.saved_tensors
+        if ctx.training and is_on_tape(x):  # where they must be seen to depend on x
+            mean, var = statistics(x, None, None, None, True, 0)
+            inverse = 1 / array_module(x).sqrt(var + ctx.eps)
         want, arguments = ctx.needs_input_grad[:3], (grad, x, weight, mean, inverse, ctx.training)
         if ctx.kernel:
             gradients = ctx.kernel.backward(*arguments, want, ctx.may_overwrite[0])

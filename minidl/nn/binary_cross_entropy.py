@@ -31,6 +31,7 @@ from ..autograd import Context, Function
 from ..device import Array, array_module, check_one_device
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..tensor import Tensor
+from .activation import sigmoid_forward
 from .module import Module
 from .reduction import check_reduction, check_same_shape, gradient_of_losses, reduce_losses
 
@@ -51,10 +52,8 @@ def logits_forward(x: Array, t: Array, c: Any) -> Array:
 def logits_backward(x: Array, t: Array, c: Any) -> tuple[Array, Array]:
     """Return dl/dx and dl/dt."""
     xp = array_module(x)
-    small = xp.exp(-xp.abs(x))  # in (0, 1]
-    sigmoid = xp.where(x >= 0, small, 1) / (1 + small)  # σ(−x)
-    softplus = xp.log1p(small) + xp.maximum(-x, x.dtype.type(0))
-    return (1 - t) - (1 + (c - 1) * t) * sigmoid, (c - 1) * softplus - x
+    softplus = xp.log1p(xp.exp(-xp.abs(x))) + xp.maximum(-x, x.dtype.type(0))  # ln(1 + e^−x)
+    return (1 - t) - (1 + (c - 1) * t) * sigmoid_forward(-x), (c - 1) * softplus - x
 
 
 def log(p: Array) -> Array:

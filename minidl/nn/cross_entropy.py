@@ -30,7 +30,7 @@ from typing import Any
 
 from .. import kernels
 from ..autograd import Context, Function
-from ..device import Array, array_module
+from ..device import Array, Shape, array_module
 from ..errors import ArgumentError
 from ..tensor import Tensor
 from .module import Module
@@ -39,9 +39,11 @@ from .reduction import (
     check_class_weight,
     check_reduction,
     check_scores,
+    class_rows,
     gradient_of_losses,
     reduce_losses,
 )  # fmt: skip
+from .softmax import log_softmax_backward, log_softmax_forward
 
 __all__ = ["CrossEntropyLoss", "cross_entropy"]
 
@@ -91,8 +93,47 @@ def target_backward(grad: Array, logs: Array, weight: Array | None, smoothing: f
 # --- The operation --------------------------------------------------------------------------------
 
 
+class Logs(Function):
+    """ℓ and q, which the plain code saves; the CPU's kernel saves ℓ by rows, (N·d1·..., C)."""
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array, *grads: Array) -> Any:
+        logs, *others = ctx.saved_tensors
+        dx = as_image(log_softmax_backward(grad, logs, 1), ctx.shape).reshape(ctx.shape)
+        dtarget = None
+        if ctx.needs_input_grad[1]:
+            w = class_weights(logs, others[1] if len(others) > 1 else None)
+            dtarget = (grads[0] * w * (1 - ctx.settings[2])).reshape(ctx.shape)
+        return dx, dtarget, None, None, None, None
+
+
+def plain_saved(ctx: Any) -> tuple[Array, Array, Array | None, Any]:
+    """Return ℓ, q, the class weights and the divisor, from what a kernel has saved too."""
+    first, *rest = ctx.saved_tensors
+    if ctx.divisor is not None:
+        return first, *rest, ctx.divisor  # type: ignore[return-value]
+    if len(rest) == 2:  # the CPU's kernel: ℓ by rows, classes, how much each row counts
+        q, divisor = class_rows(*rest, ctx.shape, first.dtype)
+        return as_image(first, ctx.shape), q, None, divisor
+    x, target, weight = first, *rest[:2]  # the GPU's
+    if x.ndim == 1:
+        x, target = x[None], target[None]
+    ignore_index, _, smoothing = ctx.settings
+    q, divisor = weights(x, target, weight, ignore_index, smoothing)
+    return log_softmax_forward(x, 1), q, weight, divisor
+
+
+def as_image(rows: Array, shape: Shape) -> Array:
+    """Return (N·d1·..., C) as (N, C, d1, ...), and such an array as it is."""
+    if rows.ndim > 2 or len(shape) <= 2:
+        return rows
+    return array_module(rows).moveaxis(rows.reshape(shape[0], *shape[2:], shape[1]), -1, 1)
+
+
 class CrossEntropyFunction(Function):
     """The plain code saves ℓ, q and the class weights. Kernels save what they need."""
+
+    intermediates = Logs
 
     @staticmethod
     def forward(
@@ -108,6 +149,7 @@ class CrossEntropyFunction(Function):
         ctx.kernel = kernels.of("cross_entropy", x)
         if ctx.kernel and not ctx.kernel.covers(target, smoothing):
             ctx.kernel = None
+        ctx.divisor = None
         if ctx.kernel:
             loss, saved = ctx.kernel.forward(x, target, weight, *ctx.settings)
             ctx.save_for_backward(*saved)
@@ -129,8 +171,8 @@ class CrossEntropyFunction(Function):
                 grad, ctx.shape, ctx.saved_tensors, *ctx.settings, want
             )
             return dx, dtarget, None, None, None, None
-        logs, q, weight = ctx.saved_tensors
-        g = gradient_of_losses(grad, ctx.divisor, reduction)
+        logs, q, weight, divisor = plain_saved(ctx)
+        g = gradient_of_losses(grad, divisor, reduction)
         if reduction == "none":
             g = g.reshape(logs.shape[0], 1, *logs.shape[2:])  # (N, 1, ...)
         dx = backward(g, logs, q).reshape(ctx.shape)

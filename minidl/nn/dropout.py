@@ -87,8 +87,9 @@ class DropoutFunction(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         (mask,) = ctx.saved_tensors
-        run = ctx.kernel.backward if ctx.kernel else backward
-        return run(grad, mask, ctx.scale), None, None, None
+        if ctx.kernel:
+            return ctx.kernel.backward(grad, mask, ctx.scale), None, None, None
+        return backward(grad, mask != 0, ctx.scale), None, None, None  # any kernel's mask
 
 
 def check_probability(name: str, p: float) -> None:

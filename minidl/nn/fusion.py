@@ -23,13 +23,16 @@ from ..autograd import Context, Function
 from ..device import Array
 from ..kernels.windows import Geometry
 from ..tensor import Tensor
-from .activation import ReLU, relu
+from .activation import ReLU, relu, relu_backward, relu_forward
 from .conv import Conv2d, operands
+from .conv import backward as conv_backward
 from .linear import Linear, rows
+from .linear import backward as linear_backward
 from .linear import check as check_linear
 from .max_pool import MaxPool2d
 from .module import Module
 from .response_norm import LocalResponseNorm
+from .response_norm import backward as response_norm_backward
 from .response_norm import check as check_response_norm
 
 Both: TypeAlias = Callable[[Any, Any, Any], Any]
@@ -105,6 +108,10 @@ class _ReLUNormFunction(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         (x,) = ctx.saved_tensors
+        if ctx.kernel is None:  # a backward that is recorded: the layers' plain code
+            y = relu_forward(x)
+            dx = relu_backward(response_norm_backward(grad, y, *ctx.settings), y)
+            return dx, None, None, None, None, None
         overwrite = ctx.may_overwrite[0]
         dx = ctx.kernel.backward(grad, x, *ctx.settings, overwrite=overwrite, prologue="relu")
         return dx, None, None, None, None, None
@@ -137,6 +144,9 @@ class _ConvReLUFunction(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         x, weight, y = ctx.saved_tensors
+        if ctx.kernel is None:
+            arguments = relu_backward(grad, y), x, weight, *ctx.settings
+            return *conv_backward(*arguments, ctx.needs_input_grad), None, None
         gradients = ctx.kernel.backward(
             grad, x, weight, *ctx.settings, ctx.needs_input_grad, epilogue="relu", y=y,
             overwrite=ctx.may_overwrite[0],
@@ -172,11 +182,15 @@ class _LinearReLUFunction(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        x, weight, y = ctx.saved_tensors
-        dx, dweight, dbias = ctx.kernel.backward(
-            rows(grad), rows(x), weight, ctx.needs_input_grad, epilogue="relu", y=rows(y),
-            overwrite=ctx.may_overwrite[0],
-        )  # fmt: skip
+        (x, weight, y), want = ctx.saved_tensors, ctx.needs_input_grad
+        if ctx.kernel is None:
+            dy = rows(relu_backward(grad, y))
+            dx, dweight, dbias = linear_backward(dy, rows(x), weight, want)
+        else:
+            dx, dweight, dbias = ctx.kernel.backward(
+                rows(grad), rows(x), weight, want, epilogue="relu", y=rows(y),
+                overwrite=ctx.may_overwrite[0],
+            )  # fmt: skip
         return dx if dx is None or x.ndim == 2 else dx.reshape(x.shape), dweight, dbias
 
 

@@ -23,6 +23,7 @@ import math
 from typing import Any
 
 from ..autograd import Context, Function
+from ..autograd.tape_array import is_on_tape, recorded_by
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor
@@ -45,6 +46,7 @@ ERFC = (
 )  # fmt: skip
 
 
+@recorded_by(lambda: NormalFunction)
 def normal(x: Array) -> tuple[Array, Array]:
     """Return Φ(x) = 1 − erfc(x/√2)/2 and φ(x): Φ is off by one rounding, 2.3e-16 in float64."""
     xp = array_module(x)
@@ -81,20 +83,38 @@ def backward(grad: Array, slope: Array) -> Array:
 # --- The operation --------------------------------------------------------------------------------
 
 
+class NormalFunction(Function):
+    """Φ(x) and φ(x), for gradients of gradients: Φ' = φ and φ' = -x·φ."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> tuple[Array, Array]:
+        distribution, density = normal(x)
+        ctx.save_for_backward(x, density)
+        return distribution, density
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array, grad_density: Array) -> Array:
+        x, density = ctx.saved_tensors
+        return (grad - grad_density * x) * density
+
+
 class GELUFunction(Function):
-    """x·Φ(x); float16 is computed in float32, since Φ loses its digits otherwise."""
+    """x·Φ(x); saves the slope, and x for gradients of gradients. float16 is computed in float32, since Φ loses its digits otherwise."""
 
     @staticmethod
     def forward(ctx: Context, x: Array, approximate: str) -> Array:
         plain = forward if approximate == "none" else tanh_forward
         wide = x.astype("float32") if x.dtype.itemsize < 4 else x
         y, slope = (array.astype(x.dtype, copy=False) for array in plain(wide))
-        ctx.save_for_backward(slope)
+        ctx.plain = plain
+        ctx.save_for_backward(slope, x)
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        (slope,) = ctx.saved_tensors
+        slope, x = ctx.saved_tensors
+        if is_on_tape(x):
+            slope = ctx.plain(x)[1]
         return backward(grad, slope), None
 
 

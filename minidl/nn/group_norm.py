@@ -83,8 +83,22 @@ def backward(
 # --- The operation --------------------------------------------------------------------------------
 
 
+class Normalized(Function):
+    """x̂ and r = 1/√(σ² + ε), which the layer saves: ∂r/∂x = -r²·x̂/n."""
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array, grad_inverse: Array) -> Any:
+        normalized, inverse = ctx.saved_tensors
+        dx = backward(grad, normalized, inverse, None, (True, False, False))[0]
+        rows = grouped(normalized, inverse.shape[1])  # (N, G, n)
+        through = grad_inverse * inverse**2 / rows.shape[2] * rows
+        return dx - through.reshape(grad.shape), None, None, None, None
+
+
 class GroupNormFunction(Function):
     """Saves x̂ in place of x, 1/√(σ² + ε) and γ."""
+
+    intermediates = Normalized
 
     @staticmethod
     def forward(

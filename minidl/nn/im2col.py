@@ -26,6 +26,7 @@ from typing import Any
 
 from .. import kernels
 from ..autograd import Context, Function
+from ..autograd.tape_array import is_on_tape, recorded_by
 from ..device import Array, array_module
 from ..errors import ShapeError
 from ..kernels.windows import Geometry, Pair, plan
@@ -40,6 +41,8 @@ __all__ = ["Fold", "Unfold", "fold", "unfold"]
 
 def im2col(x: Array, geometry: Geometry) -> Array:
     """Return the windows of images (N, C, H, W) as columns (N, C, KH, KW, OH, OW)."""
+    if is_on_tape(x):  # its gradient is col2im
+        return to_columns(x, geometry).reshape(*x.shape[:2], *geometry.kernel, *geometry.out)
     xp, (kernel_h, kernel_w) = array_module(x), geometry.kernel
     padded = xp.zeros((*x.shape[:2], *geometry.span), x.dtype)  # all pixels that windows reach
     rows, cols, own_rows, own_cols = geometry.inside(x.shape[2:])
@@ -54,6 +57,9 @@ def im2col(x: Array, geometry: Geometry) -> Array:
 
 def col2im(columns: Array, geometry: Geometry, size: Pair) -> Array:
     """Add every entry of (N, C, KH, KW, OH, OW) to its pixel of images (N, C, H, W) of `size`."""
+    if is_on_tape(columns):  # its gradient is im2col
+        n, c, kh, kw, oh, ow = columns.shape
+        return to_images(columns.reshape(n, c * kh * kw, oh * ow), geometry, size)
     xp, (kernel_h, kernel_w) = array_module(columns), geometry.kernel
     padded = xp.zeros((*columns.shape[:2], *geometry.span), columns.dtype)
     for kh in range(kernel_h):
@@ -95,6 +101,7 @@ class FoldFunction(Function):
         return to_columns(grad, ctx.geometry), None, None
 
 
+@recorded_by(lambda: UnfoldFunction)
 def to_columns(x: Array, geometry: Geometry) -> Array:
     """Return the windows as (N, C·KH·KW, OH·OW), from the kernel if there is one."""
     kernel = kernels.of("im2col", x)
@@ -103,6 +110,7 @@ def to_columns(x: Array, geometry: Geometry) -> Array:
     return columns.reshape(n, c * kh * kw, oh * ow)
 
 
+@recorded_by(lambda: FoldFunction)
 def to_images(columns: Array, geometry: Geometry, size: Pair) -> Array:
     """Return the images that (N, C·KH·KW, OH·OW) add up to, from the kernel if there is one."""
     n, rows, _ = columns.shape

@@ -25,6 +25,7 @@ Source: Ba, Kiros and Hinton (2016), arXiv 1607.06450.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -75,8 +76,21 @@ def backward(
 # --- The operation --------------------------------------------------------------------------------
 
 
+class Normalized(Function):
+    """x̂ and r = 1/√(σ² + ε), which the layer saves: ∂r/∂x = -r²·x̂/n."""
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array, grad_inverse: Array) -> Any:
+        normalized, inverse = ctx.saved_tensors
+        dx = backward(grad, ctx.count, normalized, inverse, None, (True, False, False))[0]
+        n = math.prod(normalized.shape[-ctx.count :])
+        return dx - grad_inverse * inverse**2 / n * normalized, None, None, None, None
+
+
 class LayerNormFunction(Function):
     """Saves x̂ in place of x, 1/√(σ² + ε) and γ."""
+
+    intermediates = Normalized
 
     @staticmethod
     def forward(

@@ -28,6 +28,7 @@ from .reduction import (
     check_class_weight,
     check_reduction,
     check_scores,
+    class_rows,
     gradient_of_losses,
     reduce_losses,
 )  # fmt: skip
@@ -71,7 +72,7 @@ class NLLFunction(Function):
         reduction: str,
     ) -> Array:
         ctx.shape, ctx.settings = x.shape, (ignore_index, reduction)
-        ctx.kernel = kernels.of("nll_loss", x)
+        ctx.kernel, ctx.divisor = kernels.of("nll_loss", x), None
         if ctx.kernel:
             loss, saved = ctx.kernel.forward(x, target, weight, *ctx.settings)
             ctx.save_for_backward(*saved)
@@ -88,8 +89,10 @@ class NLLFunction(Function):
         if ctx.kernel:
             dx = ctx.kernel.backward(grad, ctx.shape, ctx.saved_tensors, *ctx.settings)
             return dx, None, None, None, None
-        (q,), (_, reduction) = ctx.saved_tensors, ctx.settings
-        g = gradient_of_losses(grad, ctx.divisor, reduction)
+        (q, *rest), (_, reduction), divisor = ctx.saved_tensors, ctx.settings, ctx.divisor
+        if divisor is None:  # a kernel has saved the classes and how much each counts
+            q, divisor = class_rows(q, rest[0], ctx.shape, grad.dtype)
+        g = gradient_of_losses(grad, divisor, reduction)
         if reduction == "none":
             g = g.reshape(q.shape[0], 1, *q.shape[2:])  # (N, 1, ...)
         return backward(g, q).reshape(ctx.shape), None, None, None, None

@@ -23,22 +23,16 @@ from collections.abc import Callable
 from typing import Any
 
 from ..autograd import Context, Function
+from ..autograd.tape_array import is_on_tape
 from ..device import Array, array_module
-from ..errors import DTypeError
+from ..errors import AutogradError, DTypeError
 from ..tensor import Tensor
-from .activation import check_inplace
+from .activation import check_inplace, sigmoid_forward
 from .module import Module
 
 __all__ = ["ELU", "LeakyReLU", "SiLU", "Softplus", "elu", "leaky_relu", "silu", "softplus"]
 
 # --- The plain code -------------------------------------------------------------------------------
-
-
-def sigmoid(z: Array) -> Array:
-    """Return σ(z), for negative z as e^z / (1 + e^z): neither overflows."""
-    xp = array_module(z)
-    small = xp.exp(-xp.abs(z))  # in (0, 1]
-    return xp.where(z >= 0, 1, small) / (1 + small)
 
 
 def leaky_relu_forward(x: Array, negative_slope: float) -> tuple[Array, Array]:
@@ -57,7 +51,7 @@ def elu_forward(x: Array, alpha: float) -> tuple[Array, Array]:
 
 def silu_forward(x: Array) -> tuple[Array, Array]:
     """Return y and dy/dx."""
-    s = sigmoid(x)
+    s = sigmoid_forward(x)
     return x * s, s * (1 + x * (1 - s))
 
 
@@ -67,7 +61,7 @@ def softplus_forward(x: Array, beta: float, threshold: float) -> tuple[Array, Ar
     # ln(1 + e^z) = max(z, 0) + ln(1 + e^−|z|) does not overflow.
     y = (xp.maximum(z, z.dtype.type(0)) + xp.log1p(xp.exp(-xp.abs(z)))) / beta
     linear = z > threshold
-    return xp.where(linear, x, y), xp.where(linear, x.dtype.type(1), sigmoid(z))
+    return xp.where(linear, x, y), xp.where(linear, x.dtype.type(1), sigmoid_forward(z))
 
 
 def backward(grad: Array, slope: Array) -> Array:
@@ -78,8 +72,30 @@ def backward(grad: Array, slope: Array) -> Array:
 # --- The operation --------------------------------------------------------------------------------
 
 
+#: d²y/dx², from dy/dx and the settings, of those that need no x for it.
+CURVATURES: dict[Any, Callable[..., Array]] = {
+    leaky_relu_forward: lambda slope, negative_slope: 0 * slope,
+    elu_forward: lambda slope, alpha: slope * (slope != 1),  # 1 is that of positive x
+    softplus_forward: lambda slope, beta, threshold: beta * slope * (1 - slope),
+}
+
+
+class Slope(Function):
+    """dy/dx, which RectifierFunction saves."""
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        (slope,) = ctx.saved_tensors
+        return grad * CURVATURES[ctx.rectifier](slope, *ctx.settings), None, None, None
+
+
 class RectifierFunction(Function):
-    """One of the plain forwards above with its settings, in the memory of x if `inplace`."""
+    """One of the plain forwards above with its settings, in the memory of x if `inplace`.
+
+    Saves the slope and, for gradients of gradients that can't do without it, x.
+    """
+
+    intermediates = Slope
 
     @staticmethod
     def forward(
@@ -90,7 +106,8 @@ class RectifierFunction(Function):
         inplace: bool,
     ) -> Array:
         y, slope = rectifier(x, *settings)
-        ctx.save_for_backward(slope)
+        ctx.rectifier, ctx.settings = rectifier, settings
+        ctx.save_for_backward(slope, None if inplace or rectifier in CURVATURES else x)
         if not inplace:
             return y
         x[...] = y
@@ -99,7 +116,13 @@ class RectifierFunction(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        (slope,) = ctx.saved_tensors
+        slope, x = ctx.saved_tensors
+        if is_on_tape(x):
+            slope = ctx.rectifier(x, *ctx.settings)[1]
+        elif is_on_tape(slope) and ctx.rectifier not in CURVATURES:
+            raise AutogradError(
+                "silu: gradients of gradients need the input, which inplace=True has overwritten"
+            )
         return backward(grad, slope), None, None, None
 
 

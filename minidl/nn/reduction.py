@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
-from ..device import Array, check_one_device
+from ..device import Array, Shape, array_module, check_one_device
 from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from ..tensor import Tensor
 
@@ -29,6 +29,20 @@ def reduce_losses(losses: Array, divisor: Any, reduction: str) -> Array:
 def gradient_of_losses(grad: Array, divisor: Any, reduction: str) -> Array:
     """Return the gradient of each loss, or the one number that it is for all."""
     return grad / divisor if reduction == "mean" else grad
+
+
+def class_rows(classes: Array, weights: Array | None, shape: Shape, dtype: Any) -> tuple[Any, Any]:
+    """Return q (N, C, ...), as the plain code of the losses of classes has it, and the divisor.
+
+    Kernels save the class of each sample and how much it counts (None: once), by rows, instead.
+    """
+    n, count, *others = (1, *shape) if len(shape) == 1 else shape
+    xp = array_module(classes)
+    samples, axes = (n, 1, *others), (count, *[1] * len(others))
+    q = (classes.reshape(samples) == xp.arange(count).reshape(axes)).astype(dtype)
+    if weights is None:
+        return q, classes.size
+    return q * weights.reshape(samples), weights.sum()
 
 
 def check_reduction(

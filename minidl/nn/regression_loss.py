@@ -31,15 +31,15 @@ __all__ = ["L1Loss", "MSELoss", "SmoothL1Loss", "l1_loss", "mse_loss", "smooth_l
 # --- The plain code -------------------------------------------------------------------------------
 
 
-def mse_forward(x: Array, target: Array) -> tuple[Array, Array]:
-    """Return l, and d for the backward."""
+def mse_forward(x: Array, target: Array) -> Array:
+    """Return l."""
     difference = x - target
-    return difference * difference, difference
+    return difference * difference
 
 
-def mse_backward(grad: Array, difference: Array) -> Array:
+def mse_backward(grad: Array, x: Array, target: Array) -> Array:
     """Return ∂L/∂x."""
-    return 2 * difference * grad
+    return 2 * (x - target) * grad
 
 
 def smooth_l1_forward(x: Array, target: Array, beta: float) -> tuple[Array, Array]:
@@ -58,36 +58,47 @@ def smooth_l1_backward(grad: Array, slope: Array) -> Array:
 
 
 class MSEFunction(Function):
-    """(x − t)². The plain code saves the difference, kernels x and t."""
+    """(x − t)²; saves x and t."""
 
     @staticmethod
     def forward(ctx: Context, x: Array, target: Array, reduction: str) -> Array:
         ctx.reduction = reduction
         ctx.kernel = kernels.of("mse_loss", x) if x.dtype == target.dtype else None
+        ctx.save_for_backward(x, target)
         if ctx.kernel:
-            ctx.save_for_backward(x, target)
             return ctx.kernel.forward(x, target, reduction)
-        losses, difference = mse_forward(x, target)
-        ctx.save_for_backward(difference)
+        losses = mse_forward(x, target)
         return reduce_losses(losses, max(losses.size, 1), reduction)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        want = ctx.needs_input_grad[1]
+        (x, target), want = ctx.saved_tensors, ctx.needs_input_grad[1]
         if ctx.kernel:
-            return *ctx.kernel.backward(grad, *ctx.saved_tensors, ctx.reduction, want), None
-        (difference,) = ctx.saved_tensors
-        g = gradient_of_losses(grad, max(difference.size, 1), ctx.reduction)
-        dx = mse_backward(g, difference)
+            return *ctx.kernel.backward(grad, x, target, ctx.reduction, want), None
+        g = gradient_of_losses(grad, max(x.size, 1), ctx.reduction)
+        dx = mse_backward(g, x, target)
         return dx, -dx if want else None, None
+
+
+class Slope(Function):
+    """dl/dd, which SmoothL1Function saves: 1/β inside of ±1, constant outside."""
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        (slope,) = ctx.saved_tensors
+        steep = abs(slope) < 1 if ctx.beta else slope != slope
+        dx = grad * (steep / (ctx.beta or 1)).astype(grad.dtype)
+        return dx, -dx, None, None
 
 
 class SmoothL1Function(Function):
     """Smooth L1, or L1 for β = 0. It saves the slope."""
 
+    intermediates = Slope
+
     @staticmethod
     def forward(ctx: Context, x: Array, target: Array, beta: float, reduction: str) -> Array:
-        ctx.reduction = reduction
+        ctx.beta, ctx.reduction = beta, reduction
         losses, slope = smooth_l1_forward(x, target, beta)
         ctx.save_for_backward(slope)
         return reduce_losses(losses, losses.size, reduction)

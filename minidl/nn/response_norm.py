@@ -57,15 +57,18 @@ def window_sum(x: Array, size: int, *, mirrored: bool = False) -> Array:
 def forward(
     x: Array, size: int, alpha: float, beta: float, k: float, groups: int
 ) -> tuple[Array, Array]:
-    """Return y, and s for the backward."""
+    """Return y, and s."""
     n, c, *space = x.shape
     maps = x.reshape(n, groups, c // groups, math.prod(space))  # (N, G, C/G, P)
     s = k + alpha / size * window_sum(maps * maps, size)
     return (maps * s**-beta).reshape(x.shape), s
 
 
-def backward(grad: Array, x: Array, s: Array, size: int, alpha: float, beta: float) -> Array:
+def backward(
+    grad: Array, x: Array, size: int, alpha: float, beta: float, k: float, groups: int
+) -> Array:
     """Return ∂L/∂x: the direct term, less the effect of each channel on its neighbors."""
+    s = forward(x, size, alpha, beta, k, groups)[1]
     maps, g = x.reshape(s.shape), grad.reshape(s.shape)  # (N, G, C/G, P)
     cross = window_sum(g * maps * s ** (-beta - 1), size, mirrored=True)
     return (g * s**-beta - 2 * alpha * beta / size * maps * cross).reshape(x.shape)
@@ -75,7 +78,7 @@ def backward(grad: Array, x: Array, s: Array, size: int, alpha: float, beta: flo
 
 
 class LocalResponseNormFunction(Function):
-    """The plain code saves x and s. The kernels save x alone and compute s again."""
+    """Saves x alone: the backward computes s again."""
 
     @staticmethod
     def forward(
@@ -83,21 +86,18 @@ class LocalResponseNormFunction(Function):
     ) -> Array:
         ctx.settings = size, alpha, beta, k, groups
         ctx.kernel = kernels.of("response_norm", x)
-        if ctx.kernel:
-            ctx.save_for_backward(x)
-            return ctx.kernel.forward(x, *ctx.settings)
-        y, s = forward(x, *ctx.settings)
-        ctx.save_for_backward(x, s)
-        return y
+        ctx.save_for_backward(x)
+        return (
+            ctx.kernel.forward(x, *ctx.settings) if ctx.kernel else forward(x, *ctx.settings)[0]
+        )
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
+        (x,) = ctx.saved_tensors
         if ctx.kernel:
-            (x,) = ctx.saved_tensors
             dx = ctx.kernel.backward(grad, x, *ctx.settings, overwrite=ctx.may_overwrite[0])
         else:
-            (x, s), (size, alpha, beta, *_) = ctx.saved_tensors, ctx.settings
-            dx = backward(grad, x, s, size, alpha, beta)
+            dx = backward(grad, x, *ctx.settings)
         return dx, None, None, None, None, None
 
 

@@ -45,13 +45,16 @@ def window_sum(x: Array, size: int, *, mirrored: bool = False) -> Array:
 
 
 def forward(x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
-    """Return y, and s for the backward."""
+    """Return y, and s."""
     s = k + alpha / size**2 * window_sum(x * x, size)  # (N, C, H, W)
     return x * s**-beta, s
 
 
-def backward(grad: Array, x: Array, s: Array, size: int, alpha: float, beta: float) -> Array:
+def backward(
+    grad: Array, x: Array, size: int, alpha: float, beta: float, k: float
+) -> Array:
     """Return ∂L/∂x: the direct term, less the effect of each position on its neighbors."""
+    s = forward(x, size, alpha, beta, k)[1]
     cross = window_sum(grad * x * s ** (-beta - 1), size, mirrored=True)
     return grad * s**-beta - 2 * alpha * beta / size**2 * x * cross
 
@@ -60,27 +63,22 @@ def backward(grad: Array, x: Array, s: Array, size: int, alpha: float, beta: flo
 
 
 class SpatialResponseNormFunction(Function):
-    """The plain code saves x and s. The kernels save x alone and compute s again."""
+    """Saves x alone: the backward computes s again."""
 
     @staticmethod
     def forward(ctx: Context, x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
         ctx.settings = size, alpha, beta, k
         ctx.kernel = kernels.of("spatial_response_norm", x)
-        if ctx.kernel:
-            ctx.save_for_backward(x)
-            return ctx.kernel.forward(x, *ctx.settings)
-        y, s = forward(x, *ctx.settings)
-        ctx.save_for_backward(x, s)
-        return y
+        ctx.save_for_backward(x)
+        return (
+            ctx.kernel.forward(x, *ctx.settings) if ctx.kernel else forward(x, *ctx.settings)[0]
+        )
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        if ctx.kernel:
-            (x,) = ctx.saved_tensors
-            dx = ctx.kernel.backward(grad, x, *ctx.settings)
-        else:
-            (x, s), (size, alpha, beta, _) = ctx.saved_tensors, ctx.settings
-            dx = backward(grad, x, s, size, alpha, beta)
+        (x,) = ctx.saved_tensors
+        run = ctx.kernel.backward if ctx.kernel else backward
+        dx = run(grad, x, *ctx.settings)
         return dx, None, None, None, None
 
 

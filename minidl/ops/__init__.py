@@ -17,6 +17,7 @@ file            operations
 ``dtypes``      what dtypes can hold, and which one an operation returns
 ``inplace``     changes in place
 ``methods``     makes all of them methods and operators of Tensor
+``numpy_functions`` makes NumPy's functions, ``np.exp``, do them
 =============== ====================================================================
 
 ``operands`` and ``axes`` hold what they share: dtypes and broadcasting, checked axes. ``spelling``
@@ -24,6 +25,7 @@ adds PyTorch's other spellings: ``axis=``, ``size=``, ``out=``.
 """
 
 from .arithmetic import *
+from . import numpy_functions as _numpy_functions
 from .comparison import *
 from .counting import *
 from .creation import *

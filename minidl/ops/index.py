@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Context, Function, is_grad_enabled
+from ..autograd.tape_array import TapeArray
 from ..device import Array, array_module, check_one_device, device_of, on_its_device
 from ..errors import DTypeError, IndexOutOfRange, ShapeError
 from ..kernels.cuda import copy_to
@@ -125,13 +126,12 @@ def write(x: Array, steps: Steps, value: Any) -> None:
     """Write to the elements of an index; of several values for one element the last stays."""
     first, second = steps
     try:
-        view = x[first]
         if second is None:
-            view[...] = value
-        elif isinstance(x, np.ndarray) or getattr(value, "ndim", 0) == 0:
-            view[second] = value
+            x[first] = value
+        elif isinstance(x, (np.ndarray, TapeArray)) or getattr(value, "ndim", 0) == 0:
+            x[first][second] = value
         else:
-            put(view, second, value, add=False)
+            put(x[first], second, value, add=False)
     except IndexError as error:
         raise IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
     except ValueError as error:
@@ -146,7 +146,7 @@ def add_at(x: Array, steps: Steps, value: Array) -> None:
     first, second = steps
     if second is None:
         x[first] += value
-    elif isinstance(x, np.ndarray):
+    elif isinstance(x, (np.ndarray, TapeArray)):
         np.add.at(x[first], second, value)
     else:
         put(x[first], second, value, add=True)

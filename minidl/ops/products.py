@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Context, Function
+from ..autograd.tape_array import recorded_by
 from ..device import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels.cpu import product as cpu_product
@@ -26,6 +27,7 @@ __all__ = [
 ]  # fmt: skip
 
 
+@recorded_by(lambda: Matmul)
 def product(a: Array, b: Array) -> Array:
     """Return ``a @ b`` of arrays of at least two axes."""
     kernels = cpu_product if isinstance(a, np.ndarray) else cuda_product

@@ -67,8 +67,18 @@ class Mean(Function):
         return _spread(scaled, ctx.shape, ctx.axes, ctx.keepdim), None, None
 
 
+class Centered(Function):
+    """``x - mean``, which :class:`Var` saves: dx = dy - mean(dy)."""
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        return grad - grad.mean(axis=ctx.axes, keepdims=True), None, None, None
+
+
 class Var(Function):
     """``v = Σ (x - mean)² / (n - correction)``: dx = dv · 2 (x - mean) / (n - correction)."""
+
+    intermediates = Centered
 
     @staticmethod
     def forward(
@@ -100,8 +110,8 @@ class Root(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         (y,) = ctx.saved_tensors
-        xp = array_module(y)
-        return xp.where(y == 0, y.dtype.type(0), grad / (2 * y))
+        xp, zero, one = array_module(y), y.dtype.type(0), y.dtype.type(1)
+        return xp.where(y == 0, zero, grad) / xp.where(y == 0, one, 2 * y)
 
 
 class Extreme(Function):
@@ -227,14 +237,15 @@ class LogSumExp(Function):
             top = xp.where(xp.isfinite(top), top, x.dtype.type(0))
         y = xp.log(xp.exp(x - top).sum(axis=axes, keepdims=True)) + top
         ctx.axes, ctx.keepdim = axes, keepdim
+        y = y if keepdim else y.squeeze(axes)
         ctx.save_for_backward(x, y)
-        return y if keepdim else y.squeeze(axes)
+        return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         x, y = ctx.saved_tensors
-        spread = _spread(grad, x.shape, ctx.axes, ctx.keepdim)
-        return spread * array_module(x).exp(x - y), None, None
+        spread, top = (_spread(a, x.shape, ctx.axes, ctx.keepdim) for a in (grad, y))
+        return spread * array_module(x).exp(x - top), None, None
 
 
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..autograd import Context, Function
+from ..autograd.tape_array import recorded_by
 from ..device import Array, Device, Shape, array_module, device_of
 from ..errors import ArgumentError, ShapeError
 from ..kernels.cuda import copy_to
@@ -117,7 +118,13 @@ class Move(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        return copy_to(grad, ctx.origin), None
+        return moved(grad, ctx.origin), None
+
+
+@recorded_by(lambda: Move)
+def moved(x: Array, where: Device) -> Array:
+    """Return an array on a device."""
+    return copy_to(x, where)
 
 
 class Concatenate(Function):

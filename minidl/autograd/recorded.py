@@ -1,0 +1,164 @@
+"""A backward that is recorded: how ``create_graph=True`` gives gradients a tape of their own.
+
+The backward of a node runs as always, but on :class:`~.tape_array.TapeArray`, and without kernels:
+its plain code is what is recorded. What the forward saved gets its place on the tape back:
+
+- an argument stands where its edge leads, and a result is an output of the node itself;
+- an intermediate is an output of the Function that ``Function.intermediates`` names, whose
+  backward leads to the same arguments;
+- everything else is a constant: masks, positions, random numbers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..device import Array, active, module_for
+from ..errors import AutogradError
+from ..tensor import Tensor
+from .checks import checked_results
+from .function import Context, Function
+from .tape import Edge, Node
+from .tape_array import TapeArray
+from .traveling import Traveling
+
+
+class Alias(Function):
+    """A leaf under the array that it had at the time of the forward."""
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        return grad
+
+
+def on_tape(array: Array, edge: Edge) -> Tensor:
+    """Return a Tensor of an array whose gradient goes along an edge."""
+    target, index = edge
+    if index < 0:
+        if target.array is array:
+            return target  # type: ignore[no-any-return]
+        return outputs_of(Node(Alias, Context(Alias, (True,)), [edge]), [array])[0]
+    tensor = Tensor(array)
+    tensor._requires_grad, tensor.node, tensor.output_index = True, target, index
+    return tensor
+
+
+def outputs_of(node: Node, arrays: list[Array]) -> list[Tensor]:
+    """Return arrays as the outputs of a node that was made for them."""
+    tensors = [Tensor(array) for array in arrays]
+    for tensor in tensors:
+        node.add_output(tensor, True)
+    return tensors
+
+
+class RecordedContext:
+    """What a backward that is recorded sees of the Context of its node."""
+
+    kernel = None
+
+    def __init__(self, node: Node) -> None:
+        self._node, self._context = node, node.context
+        self.may_overwrite = (False,) * len(node.outputs)
+        self._origins = {guard[2]: guard[3] for guard in self._context._guards}
+
+    def __getattr__(self, name: str) -> Any:
+        value, origins = getattr(self._context, name), self._context._attributes
+        if origins is None or not hasattr(value, "dtype") or name not in vars(self._context):
+            return value
+        return self._linked(value, origins.get(name), f"the attribute {name!r}")
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What the forward saved, on the tape."""
+        saved, intermediates = list(self._context.saved_tensors), []
+        for index, array in enumerate(saved):
+            if hasattr(array, "dtype"):
+                origin = self._origins.get(index)
+                saved[index] = self._linked(array, origin, f"saved array {index}")
+                if (origin is None or origin < 0) and self._is_intermediate(array):
+                    intermediates.append(index)
+        function = self._node.function.intermediates
+        if function is not None and intermediates:
+            arrays = [self._context._saved[index] for index in intermediates]
+            for index, tensor in zip(intermediates, self._results(function, arrays), strict=True):
+                saved[index] = TapeArray(tensor)
+        return tuple(saved)
+
+    def _results(self, function: type[Function], arrays: list[Array]) -> list[Tensor]:
+        """Return intermediates as the results of a Function of the same arguments."""
+        context = Context(function, self._context.needs_input_grad)
+        vars(context).update(vars(self._context) | {"function": function, "_saved": tuple(arrays)})
+        context._guards = [([0], 0, index, ~index, None) for index in range(len(arrays))]
+        return outputs_of(Node(function, context, self._node.edges or []), arrays)
+
+    def _is_intermediate(self, array: Array) -> bool:
+        return array.dtype.kind == "f" and not any(
+            array is other for other in self._context._without_grad
+        )
+
+    def _linked(self, array: Array, origin: int | None, what: str) -> TapeArray:
+        """Return an array with its place on the tape, or as a constant."""
+        if origin is not None and self._is_intermediate(array):
+            edges = self._node.edges or []
+            edge = edges[origin] if origin >= 0 else (self._node, ~origin)
+            if edge is not None:
+                return TapeArray(on_tape(array, edge))
+        elif origin is None and self._context._attributes is not None:
+            if self._is_intermediate(array):
+                raise AutogradError(
+                    f"gradients of gradients: {what} of {self._node.function.__name__} is neither "
+                    "an argument nor a result of its forward, so how it depends on them is not "
+                    "known; save the arguments and compute it again in backward, or declare a "
+                    "constant with ctx.mark_non_differentiable(array)"
+                )
+        return TapeArray(Tensor(array))
+
+
+class RecordedTraveling(Traveling):
+    """Gradients that are Tensors: what is done with them is recorded."""
+
+    recorded = True
+
+    @staticmethod
+    def run(node: Node, grads: list[Any]) -> list[Any]:
+        """Return what a node's backward returns, checked."""
+        arrays: list[Any] = []
+        for grad, (shape, dtype, where) in zip(grads, node.outputs, strict=True):
+            if grad is None and node.context.materialize_grads:
+                with active(where):
+                    grad = Tensor(module_for(where).zeros(shape, dtype))
+            arrays.append(None if grad is None else TapeArray(grad))
+        with active(node.outputs[0][2]):
+            results = checked_results(node, node.function.backward(RecordedContext(node), *arrays))
+        for position, result in enumerate(results):
+            if result is not None:
+                on = isinstance(result, TapeArray)
+                results[position] = result.tensor if on else Tensor(result)
+        return results
+
+    @staticmethod
+    def accumulate(tensor: Tensor, gradients: list[Any], position: int) -> None:
+        """Add a gradient to ``tensor.grad``, out of place: both stay on the tape."""
+        gradient = gradients[position].to(dtype=tensor.dtype)
+        tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
+
+    @staticmethod
+    def sum(before: Any, gradient: Any) -> Any:
+        """Return the sum of gradients that reached one tensor by different paths."""
+        return before + gradient
+
+    @staticmethod
+    def cast(gradient: Any, dtype: Any) -> Any:
+        """Return a gradient in the dtype of its tensor."""
+        return gradient.to(dtype=dtype)
+
+    @staticmethod
+    def as_tensor(gradient: Any) -> Tensor:
+        """Return a gradient as hooks see it."""
+        tensor: Tensor = gradient
+        return tensor
+
+    @staticmethod
+    def as_gradient(tensor: Tensor) -> Any:
+        """Return a Tensor as it travels."""
+        return tensor

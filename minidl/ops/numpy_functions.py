@@ -1,0 +1,280 @@
+"""NumPy's functions on Tensors: ``np.exp(x)``, and the code of a backward that is recorded.
+
+:data:`~minidl.autograd.tape_array.FUNCTIONS` maps NumPy's names to the functions here, which take
+NumPy's arguments and return what minidl's operation of that meaning does. Two kinds of arguments
+find the table: Tensors, whose ``__array_ufunc__`` and ``__array_function__`` are attached here, and
+TapeArrays, of which a Tensor is the inside.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..autograd.tape_array import CONSTANT, FUNCTIONS
+from ..errors import ArgumentError
+from ..tensor import Tensor, as_tensor
+from . import arithmetic, comparison, elementwise, gathering, index, products, reduce, shape
+from .axes import one_axis
+from .methods import attach
+
+
+def _number(value: Any) -> Any:
+    """Return an operand: NumPy's scalars as Python's numbers, which never change a dtype."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _binary(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda a, b: operation(_number(a), _number(b))
+
+
+def _axes(x: Tensor, axis: Any) -> Any:
+    return axis if axis is None or isinstance(axis, int) else tuple(axis)
+
+
+# --- Reductions -----------------------------------------------------------------------------------
+
+
+def _reduction(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a reduction over any axes with NumPy's arguments."""
+
+    def reduction(a: Tensor, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+        if axis == ():
+            return a
+        options = {} if dtype is None else {"dtype": np.dtype(dtype)}
+        return operation(a, _axes(a, axis), keepdims, **options)
+
+    return reduction
+
+
+def _spread(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Return a variance or deviation with NumPy's arguments."""
+
+    def spread(a: Tensor, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+        return operation(a, _axes(a, axis), keepdim=keepdims, correction=ddof)
+
+    return spread
+
+
+def _extreme(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    return lambda a, axis=None, keepdims=False: operation(a, _axes(a, axis), keepdims)
+
+
+def _running(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def running(a: Tensor, axis: int | None = None) -> Tensor:
+        return operation(a.reshape(-1), 0) if axis is None else operation(a, axis)
+
+    return running
+
+
+def _prod(a: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    if axis is None:
+        product = reduce.prod(a)
+        return product.reshape((1,) * a.ndim) if keepdims else product
+    return reduce.prod(a, axis, keepdims)
+
+
+# --- Shapes ---------------------------------------------------------------------------------------
+
+
+def _transpose(a: Tensor, axes: Any = None) -> Tensor:
+    return shape.permute(a, tuple(range(a.ndim))[::-1] if axes is None else tuple(axes))
+
+
+def _reshape(a: Tensor, shape: Any) -> Tensor:
+    return a.reshape(shape)
+
+
+def _squeeze(a: Tensor, axis: Any = None) -> Tensor:
+    return shape.squeeze(a, axis)
+
+
+def _expand_dims(a: Tensor, axis: Any) -> Tensor:
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    for d in sorted(one_axis("expand_dims", d, a.ndim + len(axes)) for d in axes):
+        a = shape.unsqueeze(a, d)
+    return a
+
+
+def _concatenate(arrays: Any, axis: int | None = 0) -> Tensor:
+    tensors = [as_tensor(array) for array in arrays]
+    return shape.cat([t.reshape(-1) for t in tensors] if axis is None else tensors, axis or 0)
+
+
+def _stack(arrays: Any, axis: int = 0) -> Tensor:
+    return shape.stack([as_tensor(array) for array in arrays], axis)
+
+
+def _split(a: Tensor, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
+    axis = one_axis("split", axis, a.ndim)
+    length, cuts = a.array.shape[axis], indices_or_sections
+    if isinstance(cuts, int):
+        if length % cuts:
+            raise ArgumentError(f"split: {length} is not divisible by {cuts}")
+        cuts = range(length // cuts, length, length // cuts) if length else [0] * (cuts - 1)
+    ends = [0, *(int(cut) for cut in cuts), length]
+    whole = (slice(None),) * axis
+    return [a[(*whole, slice(i, j))] for i, j in zip(ends, ends[1:], strict=False)]
+
+
+def _flip(m: Tensor, axis: Any = None) -> Tensor:
+    return shape.flip(m, tuple(range(m.ndim)) if axis is None else axis)
+
+
+def _roll(a: Tensor, shift: Any, axis: Any = None) -> Tensor:
+    return shape.roll(a, shift, axis)
+
+
+def _repeat(a: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
+    return shape.repeat_interleave(a, repeats, axis)
+
+
+def _tile(a: Tensor, reps: Any) -> Tensor:
+    return shape.tile(a, (reps,) if isinstance(reps, int) else tuple(reps))
+
+
+def _swapaxes(a: Tensor, axis1: int, axis2: int) -> Tensor:
+    return shape.transpose(a, axis1, axis2)
+
+
+# --- Positions ------------------------------------------------------------------------------------
+
+
+def _steps(key: Any) -> index.Steps:
+    """Return NumPy's index in the two steps of :mod:`minidl.ops.index`."""
+    parts = key if isinstance(key, tuple) else (key,)
+    parts = tuple(part.array if isinstance(part, Tensor) else part for part in parts)
+    if any(isinstance(part, (list, bool)) or getattr(part, "ndim", 0) for part in parts):
+        return (Ellipsis,), parts
+    if any(hasattr(part, "dtype") and part.dtype.kind == "b" for part in parts):
+        return (Ellipsis,), parts
+    parts = tuple(int(part) if hasattr(part, "dtype") else part for part in parts)
+    return parts if any(part is Ellipsis for part in parts) else (*parts, Ellipsis), None
+
+
+def _getitem(x: Tensor, key: Any) -> Tensor:
+    steps = _steps(key)
+    return (index.View if steps[1] is None else index.Take).apply(x, steps)
+
+
+def _setitem(x: Tensor, key: Any, value: Any) -> Tensor:
+    value = _number(value)
+    if hasattr(value, "dtype"):
+        value = as_tensor(value).to(dtype=x.dtype)
+    return index.Assign.apply(x, value, _steps(key))
+
+
+def _add_at(x: Tensor, key: Any, value: Any) -> Tensor:
+    return gathering.AddAt.apply(x, as_tensor(value), _steps(key))
+
+
+def _take(a: Tensor, indices: Any, axis: int | None = None) -> Tensor:
+    if axis is None:
+        a, axis = a.reshape(-1), 0
+    whole = (slice(None),) * one_axis("take", axis, a.ndim)
+    return _getitem(a, (*whole, indices.array if isinstance(indices, Tensor) else indices))
+
+
+def _take_along_axis(arr: Tensor, indices: Any, axis: int | None) -> Tensor:
+    return gathering.take_along_dim(arr, as_tensor(indices), axis)
+
+
+def _put_along_axis(arr: Tensor, indices: Any, values: Any, axis: int) -> Tensor:
+    positions, values = as_tensor(indices), _number(values)
+    if isinstance(values, Tensor):
+        values = values.expand(positions.shape)
+    return gathering.scatter(arr, axis, positions, values)
+
+
+def _copyto(dst: Tensor, src: Any) -> Tensor:
+    return _setitem(dst, Ellipsis, src)
+
+
+def _where(condition: Any, x: Any, y: Any) -> Tensor:
+    chosen = as_tensor(condition)
+    return comparison.where(chosen if chosen.dtype == bool else chosen != 0, _number(x), _number(y))
+
+
+def _clip(a: Tensor, a_min: Any = None, a_max: Any = None) -> Tensor:
+    return elementwise.clamp(a, _number(a_min), _number(a_max))
+
+
+def _matmul(a: Any, b: Any) -> Tensor:
+    return products.matmul(as_tensor(a), as_tensor(b))
+
+
+def _dot(a: Any, b: Any) -> Tensor:
+    if getattr(a, "ndim", 0) == 0 or getattr(b, "ndim", 0) == 0:
+        return arithmetic.mul(_number(a), _number(b))
+    b = as_tensor(b)
+    return _matmul(a, b) if b.ndim <= 2 else _tensordot(as_tensor(a), b.movedim(-2, 0), 1)
+
+
+def _outer(a: Any, b: Any) -> Tensor:
+    return products.outer(as_tensor(a).reshape(-1), as_tensor(b).reshape(-1))
+
+
+def _einsum(subscripts: str, *operands: Any) -> Tensor:
+    return products.einsum(subscripts, *[as_tensor(operand) for operand in operands])
+
+
+def _tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
+    a, b = as_tensor(a), as_tensor(b)
+    if isinstance(axes, int):
+        axes = list(range(a.ndim - axes, a.ndim)), list(range(axes))
+    of_a, of_b = ([axes_] if isinstance(axes_, int) else list(axes_) for axes_ in axes)
+    of_a, of_b = [d % a.ndim for d in of_a], [d % b.ndim for d in of_b]
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    first = letters[: a.ndim]
+    second = list(letters[a.ndim : a.ndim + b.ndim])
+    for d, e in zip(of_a, of_b, strict=True):
+        second[e] = first[d]
+    kept = [c for d, c in enumerate(first) if d not in of_a]
+    kept += [c for e, c in enumerate(second) if e not in of_b]
+    return products.einsum(f"{first},{''.join(second)}->{''.join(kept)}", a, b)
+
+
+FUNCTIONS |= {
+    # of one number
+    **{
+        name: getattr(elementwise, name)
+        for name in ("cos", "exp", "expm1", "log", "log10", "log1p", "log2", "reciprocal", "sin",
+                     "sqrt", "square")
+    },
+    "abs": elementwise.abs, "absolute": elementwise.abs, "fabs": elementwise.abs,
+    "negative": elementwise.neg, "positive": lambda x: x, "tanh": lambda x: x.tanh(),
+    "clip": _clip,
+    # of two
+    **{
+        numpys: _binary(ours)
+        for numpys, ours in {
+            "add": arithmetic.add, "divide": arithmetic.div, "fmod": arithmetic.fmod,
+            "maximum": arithmetic.maximum, "minimum": arithmetic.minimum,
+            "mod": arithmetic.remainder, "multiply": arithmetic.mul, "power": arithmetic.pow,
+            "remainder": arithmetic.remainder, "subtract": arithmetic.sub,
+            "true_divide": arithmetic.div, "float_power": arithmetic.pow,
+        }.items()
+    },
+    "where": _where, "matmul": _matmul, "dot": _dot, "outer": _outer, "einsum": _einsum,
+    "tensordot": _tensordot,
+    # of axes
+    "sum": _reduction(reduce.sum), "mean": _reduction(reduce.mean), "prod": _prod,
+    "var": _spread(reduce.var), "std": _spread(reduce.std),
+    "max": _extreme(reduce.amax), "amax": _extreme(reduce.amax),
+    "min": _extreme(reduce.amin), "amin": _extreme(reduce.amin),
+    "cumsum": _running(reduce.cumsum), "cumprod": _running(reduce.cumprod),
+    # of shapes
+    "reshape": _reshape, "ravel": lambda a: a.reshape(-1), "transpose": _transpose,
+    "swapaxes": _swapaxes, "moveaxis": shape.movedim, "broadcast_to": shape.broadcast_to,
+    "squeeze": _squeeze, "expand_dims": _expand_dims, "concatenate": _concatenate,
+    "stack": _stack, "split": _split, "flip": _flip, "roll": _roll, "repeat": _repeat,
+    "tile": _tile, "tril": shape.tril, "triu": shape.triu, "diagonal": shape.diagonal,
+    "trace": shape.trace, "copy": shape.clone, "astype": shape.cast,
+    # of positions
+    "getitem": _getitem, "setitem": _setitem, "add.at": _add_at,
+    "subtract.at": lambda x, key, value: _add_at(x, key, -as_tensor(value)),
+    "take": _take, "take_along_axis": _take_along_axis, "put_along_axis": _put_along_axis,
+    "copyto": _copyto,
+}  # fmt: skip
