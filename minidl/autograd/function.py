@@ -121,23 +121,24 @@ class Context:
         `places` holds the numbers of arguments by the ``id`` of their arrays; `outputs` is what the
         forward returned, `results` the same as tensors.
         """
-
-        def origin_of(array: Any) -> int | None:
-            place = places.get(id(array))
-            if place is not None and not self.is_dirty(array):
-                return place
-            return next((~j for j, output in enumerate(outputs) if output is array), None)
-
         guards = []
         for index, array in enumerate(self._saved):
-            origin = origin_of(array)
+            origin = places.get(id(array))
+            if origin is None or self._dirty:
+                for number, output in enumerate(outputs):
+                    if output is array:
+                        origin = ~number
             if origin is not None:
                 tensor = args[origin] if origin >= 0 else results[~origin]
-                guards.append((tensor.version, tensor.version[0], index, origin, tensor.name))
+                version = tensor.version
+                guards.append((version, version[0], index, origin, tensor.name))
         self._guards = guards
-        if self.function.is_foreign:
-            found = {name: origin_of(value) for name, value in vars(self).items()}
-            self._attributes = {n: origin for n, origin in found.items() if origin is not None}
+
+    def note_attributes(self, places: dict[int, int], outputs: Sequence[Any]) -> None:
+        """Note where arrays among the attributes come from, as :meth:`guard` does of saved ones."""
+        known = places | {id(output): ~number for number, output in enumerate(outputs)}
+        found = {name: known.get(id(value)) for name, value in vars(self).items()}
+        self._attributes = {name: at for name, at in found.items() if at is not None}
 
     def keep_copy(self, array: Array) -> None:
         """Replace a saved `array`, which is about to be overwritten, by a copy."""
@@ -232,7 +233,7 @@ class Function:
         edges: list[Edge | None] = []
         places: dict[int, int] = {}  # the numbers of the tensors by the id of their arrays
         place = None  # of the tensors so far: the number of their GPU, -1 for the CPU
-        for arg in args:
+        for number, arg in enumerate(args):
             if not isinstance(arg, Tensor):
                 arrays.append(arg)
                 edges.append(None)
@@ -243,7 +244,6 @@ class Function:
                 if place is not None:
                     raise _mixed_devices(cls.__name__, args)
                 place = here
-            number = len(edges)
             if args[places.setdefault(id(array), number)] is not arg:
                 array = array.view()  # x * x.detach(): one array in two places on the tape
                 places[id(array)] = number
@@ -275,8 +275,10 @@ class Function:
             node = Node(cls, ctx, edges)
             for result in results:
                 node.add_output(result, ctx.is_differentiable(result.array))
-            if ctx._saved or cls.is_foreign:
+            if ctx._saved:
                 ctx.guard(args, places, results, returned)
+            if cls.is_foreign:
+                ctx.note_attributes(places, returned)
         return tuple(results) if isinstance(outputs, tuple) else results[0]
 
 

@@ -36,7 +36,8 @@ def on_tape(array: Array, edge: Edge) -> Tensor:
     target, index = edge
     if index < 0:
         if target.array is array:
-            return target  # type: ignore[no-any-return]
+            leaf: Tensor = target
+            return leaf
         return outputs_of(Node(Alias, Context(Alias, (True,)), [edge]), [array])[0]
     tensor = Tensor(array)
     tensor._requires_grad, tensor.node, tensor.output_index = True, target, index
@@ -75,7 +76,7 @@ class RecordedContext:
             if hasattr(array, "dtype"):
                 origin = self._origins.get(index)
                 saved[index] = self._linked(array, origin, f"saved array {index}")
-                if (origin is None or origin < 0) and self._is_intermediate(array):
+                if (origin is None or origin < 0) and self._is_differentiable(array):
                     intermediates.append(index)
         function = self._node.function.intermediates
         if function is not None and intermediates:
@@ -91,26 +92,26 @@ class RecordedContext:
         context._guards = [([0], 0, index, ~index, None) for index in range(len(arrays))]
         return outputs_of(Node(function, context, self._node.edges or []), arrays)
 
-    def _is_intermediate(self, array: Array) -> bool:
+    def _is_differentiable(self, array: Array) -> bool:
         return array.dtype.kind == "f" and not any(
             array is other for other in self._context._without_grad
         )
 
     def _linked(self, array: Array, origin: int | None, what: str) -> TapeArray:
         """Return an array with its place on the tape, or as a constant."""
-        if origin is not None and self._is_intermediate(array):
-            edges = self._node.edges or []
+        if not self._is_differentiable(array):
+            return TapeArray(Tensor(array))
+        edges = self._node.edges or []
+        if origin is not None:
             edge = edges[origin] if origin >= 0 else (self._node, ~origin)
-            if edge is not None:
-                return TapeArray(on_tape(array, edge))
-        elif origin is None and self._context._attributes is not None:
-            if self._is_intermediate(array):
-                raise AutogradError(
-                    f"gradients of gradients: {what} of {self._node.function.__name__} is neither "
-                    "an argument nor a result of its forward, so how it depends on them is not "
-                    "known; save the arguments and compute it again in backward, or declare a "
-                    "constant with ctx.mark_non_differentiable(array)"
-                )
+            return TapeArray(Tensor(array) if edge is None else on_tape(array, edge))
+        if self._context._attributes is not None:  # of a Function that is not minidl's own
+            raise AutogradError(
+                f"gradients of gradients: {what} of {self._node.function.__name__} is neither an "
+                "argument nor a result of its forward, so how it depends on them is not known; "
+                "save the arguments and compute it again in backward, or declare a constant with "
+                "ctx.mark_non_differentiable(array)"
+            )
         return TapeArray(Tensor(array))
 
 

@@ -120,7 +120,7 @@ class TapeArray:
         """Return a copy with one axis."""
         return call("ravel", (self.copy(),))
 
-    def copy(self, order: str = "C") -> TapeArray:
+    def copy(self, order: Any = "C") -> TapeArray:
         """Return a copy."""
         tensor = self.tensor
         return TapeArray(tensor if tensor.requires_grad else Tensor(tensor.array.copy(order)))
@@ -232,7 +232,7 @@ def _needs_gradient(value: Any) -> bool:
     """Return whether a Tensor that requires a gradient is among the arguments."""
     if isinstance(value, Tensor):
         return value._requires_grad
-    return isinstance(value, (list, tuple)) and any([_needs_gradient(item) for item in value])
+    return isinstance(value, (list, tuple)) and any(_needs_gradient(item) for item in value)
 
 
 def _on_gpu(value: Any) -> bool:
@@ -393,7 +393,7 @@ def recorded_by(function: Callable[[], Any]) -> Callable[[Callback], Callback]:
     def decorate(plain: Callback) -> Callback:
         @wraps(plain)
         def either(*args: Any) -> Any:
-            if any([isinstance(arg, TapeArray) for arg in args]):
+            if any(isinstance(arg, TapeArray) for arg in args):
                 return wrapped(function().apply(*_tensors(args)))
             return plain(*args)
 

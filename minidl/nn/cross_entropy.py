@@ -109,13 +109,14 @@ class Logs(Function):
 
 def plain_saved(ctx: Any) -> tuple[Array, Array, Array | None, Any]:
     """Return ℓ, q, the class weights and the divisor, from what a kernel has saved too."""
-    first, *rest = ctx.saved_tensors
+    saved = ctx.saved_tensors
     if ctx.divisor is not None:
-        return first, *rest, ctx.divisor  # type: ignore[return-value]
-    if len(rest) == 2:  # the CPU's kernel: ℓ by rows, classes, how much each row counts
-        q, divisor = class_rows(*rest, ctx.shape, first.dtype)
-        return as_image(first, ctx.shape), q, None, divisor
-    x, target, weight = first, *rest[:2]  # the GPU's
+        return (*saved, ctx.divisor)
+    if len(saved) == 3:  # the CPU's kernel: ℓ by rows, classes, how much each row counts
+        logs, classes, counts = saved
+        q, divisor = class_rows(classes, counts, ctx.shape, logs.dtype)
+        return as_image(logs, ctx.shape), q, None, divisor
+    x, target, weight = saved[:3]  # the GPU's
     if x.ndim == 1:
         x, target = x[None], target[None]
     ignore_index, _, smoothing = ctx.settings

@@ -145,8 +145,9 @@ class _ConvReLUFunction(Function):
     def backward(ctx: Context, grad: Array) -> Any:
         x, weight, y = ctx.saved_tensors
         if ctx.kernel is None:
-            arguments = relu_backward(grad, y), x, weight, *ctx.settings
-            return *conv_backward(*arguments, ctx.needs_input_grad), None, None
+            (geometry, groups), want = ctx.settings, ctx.needs_input_grad
+            gradients = conv_backward(relu_backward(grad, y), x, weight, geometry, groups, want)
+            return *gradients, None, None
         gradients = ctx.kernel.backward(
             grad, x, weight, *ctx.settings, ctx.needs_input_grad, epilogue="relu", y=y,
             overwrite=ctx.may_overwrite[0],

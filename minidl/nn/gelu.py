@@ -99,7 +99,10 @@ class NormalFunction(Function):
 
 
 class GELUFunction(Function):
-    """x·Φ(x); saves the slope, and x for gradients of gradients. float16 is computed in float32, since Φ loses its digits otherwise."""
+    """x·Φ(x); float16 is computed in float32, since Φ loses its digits otherwise.
+
+    Saves the slope, and x for gradients of gradients.
+    """
 
     @staticmethod
     def forward(ctx: Context, x: Array, approximate: str) -> Array:

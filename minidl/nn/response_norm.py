@@ -87,9 +87,9 @@ class LocalResponseNormFunction(Function):
         ctx.settings = size, alpha, beta, k, groups
         ctx.kernel = kernels.of("response_norm", x)
         ctx.save_for_backward(x)
-        return (
-            ctx.kernel.forward(x, *ctx.settings) if ctx.kernel else forward(x, *ctx.settings)[0]
-        )
+        if ctx.kernel:
+            return ctx.kernel.forward(x, *ctx.settings)
+        return forward(x, *ctx.settings)[0]
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

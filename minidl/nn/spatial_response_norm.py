@@ -50,9 +50,7 @@ def forward(x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[A
     return x * s**-beta, s
 
 
-def backward(
-    grad: Array, x: Array, size: int, alpha: float, beta: float, k: float
-) -> Array:
+def backward(grad: Array, x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
     """Return ∂L/∂x: the direct term, less the effect of each position on its neighbors."""
     s = forward(x, size, alpha, beta, k)[1]
     cross = window_sum(grad * x * s ** (-beta - 1), size, mirrored=True)
@@ -70,9 +68,9 @@ class SpatialResponseNormFunction(Function):
         ctx.settings = size, alpha, beta, k
         ctx.kernel = kernels.of("spatial_response_norm", x)
         ctx.save_for_backward(x)
-        return (
-            ctx.kernel.forward(x, *ctx.settings) if ctx.kernel else forward(x, *ctx.settings)[0]
-        )
+        if ctx.kernel:
+            return ctx.kernel.forward(x, *ctx.settings)
+        return forward(x, *ctx.settings)[0]
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

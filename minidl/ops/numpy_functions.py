@@ -9,16 +9,16 @@ TapeArrays, of which a Tensor is the inside.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from ..autograd.tape_array import CONSTANT, FUNCTIONS
+from ..autograd.tape_array import FUNCTIONS
 from ..errors import ArgumentError
 from ..tensor import Tensor, as_tensor
 from . import arithmetic, comparison, elementwise, gathering, index, products, reduce, shape
 from .axes import one_axis
-from .methods import attach
 
 
 def _number(value: Any) -> Any:
@@ -116,7 +116,7 @@ def _split(a: Tensor, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
         cuts = range(length // cuts, length, length // cuts) if length else [0] * (cuts - 1)
     ends = [0, *(int(cut) for cut in cuts), length]
     whole = (slice(None),) * axis
-    return [a[(*whole, slice(i, j))] for i, j in zip(ends, ends[1:], strict=False)]
+    return [a[(*whole, slice(i, j))] for i, j in pairwise(ends)]
 
 
 def _flip(m: Tensor, axis: Any = None) -> Tensor:
