@@ -27,7 +27,7 @@ import numpy as np
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, GradcheckError
 from ..tensor import Tensor
-from .modes import no_grad
+from .modes import enable_grad
 
 __all__: list[str] = []
 
@@ -88,8 +88,11 @@ class Problem:
         self.forms = {i: (tuple(outputs[i].shape), outputs[i].dtype) for i in numbers}
 
     def evaluate(self) -> list[Array]:
-        """Copies of all outputs on the host; nothing is recorded."""
-        with no_grad():
+        """Copies of all outputs on the host.
+
+        Recorded as in the analytical pass, because `func` may use hooks or gradients itself.
+        """
+        with enable_grad():
             return [host(output) for output in self.outputs()]
 
     def at(self, leaf: Leaf, step: Array) -> list[Array]:

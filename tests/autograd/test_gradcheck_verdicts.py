@@ -593,3 +593,22 @@ def test_a_shape_or_dtype_that_depends_on_the_values(fast_mode: bool) -> None:
     for func in (shape, dtype):
         with pytest.raises(GradcheckError, match="must not depend on values"):
             gradcheck(func, at(1.0), fast_mode=fast_mode)
+
+
+def test_a_function_with_a_hook() -> None:
+    def doubled(a: minidl.Tensor, factor: float) -> minidl.Tensor:
+        y = a * 3
+        y.register_hook(lambda g: g * factor)
+        return y
+
+    assert gradcheck(lambda a: doubled(a, 1.0), at(1.0, 2.0))
+    with pytest.raises(GradcheckError, match="wrong gradient"):
+        gradcheck(lambda a: doubled(a, 1.5), at(1.0, 2.0))
+
+
+def test_a_forward_that_is_another_where_gradients_are_recorded() -> None:
+    def func(a: minidl.Tensor) -> minidl.Tensor:
+        return a * (2.0 if minidl.is_grad_enabled() else 3.0)
+
+    with pytest.raises(GradcheckError, match="differs where gradients are recorded"):
+        gradcheck(func, at(1.0, 2.0))
