@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
+from types import GenericAlias
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError
@@ -17,7 +18,16 @@ from ..random import Generator
 from ..tensor import Tensor
 from .stream import order_stream
 
-__all__ = ["ConcatDataset", "Dataset", "Subset", "TensorDataset", "random_split"]
+__all__ = [
+    "ChainDataset",
+    "ConcatDataset",
+    "Dataset",
+    "IterableDataset",
+    "StackDataset",
+    "Subset",
+    "TensorDataset",
+    "random_split",
+]
 
 
 class Dataset:
@@ -43,11 +53,106 @@ class Dataset:
     9
     """
 
+    #: ``Dataset[T]``, for annotations and base classes, is ``Dataset``.
+    __class_getitem__: Any = classmethod(GenericAlias)
+
     def __getitem__(self, index: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} must define __getitem__")
 
     def __add__(self, other: Dataset) -> ConcatDataset:
         return ConcatDataset([self, other])
+
+
+class IterableDataset(Dataset):
+    """Base class of data sets that are read from the beginning, such as streams: has ``__iter__``.
+
+    Notes
+    -----
+    Each worker of a :class:`~minidl.data.DataLoader` iterates over its own copy. So that samples
+    don't come once from every worker, ``__iter__`` takes its share by
+    :func:`~minidl.data.get_worker_info`. Samples come in the data set's own order.
+
+    Examples
+    --------
+    >>> from minidl.data import DataLoader, IterableDataset, get_worker_info
+    >>> class Count(IterableDataset):
+    ...     def __iter__(self):
+    ...         info = get_worker_info()
+    ...         return iter(range(5)) if info is None else iter(range(info.id, 5, info.num_workers))
+    >>> [batch.tolist() for batch in DataLoader(Count(), batch_size=2)]
+    [[0, 1], [2, 3], [4]]
+    """
+
+    def __iter__(self) -> Iterator[Any]:
+        raise NotImplementedError(f"{type(self).__name__} must define __iter__")
+
+    def __add__(self, other: Dataset) -> ChainDataset:  # type: ignore[override]
+        return ChainDataset([self, other])
+
+
+class ChainDataset(IterableDataset):
+    """Several iterable data sets in sequence.
+
+    Parameters
+    ----------
+    datasets : iterable of IterableDataset
+
+    Examples
+    --------
+    >>> from minidl.data import ChainDataset
+    >>> list(ChainDataset([[1, 2], [3]]))
+    [1, 2, 3]
+    """
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = datasets
+
+    def __iter__(self) -> Iterator[Any]:
+        for dataset in self.datasets:
+            yield from dataset
+
+    def __len__(self) -> int:
+        return sum(map(len, self.datasets))
+
+
+class StackDataset(Dataset):
+    """Several data sets side by side: a sample is a tuple, or a dictionary, of theirs.
+
+    Parameters
+    ----------
+    *args : Dataset
+        For tuples.
+    **kwargs : Dataset
+        For dictionaries, instead.
+
+    Raises
+    ------
+    ArgumentError
+        There is no data set, both kinds are given, or the lengths differ.
+
+    Examples
+    --------
+    >>> from minidl.data import StackDataset
+    >>> StackDataset("abc", range(3))[1], StackDataset(name="abc", number=range(3))[2]
+    (('b', 1), {'name': 'c', 'number': 2})
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if bool(args) == bool(kwargs):
+            raise ArgumentError("StackDataset: expected data sets, all by position or all by name")
+        self.datasets: Any = args or kwargs
+        lengths = [len(dataset) for dataset in (args or kwargs.values())]
+        if len(set(lengths)) > 1:
+            raise ArgumentError(f"StackDataset: data sets must agree in length, got {lengths}")
+        self._length = lengths[0]
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(self.datasets, dict):
+            return {name: dataset[index] for name, dataset in self.datasets.items()}
+        return tuple(dataset[index] for dataset in self.datasets)
+
+    def __len__(self) -> int:
+        return self._length
 
 
 class TensorDataset(Dataset):
@@ -112,7 +217,11 @@ class Subset(Dataset):
         self.dataset = dataset
         self.indices = indices
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):  # for data sets that take lists, such as TensorDataset
+            return self.dataset[list(self.indices[index])]
+        if isinstance(index, list):
+            return self.dataset[[self.indices[position] for position in index]]
         return self.dataset[self.indices[index]]
 
     def __len__(self) -> int:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, repeat
+from types import GenericAlias
 from typing import Any
 
 from .. import random
@@ -19,12 +21,13 @@ from ..errors import ArgumentError
 from ..kernels import cuda
 from ..random import Generator
 from .collate import default_collate, default_convert
+from .dataset import IterableDataset
 from .notes import add_notes, collect_notes
 from .pool import SILENCE, Order, Workers, start_context
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
 from .stream import OrderScope, use_order
 from .upload import pin, pinned_parts
-from .worker import Failure, Job, Source, WorkerInfo, get_worker_info
+from .worker import End, Failure, Job, Source, WorkerInfo, get_worker_info
 
 __all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
 
@@ -35,7 +38,8 @@ class DataLoader:
     Parameters
     ----------
     dataset : Dataset
-        Anything with ``__getitem__`` and ``__len__``.
+        Anything with ``__getitem__`` and ``__len__``, or an :class:`~minidl.data.IterableDataset`,
+        whose samples come in its own order; with workers, in that of their batches, taken in turn.
     batch_size : int or None, default 1
         Samples in a batch. ``None``: no batches; every element is one sample, passed through
         ``collate_fn`` (default :func:`default_convert`).
@@ -134,6 +138,8 @@ class DataLoader:
     [4] 1
     """
 
+    __class_getitem__: Any = classmethod(GenericAlias)
+
     def __init__(
         self,
         dataset: Any,
@@ -152,6 +158,12 @@ class DataLoader:
         prefetch_factor: int | None = 2,
         persistent_workers: bool = False,
     ) -> None:
+        self._streams = isinstance(dataset, IterableDataset)
+        if self._streams and (shuffle or sampler is not None or batch_sampler is not None):
+            raise ArgumentError(
+                "DataLoader: an IterableDataset has its own order, so shuffle, sampler and "
+                "batch_sampler must not be given"
+            )
         if not hasattr(dataset, "__getitem__"):
             raise ArgumentError(
                 f"DataLoader: dataset is a {type(dataset).__name__} without __getitem__; "
@@ -182,6 +194,8 @@ class DataLoader:
         elif batch_size is None and drop_last:
             raise ArgumentError("DataLoader: drop_last=True needs a batch_size, got None")
 
+        if self._streams:
+            sampler = _Endless()
         if sampler is None:
             sampler = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
         if batch_sampler is None and batch_size is not None:
@@ -205,11 +219,15 @@ class DataLoader:
         self.persistent_workers = persistent_workers
         self.epoch = 0
         self._counts_itself = False
+        self._iterations = 0
         self.notes: dict[str, list[str]] = {}
         self._workers: Workers | None = None
 
     def __len__(self) -> int:
         """The number of batches in an epoch (of samples, with ``batch_size=None``)."""
+        if self._streams:  # if the data set knows it
+            count, size = len(self.dataset), self.batch_size or 1
+            return count // size if self.drop_last else -(-count // size)
         source = self.sampler if self.batch_sampler is None else self.batch_sampler
         return len(source)  # type: ignore[arg-type]
 
@@ -273,13 +291,19 @@ class DataLoader:
         seed = generator.initial_seed()
         epoch = self.epoch if self._counts_itself else generator.next_epoch(start_batch > 0)
         self.epoch = epoch + 1
-        jobs = self._plan(seed, epoch, start_batch)
+        self._iterations += 1
+        jobs = self._plan(seed, epoch, 0 if self._streams else start_batch)
         source = Source(
-            self.dataset, self.collate_fn, self.batch_sampler is None, self.worker_init_fn
+            self.dataset,
+            self.collate_fn,
+            self.batch_sampler is None,
+            self.worker_init_fn,
+            self.drop_last,
         )
         pinned = self.pin_memory and cuda.is_available()
+        skipped = start_batch if self._streams else 0  # only reading on leads to the rest
         if self.num_workers == 0:
-            return _Inline(source, jobs, pinned, self.notes)
+            return _without(skipped, _Inline(source, jobs, pinned, self.notes))
         workers = self._workers
         if workers is None or not workers.usable:
             workers = Workers(
@@ -294,7 +318,7 @@ class DataLoader:
             )
             if self.persistent_workers:
                 self._workers = workers
-        return _Prefetch(self, jobs, workers)
+        return _without(skipped, _Prefetch(self, jobs, workers))
 
     def _plan(self, seed: int, epoch: int, start_batch: int) -> Iterator[Job]:
         """Yield the epoch's jobs in order, in the consumer's thread, where samplers must run."""
@@ -312,7 +336,7 @@ class DataLoader:
                     break
             keys = [drawn] if alone else list(drawn)
             if number >= start_batch:
-                yield Job(keys, seed, epoch, place)
+                yield Job(keys, seed, epoch, place, self._iterations)
             place += len(keys)
             number += 1
         if number < start_batch:
@@ -320,6 +344,17 @@ class DataLoader:
                 f"DataLoader.iterate: start_batch={start_batch}, but epoch {epoch} has only "
                 f"{number} batches"
             )
+
+
+class _Endless:
+    """The sampler of an IterableDataset, whose workers find its end: keys that say nothing."""
+
+    def __iter__(self) -> Iterator[None]:
+        return repeat(None)
+
+
+def _without(skipped: int, batches: Iterator[Any]) -> Iterator[Any]:
+    return islice(batches, skipped, None) if skipped else batches
 
 
 class _Inline:
@@ -340,6 +375,8 @@ class _Inline:
                 batch = self._source.batch(job)
             finally:
                 add_notes(notes, self._notes)
+        if isinstance(batch, End):
+            raise StopIteration
         return pin(batch) if self._pinned else batch
 
 
@@ -352,7 +389,7 @@ class _Prefetch:
         self._jobs, self._workers, self._notes = jobs, workers, loader.notes
         self._count, self._persistent = loader.num_workers, loader.persistent_workers
         self._waiting: deque[Order | Failure] = deque()
-        self._ordered = 0
+        self._turns = deque(range(self._count))  # the workers, the next one first
         self._open = True
         # When the iterator is dropped, persistent workers need not finish its orders.
         Finalize(self, _cancel, (self._waiting,))
@@ -364,27 +401,30 @@ class _Prefetch:
         return self
 
     def __next__(self) -> Any:
-        if not self._waiting:
-            if not self._persistent:
-                self._workers.stop()
-            raise StopIteration
-        order = self._waiting[0]
-        if isinstance(order, Failure):
-            self._waiting.popleft()
-            raise order.error
-        # After a Ctrl-C inside, a batch would be missing if the iteration went on.
-        with self._workers.whole():
-            notes, result = self._workers.result(order)
-            self._waiting.popleft()
-            self._order_next()
-            add_notes(notes, self._notes)
-        if isinstance(result, Failure):
-            raise result.error
-        return result
+        while self._waiting:
+            order = self._waiting[0]
+            if isinstance(order, Failure):
+                self._waiting.popleft()
+                raise order.error
+            # After a Ctrl-C inside, a batch would be missing if the iteration went on.
+            with self._workers.whole():
+                notes, result = self._workers.result(order)
+                self._waiting.popleft()
+                if isinstance(result, End) and (number := order.worker.info.id) in self._turns:
+                    self._turns.remove(number)
+                self._order_next()
+                add_notes(notes, self._notes)
+            if isinstance(result, Failure):
+                raise result.error
+            if not isinstance(result, End):
+                return result
+        if not self._persistent:
+            self._workers.stop()
+        raise StopIteration
 
     def _order_next(self) -> None:
         """Give the next job to the worker whose turn it is."""
-        if not self._open:
+        if not self._open or not self._turns:
             return
         try:
             job = next(self._jobs)
@@ -394,8 +434,8 @@ class _Prefetch:
             self._open = False
             self._waiting.append(Failure(error))
         else:
-            self._waiting.append(self._workers.order(job, self._ordered % self._count))
-            self._ordered += 1
+            self._waiting.append(self._workers.order(job, self._turns[0]))
+            self._turns.rotate(-1)
 
 
 def _cancel(waiting: deque[Order | Failure]) -> None:

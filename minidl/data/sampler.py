@@ -9,6 +9,7 @@ draws a new order from the generator.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from types import GenericAlias
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,8 @@ class Sampler:
     >>> [batch[0] for batch in DataLoader(letters, sampler=Backwards(letters))]
     ['c', 'b', 'a']
     """
+
+    __class_getitem__: Any = classmethod(GenericAlias)
 
     def __iter__(self) -> Iterator[Any]:
         raise NotImplementedError(f"{type(self).__name__} must define __iter__")

@@ -30,6 +30,7 @@ from .. import random
 from ..errors import DataError
 from ..kernels import cpu
 from .collate import Collation, Empty, default_collate
+from .dataset import IterableDataset
 from .notes import collect_notes
 from .stream import SampleScope, use_sample
 from .transport import Channel, SharedNumbers
@@ -93,6 +94,7 @@ class Job(NamedTuple):
     seed: int
     epoch: int
     first_place: int
+    iteration: int = 0  # the number of the iteration over the loader
 
 
 @dataclass
@@ -103,6 +105,10 @@ class Source:
     collate: Callable[[Any], Any]
     alone: bool
     init: Callable[[int], Any] | None
+    drop_last: bool = False
+    #: Of an IterableDataset: the iteration that is under way, and its iterator.
+    iteration: int = -1
+    stream: Any = None
 
     def batch(
         self,
@@ -122,6 +128,8 @@ class Source:
             Allocates the memory of the batch for :func:`default_collate`. (A transform that calls
             that function gets ordinary memory, because its results may be kept.)
         """
+        if isinstance(self.dataset, IterableDataset):
+            return self._next_batch(job, at, empty)
         samples: list[Any] = []
         collation = Collation(len(job.keys), empty)
         by_default = self.collate is default_collate and not self.alone
@@ -148,6 +156,35 @@ class Source:
             if by_default:
                 return collation.batch()
             return self.collate(samples[0] if self.alone else samples)
+
+    def _next_batch(self, job: Job, at: Callable[[int], None] | None, empty: Empty) -> Any:
+        """Return the next batch of an IterableDataset, or :class:`End`."""
+        samples: list[Any] = []
+        if job.iteration != self.iteration:
+            self.iteration, self.stream = job.iteration, iter(self.dataset)
+        for number in range(len(job.keys)):
+            if at is not None:
+                at(number)
+            with use_sample(SampleScope(job.seed, job.epoch, job.first_place + number)):
+                try:
+                    samples.append(next(self.stream))
+                except StopIteration:
+                    break
+        if at is not None:
+            at(len(job.keys))
+        if not samples or (self.drop_last and len(samples) < len(job.keys)):
+            return End()
+        with use_sample(SampleScope(job.seed, job.epoch, -1 - job.first_place)):
+            if self.collate is not default_collate or self.alone:
+                return self.collate(samples[0] if self.alone else samples)
+            collation = Collation(len(samples), empty)
+            for sample in samples:
+                collation.add(sample)
+            return collation.batch()
+
+
+class End:
+    """The answer of a worker whose IterableDataset has ended."""
 
 
 @dataclass

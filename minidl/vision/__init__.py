@@ -25,6 +25,7 @@ __all__ = [
     "submission",
     "training",
     "transforms",
+    "utils",
     "watch",
 ]
 

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
 import minidl
-from minidl.data import ConcatDataset, Dataset, TensorDataset, random_split
+from minidl.data import (
+    ChainDataset,
+    ConcatDataset,
+    Dataset,
+    IterableDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
 from minidl.errors import ArgumentError, ShapeError
 
 
@@ -73,3 +84,51 @@ def test_split_is_random_but_repeatable() -> None:
 def test_split_refuses_lengths_that_do_not_add_up(lengths: list[float]) -> None:
     with pytest.raises(ArgumentError, match="lengths"):
         random_split(range(10), lengths)
+
+
+def test_subsets_take_slices_and_lists() -> None:
+    whole = TensorDataset(minidl.arange(6), minidl.arange(6) * 10)
+    part = Subset(whole, [5, 3, 1, 0])
+    assert [rows.tolist() for rows in part[1:3]] == [[3, 1], [30, 10]]
+    assert [rows.tolist() for rows in part[[0, -1]]] == [[5, 0], [50, 0]]
+    assert [rows.tolist() for rows in Subset(part, range(1, 4))[:2]] == [[3, 1], [30, 10]]
+
+
+def test_data_sets_side_by_side() -> None:
+    pairs = StackDataset(range(3), "abc")
+    assert len(pairs) == 3 and list(map(pairs.__getitem__, range(3)))[2] == (2, "c")
+    assert StackDataset(x=range(3), y="abc")[1] == {"x": 1, "y": "b"}
+    with pytest.raises(ArgumentError, match=r"agree in length, got \[3, 2\]"):
+        StackDataset(range(3), "ab")
+    with pytest.raises(ArgumentError, match="by position or all by name"):
+        StackDataset()
+    with pytest.raises(ArgumentError, match="by position or all by name"):
+        StackDataset(range(3), x=range(3))
+
+
+def test_base_classes_take_a_type() -> None:
+    class Numbers(Dataset[int]):
+        def __getitem__(self, index: int) -> int:
+            return index
+
+    class Stream(IterableDataset[tuple[int, str]]):
+        pass
+
+    assert Numbers()[3] == 3 and isinstance(Stream(), IterableDataset)
+    with pytest.raises(NotImplementedError, match="Stream must define __iter__"):
+        iter(Stream())
+
+
+def test_iterable_data_sets_in_sequence() -> None:
+    class Count(IterableDataset):
+        def __init__(self, count: int) -> None:
+            self.count = count
+
+        def __iter__(self) -> Iterator[int]:
+            return iter(range(self.count))
+
+        def __len__(self) -> int:
+            return self.count
+
+    both = Count(2) + Count(3)
+    assert isinstance(both, ChainDataset) and list(both) == [0, 1, 0, 1, 2] and len(both) == 5

@@ -18,6 +18,7 @@ from minidl.data import (
     BatchSampler,
     DataLoader,
     Dataset,
+    IterableDataset,
     RandomSampler,
     SequentialSampler,
     get_worker_info,
@@ -487,3 +488,67 @@ def test_batches_of_workers_are_put_into_pinned_memory_at_once(
     for number, batch in enumerate(DeviceBatches(loader, gpu)):
         assert batch["label"].tolist()[0] == 4 * number
         assert batch["pixels"].shape[1:] == (3, 5, 4)
+
+
+class Stream(IterableDataset):
+    """The numbers below a count, shared among workers, with random numbers."""
+
+    def __init__(self, count: int, shared: bool = True) -> None:
+        self.count, self.shared = count, shared
+
+    def __iter__(self) -> Any:
+        info = get_worker_info()
+        first, step = (info.id, info.num_workers) if info and self.shared else (0, 1)
+        return ((i, float(sample_stream().random())) for i in range(first, self.count, step))
+
+
+def numbers(batches: Any) -> list[list[int]]:
+    return [batch[0].tolist() for batch in batches]
+
+
+def test_an_iterable_data_set() -> None:
+    assert numbers(DataLoader(Stream(7), 3)) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert numbers(DataLoader(Stream(7), 3, drop_last=True)) == [[0, 1, 2], [3, 4, 5]]
+    assert numbers(DataLoader(Stream(6), 3)) == [[0, 1, 2], [3, 4, 5]]
+    assert [sample[0] for sample in DataLoader(Stream(3), None)] == [0, 1, 2]
+    loader = DataLoader(Stream(7), 3)
+    assert numbers(loader.iterate(start_batch=1)) == [[3, 4, 5], [6]]
+    noise = [batch[1].tolist() for _ in range(2) for batch in loader]
+    assert len({x for batch in noise for x in batch}) == 14
+    with pytest.raises(TypeError):
+        len(loader)
+
+
+@pytest.mark.parametrize("persistent", [False, True])
+def test_workers_share_an_iterable_data_set(persistent: bool) -> None:
+    loader = DataLoader(Stream(10), 2, num_workers=2, persistent_workers=persistent)
+    for _ in range(2):
+        loader.set_epoch(0)  # even so, a new iteration begins at the beginning
+        assert numbers(loader) == [[0, 2], [1, 3], [4, 6], [5, 7], [8], [9]]
+    for _ in loader:  # one that is dropped
+        break
+    assert len(numbers(loader)) == 6
+    uneven = DataLoader(Stream(3), 1, num_workers=2)
+    assert numbers(uneven) == [[0], [1], [2]]
+    every = DataLoader(Stream(2, shared=False), 2, num_workers=3)
+    assert numbers(every) == [[0, 1]] * 3
+    assert numbers(DataLoader(Stream(1), 2, num_workers=3)) == [[0]]
+
+
+@pytest.mark.parametrize("order", [{"shuffle": True}, {"sampler": [1]}, {"batch_sampler": [[1]]}])
+def test_an_iterable_data_set_has_its_own_order(order: dict[str, Any]) -> None:
+    with pytest.raises(ArgumentError, match="its own order"):
+        DataLoader(Stream(3), **order)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_in_an_iterable_data_set(workers: int) -> None:
+    class Broken(IterableDataset):
+        def __iter__(self) -> Any:
+            yield 1
+            raise KeyError("here")
+
+    batches = iter(DataLoader(Broken(), num_workers=workers))
+    assert next(batches).tolist() == [1]
+    with pytest.raises(KeyError, match="here"):
+        next(batches)

@@ -29,17 +29,20 @@ half of the time, raw pixels minus their mean, and the original program's color 
 """
 
 from ...missing import attributes
+from . import functional
 from .color import (
     ColorJitter,
     Grayscale,
     Normalize,
     PCAJitter,
+    RandomGrayscale,
     SubtractMean,
 )
-from .compose import Compose, Lambda
-from .convert import PILToTensor, ToPixels, ToTensor
+from .compose import Compose, Lambda, RandomApply, RandomChoice, RandomOrder
+from .convert import ConvertImageDtype, PILToTensor, ToPILImage, ToPixels, ToTensor
 from .crop import CenterCrop, FiveCrop, Pad, RandomCrop, TenCrop
 from .flip import RandomHorizontalFlip, RandomVerticalFlip
+from .geometry import RandomAffine, RandomErasing, RandomRotation
 from .raw import RawPicture, RawToInput, ToRaw
 from .resize import InterpolationMode, RandomResizedCrop, Resize
 
@@ -47,6 +50,7 @@ __all__ = [
     "CenterCrop",
     "ColorJitter",
     "Compose",
+    "ConvertImageDtype",
     "FiveCrop",
     "Grayscale",
     "InterpolationMode",
@@ -55,18 +59,25 @@ __all__ = [
     "PCAJitter",
     "PILToTensor",
     "Pad",
+    "RandomAffine",
+    "RandomApply",
+    "RandomChoice",
     "RandomCrop",
+    "RandomErasing",
+    "RandomGrayscale",
     "RandomHorizontalFlip",
+    "RandomOrder",
     "RandomResizedCrop",
+    "RandomRotation",
     "RandomVerticalFlip",
     "RawPicture",
     "RawToInput",
     "Resize",
     "SubtractMean",
     "TenCrop",
+    "ToPILImage",
     "ToPixels",
     "ToRaw",
     "ToTensor",
+    "functional",
 ]
-
-__getattr__ = attributes(globals())

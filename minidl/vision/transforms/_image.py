@@ -98,16 +98,49 @@ def pad(image: Any, ltrb: tuple[int, int, int, int], fill: Any = 0, mode: str = 
         from PIL import Image, ImageOps
 
         if mode == "constant":
-            return ImageOps.expand(image, border=ltrb, fill=fill)
+            color = fill_of(fill, len(image.getbands()), image.mode)
+            return ImageOps.expand(image, border=ltrb, fill=color)
         pixels = np.asarray(image)
         widths = border + ((0, 0),) * (pixels.ndim - 2)
         padded = Image.fromarray(np.pad(pixels, widths, mode))  # type: ignore[call-overload]
         if image.mode == "P":
             padded.putpalette(image.getpalette())
         return padded
-    array, options = image.array, {"constant_values": fill} if mode == "constant" else {}
+    array = image.array
     widths = ((0, 0),) * (array.ndim - 2) + border
-    return Tensor(array_module(array).pad(array, widths, mode, **options))
+    padded = array_module(array).pad(array, widths, "constant" if mode == "constant" else mode)
+    colors = fill_of(fill, array.shape[-3] if array.ndim > 2 else 1)
+    if mode == "constant" and np.any(colors):
+        height, width = array.shape[-2:]
+        values = array_module(array).asarray(np.asarray(colors, array.dtype).reshape(-1, 1, 1))
+        filled = array_module(array).empty_like(padded)
+        filled[...] = values[0] if array.ndim == 2 else values
+        filled[..., top : top + height, left : left + width] = array
+        return Tensor(filled)
+    return Tensor(padded)
+
+
+def fill_of(fill: Any, channels: int, mode: str | None = None) -> Any:
+    """Return the color of a border: one number for each channel.
+
+    Parameters
+    ----------
+    fill : number or sequence
+        One number for all channels, or one for each.
+    channels : int
+    mode : str, optional
+        Of a Pillow image: return what Pillow takes.
+    """
+    numbers = [0 if fill is None else fill] if np.ndim(fill or 0) == 0 else list(fill)
+    if len(numbers) not in (1, channels):
+        raise ArgumentError(
+            f"fill must be one number or one for each of {channels} channels, got {fill!r}"
+        )
+    numbers *= channels // len(numbers)
+    if mode is None:
+        return tuple(numbers)
+    numbers = numbers if mode == "F" else [int(number) for number in numbers]
+    return numbers[0] if channels == 1 else tuple(numbers)
 
 
 def pair(size: Any, who: str) -> tuple[int, int]:

@@ -30,9 +30,17 @@ from ...data import sample_stream
 from ...device import Array, array_module
 from ...errors import ArgumentError, ShapeError
 from ...tensor import Tensor
-from ._image import require_float_tensor, require_pil
+from . import adjust
+from ._image import is_pil, probability, require_float_tensor, size_of
 
-__all__ = ["ColorJitter", "Grayscale", "Normalize", "PCAJitter", "SubtractMean"]
+__all__ = [
+    "ColorJitter",
+    "Grayscale",
+    "Normalize",
+    "PCAJitter",
+    "RandomGrayscale",
+    "SubtractMean",
+]
 
 # For ImageNet's training pixels on the scale 0 to 1, as published by fb.resnet.torch.
 # Rows are R, G, B; column i belongs to eigenvalue i.
@@ -255,19 +263,19 @@ class PCAJitter:
 
 
 class Grayscale:
-    """Converts a PIL image to gray: 0.299 R + 0.587 G + 0.114 B.
+    """Converts a picture to gray: 0.299 R + 0.587 G + 0.114 B.
 
     Parameters
     ----------
     num_output_channels : {1, 3}
-        One channel (mode L), or three equal ones (mode RGB).
+        One channel, or three equal ones.
 
     Raises
     ------
     ArgumentError
         The number of channels is neither.
     DataError
-        The value is not a PIL image.
+        The value is not a picture.
 
     Examples
     --------
@@ -285,16 +293,46 @@ class Grayscale:
         self.num_output_channels = num_output_channels
 
     def __call__(self, image: Any) -> Any:
-        require_pil(image, "Grayscale")
-        gray = image.convert("L")
-        return gray if self.num_output_channels == 1 else gray.convert("RGB")
+        return adjust.rgb_to_grayscale(image, self.num_output_channels)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(num_output_channels={self.num_output_channels})"
 
 
+class RandomGrayscale:
+    """Converts a picture to gray with a given probability; it keeps its number of channels.
+
+    Parameters
+    ----------
+    p : float, default 0.1
+        The probability, 0 to 1.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import RandomGrayscale
+    >>> RandomGrayscale(p=1)(minidl.tensor([[[1.0]], [[0.0]], [[0.0]]])).flatten()
+    tensor([0.2989, 0.2989, 0.2989])
+    """
+
+    def __init__(self, p: float = 0.1) -> None:
+        self.p = probability(p, "RandomGrayscale")
+
+    def __call__(self, image: Any) -> Any:
+        if sample_stream().random() >= self.p:
+            return image
+        channels = len(image.getbands()) if is_pil(image) else image.shape[-3]
+        return adjust.rgb_to_grayscale(image, channels)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(p={self.p})"
+
+
+_Range = tuple[float, float] | None
+
+
 class ColorJitter:
-    """Changes brightness, contrast, saturation and hue of a PIL image at random, in random order.
+    """Changes brightness, contrast, saturation and hue at random, in random order.
 
     Parameters
     ----------
@@ -309,7 +347,7 @@ class ColorJitter:
     ArgumentError
         A range is not allowed.
     DataError
-        The value is not a PIL image.
+        The value is not a picture.
 
     Examples
     --------
@@ -332,21 +370,26 @@ class ColorJitter:
         self.saturation = _around("saturation", saturation, 1.0, 0.0, float("inf"))
         self.hue = _around("hue", hue, 0.0, -0.5, 0.5)
 
-    def __call__(self, image: Any) -> Any:
-        require_pil(image, "ColorJitter")
-        from PIL import ImageEnhance
+    @staticmethod
+    def get_params(
+        brightness: _Range, contrast: _Range, saturation: _Range, hue: _Range
+    ) -> tuple[Array, float | None, float | None, float | None, float | None]:
+        """Choose the order of the four changes, and the factor of each; None for no change."""
+        rng, limits = sample_stream(), (brightness, contrast, saturation, hue)
+        order, factors = rng.permutation(4), list[Any]([None] * 4)
+        for which in order:
+            if (limit := limits[which]) is not None:
+                factors[which] = rng.uniform(*limit)
+        return order, *factors
 
-        rng = sample_stream()
-        steps = (
-            (self.brightness, lambda img, by: ImageEnhance.Brightness(img).enhance(by)),
-            (self.contrast, lambda img, by: ImageEnhance.Contrast(img).enhance(by)),
-            (self.saturation, lambda img, by: ImageEnhance.Color(img).enhance(by)),
-            (self.hue, _turn_hue),
-        )
-        for which in rng.permutation(len(steps)):
-            limits, change = steps[which]
-            if limits is not None:
-                image = change(image, rng.uniform(*limits))
+    def __call__(self, image: Any) -> Any:
+        size_of(image, "ColorJitter")
+        order, *factors = self.get_params(self.brightness, self.contrast, self.saturation, self.hue)
+        changes = (adjust.adjust_brightness, adjust.adjust_contrast, adjust.adjust_saturation,
+                   adjust.adjust_hue)  # fmt: skip
+        for which in order:
+            if (factor := factors[which]) is not None:
+                image = changes[which](image, factor)
         return image
 
     def __repr__(self) -> str:
@@ -373,15 +416,3 @@ def _around(
             f"ColorJitter: {name} must lie between {lowest} and {highest}, got {value}"
         )
     return None if low == high == center else (float(low), float(high))
-
-
-def _turn_hue(image: Any, turn: float) -> Any:
-    from PIL import Image
-
-    if image.mode in ("1", "L", "I", "F"):
-        return image
-    hue, saturation, value = image.convert("HSV").split()
-    # Pillow's hue is a byte that wraps at 256.
-    turned = (np.asarray(hue).astype(np.int16) + int(turn * 255)) % 256
-    hue = Image.fromarray(turned.astype(np.uint8))
-    return Image.merge("HSV", (hue, saturation, value)).convert(image.mode)

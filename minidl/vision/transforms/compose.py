@@ -1,14 +1,16 @@
-"""Compose and Lambda: transforms made of others."""
+"""Transforms made of others: Compose, Lambda, and random choices among transforms."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from ...data import sample_stream
 from ...errors import ArgumentError
+from ._image import probability
 from .resize import ResizeAndCrop
 
-__all__ = ["Compose", "Lambda"]
+__all__ = ["Compose", "Lambda", "RandomApply", "RandomChoice", "RandomOrder"]
 
 
 class Compose:
@@ -96,3 +98,99 @@ class Lambda:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+class _Random:
+    """The base of transforms that choose among others."""
+
+    def __init__(self, transforms: Sequence[Callable[[Any], Any]]) -> None:
+        if not isinstance(transforms, Iterable):
+            raise ArgumentError(
+                f"{type(self).__name__}: transforms must be a sequence, "
+                f"got {type(transforms).__name__}"
+            )
+        self.transforms = transforms
+
+    def __repr__(self) -> str:
+        lines = "".join(f"\n    {transform}" for transform in self.transforms)
+        return f"{type(self).__name__}({lines}\n)"
+
+
+class RandomApply(_Random):
+    """Applies all of some transforms, or none of them.
+
+    Parameters
+    ----------
+    transforms : sequence of callables
+        Applied one after the other.
+    p : float, default 0.5
+        Probability of applying them, 0 to 1.
+
+    Examples
+    --------
+    >>> from minidl.vision.transforms import RandomApply
+    >>> RandomApply([abs, float], p=1)(-3)
+    3.0
+    """
+
+    def __init__(self, transforms: Sequence[Callable[[Any], Any]], p: float = 0.5) -> None:
+        super().__init__(transforms)
+        self.p = probability(p, "RandomApply")
+
+    def __call__(self, image: Any) -> Any:
+        if sample_stream().random() < self.p:
+            for transform in self.transforms:
+                image = transform(image)
+        return image
+
+
+class RandomChoice(_Random):
+    """Applies one of some transforms.
+
+    Parameters
+    ----------
+    transforms : sequence of callables
+        One of them is chosen for each picture.
+    p : sequence of float, optional
+        Their relative weights. Default: equal.
+
+    Examples
+    --------
+    >>> from minidl.vision.transforms import RandomChoice
+    >>> RandomChoice([abs, float], p=[1, 0])(-3)
+    3
+    """
+
+    def __init__(
+        self, transforms: Sequence[Callable[[Any], Any]], p: Sequence[float] | None = None
+    ) -> None:
+        super().__init__(transforms)
+        if p is not None and len(p) != len(transforms):
+            raise ArgumentError(
+                f"RandomChoice: p has {len(p)} weights for {len(transforms)} transforms"
+            )
+        self.p = p
+
+    def __call__(self, image: Any) -> Any:
+        weights = None if self.p is None else [weight / sum(self.p) for weight in self.p]
+        return self.transforms[int(sample_stream().choice(len(self.transforms), p=weights))](image)
+
+
+class RandomOrder(_Random):
+    """Applies transforms in a random order.
+
+    Parameters
+    ----------
+    transforms : sequence of callables
+
+    Examples
+    --------
+    >>> from minidl.vision.transforms import RandomOrder
+    >>> RandomOrder([abs, float])(-3)
+    3.0
+    """
+
+    def __call__(self, image: Any) -> Any:
+        for which in sample_stream().permutation(len(self.transforms)):
+            image = self.transforms[which](image)
+        return image

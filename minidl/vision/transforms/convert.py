@@ -1,4 +1,5 @@
-"""From Pillow images to tensors: ToTensor (0 to 1), ToPixels (0 to 255), PILToTensor (as is).
+"""From Pillow images to tensors: ToTensor (0 to 1), ToPixels (0 to 255), PILToTensor (as is);
+and back: ToPILImage.
 
 The tensor has the shape (C, H, W), but its memory keeps the picture's order (H, W, C), which the
 layers prefer and which needs no transposing copy.
@@ -11,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from ...device import Array
-from ...errors import DataError, ShapeError
+from ...errors import ArgumentError, DataError, DTypeError, ShapeError
 from ...tensor import Tensor
 from ._image import is_pil, require_pil
+from .adjust import convert_image_dtype
 
-__all__ = ["PILToTensor", "ToPixels", "ToTensor"]
+__all__ = ["ConvertImageDtype", "PILToTensor", "ToPILImage", "ToPixels", "ToTensor"]
 
 
 def image_planes(picture: Any, who: str) -> Array:
@@ -140,3 +142,109 @@ class PILToTensor:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
+
+
+class ToPILImage:
+    """Makes a PIL image from a tensor of shape (C, H, W) or (H, W), or an array (H, W, C).
+
+    Parameters
+    ----------
+    mode : str, optional
+        Pillow's mode. Default: by the number of channels L, LA, RGB or RGBA; for one channel of
+        int16, int32 or float32 numbers (only in arrays) I;16, I or F.
+
+    Raises
+    ------
+    DataError, DTypeError, ShapeError
+        The value is neither, is an array of floats, or has other than 1 to 4 channels.
+    ArgumentError
+        The mode does not fit the channels.
+
+    Notes
+    -----
+    Floats in a tensor are taken as 0 to 1 and multiplied by 255, without rounding; integers are
+    taken as bytes.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import ToPILImage
+    >>> ToPILImage()(minidl.ones(3, 2, 4)).size
+    (4, 2)
+    """
+
+    def __init__(self, mode: str | None = None) -> None:
+        self.mode = mode
+
+    def __call__(self, picture: Any) -> Any:
+        from PIL import Image
+
+        if isinstance(picture, Tensor):
+            pixels = picture.detach().cpu().array
+            if pixels.dtype.kind == "f" and self.mode != "F":
+                pixels = (pixels * pixels.dtype.type(255)).astype(np.uint8)
+            pixels = pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
+        elif isinstance(picture, np.ndarray):
+            pixels = picture
+        else:
+            raise DataError(
+                f"ToPILImage: expected a tensor or a NumPy array, got {type(picture).__name__}"
+            )
+        pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
+        if pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4:
+            raise ShapeError(
+                f"ToPILImage: expected 1 to 4 channels in 2 or 3 axes, got {tuple(picture.shape)}"
+            )
+        channels = pixels.shape[2]
+        usual = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
+        if channels == 1:
+            usual = {"int16": "I;16", "int32": "I", "float32": "F"}.get(str(pixels.dtype), "L")
+        mode = self.mode or usual
+        kinds = {"I;16": np.int16, "I": np.int32, "F": np.float32}
+        known = {1: (usual,), 2: ("LA",), 3: ("RGB", "YCbCr", "HSV"), 4: ("RGBA", "CMYK", "RGBX")}
+        if mode not in known[channels]:
+            raise ArgumentError(
+                f"ToPILImage: mode must be {' or '.join(known[channels])} for {channels} channels "
+                f"of {pixels.dtype}, got {mode!r}"
+            )
+        if pixels.dtype.kind == "f" and mode != "F":
+            raise DTypeError(
+                f"ToPILImage: mode {mode} takes an array of bytes, got {pixels.dtype}; multiply by "
+                "255 and convert it to uint8, or pass a tensor"
+            )
+        pixels = np.ascontiguousarray(pixels.astype(kinds.get(mode, np.uint8)))
+        return Image.frombytes(mode, pixels.shape[1::-1], pixels.tobytes())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(mode={self.mode})"
+
+
+class ConvertImageDtype:
+    """Converts a tensor to another dtype, and scales it so that white stays white.
+
+    Parameters
+    ----------
+    dtype : dtype
+        Floats have white at 1, integers at their greatest number.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> from minidl.vision.transforms import ConvertImageDtype
+    >>> ConvertImageDtype(minidl.float32)(minidl.tensor([[[51]]], dtype=minidl.uint8)).tolist()
+    [[[0.20000000298023224]]]
+    """
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+
+    def __call__(self, image: Tensor) -> Tensor:
+        if not isinstance(image, Tensor):
+            raise DataError(
+                f"ConvertImageDtype: expected a tensor, got {type(image).__name__}; put "
+                "PILToTensor() or ToTensor() before it"
+            )
+        return convert_image_dtype(image, self.dtype)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(dtype={self.dtype})"

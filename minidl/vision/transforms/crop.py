@@ -73,8 +73,7 @@ class Pad:
     padding : int or sequence
         One width for all sides, (left and right, top and bottom), or (left, top, right, bottom).
     fill : number or tuple, default 0
-        Value of the border with ``padding_mode="constant"``; a tuple has one for each channel of a
-        PIL image.
+        Value of the border with ``padding_mode="constant"``; a tuple has one for each channel.
     padding_mode : {"constant", "edge", "reflect", "symmetric"}
         ``edge`` repeats the outermost pixel; ``reflect`` mirrors the picture without its outermost
         pixel, ``symmetric`` with it.

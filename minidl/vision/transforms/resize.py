@@ -13,16 +13,17 @@ from typing import Any
 import numpy as np
 
 from ...data import sample_stream
+from ...device import array_module
 from ...errors import ArgumentError
 from ...tensor import Tensor
-from ._image import crop, is_pil, is_rgb_bytes, pair, require_pil, size_of
+from ._image import crop, is_pil, is_rgb_bytes, pair, size_of
 from .crop import RandomCrop, random_place
 
 __all__ = ["InterpolationMode", "RandomResizedCrop", "Resize", "ResizeAndCrop"]
 
 
 class InterpolationMode(Enum):
-    """Pillow's filters, for :class:`Resize` and :class:`RandomResizedCrop`.
+    """Pillow's filters, for :class:`Resize` and other transforms.
 
     When a picture shrinks, all filters but ``NEAREST`` average over the pixels that are merged.
     """
@@ -35,7 +36,7 @@ class InterpolationMode(Enum):
     LANCZOS = "lanczos"
 
 
-def _interpolation(mode: InterpolationMode | int, who: str) -> InterpolationMode:
+def interpolation_mode(mode: InterpolationMode | int, who: str) -> InterpolationMode:
     """Return the mode, also for Pillow's constants such as ``Image.BILINEAR``."""
     if isinstance(mode, InterpolationMode):
         return mode
@@ -59,14 +60,21 @@ def _resize(
     """Resize a picture, or only the part in a box of (left, top, right, bottom)."""
     from PIL import Image
 
-    if isinstance(image, Tensor):  # of uint8, which Pillow can resize
+    quick = is_rgb_bytes(image) and isinstance(image.array, np.ndarray)
+    if quick and mode not in _NOT_AS_PILLOW:
         picture = Image.fromarray(image.array.transpose(1, 2, 0))
         return Tensor(np.asarray(_resize(picture, height, width, mode, box)).transpose(2, 0, 1))
+    if isinstance(image, Tensor):
+        return resample(image, height, width, mode)
     return image.resize((width, height), Image.Resampling[mode.name], box)
 
 
+#: Filters with which tensors differ from PIL images, in torchvision too.
+_NOT_AS_PILLOW = (InterpolationMode.NEAREST, InterpolationMode.BICUBIC)
+
+
 class Resize:
-    """Resizes a PIL image, or a uint8 tensor of shape (3, H, W).
+    """Resizes a PIL image, or a tensor of shape (..., H, W).
 
     Parameters
     ----------
@@ -79,7 +87,8 @@ class Resize:
         With an int ``size``: the maximum length of the longer side; the shorter side then becomes
         shorter than ``size``.
     antialias : bool, default True
-        Accepted for compatibility with torchvision: Pillow always averages when a picture shrinks.
+        Whether a tensor that shrinks is averaged, as a PIL image always is. Other tensors than
+        uint8 of shape (3, H, W) take NEAREST, BILINEAR and BICUBIC.
 
     Raises
     ------
@@ -96,8 +105,6 @@ class Resize:
     (341, 256)
     """
 
-    takes_bytes = True
-
     def __init__(
         self,
         size: int | Sequence[int],
@@ -112,20 +119,26 @@ class Resize:
                 f"Resize: max_size={max_size} needs one smaller int as size, got {size!r}"
             )
         self.size = size
-        self.interpolation = _interpolation(interpolation, "Resize")
+        self.interpolation = interpolation_mode(interpolation, "Resize")
         self.max_size = max_size
+        self.antialias = antialias
         self._exact = (height, width)
 
     def __call__(self, image: Any) -> Any:
         target = self.target(image)
         if target == size_of(image, "Resize"):
             return image
+        if self.antialias is False and isinstance(image, Tensor):
+            return resample(image, *target, self.interpolation, antialias=False)
         return _resize(image, *target, self.interpolation)
+
+    @property
+    def takes_bytes(self) -> bool:
+        """Whether a tensor of bytes gives the numbers of the PIL image."""
+        return self.interpolation not in _NOT_AS_PILLOW and self.antialias is not False
 
     def target(self, image: Any) -> tuple[int, int]:
         """Return a picture's height and width after resizing."""
-        if not is_rgb_bytes(image):
-            require_pil(image, "Resize")
         height, width = size_of(image, "Resize")
         if self._shorter is None:
             return self._exact
@@ -140,6 +153,69 @@ class Resize:
             f"{type(self).__name__}(size={self.size}, interpolation={self.interpolation.value}, "
             f"max_size={self.max_size})"
         )
+
+
+def resample(
+    image: Tensor, height: int, width: int, mode: InterpolationMode, antialias: bool = True
+) -> Tensor:
+    """Resize a tensor: a product with a matrix of weights along each axis, as in PyTorch."""
+    pixels = image.array
+    xp, real = array_module(pixels), pixels.dtype if pixels.dtype.kind == "f" else np.float32
+    if mode is InterpolationMode.NEAREST:
+        rows, columns = (
+            xp.arange(new) * old // new
+            for new, old in zip((height, width), pixels.shape[-2:], strict=True)
+        )
+        return Tensor(pixels[..., rows[:, None], columns])
+    if mode not in _KERNELS:
+        raise ArgumentError(
+            f"interpolation={mode.name} is for PIL images; a tensor takes NEAREST, BILINEAR and "
+            f"BICUBIC"
+        )
+    down, across = (
+        xp.asarray(_weights(old, new, mode, antialias).astype(real))
+        for new, old in zip((height, width), pixels.shape[-2:], strict=True)
+    )
+    result = down @ (pixels.astype(real) @ across.T)
+    if pixels.dtype.kind != "f":
+        limits = np.iinfo(pixels.dtype)
+        result = xp.rint(result).clip(limits.min, limits.max)
+    return Tensor(result.astype(pixels.dtype))
+
+
+def _bilinear(x: np.ndarray, antialias: bool) -> np.ndarray:
+    return np.maximum(1 - abs(x), 0)
+
+
+def _bicubic(x: np.ndarray, antialias: bool) -> np.ndarray:
+    a, x = -0.5 if antialias else -0.75, abs(x)
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = a * (((x - 5) * x + 8) * x - 4)
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+#: The filters of a tensor, and how far they reach.
+_KERNELS = {
+    InterpolationMode.BILINEAR: (_bilinear, 1.0),
+    InterpolationMode.BICUBIC: (_bicubic, 2.0),
+}
+
+
+def _weights(old: int, new: int, mode: InterpolationMode, antialias: bool) -> np.ndarray:
+    """Return the weight of each of `old` pixels in each of `new`: (new, old)."""
+    kernel, reach = _KERNELS[mode]
+    centers = (np.arange(new) + 0.5) * (old / new)
+    weights = np.zeros((new, old))
+    if antialias:
+        wide = max(old / new, 1.0)
+        distance = (np.arange(old) + 0.5 - centers[:, None]) / wide
+        weights = kernel(distance, True)
+        return weights / weights.sum(1, keepdims=True)
+    first = np.floor(centers - 0.5)
+    for step in range(int(1 - reach), int(reach) + 1):  # pixels beyond the border are its own
+        at = (first + step).clip(0, old - 1).astype(int)
+        np.add.at(weights, (np.arange(new), at), kernel(centers - 0.5 - first - step, False))
+    return weights
 
 
 class ResizeAndCrop:
@@ -165,6 +241,7 @@ class ResizeAndCrop:
         return (
             type(first) is Resize
             and first.interpolation is InterpolationMode.BILINEAR
+            and first.antialias is not False
             and type(second) is RandomCrop
             and second.takes_bytes
         )
@@ -173,7 +250,8 @@ class ResizeAndCrop:
         target = self.resize.target(image)
         old_height, old_width = size_of(image, "Resize")
         # Pillow resizes pictures with a palette, or of one bit, by picking pixels.
-        if target == (old_height, old_width) or (is_pil(image) and image.mode not in ("RGB", "L")):
+        by_box = image.mode in ("RGB", "L") if is_pil(image) else is_rgb_bytes(image)
+        if target == (old_height, old_width) or not by_box:
             return self.crop(self.resize(image))
         top, left, h, w = random_place(target, self.crop.size, self.crop.shared)
         down, across = old_height / target[0], old_width / target[1]
@@ -182,7 +260,7 @@ class ResizeAndCrop:
 
 
 class RandomResizedCrop:
-    """Cuts a part of random area and aspect ratio out of a PIL image and resizes it.
+    """Cuts a part of random area and aspect ratio out of a picture and resizes it.
 
     An area and a ratio (uniform in its logarithm) are drawn up to ten times, until the part fits
     into the picture; after that, the largest central part with an allowed ratio is taken.
@@ -198,14 +276,14 @@ class RandomResizedCrop:
     interpolation : InterpolationMode, default BILINEAR
         Pillow's constants are accepted too.
     antialias : bool, default True
-        Accepted for compatibility with torchvision; see :class:`Resize`.
+        See :class:`Resize`.
 
     Raises
     ------
     ArgumentError
         A range is empty or not positive.
     DataError
-        The value is not a PIL image.
+        The value is not a picture.
 
     Examples
     --------
@@ -231,7 +309,8 @@ class RandomResizedCrop:
         self.size = pair(size, "RandomResizedCrop")
         self.scale = scale
         self.ratio = ratio
-        self.interpolation = _interpolation(interpolation, "RandomResizedCrop")
+        self.interpolation = interpolation_mode(interpolation, "RandomResizedCrop")
+        self._resize = Resize(self.size, self.interpolation, antialias=antialias)
 
     @staticmethod
     def get_params(
@@ -254,9 +333,7 @@ class RandomResizedCrop:
         return (height - h) // 2, (width - w) // 2, h, w
 
     def __call__(self, image: Any) -> Any:
-        require_pil(image, "RandomResizedCrop")
-        part = crop(image, *self.get_params(image, self.scale, self.ratio))
-        return _resize(part, *self.size, self.interpolation)
+        return self._resize(crop(image, *self.get_params(image, self.scale, self.ratio)))
 
     def __repr__(self) -> str:
         return (

@@ -1,0 +1,207 @@
+"""Changes of color with a given strength, for Pillow images and tensors, as in torchvision.
+
+A change mixes the picture x with another one: black for brightness, the mean of its gray for
+contrast, its gray for saturation:
+
+    y = f · x + (1 - f) · other,    limited to the range of the dtype
+
+Integer tensors are rounded towards zero, Pillow images as Pillow does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...device import Array, array_module
+from ...errors import ArgumentError, DTypeError, ShapeError
+from ...tensor import Tensor
+from ._image import is_pil, size_of
+
+__all__ = [
+    "adjust_brightness",
+    "adjust_contrast",
+    "adjust_gamma",
+    "adjust_hue",
+    "adjust_saturation",
+    "convert_image_dtype",
+    "rgb_to_grayscale",
+]
+
+
+def _check(image: Any, who: str) -> None:
+    size_of(image, who)
+    if isinstance(image, Tensor) and (image.ndim < 3 or image.shape[-3] not in (1, 3)):
+        raise ShapeError(
+            f"{who}: expected a tensor of shape (..., C, H, W) with 1 or 3 channels, "
+            f"got {tuple(image.shape)}"
+        )
+
+
+def _white(dtype: np.dtype) -> float:
+    """Return the value of white: 1 for floats, the largest number of an integer dtype."""
+    return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+
+
+def _mix(pixels: Array, other: Array | float, factor: float) -> Tensor:
+    """Return y as at the top of this file."""
+    if factor < 0:
+        raise ArgumentError(f"the factor must not be negative, got {factor}")
+    real = pixels.dtype if pixels.dtype.kind == "f" else np.dtype(np.float32)
+    mixed = pixels.astype(real) * real.type(factor) + real.type(1 - factor) * other
+    return Tensor(mixed.clip(0, _white(pixels.dtype)).astype(pixels.dtype))
+
+
+def _gray(pixels: Array) -> Array:
+    """Return (..., 1, H, W) as real numbers, rounded as the picture's dtype rounds."""
+    if pixels.shape[-3] == 1:
+        return pixels
+    red, green, blue = (pixels[..., c : c + 1, :, :].astype(np.float32) for c in range(3))
+    gray = 0.2989 * red + 0.587 * green + 0.114 * blue
+    return gray.astype(pixels.dtype).astype(gray.dtype)
+
+
+def rgb_to_grayscale(image: Any, num_output_channels: int = 1) -> Any:
+    """Return the picture in gray, 0.299 R + 0.587 G + 0.114 B, with one or three equal channels."""
+    _check(image, "rgb_to_grayscale")
+    if num_output_channels not in (1, 3):
+        raise ArgumentError(f"num_output_channels must be 1 or 3, got {num_output_channels}")
+    if is_pil(image):
+        gray = image.convert("L")
+        return gray if num_output_channels == 1 else gray.convert("RGB")
+    gray = _gray(image.array).astype(image.dtype)
+    shape = (*gray.shape[:-3], num_output_channels, *gray.shape[-2:])
+    return Tensor(array_module(gray).broadcast_to(gray, shape).copy())
+
+
+def adjust_brightness(image: Any, factor: float) -> Any:
+    """Mix with black: factor 0 gives black, 1 the picture, 2 twice the brightness."""
+    _check(image, "adjust_brightness")
+    if is_pil(image):
+        from PIL import ImageEnhance
+
+        return ImageEnhance.Brightness(image).enhance(factor)
+    return _mix(image.array, 0.0, factor)
+
+
+def adjust_contrast(image: Any, factor: float) -> Any:
+    """Mix with the mean of the gray picture: factor 0 gives plain gray, 1 the picture."""
+    _check(image, "adjust_contrast")
+    if is_pil(image):
+        from PIL import ImageEnhance
+
+        return ImageEnhance.Contrast(image).enhance(factor)
+    gray = _gray(image.array)
+    real = gray.dtype if gray.dtype.kind == "f" else np.dtype(np.float32)
+    return _mix(image.array, gray.mean(axis=(-3, -2, -1), keepdims=True, dtype=real), factor)
+
+
+def adjust_saturation(image: Any, factor: float) -> Any:
+    """Mix with the gray picture: factor 0 gives gray, 1 the picture, 2 stronger colors."""
+    _check(image, "adjust_saturation")
+    if is_pil(image):
+        from PIL import ImageEnhance
+
+        return ImageEnhance.Color(image).enhance(factor)
+    return image if image.shape[-3] == 1 else _mix(image.array, _gray(image.array), factor)
+
+
+def adjust_gamma(image: Any, gamma: float, gain: float = 1) -> Any:
+    """Return ``gain * x**gamma``, where white is 1: gamma > 1 makes shadows darker."""
+    _check(image, "adjust_gamma")
+    if gamma < 0:
+        raise ArgumentError(f"adjust_gamma: gamma must not be negative, got {gamma}")
+    if is_pil(image):
+        table = [int((255 + 1 - 1e-3) * gain * (level / 255) ** gamma) for level in range(256)]
+        return image.convert("RGB").point(table * 3).convert(image.mode)
+    pixels = convert_image_dtype(image, _real(image.dtype)).array
+    return convert_image_dtype(Tensor((gain * pixels**gamma).clip(0, 1)), image.dtype)
+
+
+def adjust_hue(image: Any, factor: float) -> Any:
+    """Turn the color circle by the factor, -0.5 to 0.5 of a whole turn."""
+    _check(image, "adjust_hue")
+    if not -0.5 <= factor <= 0.5:
+        raise ArgumentError(f"adjust_hue: the factor must lie between -0.5 and 0.5, got {factor}")
+    if is_pil(image):
+        return _turn_hue(image, factor)
+    if image.shape[-3] == 1:
+        return image
+    hue, saturation, value = _to_hsv(convert_image_dtype(image, _real(image.dtype)).array)
+    turned = _from_hsv((hue + factor) % 1, saturation, value)
+    return convert_image_dtype(Tensor(turned), image.dtype)
+
+
+def _real(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind == "f" else np.dtype(np.float32)
+
+
+def _turn_hue(image: Any, turn: float) -> Any:
+    from PIL import Image
+
+    if image.mode in ("1", "L", "I", "F"):
+        return image
+    hue, saturation, value = image.convert("HSV").split()
+    # Pillow's hue is a byte that wraps at 256.
+    turned = (np.asarray(hue).astype(np.int16) + int(turn * 255)) % 256
+    hue = Image.fromarray(turned.astype(np.uint8))
+    return Image.merge("HSV", (hue, saturation, value)).convert(image.mode)
+
+
+def _to_hsv(pixels: Array) -> tuple[Array, Array, Array]:
+    """Return hue, saturation and value, each (..., H, W), from 0 to 1."""
+    xp = array_module(pixels)
+    red, green, blue = (pixels[..., c, :, :] for c in range(3))
+    value, low = pixels.max(axis=-3), pixels.min(axis=-3)
+    spread, one = value - low, pixels.dtype.type(1)
+    plain = spread == 0
+    saturation = spread / xp.where(plain, one, value)
+    # How far each color is below the greatest, in parts of the spread.
+    r, g, b = ((value - color) / xp.where(plain, one, spread) for color in (red, green, blue))
+    hue = xp.where(value == red, b - g, xp.where(value == green, 2 + r - b, 4 + g - r))
+    return (hue / 6) % 1, saturation, value
+
+
+def _from_hsv(hue: Array, saturation: Array, value: Array) -> Array:
+    """Return (..., 3, H, W)."""
+    xp = array_module(hue)
+    sector = xp.floor(hue * 6)
+    part = hue * 6 - sector
+    p = value * (1 - saturation)
+    q = value * (1 - saturation * part)
+    t = value * (1 - saturation * (1 - part))
+    colors = ((value, t, p), (q, value, p), (p, value, t), (p, q, value), (t, p, value),
+              (value, p, q))  # fmt: skip
+    which = sector.astype(np.int64) % 6
+    rgb = [xp.select([which == k for k in range(6)], [c[i] for c in colors]) for i in range(3)]
+    return xp.stack(rgb, axis=-3).clip(0, 1).astype(value.dtype)
+
+
+def convert_image_dtype(image: Tensor, dtype: Any = np.float32) -> Tensor:
+    """Convert a tensor to another dtype, and scale it so that white stays white.
+
+    Floats have white at 1, integers at their greatest number.
+
+    Raises
+    ------
+    DTypeError
+        From floats to integers of more bits than they have digits.
+    """
+    old, new = image.dtype, np.dtype(dtype)
+    if old == new:
+        return image
+    pixels = image.array
+    if old.kind == new.kind == "f":
+        return Tensor(pixels.astype(new))
+    if new.kind == "f":
+        return Tensor(pixels.astype(new) / new.type(_white(old)))
+    if old.kind == "f":
+        if new.itemsize > 4 or (old.itemsize < 8 and new.itemsize == 4):
+            raise DTypeError(f"convert_image_dtype: {old} has too few digits for {new}")
+        # Each number has an equal share of the range: without 1e-3, white alone would overflow.
+        return Tensor((pixels * old.type(_white(new) + 1 - 1e-3)).astype(new))
+    old_range, new_range = int(np.iinfo(old).max) + 1, int(np.iinfo(new).max) + 1
+    if old_range > new_range:
+        return Tensor((pixels // (old_range // new_range)).astype(new))
+    return Tensor(pixels.astype(new) * (new_range // old_range))

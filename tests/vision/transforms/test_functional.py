@@ -1,0 +1,124 @@
+"""Transforms as functions, on tensors: the numbers that torchvision 0.29 gave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import minidl
+import minidl.vision.transforms.functional as F
+from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError
+from minidl.vision.transforms import InterpolationMode
+
+Image = pytest.importorskip("PIL.Image")
+
+#: Shape (3, 3, 4): 0, 7, 14, ..., 245.
+PICTURE = minidl.from_numpy((np.arange(36) * 7).astype(np.uint8).reshape(3, 3, 4))
+NUMBERS = PICTURE[:1].float()
+BILINEAR, BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
+
+
+@pytest.mark.parametrize(
+    "result, expected",
+    [
+        (F.adjust_brightness(PICTURE, 1.5)[1],
+         [[126, 136, 147, 157], [168, 178, 189, 199], [210, 220, 231, 241]]),
+        (F.adjust_contrast(PICTURE, 0.5)[0],
+         [[53, 56, 60, 63], [67, 70, 74, 77], [81, 84, 88, 91]]),
+        (F.adjust_saturation(PICTURE, 1.5)[0], [[0, 0, 0, 0], [0, 1, 8, 15], [22, 29, 36, 43]]),
+        (F.adjust_hue(PICTURE, 0.2)[0],
+         [[118, 125, 132, 139], [146, 153, 160, 167], [174, 181, 188, 195]]),
+        (F.adjust_gamma(PICTURE, 0.5)[0],
+         [[0, 42, 59, 73], [84, 94, 103, 112], [119, 127, 134, 140]]),
+        (F.rgb_to_grayscale(PICTURE)[0],
+         [[68, 75, 82, 89], [96, 103, 110, 117], [124, 131, 138, 145]]),
+        (F.rotate(PICTURE, 30)[0], [[0, 14, 14, 49], [0, 35, 42, 77], [28, 63, 63, 0]]),
+        (F.rotate(PICTURE, -40, BILINEAR, fill=9)[0],
+         [[19, 19, 8, 8], [57, 45, 32, 20], [11, 58, 58, 24]]),
+        (F.rotate(PICTURE, 45, expand=True)[0],
+         [[0, 0, 0, 21, 0, 0], [0, 0, 14, 49, 49, 0], [0, 0, 35, 42, 77, 0],
+          [0, 28, 28, 63, 0, 0], [0, 0, 56, 0, 0, 0]]),
+        (F.affine(PICTURE, 10, [1, 0], 1.2, [5.0, 3.0])[0],
+         [[0, 0, 7, 14], [0, 28, 35, 42], [56, 56, 63, 70]]),
+        (F.resize(NUMBERS, [2, 3])[0], [[12.6, 21.0, 29.4], [47.6, 56.0, 64.4]]),
+        (F.resize(NUMBERS, [4, 3], BICUBIC, antialias=False)[0],
+         [[-1.1267, 8.4902, 18.1071], [15.7171, 25.334, 34.9509], [42.0491, 51.666, 61.2829],
+          [58.8929, 68.5098, 78.1267]]),
+    ],
+)  # fmt: skip
+def test_torchvisions_numbers(result: Any, expected: list[list[float]]) -> None:
+    np.testing.assert_allclose(result.numpy(), expected, atol=1e-4)
+
+
+def test_both_kinds_of_picture_have_each_function(device: str) -> None:
+    tensor = PICTURE.to(device)
+    image = F.to_pil_image(PICTURE)
+    assert F.get_dimensions(tensor) == F.get_dimensions(image) == [3, 3, 4]
+    assert F.get_image_size(tensor) == F.get_image_size(image) == [4, 3]
+    for change in (
+        lambda x: F.pad(x, (1, 2), fill=(1, 2, 3)), lambda x: F.pad(x, 1, fill=9),
+        lambda x: F.crop(x, -1, 2, 3, 5), lambda x: F.center_crop(x, 2), F.hflip, F.vflip,
+        lambda x: F.ten_crop(x, 2)[6],
+        lambda x: F.resized_crop(x, 0, 0, 2, 2, (2, 2)), lambda x: F.five_crop(x, 2)[3],
+    ):  # fmt: skip
+        ours, theirs = change(tensor), F.pil_to_tensor(change(image))
+        assert ours.device == tensor.device and ours.tolist() == theirs.tolist()
+    for change in (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue):
+        found = change(tensor, 0.3).cpu().numpy().astype(int)
+        expected = F.pil_to_tensor(change(image, 0.3)).numpy().astype(int)
+        assert abs(found - expected).max() <= 8  # Pillow's hue has 8 bits
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int16", "int32"])
+def test_white_stays_white(dtype: str) -> None:
+    for source in (minidl.ones(1, 1, 1), minidl.full((1, 1, 1), 255, dtype=minidl.uint8)):
+        if source.dtype == np.float32 and dtype == "int32":
+            with pytest.raises(DTypeError, match="too few digits"):
+                F.convert_image_dtype(source, np.int32)
+            continue
+        found = F.convert_image_dtype(source, getattr(minidl, dtype))
+        white = 1 if dtype[0] == "f" else np.iinfo(dtype).max
+        assert found.dtype == dtype
+        assert white - found.item() in (0, white // 256)  # integers are multiplied by 2^n
+
+
+def test_gray_from_any_number_of_channels() -> None:
+    gray = F.rgb_to_grayscale(PICTURE, 3)
+    assert gray.shape == (3, 3, 4) and gray[0].tolist() == gray[2].tolist()
+    assert F.rgb_to_grayscale(PICTURE[:1]).tolist() == PICTURE[:1].tolist()
+    with pytest.raises(ShapeError, match="1 or 3 channels"):
+        F.adjust_hue(minidl.zeros(4, 2, 2), 0.1)
+    with pytest.raises(DataError, match="got list"):
+        F.adjust_contrast([1], 0.5)
+    for bad in (lambda: F.adjust_hue(PICTURE, 0.6), lambda: F.adjust_contrast(PICTURE, -1)):
+        with pytest.raises(ArgumentError, match="factor"):
+            bad()
+
+
+def test_to_pil_image() -> None:
+    assert F.to_pil_image(minidl.full((3, 1, 1), 0.999)).getpixel((0, 0)) == (254,) * 3
+    for channels, mode in ((1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")):
+        assert F.to_pil_image(minidl.zeros(channels, 2, 3)).mode == mode
+    assert F.to_pil_image(minidl.zeros(2, 3), "F").mode == "F"
+    assert F.to_pil_image(PICTURE, "HSV").mode == "HSV"
+    assert F.to_pil_image(np.full((2, 3), 300, np.int32)).getpixel((0, 0)) == 300
+    with pytest.raises(ArgumentError, match="RGB or YCbCr or HSV for 3 channels"):
+        F.to_pil_image(PICTURE, "CMYK")
+    with pytest.raises(DTypeError, match="multiply by 255"):
+        F.to_pil_image(np.zeros((2, 3, 3), np.float32))
+    with pytest.raises(ShapeError, match="1 to 4 channels"):
+        F.to_pil_image(minidl.zeros(5, 2, 2))
+    with pytest.raises(DataError, match="got list"):
+        F.to_pil_image([1])
+
+
+def test_fill_has_one_number_or_one_for_each_channel() -> None:
+    image = Image.new("RGB", (2, 2))
+    assert F.pad(image, 1, fill=255).getpixel((0, 0)) == (255, 255, 255)
+    assert F.pad(image, 1, fill=(1, 2, 3)).getpixel((0, 0)) == (1, 2, 3)
+    assert F.rotate(image.resize((9, 9)), 45, fill=7).getpixel((0, 0)) == (7, 7, 7)
+    for picture in (image, PICTURE):
+        with pytest.raises(ArgumentError, match="one for each of 3 channels"):
+            F.pad(picture, 1, fill=(1, 2))
