@@ -129,8 +129,6 @@ class Tensor:
         The numbers. An image activation is NCHW in shape and usually NHWC in memory.
     grad : Tensor or None
         The sum of what :meth:`backward` has computed so far.
-    node : Node or None
-        The operation that made the tensor; None for a leaf.
     name : str or None
         For error messages; a parameter's dotted name.
 
@@ -144,7 +142,7 @@ class Tensor:
     """
 
     __slots__ = (
-        "__dict__", "__weakref__", "_requires_grad", "array", "grad", "name", "node",
+        "__dict__", "__weakref__", "_node", "_requires_grad", "_view", "array", "grad", "name",
         "output_index", "version",
     )  # fmt: skip
 
@@ -198,9 +196,11 @@ class Tensor:
                 array = np.asarray(array)
         self.array = array
         self.grad = None
-        self.node: Any = None
+        self._node: Any = None
         self.output_index = 0
-        self.version = [0]  # shared by all views of one memory
+        self._view: Any = None  # for a view: what it knows of its base (autograd.views)
+        # How often the numbers and the history changed: one list for all views of a memory.
+        self.version = [0, 0]
         if inferring and is_inferring():
             self.version = InferenceVersion(self.version)
         self.name: str | None = None
@@ -213,6 +213,8 @@ class Tensor:
     @property
     def requires_grad(self) -> bool:
         """Whether operations on the tensor are recorded."""
+        if self._view is not None:
+            self._view.refresh(self)
         return self._requires_grad
 
     @requires_grad.setter
@@ -234,6 +236,17 @@ class Tensor:
         """Set ``requires_grad`` and return the tensor."""
         self.requires_grad = requires_grad
         return self
+
+    @property
+    def node(self) -> Any:
+        """The operation on the tape that made the tensor, or None."""
+        if self._view is not None:  # the base may have been changed in place
+            self._view.refresh(self)
+        return self._node
+
+    @node.setter
+    def node(self, node: Any) -> None:
+        self._node = node
 
     @property
     def is_leaf(self) -> bool:
@@ -324,7 +337,7 @@ class Tensor:
         AutogradError
             The tensor requires no gradient.
         """
-        if not self._requires_grad:
+        if not self.requires_grad:
             raise AutogradError(f"retain_grad(): {describe(self)} does not require a gradient")
         if self.node is not None:
             if self.node.retained is None:
@@ -345,8 +358,16 @@ class Tensor:
         return result
 
     def detach_(self) -> Tensor:
-        """Take this tensor off the tape."""
-        self.node = None
+        """Take this tensor off the tape.
+
+        Raises
+        ------
+        AutogradError
+            The tensor is a view, whose history is that of its base.
+        """
+        if self._view is not None:
+            raise AutogradError("detach_(): a view can't be detached in place; use detach()")
+        self._node = None
         self._requires_grad = False
         return self
 

@@ -17,8 +17,20 @@ from ..device import Array, active, gpu
 from ..errors import AutogradError, DeviceError
 from ..kernels import cuda
 from ..tensor import Tensor, describe_array
+from . import changes
 from .modes import mode
 from .tape import Edge, Node, edge_of
+from .tape_array import is_on_tape, recorded_by
+from .views import (
+    Steps,
+    axis_order,
+    check_changeable,
+    copy_in_order,
+    link,
+    move,
+    region,
+    writable_region,
+)
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
@@ -180,10 +192,10 @@ class Function:
     tensor([2., 6.])
     """
 
-    #: Whether the result shares the memory of the first argument.
+    #: Whether the result shares the memory of the first argument, where its layout allows.
     is_view = False
-
-    #: Whether it is not one of minidl's: attributes of its ctx may hold arguments.
+    #: Whether it is not one of minidl's: attributes of its ctx may hold arguments, and its forward
+    #: may change arguments unannounced.
     is_foreign = False
 
     #: The Function whose results are the floats that this one saves and that are no arguments, in
@@ -229,6 +241,7 @@ class Function:
         DeviceError
             The Tensors are on different devices.
         """
+        recording = mode.enabled
         arrays: list[Any] = []
         edges: list[Edge | None] = []
         places: dict[int, int] = {}  # the numbers of the tensors by the id of their arrays
@@ -248,10 +261,13 @@ class Function:
                 array = array.view()  # x * x.detach(): one array in two places on the tape
                 places[id(array)] = number
             arrays.append(array)
+            if arg._view is not None and recording:
+                arg._view.refresh_argument(arg)
             edges.append(edge_of(arg) if arg._requires_grad else None)
 
         needs = tuple([edge is not None for edge in edges])
         ctx = Context(cls, needs)
+        before = changes.notes(arrays) if cls.is_foreign else None
         with np.errstate(all="ignore"):  # 1/0 is inf and inf - inf is NaN, as IEEE says
             try:
                 if place is None or place < 0:
@@ -263,18 +279,31 @@ class Function:
                 cuda.explain_out_of_memory(error, cls.__name__)
                 raise
 
+        if ctx._dirty:
+            _note_changes(ctx, args, places, recording and True in needs)
+        if before is not None:
+            changes.note(before, arrays, args, ctx._dirty)
         results = []
         returned = outputs if isinstance(outputs, tuple) else (outputs,)
         for output in returned:
             place = places.get(id(output))
-            result = Tensor(output) if place is None else _returned_argument(ctx, args[place])
-            if cls.is_view:
-                result.version = args[0].version
+            if place is not None:  # one memory, one version
+                result = args[place] if ctx.is_dirty(output) else args[place].detach()
+            else:
+                result = Tensor(output)
+                if cls.is_view:
+                    link(result, args[0], cls, args[1:])
+                elif before is not None:
+                    changes.find_view(result, args)
             results.append(result)
-        if mode.enabled and True in needs:
+        if recording and True in needs:
             node = Node(cls, ctx, edges)
             for result in results:
-                node.add_output(result, ctx.is_differentiable(result.array))
+                differentiable = ctx.is_differentiable(result.array)
+                if ctx._dirty and differentiable and ctx.is_dirty(result.array):
+                    rebase(result, node, node.add_slot(result.array))
+                else:
+                    node.add_output(result, differentiable)
             if ctx._saved:
                 ctx.guard(args, places, results, returned)
             if cls.is_foreign:
@@ -334,12 +363,72 @@ def once_differentiable(backward: Callback) -> Callback:
     return backward
 
 
-def _returned_argument(ctx: Context, argument: Tensor) -> Tensor:
-    """Return the result for a forward that returned an argument: itself if it was changed."""
-    if ctx.is_dirty(argument.array):
-        argument.version[0] += 1
-        return argument
-    return argument.detach()  # one memory, one version
+def _note_changes(
+    ctx: Context, args: Sequence[Any], places: dict[int, int], recording: bool
+) -> None:
+    """Count the changes of the arguments that a forward declared with ``mark_dirty``."""
+    for array in ctx._dirty:
+        place = places.get(id(array))
+        if place is not None:
+            if recording:
+                check_changeable(args[place])
+            args[place].version[0] += 1
+
+
+@recorded_by(lambda: Replace)
+def _replaced(x: Array, result: Any, steps: Steps, order: tuple[int, ...]) -> Array:
+    """Return a copy of the base `x` with `result` in the region of a view."""
+    y = copy_in_order(x, order)
+    writable_region(y, steps)[...] = result
+    return y
+
+
+class Replace(Function):
+    """A base, one region of which was replaced by a result: what a change of a view does to it.
+
+    The old base gets the gradient outside the region, the result that inside.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Context, x: Array, result: Array, steps: Steps, order: tuple[int, ...]
+    ) -> Array:
+        ctx.steps, ctx.order = steps, order
+        return _replaced(x, result, steps, order)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        need_x, need_result, *_ = ctx.needs_input_grad
+        dx = None
+        dresult = region(grad, ctx.steps) if need_result else None
+        if need_x:
+            if ctx.may_overwrite[0] and not is_on_tape(grad) and axis_order(grad) == ctx.order:
+                dx, dresult = grad, None if dresult is None else dresult.copy()
+                writable_region(dx, ctx.steps)[...] = 0
+            else:
+                dx = _replaced(grad, 0, ctx.steps, ctx.order)
+        return dx, dresult, None, None
+
+
+def rebase(tensor: Tensor, node: Node, index: int) -> None:
+    """Give `tensor`, changed in place, its new place on the tape, and its base, if it is a view.
+
+    Other views of the base notice when they are next used.
+    """
+    tensor.version[1] += 1
+    view = tensor._view
+    if view is None:
+        move(tensor, node, index)
+        return
+    base = view.base
+    edges: list[Edge | None] = [
+        edge_of(base) if base._requires_grad else None, (node, index), None, None,
+    ]  # fmt: skip
+    ctx = Context(Replace, tuple(edge is not None for edge in edges))
+    ctx.steps, ctx.order = view.steps, axis_order(base.array)
+    place = Node(Replace, ctx, edges)
+    move(base, place, place.add_slot(base.array))
+    view.refresh(tensor)
 
 
 def _mixed_devices(name: str, args: Sequence[Any]) -> DeviceError:

@@ -51,16 +51,24 @@ if hasattr(os, "register_at_fork"):
 
 
 def accumulate(tensor: Tensor, gradients: list[Any], position: int) -> None:
-    """Add a gradient to ``tensor.grad``, which takes the array itself if it is ours alone."""
+    """Add a gradient to ``tensor.grad`` in place; the first may give its array, if ours alone."""
     owned = is_ours_alone(gradients, position)
     gradient, dtype = gradients[position], tensor.array.dtype
     with _accumulating:
-        if tensor.grad is None and owned and gradient.dtype == dtype:
+        total = tensor.grad
+        if total is None and owned and gradient.dtype == dtype:
             tensor.grad = Tensor(gradient)
             return
         with active(device_of(tensor.array)):
-            if tensor.grad is None:
+            if total is None:
                 tensor.grad = Tensor(gradient.astype(dtype, order="C"))  # a copy
+            elif _can_change(total.array):
+                total.array += gradient.astype(total.array.dtype, copy=False)
+                total.version[0] += 1
             else:
-                total = tensor.grad.array + gradient.astype(dtype, copy=False)
-                tensor.grad = Tensor(total)
+                tensor.grad = Tensor(total.array + gradient.astype(dtype, copy=False))
+
+
+def _can_change(array: Any) -> bool:
+    """Return whether an array may be added to: not if NumPy protects it or it is expanded."""
+    return 0 not in array.strides and getattr(array.flags, "writeable", True)

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from ..device import Device, Shape, device_of
+from ..device import Array, Device, Shape, device_of
 from ..tensor import Tensor
 from .handles import RemovableHandle, add_hook
 
@@ -121,9 +121,14 @@ class Node(_Hooked):
         array = tensor.array
         if differentiable:
             tensor._requires_grad = True
-            tensor.node = self
+            tensor._node = self
             tensor.output_index = len(self.outputs)
         self.outputs.append((array.shape, array.dtype, device_of(array)))
+
+    def add_slot(self, array: Array) -> int:
+        """Register an output like `array`, and return its number."""
+        self.outputs.append((array.shape, array.dtype, device_of(array)))
+        return len(self.outputs) - 1
 
     def free(self) -> None:
         """Drop what the forward saved."""
@@ -210,7 +215,8 @@ def name_of(function: Any) -> str:
 
 def edge_of(tensor: Tensor) -> Edge:
     """Return where the gradient of `tensor` goes: to the node that made it, or to the leaf."""
-    return (tensor, -1) if tensor.node is None else (tensor.node, tensor.output_index)
+    node = tensor._node if tensor._view is None else tensor.node
+    return (tensor, -1) if node is None else (node, tensor.output_index)
 
 
 def node_edge(target: Any, index: int) -> tuple[Any, int]:

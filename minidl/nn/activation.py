@@ -19,10 +19,11 @@ from __future__ import annotations
 from typing import Any
 
 from .. import kernels
-from ..autograd import Context, Function, describe, is_grad_enabled
+from ..autograd import Context, Function
 from ..autograd.tape_array import recorded_by
+from ..autograd.views import check_changeable, check_no_overlap
 from ..device import Array, array_module
-from ..errors import AutogradError
+from ..ops.inplace import is_recorded
 from ..tensor import Tensor
 from .module import Module
 
@@ -151,7 +152,7 @@ def relu(input: Tensor, inplace: bool = False) -> Tensor:
     tensor([0., 2.])
     """
     if inplace:
-        check_inplace("relu", input)
+        check_inplace(input)
     return ReLUFunction.apply(input, inplace)
 
 
@@ -183,13 +184,11 @@ def _float(input: Tensor) -> Tensor:
     return input if input.is_floating_point() else input.float()
 
 
-def check_inplace(name: str, input: Tensor) -> None:
-    """Raise an error if `input` is a leaf whose values its gradient is asked for."""
-    if is_grad_enabled() and input.requires_grad and input.is_leaf:
-        raise AutogradError(
-            f"{name}: inplace=True would overwrite {describe(input)}, a leaf that requires a "
-            "gradient"
-        )
+def check_inplace(input: Tensor) -> None:
+    """Raise an error if `input` can't be overwritten: see :func:`minidl.ops.inplace.store`."""
+    if is_recorded(input):
+        check_changeable(input)
+    check_no_overlap(input)
 
 
 class ReLU(Module):

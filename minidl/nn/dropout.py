@@ -129,7 +129,7 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
     if not training or p == 0:
         return input
     if inplace:
-        check_inplace("dropout", input)
+        check_inplace(input)
     return DropoutFunction.apply(input, p, 1 / (1 - p) if p < 1 else 0.0, inplace)
 
 
@@ -180,7 +180,7 @@ def dropout2d(
     factors = dropout(ops.ones(channels, dtype=input.dtype, device=input.device), p)
     if not inplace:
         return input * factors
-    check_inplace("dropout2d", input)
+    check_inplace(input)
     input *= factors
     return input
 

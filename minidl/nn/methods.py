@@ -12,3 +12,11 @@ for _function in (log_softmax, relu, sigmoid, softmax, tanh):
     setattr(Tensor, _function.__name__, _function)
 for _function in (sigmoid, tanh):
     setattr(Tensor, f"{_function.__name__}_", in_place(_function))
+
+
+def relu_(self: Tensor) -> Tensor:
+    """Set negative elements to 0 in place."""
+    return relu(self, inplace=True)
+
+
+Tensor.relu_ = relu_  # type: ignore[attr-defined]

@@ -130,7 +130,7 @@ def _check(name: str, input: Tensor, inplace: bool = False) -> None:
     if not input.is_floating_point():
         raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
     if inplace:
-        check_inplace(name, input)
+        check_inplace(input)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:

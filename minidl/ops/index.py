@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import Context, Function, is_grad_enabled
+from ..autograd import Context, Function
 from ..autograd.tape_array import TapeArray
 from ..device import Array, array_module, check_one_device, device_of, on_its_device
 from ..errors import DTypeError, IndexOutOfRange, ShapeError
@@ -22,7 +22,7 @@ from ..kernels.cuda import copy_to
 from ..kernels.cuda.put import put
 from ..tensor import Tensor, as_tensor, bool_
 from .axes import one_axis
-from .inplace import changed, store
+from .inplace import changed, copy_, is_recorded, store
 from .operands import unbroadcast
 
 __all__ = [
@@ -68,6 +68,8 @@ def _as_array(part: Any, x: Array) -> Any:
     if isinstance(part, Tensor):
         check_one_device("index", tensor=x, index=part.array)
         part = part.array
+        if part.ndim == 0 and part.dtype.kind in "iu":
+            return int(part)  # a view, as for a Python number
     elif isinstance(part, list):
         part = np.asarray(part) if part else np.empty(0, np.int64)
     elif isinstance(part, (bool, range)):
@@ -226,10 +228,14 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
     steps = steps_of(index, input.array)
     if isinstance(value, Tensor):
         check_one_device("x[index] = value", x=input.array, value=value.array)
+        if value._view is not None and _is_same(value.array, input.array, steps):
+            return  # x[i] += 1  is  v = x[i]; v += 1, which changes x;  x[i] = v
     elif not isinstance(input.array, np.ndarray) and not np.isscalar(value):
         value = as_tensor(value).to(input.device)
-    tracked = input.requires_grad or (isinstance(value, Tensor) and value.requires_grad)
-    if is_grad_enabled() and tracked:
+    if is_recorded(input, value) or not _is_plain(input.array):
+        if steps[1] is None:
+            _copy_into(View.apply(input, steps), value)
+            return
         if isinstance(value, Tensor) and value.dtype != input.dtype:
             value = value.to(dtype=input.dtype)
         store(input, Assign.apply(input, value, steps))
@@ -238,6 +244,41 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
         value = value.array
     write(input.array, steps, value)
     changed(input)
+
+
+def _is_plain(x: Array) -> bool:
+    """Return whether NumPy may write to `x`: not to a part of an expanded array."""
+    return not isinstance(x, np.ndarray) or x.flags.writeable
+
+
+def _is_same(value: Array, x: Array, steps: Steps) -> bool:
+    """Return whether `value` is ``x[index]`` itself, the same elements in memory."""
+    if steps[1] is not None or value.base is None or type(value) is not type(x):
+        return False
+    there = read(x, steps)
+    same: bool = (
+        there.shape == value.shape
+        and there.strides == value.strides
+        and _address(there) == _address(value)
+    )
+    return same
+
+
+def _address(array: Array) -> int:
+    return array.ctypes.data if isinstance(array, np.ndarray) else array.data.ptr
+
+
+def _copy_into(view: Tensor, value: Any) -> None:
+    """Set the elements of a view to `value`, whose leading axes of length 1 don't count."""
+    if not isinstance(value, Tensor):
+        value = as_tensor(value)
+    while value.ndim > view.ndim and value.array.shape[0] == 1:
+        value = value[0]
+    if np.broadcast_shapes(view.array.shape, value.array.shape) != view.array.shape:
+        raise ShapeError(
+            f"x[index] = value: shape {tuple(value.shape)} does not fit shape {tuple(view.shape)}"
+        )
+    copy_(view, value)
 
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Changes in place: a tensor takes the value of a result, and its place on the tape.
 
 ``x.mul_(2)`` computes ``x * 2`` as usual and then stores it: the numbers go into the memory of x,
-and x stands on the tape where the result stood. Every change counts up ``x.version``, which x
-shares with its views: a backward that needs the old numbers notices it and says so.
+and x stands on the tape where the result stood. If x is a view, its base gets a new place as well
+(``autograd.function.rebase``). Every change counts up ``x.version``, which x shares with its views:
+a backward that needs the old numbers notices it and says so.
 """
 
 from __future__ import annotations
@@ -13,14 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import describe, is_grad_enabled
-from ..device import active
-from ..errors import AutogradError, DTypeError, ShapeError
+from ..autograd import Context, Function, is_grad_enabled
+from ..autograd.function import rebase
+from ..autograd.views import check_changeable, check_no_overlap, writable_region
+from ..device import Array, active, array_module
+from ..errors import DTypeError, ShapeError
 from ..random import default_generator
 from ..tensor import Tensor, as_tensor, float64
 from .creation import full
-from .elementwise import clamp
-from .shape import expand
+from .operands import unbroadcast
 
 
 def changed(tensor: Tensor) -> Tensor:
@@ -29,27 +31,54 @@ def changed(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def is_recorded(tensor: Tensor, *values: Any) -> bool:
+    """Return whether a change of `tensor` that depends on `values` goes on the tape."""
+    if not is_grad_enabled():
+        return False
+    view = tensor._view
+    return (
+        tensor.requires_grad
+        or (view is not None and view.base._requires_grad)
+        or any(isinstance(value, Tensor) and value.requires_grad for value in values)
+    )
+
+
+class Overwrite(Function):
+    """`value`, broadcast to the shape of x, whose own value is lost."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, value: Array) -> Array:
+        ctx.shape = value.shape
+        try:
+            return array_module(x).broadcast_to(value, x.shape)
+        except ValueError as error:
+            raise ShapeError(
+                f"in place: shape {value.shape} does not fit the tensor's shape {x.shape}"
+            ) from error
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        need_x, need_value = ctx.needs_input_grad
+        return (
+            array_module(grad).zeros_like(grad) if need_x else None,
+            unbroadcast(grad, ctx.shape) if need_value else None,
+        )
+
+
 def store(tensor: Tensor, result: Tensor) -> Tensor:
     """Let `tensor` take the value and the place on the tape of `result`, computed from it.
 
     Raises
     ------
     AutogradError
-        While recording: `tensor` is a leaf that requires a gradient, or a view on the tape.
+        While recording: `tensor` is a leaf that requires a gradient, or a view of one. Several
+        elements of `tensor` share one place in memory.
     ShapeError, DTypeError
         The result does not fit into the tensor.
     """
-    if is_grad_enabled() and (tensor.requires_grad or result.requires_grad):
-        if tensor.node is None and tensor.requires_grad:
-            raise AutogradError(
-                f"{describe(tensor)} is a leaf that requires a gradient: it can't be changed in "
-                "place while recording; use minidl.no_grad()"
-            )
-        if tensor.node is not None and tensor.node.function.is_view:
-            raise AutogradError(
-                "a view on the tape can't be changed in place; assign through the tensor that it "
-                "is a view of: x[index] = value"
-            )
+    recorded = is_recorded(tensor, result)
+    if recorded:
+        check_changeable(tensor)
     if result.array.shape != tensor.array.shape:
         raise ShapeError(
             f"in place: the result has shape {tuple(result.shape)}, the tensor "
@@ -57,14 +86,26 @@ def store(tensor: Tensor, result: Tensor) -> Tensor:
         )
     if "buif".index(result.dtype.kind) > "buif".index(tensor.dtype.kind):
         raise DTypeError(f"in place: a {tensor.dtype} tensor can't keep a {result.dtype} result")
+    check_no_overlap(tensor)
+    if recorded and result.node is None:
+        result = Overwrite.apply(tensor, result)
+    node = result.node if recorded else None
     with active(tensor.device):
-        if result.node is not None:
-            result.node.context.keep_copy(tensor.array)
-        tensor.array[...] = result.array
-    if result.node is not None:
-        tensor.node, tensor.output_index = result.node, result.output_index
-        tensor._requires_grad = True
-    return changed(tensor)
+        if node is not None:
+            node.context.keep_copy(tensor.array)
+        _writable(tensor)[...] = result.array
+    changed(tensor)
+    if node is not None:
+        rebase(tensor, node, result.output_index)
+    return tensor
+
+
+def _writable(tensor: Tensor) -> Array:
+    """Return the array of `tensor`; a part of an expanded one is read-only for NumPy."""
+    array, view = tensor.array, tensor._view
+    if view is None or not isinstance(array, np.ndarray) or array.flags.writeable:
+        return array
+    return writable_region(view.base.array, view.steps)
 
 
 def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -72,31 +113,10 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return store(self, function(self, *args, **kwargs))
+        result = function(self, *args, **kwargs)
+        return changed(self) if result is self else store(self, result)
 
     return method
-
-
-def augmented(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Return an operation as an augmented assignment: ``add`` as ``+=``."""
-
-    @wraps(function)
-    def method(self: Tensor, other: Any) -> Tensor:
-        result = function(self, other)
-        # x[i] += 1 is  v = x[i]; v = v + 1; x[i] = v.  The assignment that Python makes afterwards
-        # records the change, so that the view itself need not be changed.
-        if result.requires_grad and self.node is not None and self.node.function.is_view:
-            with active(self.device):
-                result.node.context.keep_copy(self.array)
-            return result
-        return store(self, result)
-
-    return method
-
-
-def relu_(self: Tensor) -> Tensor:
-    """Set negative elements to 0 in place."""
-    return store(self, clamp(self, 0))
 
 
 def zero_(self: Tensor) -> Tensor:
@@ -114,7 +134,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 def copy_(self: Tensor, source: Any, non_blocking: Any = False) -> Tensor:
     """Set the elements to those of `source`, broadcast, of any dtype and device."""
     source = as_tensor(source).to(self.device).to(dtype=self.dtype)
-    return store(self, expand(source, self.shape))
+    return store(self, Overwrite.apply(self, source))
 
 
 # --- Random numbers: drawn on the CPU, so that a seed gives the same ones on every device ---------

@@ -84,7 +84,7 @@ for _name in ("squeeze", "swapaxes", "t", "transpose", "unsqueeze"):
     attach(**{f"{_name}_": older.reshaped(getattr(shape, _name))})
 attach(
     inplace.bernoulli_, inplace.copy_, inplace.fill_, inplace.normal_, inplace.random_,
-    inplace.relu_, inplace.uniform_, inplace.zero_,
+    inplace.uniform_, inplace.zero_,
 )  # fmt: skip
 
 
@@ -107,16 +107,9 @@ for _name, _function in {
     "and": comparison.bitwise_and, "or": comparison.bitwise_or, "xor": comparison.bitwise_xor,
 }.items():  # fmt: skip
     attach(**{f"__{_name}__": _function, f"__r{_name}__": _reflected(_function)})
+    if _name != "matmul":  # x @= y is x = x @ y: its shape may differ
+        attach(**{f"__i{_name}__": inplace.in_place(_function)})
 
-attach(
-    __iadd__=inplace.augmented(arithmetic.add),
-    __isub__=inplace.augmented(arithmetic.sub),
-    __imul__=inplace.augmented(arithmetic.mul),
-    __itruediv__=inplace.augmented(arithmetic.div),
-    __ipow__=inplace.augmented(arithmetic.pow),
-    __iand__=inplace.in_place(comparison.bitwise_and),
-    __ior__=inplace.in_place(comparison.bitwise_or),
-)
 attach(__lt__=comparison.lt, __le__=comparison.le, __gt__=comparison.gt, __ge__=comparison.ge)
 attach(__neg__=elementwise.neg, __abs__=elementwise.abs, __pos__=lambda self: self)
 attach(__getitem__=index.getitem, __setitem__=index.assign)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import describe, is_grad_enabled
+from ..autograd.views import reshape_in_place
 from ..errors import AutogradError
 from ..tensor import Tensor, tensor
 from .creation import empty
@@ -59,8 +60,7 @@ def reshaped(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
                 f"{describe(self)} is a leaf that requires a gradient: its shape can't be changed "
                 "in place while recording; use minidl.no_grad()"
             )
-        result = function(self, *args, **kwargs)
-        self.array, self.node, self.output_index = result.array, result.node, result.output_index
+        reshape_in_place(self, function(self, *args, **kwargs))
         return self
 
     return method

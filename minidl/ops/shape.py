@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..autograd import Context, Function
+from ..autograd import Context, Function, describe
 from ..autograd.tape_array import recorded_by
+from ..autograd.views import region, shares_memory
 from ..device import Array, Device, Shape, array_module, device_of
 from ..errors import ArgumentError, ShapeError
 from ..kernels.cuda import copy_to
@@ -206,17 +207,38 @@ def reshape(input: Tensor, *shape: Any) -> Tensor:
 
 
 def view(input: Tensor, *shape: Any) -> Tensor:
-    """Return the tensor with another shape.
+    """Return the tensor with another shape, sharing the memory.
 
-    Like :func:`reshape`: an activation that is channels-last in memory is copied, where PyTorch
-    would refuse.
+    An activation that is channels-last in memory is copied: its layout is the library's choice.
+
+    Raises
+    ------
+    ShapeError
+        The number of elements differs, or the axes are in another order in memory (after a
+        transpose, for instance): use :func:`reshape`, which copies then.
     """
-    return reshape(input, *shape)
+    result = reshape(input, *shape)
+    if not shares_memory(result.array, input.array) and input.array.size:
+        _check_viewable(input, result.array.shape)
+    return result
+
+
+def _check_viewable(input: Tensor, shape: Shape) -> None:
+    """Raise an error if a view would be impossible even with the base's axes in order in memory."""
+    if input._view is None:
+        return
+    ordered = np.empty(input._view.base.array.shape, np.int8)
+    array = region(ordered, input._view.steps)
+    if not shares_memory(array.reshape(shape), array):
+        raise ShapeError(
+            f"view: shape {tuple(shape)} needs a copy, because the axes of "
+            f"{describe(input)} are in another order in memory; use reshape()"
+        )
 
 
 def view_as(input: Tensor, other: Tensor) -> Tensor:
     """Return the tensor with the shape of `other`."""
-    return reshape(input, other.shape)
+    return view(input, other.shape)
 
 
 def permute(input: Tensor, dims: Any, *more: int) -> Tensor:

@@ -34,12 +34,40 @@ def test_gradients_accumulate_over_uses_and_calls(device: str) -> None:
     assert x.grad.tolist() == [2.0, 2.0]
 
 
-def test_accumulation_keeps_hands_off_the_old_gradient(device: str) -> None:
+def test_accumulation_is_in_place(device: str) -> None:
     x = leaf(1.0, 2.0, device=device)
     x.sum().backward()
-    first = x.grad
+    first, count = x.grad, x.grad.version[0]
     x.sum().backward()
-    assert first.tolist() == [1.0, 1.0] and x.grad.tolist() == [2.0, 2.0]
+    assert x.grad is first and first.tolist() == [2.0, 2.0] and first.version[0] > count
+
+
+def test_a_flat_buffer_under_all_gradients_fills(device: str) -> None:
+    net = minidl.nn.Sequential(minidl.nn.Linear(3, 2), minidl.nn.Linear(2, 2)).to(device)
+    parameters = list(net.parameters())
+    flat, start = minidl.zeros(sum(p.numel() for p in parameters), device=device), 0
+    for p in parameters:
+        p.grad = flat[start : start + p.numel()].view(p.shape)
+        start += p.numel()
+    for _ in range(2):
+        net(minidl.ones(4, 3, device=device)).sum().backward()
+    seen = minidl.cat([p.grad.reshape(-1) for p in parameters])
+    assert flat.tolist() == seen.tolist() and flat[-1].item() == 8
+
+
+def test_accumulation_overwrites_no_gradient_that_is_shared(device: str) -> None:
+    x, y = leaf(1.0, 2.0, device=device), leaf(3.0, 4.0, device=device)
+    for _ in range(2):
+        (x + y).sum().backward()  # Add hands one array to both
+    assert x.grad.tolist() == y.grad.tolist() == [2.0, 2.0]
+    seed = minidl.ones(2, dtype=minidl.float64, device=device)
+    z = leaf(5.0, 6.0, device=device)
+    for _ in range(2):
+        (z + 0).backward(seed)
+    assert z.grad.tolist() == [2.0, 2.0] and seed.tolist() == [1.0, 1.0]
+    z.grad = minidl.ones(1, dtype=minidl.float64, device=device).expand(2)
+    z.sum().backward()  # an expanded one can't be added to in place
+    assert z.grad.tolist() == [2.0, 2.0]
 
 
 def test_diamond_is_walked_once_per_node(device: str) -> None:

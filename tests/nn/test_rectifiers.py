@@ -122,7 +122,7 @@ def test_inplace_after_an_operation_has_the_right_gradient(function: Any, device
 def test_inplace_modules(module: Any) -> None:
     x = minidl.tensor([-1.0, 2.0])
     assert module(inplace=True)(x).array is x.array
-    with pytest.raises(AutogradError, match="inplace=True"):
+    with pytest.raises(AutogradError, match="leaf"):
         module(inplace=True)(minidl.zeros(2, requires_grad=True))
 
 

@@ -1,0 +1,60 @@
+"""Noticing what a forward from outside minidl does to the memory of its arguments.
+
+Nothing tells when a NumPy array is written to. A forward that changes an argument should declare it
+with ``ctx.mark_dirty``; one that does not would silently corrupt what earlier operations saved.
+Therefore the arguments are compared before and after: small arrays whole, of large ones the sum of
+their bits and a sample. Arrays on a GPU are not compared, because the host would have to wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..device import Array
+from ..tensor import Tensor
+from .views import link_opaque, shares_memory
+
+_SMALL = 4096  # bytes that are kept whole, and elements in a sample
+
+
+def notes(arrays: list[Any]) -> list[Any]:
+    """Return for each array what shows a change of it later, None for everything else."""
+    return [_note(array) if isinstance(array, np.ndarray) else None for array in arrays]
+
+
+def _note(array: np.ndarray) -> Any:
+    if array.nbytes <= _SMALL:
+        return array.tobytes()
+    memory = array.transpose(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
+    flat = np.ascontiguousarray(memory).reshape(-1)
+    octets = flat.view(np.uint8)
+    whole = octets[: octets.size // 8 * 8].view(np.uint64)
+    sample = flat[:: -(-flat.size // _SMALL)]
+    return int(whole.sum()), octets[whole.nbytes :].tobytes(), sample.tobytes()
+
+
+def note(before: list[Any], arrays: list[Any], args: Sequence[Any], dirty: Any) -> None:
+    """Count the changes of arguments that the forward did not declare."""
+    for position, earlier in enumerate(before):
+        array = arrays[position]
+        if earlier is None or any(array is other for other in dirty):
+            continue
+        if isinstance(args[position], Tensor) and _note(array) != earlier:
+            args[position].version[0] += 1
+
+
+def find_view(result: Tensor, args: Sequence[Any]) -> None:
+    """Make `result` a view of the argument whose memory it shares, if there is one."""
+    array: Array = result.array
+    for arg in args if array.base is not None else ():
+        if isinstance(arg, Tensor) and shares_memory(array, arg.array):
+            if _may_overlap(array, arg.array):
+                link_opaque(result, arg)
+                return
+
+
+def _may_overlap(a: Array, b: Array) -> bool:
+    return not isinstance(a, np.ndarray) or np.may_share_memory(a, b)
