@@ -50,11 +50,13 @@ def find_view(result: Tensor, args: Sequence[Any]) -> None:
     """Make `result` a view of the argument whose memory it shares, if there is one."""
     array: Array = result.array
     for arg in args if array.base is not None else ():
-        if isinstance(arg, Tensor) and shares_memory(array, arg.array):
-            if _may_overlap(array, arg.array):
-                link_opaque(result, arg)
-                return
+        if isinstance(arg, Tensor) and _shows(array, arg.array):
+            link_opaque(result, arg)
+            return
 
 
-def _may_overlap(a: Array, b: Array) -> bool:
-    return not isinstance(a, np.ndarray) or np.may_share_memory(a, b)
+def _shows(y: Array, x: Array) -> bool:
+    """Return whether the array `y` shows memory of `x`."""
+    if not shares_memory(y, x):
+        return False
+    return not isinstance(y, np.ndarray) or np.may_share_memory(y, x)
