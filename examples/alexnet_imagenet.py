@@ -2,10 +2,10 @@
 
     python examples/alexnet_imagenet.py                           (Shapes: ten classes, no download)
     python examples/alexnet_imagenet.py --data DIR --device gpu   (DIR/train/<class>/<picture>.jpg)
-    python examples/alexnet_imagenet.py --resume                  (go on where the last run stopped)
+    python examples/alexnet_imagenet.py --resume                  (continue the last run)
 
-Read it from ``Run.train_epoch`` on, which is the training loop. What happens around the loop, such
-as checkpoints, logs and Ctrl-C, is in ``minidl/training/run.py``.
+Start reading at ``Run.train_epoch``, the training loop. The code around the loop, such as
+checkpoints, logs and Ctrl-C, is in ``minidl/training/run.py``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Recipe:
     """The settings of a run; options on the command line override them."""
 
     variant: str = "paper"
-    init: str | None = None  # None: the variant's own
+    init: str | None = None  # default: the variant's own
     epochs: int = 90
     batch_size: int = 128
     lr: float = 0.01  # of weights; biases have twice this rate, and no decay
@@ -51,12 +51,12 @@ class Recipe:
     color_jitter: bool = True
 
 
-# The paper's initial values need many steps to get going: "he" is for fewer pictures.
+# The paper's initial values need many steps before the loss falls; "he" suits fewer pictures.
 SMALL = Recipe(init="he", batch_size=32, schedule="cosine", warmup=30, color_jitter=False)
 RECIPES = {
-    "imagenet": Recipe(),  # the paper's: for 100,000 pictures or more, and --synthetic
-    "pictures": replace(SMALL, epochs=30),  # fewer pictures
-    "shapes": replace(SMALL, epochs=3),  # without --data: minutes on a CPU
+    "imagenet": Recipe(),  # the paper's; for 100,000 pictures or more, and for --synthetic
+    "pictures": replace(SMALL, epochs=30),  # for fewer pictures
+    "shapes": replace(SMALL, epochs=3),  # without --data; minutes on a CPU
 }
 DEFAULTS = {**picture_options.DEFAULTS, **command_line.DEFAULTS}
 MAY_CHANGE = picture_options.MAY_CHANGE | command_line.MAY_CHANGE
@@ -77,7 +77,7 @@ def open_data(settings: dict[str, Any]) -> tuple[Any, Any, list[str]]:
 
 
 class Run(training.Run):
-    """AlexNet in training. The base class saves, resumes, logs, and stops after a signal."""
+    """Trains AlexNet. The base class saves, resumes, logs, and stops after a signal."""
 
     data_advice = ", or add --on-bad-image skip (and --bad-image-budget N)"
 
@@ -93,7 +93,7 @@ class Run(training.Run):
         self.pictures = pictures
 
     def train_epoch(self) -> float:
-        """Train for an epoch, or for the rest of one, and return the images per second."""
+        """Train for an epoch, or the rest of one; return the images per second."""
         noise = has_color_noise(self.options.schedule, self.epoch / self.options.epochs)
         jitter = self.options.color_jitter and noise
         self.model.train()
@@ -117,7 +117,7 @@ class Run(training.Run):
         figures.save_all(self.model, self.log.path, self.options.output)
 
     def finish(self) -> None:
-        """Report the final scores, over ten crops too if asked for, and the bad pictures."""
+        """Report the final scores (with --ten-crop, over ten crops, too) and the bad pictures."""
         final = {"single crop": self.last_scores()}
         if self.options.ten_crop:
             final["ten crops"] = self.validate(ten_crop=True)
@@ -129,13 +129,13 @@ class Run(training.Run):
 
 
 def parse() -> dict[str, Any]:
-    """Return the options that the command line gives, and no others."""
+    """Return only the options given on the command line."""
     parser = command_line.make_parser(__doc__, f"""\
-To divide the rate by 10 by hand, stop the run in epoch 23, say, and --resume --lr-drop-at 23; the
+To divide the rate by 10 by hand, stop the run, say in epoch 23, and --resume --lr-drop-at 23; the
 next time, --lr-drop-at 23 51.
 
-Recipes: shapes without --data, pictures for fewer than 100,000, otherwise imagenet, like
---synthetic:
+The default recipe is shapes without --data, pictures for fewer than 100,000 pictures, imagenet for
+more or with --synthetic:
 
 {command_line.table_of_recipes(RECIPES)}""")  # fmt: skip
     picture_options.add_picture_options(parser)
@@ -148,13 +148,13 @@ Recipes: shapes without --data, pictures for fewer than 100,000, otherwise image
         help="probability of dropping a unit of fc6, fc7")  # fmt: skip
     command_line.add_optimization_options(parser)
     add = command_line.add_run_options(parser, "runs/alexnet")
-    add("--ten-crop", action=argparse.BooleanOptionalAction, help="average over ten crops: with "
-        "--evaluate, or once at the end of the training")  # fmt: skip
+    add("--ten-crop", action=argparse.BooleanOptionalAction, help="average over ten crops, with "
+        "--evaluate or at the end of the training")  # fmt: skip
     return vars(parser.parse_args())
 
 
 def run(interruption: training.Interruption) -> int:
-    """Do what the command line asks for; return the exit status."""
+    """Train or evaluate, as the command line says; return the exit status."""
     given = parse()
     evaluating = given.pop("evaluate", False)
     settings, path, state = training.begin(given, DEFAULTS, MAY_CHANGE, "runs/alexnet", evaluating)

@@ -8,7 +8,7 @@
 
 Folders are searched to any depth, in order of names. A picture that can't be read is reported on
 stderr, the others are processed, and the exit status is 1. A submission must have a line for every
-picture: for unreadable ones it has the network's prediction for a black picture.
+picture; for an unreadable one, it is the network's prediction for a black picture.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_finish
 
 
 class Pictures(Dataset):
-    """Pictures by path; the second part of a sample is its error, or empty."""
+    """Pictures by path; the second item of a sample is its error, or empty."""
 
     def __init__(self, paths: list[str], transform: Any, exif: bool) -> None:
         self.paths, self.transform, self.exif = paths, transform, exif
@@ -104,7 +104,7 @@ def load_network(options: argparse.Namespace) -> Network:
         if not (options.variant and options.classes):
             raise ArgumentError(
                 f"{path} holds only weights: add --variant NAME, such as torchvision, and "
-                f"--classes FILE, the names of the network's outputs in order, one on each line"
+                f"--classes FILE, the names of the network's outputs in order, one per line"
             )
         run, state = {"variant": options.variant, "init": None}, {"model": state}
     classes = read_lines(options.classes) if options.classes else run["classes"]
@@ -121,7 +121,7 @@ def load_network(options: argparse.Namespace) -> Network:
 
 
 def read_lines(path: str) -> list[str]:
-    """Return the lines of a text file without empty ones."""
+    """Return the nonempty lines of a text file."""
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeError) as error:
@@ -133,7 +133,7 @@ def read_lines(path: str) -> list[str]:
 def predict(
     network: Network, paths: list[str], options: argparse.Namespace
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Yield for each picture its error, its best classes and all probabilities."""
+    """Yield each picture's error, best classes and all probabilities."""
     model, _, statistics = network
     size, scale = model.input_size[-1], model.input_scale
     device = next(model.parameters()).device
@@ -162,7 +162,7 @@ def classify(options: argparse.Namespace) -> int:
     """Classify the pictures, or write a submission; return the exit status."""
     paths = find_pictures(options.pictures)
     target, program = options.submission, Path(sys.argv[0]).name
-    if target:  # find mistakes before the work, not after it
+    if target:  # find mistakes before doing the work
         submission.line_order(paths)
         if not options.devkit:
             raise ArgumentError("--submission needs --devkit PATH, for the IDs of the classes")
@@ -214,7 +214,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="a file or a folder")
     add = parser.add_argument_group("network").add_argument
     add("--checkpoint", metavar="PATH", help="a run's folder, or a file (default: latest run)")
-    add("--variant", metavar="NAME", help="variant of foreign weights, such as torchvision")
+    add("--variant", metavar="NAME", help="variant of weights from elsewhere, such as torchvision")
     add("--classes", metavar="FILE", help="names of the classes, one per line (default: the run's)")
     add("--ten-crop", action="store_true", help="average over ten crops (default: one)")
     add("--exif", action=argparse.BooleanOptionalAction, help="turn pictures as EXIF says "
@@ -230,9 +230,11 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument_group("existing submissions").add_argument
     add("--check", metavar="FILE", help="print a submission's problems")
     add("--lines", type=int, default=100_000, metavar="N",
-        help="lines that it must have (default: 100,000)")  # fmt: skip
+        help="number of lines that it must have (default: 100,000)")  # fmt: skip
     add("--score", metavar="FILE", help="print a submission's errors")
-    add("--labels", metavar="FILE", help="for --score: the right ID of each picture, one per line")
+    add(
+        "--labels", metavar="FILE", help="for --score: the correct ID of each picture, one per line"
+    )
     return parser.parse_args()
 
 

@@ -3,9 +3,9 @@
     python examples/cifar10.py --data DIR --variant 80sec
 
 DIR holds CIFAR-10 as published (cifar-10-batches-py/) or as pictures (train/<class>/<number>.jpg).
-Without test pictures, 5,000 of the 50,000 training pictures are held out to validate with.
+Without test pictures, 5,000 of the 50,000 training pictures are held out for validation.
 
-All pictures are in memory as bytes, and a "sample" of the loader is a whole batch of them: it is
+All pictures are in memory as bytes. A "sample" of the loader is a whole batch of them, which is
 cropped, mirrored and centered on the network's device.
 """
 
@@ -44,17 +44,17 @@ from minidl.vision.transforms import RawPicture, RawToInput
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained; biases learn twice as fast as weights and don't decay."""
+    """Settings for one network; biases have twice the weights' rate, and no decay."""
 
     decay: dict[str, float]  # of the weights, by layer ("conv1") or kind of layer ("conv")
-    lr: float = 0.002  # of the weights, at the start: it falls to 0 as a half cosine
+    lr: float = 0.002  # initial rate of the weights; it falls to 0 as a half cosine
     epochs: int = 14
     init: str | None = None  # the network's own
-    shift: int = 0  # largest random shift, in pixels, of networks that see the whole picture
+    shift: int = 0  # largest random shift in pixels, for networks that see the whole picture
 
 
-# The decays are those of cuda-convnet's layer files. Those files train at a constant rate of 0.001
-# and divide it by 10 twice, by hand; the cosine gets as far in fewer epochs.
+# The decays come from cuda-convnet's layer files. Those train at a constant rate of 0.001, divided
+# by 10 twice, by hand; the cosine needs fewer epochs.
 RECIPES = {
     "80sec": Recipe(decay={"conv": 0.004, "fc": 0.03}),
     "18pct": Recipe(decay={"conv": 0.004, "fc10": 1.0}),
@@ -65,23 +65,23 @@ RECIPES = {
 }
 BATCH_SIZE = 128
 MOMENTUM = 0.9
-READ_EVERY = 100  # steps: to read the losses waits for a GPU
-DEVIATION = 63.0  # of CIFAR-10's pixels, for networks that want inputs of size 1
+READ_EVERY = 100  # steps between reading the losses, which waits for a GPU
+DEVIATION = 63.0  # of CIFAR-10's pixels, for networks whose inputs should have deviation 1
 
 
 class Batches(Dataset):
-    """Batches of pictures from one array: indexed with the numbers of a whole batch's pictures.
+    """Batches of pictures from one array, indexed with the indices of a whole batch.
 
     Parameters
     ----------
     pixels : ndarray of uint8, shape (N, 32, 32, 3)
     labels : ndarray of int64, shape (N,)
     room : int
-        How much larger the pictures are than what the network sees, a crop.
+        Size of the pictures minus size of the network's input, a crop.
     shift : int
-        By how many pixels a crop may reach beyond the picture; zeros are there.
+        Number of pixels by which a crop may extend beyond the picture, where there are zeros.
     augment : bool
-        Random crops and mirror images.
+        Crop and mirror at random.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ def read_pictures(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
 
 
 def loader(dataset: Batches, shuffle: bool, pin: bool) -> DataLoader:
-    """Batches prepared by a thread while the network computes."""
+    """Return a loader that prepares batches in a worker while the network computes."""
     order = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
     batches = BatchSampler(order, BATCH_SIZE, drop_last=shuffle)
     return DataLoader(dataset, sampler=batches, batch_size=None, num_workers=1, pin_memory=pin)
@@ -140,7 +140,7 @@ def make_model(variant: str, recipe: Recipe, classes: int) -> AlexNet | CudaConv
 
 
 def make_optimizer(model: AlexNet | CudaConvnet, recipe: Recipe) -> minidl.optim.SGD:
-    """One parameter group for each layer's weights, and one for all biases."""
+    """Return SGD with one parameter group for each layer's weights, and one for all biases."""
     biases, groups = [], []
     for name, layer in model.named_rows().items():
         decay = recipe.decay.get(name, recipe.decay.get(name.rstrip("0123456789"), 0.0))
@@ -151,12 +151,12 @@ def make_optimizer(model: AlexNet | CudaConvnet, recipe: Recipe) -> minidl.optim
 
 
 def train(interruption: Interruption) -> int:
-    """Train, and report the error after each epoch; return the exit status."""
+    """Train, print the error after each epoch, and return the exit status."""
     args = parse()
     if args.data is None:
         raise DataError(
-            f"--data DIR is needed: unpack {CIFAR10.url} and name the folder that has "
-            f"{CIFAR10.base_folder}/ in it, or one with pictures at train/<class>/<number>.jpg"
+            f"--data DIR is required: unpack {CIFAR10.url} and name the folder that contains "
+            f"{CIFAR10.base_folder}/, or one with pictures at train/<class>/<number>.jpg"
         )
     recipe = RECIPES[args.variant]
     output = Path(new_run(args.output, "runs/cifar10"))
@@ -172,7 +172,7 @@ def train(interruption: Interruption) -> int:
     room = (pixels.shape[1] - size, recipe.shift)
     train_loader = loader(Batches(pixels, labels, *room, augment=True), shuffle=True, pin=pin)
     held_loader = loader(Batches(held_pixels, held_labels, *room, augment=False), False, pin)
-    held_loader.set_epoch(0)  # so that it takes no number from the training epochs
+    held_loader.set_epoch(0)  # keeps it from consuming numbers of training epochs
     seen = DeviceBatches(train_loader, device, to_input)
     unseen = DeviceBatches(held_loader, device, to_input)
     optimizer = make_optimizer(model, recipe)

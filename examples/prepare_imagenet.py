@@ -5,10 +5,10 @@
 
 DIR holds train/<class>/<picture>.jpg, and val/... if you have it; or ImageNet's archives as
 downloaded: ILSVRC2012_img_train.tar, ILSVRC2012_img_val.tar, ILSVRC2012_devkit_t12.tar.gz. The
-program writes shards for minidl.vision.datasets.Shards to OUT, and the mean image, the channel
-means and deviations and the PCA of the training pictures. For ImageNet this is 260 GB of raw
-pixels. If it was interrupted, start the program again with the same arguments, and it continues;
-the files are the same to the last byte for any number of workers and interruptions.
+program writes shards for minidl.vision.datasets.Shards to OUT, with the mean image, the channel
+means and deviations and the PCA of the training pictures. ImageNet becomes 260 GB of raw pixels.
+After an interruption, run the program again with the same arguments to continue. The files have the
+same bytes after any number of interruptions, with any number of workers.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Preparation:
     settings : dict
         ``format``, ``size``, ``resize`` and ``quality``, as in the manifest.
     skip : bool
-        Whether damaged pictures are skipped; otherwise they are errors.
+        Skip damaged pictures instead of raising an error.
     """
 
     def __init__(self, settings: dict[str, Any], skip: bool) -> None:
@@ -93,7 +93,7 @@ class Preparation:
         )
 
     def prepare(self, split: str, folder: ImageFolder, part: range) -> Chunk:
-        """Prepare a part of a split's pictures; add up the pixels of training pictures."""
+        """Prepare some of a split's pictures; add up the pixels of training pictures."""
         size = self.settings["size"]
         chunk = Chunk(sources=len(part), sums=PixelSums(size, size) if in_sums(split) else None)
         for index in part:
@@ -189,9 +189,9 @@ class Program:
         return not is_imagenet(self.folders["train"]) if given is None else given
 
     def begin(self) -> None:
-        """Write a new manifest, or read the existing one and find out what is done."""
+        """Write a new manifest, or read and check the existing one."""
         options = self.options
-        for leftover in self.out.glob(".minidl-*.tmp"):  # of a run that was killed
+        for leftover in self.out.glob(".minidl-*.tmp"):  # from a run that was killed
             leftover.unlink()
         settings = {
             "format": options.format,
@@ -276,7 +276,7 @@ class Program:
         return range(len(self.folders[split]))[number * length : (number + 1) * length]
 
     def make_shards(self, todo: list[tuple[str, int]]) -> None:
-        """Make shards one after another, with the workers a few chunks ahead."""
+        """Make shards one after another; workers are a few chunks ahead."""
         options = self.options
         preparation = Preparation(self.manifest["settings"], options.on_bad_image == "skip")
         jobs = (
@@ -302,7 +302,7 @@ class Program:
                 raise
 
     def make_shard(self, split: str, number: int, chunks: Iterator[Chunk], bar: Any) -> None:
-        """Write the files of one shard, and then add it to the manifest."""
+        """Write the files of one shard, then add it to the manifest."""
         size = self.manifest["settings"]["size"]
         sums = PixelSums(size, size)
         skipped: list[dict[str, str]] = []
@@ -370,7 +370,7 @@ def open_folders(data: str) -> dict[str, ImageFolder]:
 
 
 def in_sums(split: str) -> bool:
-    """Return whether the statistics include a split."""
+    """Return whether a split counts in the statistics."""
     return split == "train"
 
 
@@ -396,7 +396,7 @@ def check(out: str) -> int:
     for line in problems:
         print(line)
     if problems:
-        print("Delete them and run the program as before, which replaces missing files.")
+        print("Delete them and run the program as before: it replaces missing files.")
     if not complete:
         print("The preparation is not complete: run the program as before to continue.")
     if complete and not problems:
@@ -442,8 +442,8 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--data", metavar="DIR", help="holds train/<class>/<picture>.jpg and perhaps val/..., or "
-        "ImageNet's archives")  # fmt: skip
+    add("--data", metavar="DIR", help="folder with train/<class>/<picture>.jpg and perhaps "
+        "val/..., or with ImageNet's archives")  # fmt: skip
     add("--out", metavar="DIR", required=True, help="a new folder, or one to continue")
     add("--format", choices=["raw", "jpeg"], default="raw", help="raw: pixels, the fastest to "
         "read; jpeg: a seventh of their size (default: raw)")  # fmt: skip

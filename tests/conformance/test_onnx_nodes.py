@@ -380,13 +380,13 @@ _pool = op_pool_common.pool
 
 
 def _only_two_axes(padded: Any, shape: Any, *args: Any, **named: Any) -> Any:
-    """Pool as ONNX's reference does, but no three axes: ten seconds, for cases left out."""
+    """Pool like ONNX's reference, but skip three axes: ten seconds for cases that don't run."""
     if len(shape) > 4:
         return np.zeros([*shape[:2], *args[2]], padded.dtype)
     return _pool(padded, shape, *args, **named)
 
 
-op_pool_common.pool = _only_two_axes  # before the cases are made, which takes place at import
+op_pool_common.pool = _only_two_axes  # the cases are made at import, below
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     _all_cases = load_model_tests(kind="node")

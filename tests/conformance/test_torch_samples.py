@@ -23,7 +23,7 @@ _profile = settings.get_current_profile_name()
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from torch.testing._internal.common_methods_invocations import op_db
-settings.load_profile(_profile)  # PyTorch's test suite sets one of its own
+settings.load_profile(_profile)  # PyTorch's test suite has set its own
 
 #: PyTorch's operators that minidl has under the same name in the same module.
 FUNCTIONS = [
@@ -136,7 +136,7 @@ def is_empty(value: Any) -> bool:
 
 
 #: Operator -> (samples that minidl refuses or treats differently, reason).
-LEFT_OUT: dict[str, tuple[Callable[[Any, tuple[Any, ...], dict[str, Any]], bool], str]] = {
+EXCLUDED: dict[str, tuple[Callable[[Any, tuple[Any, ...], dict[str, Any]], bool], str]] = {
     "addmm": (lambda x, args, kw: not x.is_floating_point() and "beta" in kw, "rounded weights"),
     "baddbmm": (lambda x, args, kw: not x.is_floating_point() and "beta" in kw, "rounded weights"),
     "contiguous": (lambda x, args, kw: "memory_format" in kw, "memory formats"),
@@ -175,13 +175,13 @@ LEFT_OUT: dict[str, tuple[Callable[[Any, tuple[Any, ...], dict[str, Any]], bool]
     ),
 }  # fmt: skip
 for _name in ("index_add", "index_fill", "index_select", "scatter_add"):
-    LEFT_OUT[_name] = (lambda x, args, kw: x.ndim == 0, "an index into a tensor without axes")
+    EXCLUDED[_name] = (lambda x, args, kw: x.ndim == 0, "an index into a tensor without axes")
 for _name in ("float", "double", "long", "half", "byte"):
-    LEFT_OUT[_name] = (lambda x, args, kw: "memory_format" in kw, "memory formats")
+    EXCLUDED[_name] = (lambda x, args, kw: "memory_format" in kw, "memory formats")
 
 
 def is_excluded(name: str, sample: Any) -> bool:
-    return name in LEFT_OUT and LEFT_OUT[name][0](sample.input, sample.args, sample.kwargs)
+    return name in EXCLUDED and EXCLUDED[name][0](sample.input, sample.args, sample.kwargs)
 
 
 def check(info: Any, dtype: Any, with_gradients: bool) -> int:
