@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, GradcheckError
+from ..errors import ArgumentError, AutogradError, GradcheckError
 from ..tensor import Tensor
 from .differences import Leaf, Problem, prepare, spread_out
 from .judge import SEED, Check, differentiable, like, random_direction
@@ -262,7 +262,10 @@ def _gradient_of(first: Problem, grad_outputs: TensorOrTensors | None, gaps: boo
         with enable_grad():  # also where nothing else is recorded
             outputs = first.outputs()
             chosen = [outputs[i] for i in first.numbers]
-            found = grad(chosen, sources, given, create_graph=True, allow_unused=True)
+            try:
+                found = grad(chosen, sources, given, create_graph=True, allow_unused=True)
+            except AutogradError as error:
+                raise GradcheckError(f"the gradient can't be differentiated: {error}") from error
         pairs = [(leaf, g) for leaf, g in zip(first.leaves, found, strict=True) if g is not None]
         problem.labels = [f"the gradient by {leaf.label}" for leaf, _ in pairs]
         return tuple(g for _, g in pairs)

@@ -566,7 +566,53 @@ def test_a_wrong_gradient_of_a_steep_curve() -> None:
 # ---- gradients of gradients ----
 
 
-def test_gradgradcheck_of_a_first_gradient() -> None:
+#: Not differentiable twice: their second gradients are of another function, or unknown.
+ONCE = {
+    "flat": "wrong gradient of the gradient by input 0",
+    "a slope kept on ctx": "can't be differentiated",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in RIGHT if "many entries" not in name])
+def test_gradients_of_right_gradients(name: str) -> None:
+    func, inputs = RIGHT[name]
+    if name in ONCE:
+        with pytest.raises(GradcheckError, match=ONCE[name]):
+            minidl.gradgradcheck(func, inputs)
+        assert minidl.gradgradcheck(func, inputs, raise_exception=False) is False
+        return
+    assert minidl.gradgradcheck(func, inputs)
+
+
+def test_gradgradcheck_takes_the_gradients_of_the_outputs() -> None:
+    a, g = x(3), x(3, seed=1)
+    assert minidl.gradgradcheck(lambda a: a**3, (a,), g)
+    assert minidl.gradgradcheck(lambda a: a**3, (a,), (g.detach(),))
+    assert minidl.gradgradcheck(lambda a: a**3, a, gen_non_contig_grad_outputs=True, fast_mode=True)
+    with pytest.raises(ValueError, match="grad_outputs: expected 1"):
+        minidl.gradgradcheck(lambda a: a**3, (a,), (g, g))
+    with pytest.raises(ValueError, match="check_fwd_over_rev=True"):
+        minidl.gradgradcheck(lambda a: a**3, (a,), check_fwd_over_rev=True)
+
+
+def test_a_wrong_gradient_of_a_gradient() -> None:
+    def half(a: minidl.Tensor) -> minidl.Tensor:
+        """a³, which passes a first check only."""
+        return a**3 + (a - a.detach()) ** 2 * 2
+
+    with pytest.raises(GradcheckError, match="of the gradient by input 0"):
+        minidl.gradgradcheck(half, (x(3),))
+
+
+def test_gradcheck_of_a_gradient_penalty() -> None:
+    def penalty(a: minidl.Tensor) -> minidl.Tensor:
+        (gradient,) = minidl.autograd.grad((a**3).sum(), a, create_graph=True)
+        return (gradient**2).sum()
+
+    assert gradcheck(penalty, (x(3),))
+
+
+def test_gradgradcheck_of_functions_without_gradients() -> None:
     assert minidl.autograd.gradgradcheck is minidl.gradgradcheck
     with pytest.raises(GradcheckError, match="there is none to check"):
         minidl.gradgradcheck(lambda a: a.detach(), at(1.0))
