@@ -51,8 +51,11 @@ from .tensor import (
 from .tensor import bool_ as bool
 from .tensor import default_device as get_default_device
 from .tensor import default_dtype as get_default_dtype
+from .tensor import float16 as half
 from .tensor import float32 as float
 from .tensor import float64 as double
+from .tensor import int16 as short
+from .tensor import int32 as int
 from .tensor import int64 as long
 from .version import __version__
 

@@ -160,7 +160,8 @@ class Optimizer:
                 )
             known.add(id(param))
 
-        group = {**param_group, "params": params}
+        group = param_group  # the caller's dict itself, as in PyTorch
+        group["params"] = params
         if names:
             group["param_names"] = names
         for option, default in self.defaults.items():
