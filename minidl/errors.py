@@ -18,6 +18,10 @@ class IndexOutOfRange(ArgumentError, IndexError):
     """A bad index or axis; an IndexError too, which iteration and PyTorch's users expect."""
 
 
+class NumberError(ArgumentError, RuntimeError):
+    """A number does not fit into a dtype, or integers are divided by 0."""
+
+
 class ShapeError(MinidlError, ValueError, RuntimeError):
     """A shape is wrong; the message names the argument, its shape and what was expected."""
 

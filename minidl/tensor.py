@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .device import CPU, Array, Device, active, array_module, cupy, device_of
-from .errors import AutogradError, DeviceError, DTypeError, ShapeError
+from .errors import AutogradError, DeviceError, DTypeError, NumberError, ShapeError
 from .kernels.cuda import copy_to
 from .printing import format_array
 
@@ -504,25 +504,88 @@ def to_array(data: Any, dtype: Any = None) -> np.ndarray:
     """Return `data` (numbers, nested lists, tensors in lists) as a new NumPy array.
 
     Python floats become float32, Python integers int64, booleans bool, unless `dtype` is given.
+    Python numbers get there without a detour through another dtype.
+
+    Raises
+    ------
+    ShapeError
+        Nested lists of unequal lengths.
+    DTypeError
+        `data` is not made of numbers.
+    NumberError
+        A Python number does not fit into an integer dtype.
     """
-    if isinstance(data, (list, tuple)) and any(isinstance(item, Tensor) for item in data):
-        data = [item.tolist() if isinstance(item, Tensor) else item for item in data]
+    data = _with_arrays(data)
     try:
         array = np.asarray(data).copy() if hasattr(data, "__array__") else np.array(data)
     except ValueError as error:
         raise ShapeError(f"data: expected rows of equal length ({error})") from error
+    own = _own_dtypes(data)
+    large = not own and array.dtype in (object, np.uint64)  # integers beyond int64
+    if large and set(map(type, np.array(data, object).flat)) <= _PYTHONS:
+        array, dtype = array.astype(float64), dtype or int64
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"data: expected numbers, got {array.dtype} from {type(data).__name__}")
-    if dtype is None and array.dtype == float64 and not _has_own_dtype(data):
-        dtype = default_dtype()
-    return array if dtype is None else array.astype(dtype, copy=False)
+    if dtype is None:
+        weak = array.dtype == float64 and float64 not in own
+        dtype = default_dtype() if weak else array.dtype
+    dtype = np.dtype(dtype)
+    if not own and dtype.kind in "iu" and array.dtype.kind in "if" and array.dtype != dtype:
+        array = _integers(data, array, dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(dtype, copy=False)
 
 
-def _has_own_dtype(data: Any) -> bool:
-    """Return whether the numbers of `data` have a dtype: NumPy's do, Python's do not."""
-    while isinstance(data, (list, tuple)) and data:
-        data = data[0]
-    return hasattr(data, "dtype")
+#: Python's numbers.
+_PYTHONS = {bool, int, float}
+
+
+def _with_arrays(data: Any) -> Any:
+    """Replace the tensors in nested lists by NumPy arrays, which keep their dtypes."""
+    if isinstance(data, Tensor):
+        return copy_to(data.array, CPU)
+    if isinstance(data, (list, tuple)) and not set(map(type, data)) <= _PYTHONS:
+        return [_with_arrays(item) for item in data]
+    return data
+
+
+def _own_dtypes(data: Any) -> set[np.dtype]:
+    """Return the dtypes of the numbers in nested lists: NumPy's have one, Python's have none."""
+    if isinstance(data, (list, tuple)):
+        if set(map(type, data)) <= _PYTHONS:
+            return set()
+        return set().union(*map(_own_dtypes, data))
+    return {data.dtype} if hasattr(data, "dtype") else set()
+
+
+def _integers(data: Any, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return Python numbers, which NumPy reads as `array`, as integers that fit into `dtype`.
+
+    As in PyTorch, fractions are cut off, and -1 is the largest unsigned integer.
+    """
+    if array.dtype.kind == "f":  # float64 rounds large integers: take each number by itself
+        array = np.array(data, object)
+    limits = np.iinfo(dtype)
+    fits = (array >= (limits.min or -limits.max)) & (array <= limits.max)
+    if not np.all(fits):
+        raise NumberError(f"data: a number does not fit into {dtype}")
+    if array.dtype == object:
+        array = np.asarray(np.frompyfunc(int, 1, 1)(array)).astype(int64)
+    return array
+
+
+def fitting(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
+    """Return a number as an array without axes of `dtype`.
+
+    Raises
+    ------
+    NumberError
+        The number does not fit: it is too large, or NaN for integers.
+    """
+    array = to_array(value, dtype)
+    if dtype.kind == "f" and math.isinf(array) and not math.isinf(value):
+        raise NumberError(f"{name}: {value} does not fit into {dtype}")
+    return array
 
 
 def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -545,6 +608,8 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
         Nested lists of unequal lengths.
     DTypeError
         `data` is not made of numbers.
+    NumberError
+        A Python number does not fit into an integer dtype. (Arrays are cast as NumPy casts.)
 
     Examples
     --------
@@ -559,7 +624,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     elif hasattr(data, "__cuda_array_interface__"):
         array = array_module(data).array(data)
     else:
-        array = to_array(data)
+        array = to_array(data, dtype)
         device = default_device() if device is None else device
     if dtype is not None:
         with active(device_of(array)):
@@ -582,7 +647,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     """
     if not isinstance(data, Tensor):
         shares = isinstance(data, np.ndarray) or hasattr(data, "__cuda_array_interface__")
-        data = Tensor(data if shares else to_array(data))
+        data = Tensor(data if shares else to_array(data, dtype))
         device = default_device() if device is None and not shares else device
     if dtype is None and device is None:
         return data

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..device import Array, active, array_module, check_one_device, device_of
 from ..errors import ArgumentError, AutogradError, ShapeError
 from ..tensor import Tensor
@@ -87,6 +89,8 @@ def checked_results(node: Node, results: Any) -> list[Any]:
         gradient = results[position]
         if edge is None or gradient is None:
             continue
+        if isinstance(gradient, np.generic):  # NumPy's result of arrays without axes is no array
+            gradient = results[position] = np.asarray(gradient)
         target, index = edge
         shape = target.array.shape if index < 0 else target.outputs[index][0]
         if isinstance(gradient, Tensor) or not hasattr(gradient, "dtype"):

@@ -9,11 +9,22 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..autograd import Context, Function
 from ..device import Array, array_module
-from ..errors import ArgumentError, DTypeError
-from ..tensor import Tensor, bool_, default_dtype
-from .operands import binary, meet, operands, shape_of, unary, unbroadcast, without_gradient
+from ..errors import ArgumentError, DTypeError, NumberError
+from ..tensor import Tensor, bool_, default_dtype, float16, float32
+from .operands import (
+    arrays_of,
+    binary,
+    meet,
+    operands,
+    shape_of,
+    unary,
+    unbroadcast,
+    without_gradient,
+)  # fmt: skip
 
 __all__ = [
     "add", "addcdiv", "addcmul", "div", "floor_divide", "fmod", "lerp", "maximum", "minimum",
@@ -75,9 +86,20 @@ class Mul(Function):
         need_a, need_b = ctx.needs_input_grad
         a, b = ctx.saved_tensors
         return (
-            unbroadcast(grad * b, ctx.a_shape) if need_a else None,
-            unbroadcast(grad * a, ctx.b_shape) if need_b else None,
+            unbroadcast(times(grad, b), ctx.a_shape) if need_a else None,
+            unbroadcast(times(grad, a), ctx.b_shape) if need_b else None,
         )
+
+
+def times(grad: Array, factor: Any) -> Array:
+    """Return their product."""
+    return _wide_beside(factor, grad) * factor
+
+
+def _wide_beside(number: Any, grad: Array) -> Array:
+    """Return float16 beside a Python number as float32: the number may be too large for float16."""
+    half = grad.dtype == float16 and not hasattr(number, "dtype")
+    return grad.astype(float32) if half else grad
 
 
 class Div(Function):
@@ -99,8 +121,8 @@ class Div(Function):
         need_a, need_b = ctx.needs_input_grad
         a, b = ctx.saved_tensors
         return (
-            unbroadcast(grad / b, ctx.a_shape) if need_a else None,
-            unbroadcast(-grad * a / (b * b), ctx.b_shape) if need_b else None,
+            unbroadcast(_wide_beside(b, grad) / b, ctx.a_shape) if need_a else None,
+            unbroadcast(-grad * (a / b / b), ctx.b_shape) if need_b else None,
         )
 
 
@@ -109,15 +131,17 @@ _QUICK_POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
 
 
 class Pow(Function):
-    """``y = a^b``: da = dy·b·a^(b-1), db = dy·y·ln a (0 where a = 0)."""
+    """``y = a^b``: da = dy·b·a^(b-1), db = dy·y·ln a (0 where a = 0 and b ≥ 0)."""
 
     @staticmethod
     def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = shape_of(a), shape_of(b)
         a, b = meet(a, b)
         dtype = a.dtype if hasattr(a, "dtype") else b.dtype
-        if dtype.kind == "i" and (b < 0 if isinstance(b, int) else bool((b < 0).any())):
-            raise ArgumentError("pow: integers can't be raised to negative powers; use float()")
+        if dtype.kind == "i" and not hasattr(b, "dtype") and b < 0:
+            raise NumberError("pow: integers can't be raised to negative powers; use float()")
+        if dtype == bool_ or (dtype.kind == "i" and hasattr(b, "dtype")):
+            return _integer_power(a, b, dtype)
         if isinstance(b, (int, float)) and b in _QUICK_POWERS and a.dtype.kind == "f":
             y = unary(_QUICK_POWERS[b], a)
         else:
@@ -141,11 +165,21 @@ class Pow(Function):
             da = unbroadcast(grad * slope, ctx.a_shape)
         if need_b:
             if hasattr(a, "dtype"):
-                log: Any = xp.where(a == 0, zero, xp.log(a))
+                log: Any = xp.log(a)
             else:  # a Python number
-                log = 0.0 if a == 0 else math.log(a) if a > 0 else math.nan
-            db = unbroadcast(grad * y * log, ctx.b_shape)
+                log = -math.inf if a == 0 else math.log(a) if a > 0 else math.nan
+            constant = (a == 0) & (b >= 0)
+            db = unbroadcast(xp.where(constant, zero, grad * y * log), ctx.b_shape)
         return da, db
+
+
+def _integer_power(a: Any, b: Any, dtype: np.dtype) -> Array:
+    """Return ``a**b`` of integers; a negative power of another number than 1 and -1 is 0."""
+    if dtype == bool_:
+        return binary("pow", "less_equal", b, a)
+    y = binary("pow", "power", a, abs(b))
+    units = abs(a) == 1 if hasattr(a, "dtype") else dtype.type(abs(a) == 1)
+    return array_module(b).where(b < 0, y * units, y)
 
 
 class Maximum(Function):
@@ -161,7 +195,7 @@ class Maximum(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         a, b = ctx.saved_tensors
-        return _split_by(grad, a > b, a == b, ctx)
+        return _split_by(grad, a < b, a > b, a == b, ctx)
 
 
 class Minimum(Function):
@@ -177,29 +211,36 @@ class Minimum(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         a, b = ctx.saved_tensors
-        return _split_by(grad, a < b, a == b, ctx)
+        return _split_by(grad, a > b, a < b, a == b, ctx)
 
 
-def _split_by(grad: Array, first: Array, both: Array, ctx: Context) -> Any:
-    """Give `grad` to the first operand where `first`, half to each where `both`."""
+def _split_by(grad: Array, not_a: Array, not_b: Array, equal: Array, ctx: Context) -> Any:
+    """Give `grad` to each operand but where it lost, half to each where they are `equal`."""
     need_a, need_b = ctx.needs_input_grad
-    to_a = first.astype(grad.dtype) + both * grad.dtype.type(0.5)
+    half = equal * grad.dtype.type(0.5)  # NaN neither loses nor equals: both get all, as in PyTorch
     return (
-        unbroadcast(grad * to_a, ctx.a_shape) if need_a else None,
-        unbroadcast(grad * (1 - to_a), ctx.b_shape) if need_b else None,
+        unbroadcast(grad * (1 - not_a - half), ctx.a_shape) if need_a else None,
+        unbroadcast(grad * (1 - not_b - half), ctx.b_shape) if need_b else None,
     )
 
 
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return ``input + alpha * other``."""
     a, b = operands("add", input, other)
-    return Add.apply(a, b if alpha == 1 else b * alpha)
+    return Add.apply(a, b if alpha == 1 else _scaled("add", a, b, alpha))
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return ``input - alpha * other``."""
     a, b = operands("sub", input, other)
-    return Sub.apply(a, b if alpha == 1 else b * alpha)
+    return Sub.apply(a, b if alpha == 1 else _scaled("sub", a, b, alpha))
+
+
+def _scaled(name: str, a: Any, b: Any, alpha: Any) -> Any:
+    """Return ``b * alpha``."""
+    if isinstance(alpha, float) and _dtype_of(a, b).kind != "f":
+        raise DTypeError(f"{name}: alpha={alpha} needs floats; the tensors are of integers")
+    return b * alpha
 
 
 def mul(input: Any, other: Any) -> Tensor:
@@ -221,15 +262,17 @@ def div(input: Any, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     ArgumentError
         `rounding_mode` is another one.
     """
+    if rounding_mode is None:
+        return Div.apply(*operands("div", input, other))
     if rounding_mode == "floor":
         return floor_divide(input, other)
-    quotient = Div.apply(*operands("div", input, other))
-    if rounding_mode is None:
-        return quotient
     if rounding_mode != "trunc":
         raise ArgumentError(f"div: rounding_mode is 'floor' or 'trunc', not {rounding_mode!r}")
-    dtype = meet(*(v.array if isinstance(v, Tensor) else v for v in (input, other)))[0].dtype
-    return quotient.trunc().to(dtype=dtype)
+    a, b = operands("div", input, other)
+    if _dtype_of(a, b).kind == "f":
+        return Div.apply(a, b).trunc()
+    floor = floor_divide(a, b)
+    return floor + ((floor < 0) & (floor * b != a)).to(dtype=floor.dtype)
 
 
 def pow(input: Any, exponent: Any) -> Tensor:
@@ -247,8 +290,32 @@ def minimum(input: Tensor, other: Tensor) -> Tensor:
     return Minimum.apply(*operands("minimum", input, other))
 
 
+def _dtype_of(a: Any, b: Any) -> np.dtype:
+    """Return the dtype in which two operands meet."""
+    arrays = meet(*(v.array if isinstance(v, Tensor) else v for v in (a, b)))
+    return next(v.dtype for v in arrays if hasattr(v, "dtype"))
+
+
+def _check_divisor(name: str, a: Any, b: Any) -> None:
+    """Raise an error if integers are divided by 0; those on a GPU are not looked at."""
+    dtype = a.dtype if hasattr(a, "dtype") else b.dtype
+    if dtype.kind == "f":
+        return
+    if dtype == bool_:
+        raise DTypeError(f"{name}: expected numbers, got bool")
+    if not b.all() if isinstance(b, np.ndarray) else not hasattr(b, "dtype") and b == 0:
+        raise NumberError(f"{name}: an integer is divided by 0")
+
+
 def floor_divide(input: Any, other: Any) -> Tensor:
-    """Return the largest integers not above ``input / other``; no gradient."""
+    """Return the largest integers not above ``input / other``; no gradient.
+
+    Raises
+    ------
+    NumberError
+        Integers are divided by 0. Those on a GPU are not looked at.
+    """
+    _check_divisor("floor_divide", *arrays_of("floor_divide", input, other))
     return without_gradient("floor_divide", "floor_divide", input, other)
 
 
@@ -259,6 +326,7 @@ class Remainder(Function):
     def forward(ctx: Context, a: Any, b: Any, name: str) -> Array:
         ctx.a_shape, ctx.b_shape = shape_of(a), shape_of(b)
         a, b = meet(a, b)
+        _check_divisor(name, a, b)
         y = binary(name, name, a, b)
         ctx.save_for_backward(*((a, b, y) if ctx.needs_input_grad[1] else ()))
         return y
@@ -285,6 +353,9 @@ def fmod(input: Any, other: Any) -> Tensor:
 
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """Return ``input + weight * (end - input)``."""
+    if input.dtype == float16:
+        wide = weight.to(float32) if isinstance(weight, Tensor) else weight
+        return lerp(input.to(float32), end.to(float32), wide).to(float16)
     return input + weight * (end - input)
 
 

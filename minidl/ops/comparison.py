@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
+
+import numpy as np
 
 from ..autograd import Context, Function
 from ..device import Array, array_module, on_its_device
 from ..errors import DTypeError, ShapeError
-from ..tensor import Tensor, as_tensor, bool_
+from ..kernels.cuda import copy_to
+from ..tensor import Tensor, as_tensor, bool_, fitting, float16, uint8
 from .operands import (
     arrays_of,
     binary,
@@ -27,7 +31,11 @@ __all__ = [
 
 
 def _compare(name: str, a: Any, b: Any) -> Tensor:
-    return Tensor(binary(name, name, *arrays_of(name, a, b)))
+    a, b = arrays_of(name, a, b)
+    if float16 in (getattr(a, "dtype", None), getattr(b, "dtype", None)):
+        with np.errstate(over="ignore"):  # a number is compared as float16
+            a, b = (v if hasattr(v, "dtype") else float16.type(v) for v in (a, b))
+    return Tensor(binary(name, name, a, b))
 
 
 def eq(input: Any, other: Any) -> Tensor:
@@ -80,19 +88,26 @@ def logical_not(input: Tensor) -> Tensor:
     return _plain("logical_not", input)
 
 
+def _bitwise(name: str, input: Any, other: Any) -> Tensor:
+    for value in (input, other):
+        if isinstance(value, float) or (isinstance(value, Tensor) and value.is_floating_point()):
+            raise DTypeError(f"{name}: expected integers or booleans, got floats")
+    return without_gradient(name, name, input, other)
+
+
 def bitwise_and(input: Tensor, other: Any) -> Tensor:
     """Return ``input & other`` of integers or booleans."""
-    return without_gradient("bitwise_and", "bitwise_and", input, other)
+    return _bitwise("bitwise_and", input, other)
 
 
 def bitwise_or(input: Tensor, other: Any) -> Tensor:
     """Return ``input | other`` of integers or booleans."""
-    return without_gradient("bitwise_or", "bitwise_or", input, other)
+    return _bitwise("bitwise_or", input, other)
 
 
 def bitwise_xor(input: Tensor, other: Any) -> Tensor:
     """Return ``input ^ other`` of integers or booleans."""
-    return without_gradient("bitwise_xor", "bitwise_xor", input, other)
+    return _bitwise("bitwise_xor", input, other)
 
 
 def _plain(name: str, input: Tensor) -> Tensor:
@@ -156,6 +171,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     Parameters
     ----------
     condition : Tensor of bool
+        (Of uint8 with a warning, as in PyTorch.)
     input, other : Tensor or number
         Without them, the indices where the condition holds are returned, as by ``nonzero``.
 
@@ -168,6 +184,9 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     """
     if input is None and other is None:
         return tuple(Tensor(index) for index in condition.array.nonzero())
+    if condition.dtype == uint8:
+        warn_of_uint8("where: the condition")
+        condition = Tensor(condition.array != 0)
     if condition.dtype != bool_:
         raise DTypeError(f"where: condition must be a bool tensor, got {condition.dtype}")
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
@@ -175,6 +194,36 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     return Where.apply(condition, *operands("where", input, other))
 
 
+def warn_of_uint8(what: str) -> None:
+    """Warn that a mask is of uint8."""
+    warnings.warn(f"{what} is of uint8; masks should be of bool", UserWarning, stacklevel=4)
+
+
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
-    """Return `input` with `value` where `mask` holds."""
-    return where(mask, value, input)
+    """Return `input` with `value` where `mask` holds.
+
+    Parameters
+    ----------
+    input : Tensor
+        The result has its dtype.
+    mask : Tensor of bool
+    value : number, or Tensor without axes
+
+    Raises
+    ------
+    NumberError
+        `value` does not fit into the dtype.
+    DTypeError
+        `mask` is not of bool.
+    ShapeError
+        `value` has axes.
+    """
+    if mask.dtype != bool_:
+        raise DTypeError(f"masked_fill: mask must be of bool, got {mask.dtype}")
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise ShapeError(f"masked_fill: value has shape {tuple(value.shape)}, expected ()")
+        fitting("masked_fill", value.item(), input.dtype)
+        return where(mask, value.to(input.device).to(dtype=input.dtype), input)
+    number = copy_to(fitting("masked_fill", value, input.dtype), input.device)
+    return where(mask, Tensor(number), input)

@@ -6,17 +6,28 @@ same seed gives the same numbers on every device.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..device import Array, Device, active, device_of, module_for, on_its_device
-from ..errors import ArgumentError
+from ..errors import ArgumentError, NumberError
 from ..kernels import cuda
 from ..kernels.cuda import copy_to
 from ..random import Generator, default_generator
-from ..tensor import Tensor, default_device, default_dtype, float32, float64, int64
+from ..tensor import (
+    Tensor,
+    default_device,
+    default_dtype,
+    fitting,
+    float16,
+    float32,
+    float64,
+    int64,
+    to_array,
+)  # fmt: skip
 from .axes import flat
 
 __all__ = [
@@ -50,12 +61,29 @@ def full(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Return a tensor of shape `size` filled with `fill_value`."""
-    if dtype is None:
-        kinds = {bool: np.bool_, int: int64, float: default_dtype()}
-        dtype = kinds.get(type(fill_value), default_dtype())
-    array = _made(device, "full", flat((size,)), fill_value, np.dtype(dtype))
-    return Tensor(array, requires_grad)
+    """Return a tensor of shape `size` filled with `fill_value`.
+
+    Parameters
+    ----------
+    size : int or sequence of int
+    fill_value : number or Tensor without axes
+    dtype : dtype, optional
+        Default: int64 for an integer, bool for a truth value, float32 for a float, a Tensor's own.
+    device, requires_grad
+        Default: the CPU, False.
+
+    Raises
+    ------
+    NumberError
+        `fill_value` does not fit into `dtype`.
+    """
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.cpu().array
+    if dtype is None or np.dtype(dtype) == float16:  # PyTorch fills float16 with inf
+        number = to_array(fill_value, dtype)
+    else:
+        number = fitting("full", fill_value, np.dtype(dtype))
+    return Tensor(_made(device, "full", flat((size,)), number, number.dtype), requires_grad)
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -90,7 +118,7 @@ def eye(
 
 
 def arange(
-    start: Any,
+    start: Any = 0,
     end: Any = None,
     step: Any = 1,
     *,
@@ -100,24 +128,67 @@ def arange(
 ) -> Tensor:
     """Return the numbers from `start` (default 0) to `end`, which is excluded, in steps of `step`.
 
-    int64 if all three are integers, else float32, unless `dtype` is given.
+    Parameters
+    ----------
+    start, end, step : number or Tensor without axes
+        ``arange(end)`` starts at 0.
+    dtype : dtype, optional
+        Default: int64 if all three are integers, else float32.
+    device, requires_grad
+        Default: the CPU, False.
+
+    Raises
+    ------
+    ArgumentError
+        `step` is 0 or leads away from `end`, or a limit is not finite.
     """
     if end is None:
         start, end = 0, start
+    start, end, step = (v.item() if hasattr(v, "item") else v for v in (start, end, step))
     if dtype is None:
         dtype = default_dtype() if any(isinstance(v, float) for v in (start, end, step)) else int64
+    dtype = np.dtype(dtype)
+    if dtype.kind in "iu":
+        start, end, step = (int(v) if math.isfinite(v) else v for v in (start, end, step))
     if step == 0:
-        raise ArgumentError("arange: step must not be 0")
+        raise NumberError("arange: step must not be 0")
+    if not (math.isfinite(start) and math.isfinite(end)) or (end - start) * step < 0:
+        raise NumberError(f"arange: steps of {step} don't lead from {start} to {end}")
     array = _made(device, "arange", start, end, step)
     return Tensor(array).to(dtype=dtype).requires_grad_(requires_grad)
 
 
 def linspace(
-    start: float, end: float, steps: int, *, dtype: Any = None, device: Any = None
+    start: Any,
+    end: Any,
+    steps: int,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
-    """Return `steps` numbers from `start` to `end`, both included, evenly spaced."""
+    """Return `steps` numbers from `start` to `end`, both included, evenly spaced.
+
+    Parameters
+    ----------
+    start, end : number or Tensor without axes
+    steps : int
+    dtype : dtype, optional
+        Default float32. Integers are rounded towards 0.
+    device, requires_grad
+        Default: the CPU, False.
+
+    Raises
+    ------
+    ArgumentError
+        `steps` is negative.
+    """
+    if steps < 0:
+        raise NumberError(f"linspace: steps must not be negative, got {steps}")
+    start, end = (v.item() if hasattr(v, "item") else v for v in (start, end))
     dtype = np.dtype(dtype or default_dtype())
-    return Tensor(_made(device, "linspace", start, end, steps, dtype=dtype))
+    array = _made(device, "linspace", start, end, steps)
+    return Tensor(array).to(dtype=dtype).requires_grad_(requires_grad)
 
 
 def zeros_like(
@@ -143,6 +214,8 @@ def ones_like(
 def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Return a constant tensor of the shape, dtype and device of `input`."""
     dtype, device = dtype or input.dtype, device or input.device
+    if not isinstance(fill_value, Tensor):
+        fitting("full_like", fill_value, np.dtype(dtype))
     return full(input.shape, fill_value, dtype=dtype, device=device)
 
 

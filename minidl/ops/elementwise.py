@@ -9,8 +9,8 @@ import numpy as np
 
 from ..autograd import Context, Function
 from ..device import Array, array_module
-from ..errors import ArgumentError
-from ..tensor import Tensor, default_dtype
+from ..errors import ArgumentError, DTypeError
+from ..tensor import Tensor, bool_, default_dtype, fitting, int64
 from .arithmetic import maximum, minimum
 from .comparison import only_where
 from .operands import floating, unary
@@ -27,6 +27,8 @@ class Neg(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
+        if x.dtype == bool_:
+            raise DTypeError("neg: bool tensors have no negative; use logical_not or ~")
         return unary("negative", x)
 
     @staticmethod
@@ -45,7 +47,15 @@ class Abs(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         (x,) = ctx.saved_tensors
-        return grad * array_module(x).sign(x)
+        return grad * _sign(x)
+
+
+def _sign(x: Array) -> Array:
+    """Return -1, 0 or 1; of NaN 0, as PyTorch."""
+    if x.dtype.kind != "f":
+        return x if x.dtype == bool_ else array_module(x).sign(x)
+    xp, zero = array_module(x), x.dtype.type(0)
+    return xp.where(xp.isnan(x), zero, xp.sign(x))
 
 
 class Exp(Function):
@@ -163,6 +173,9 @@ class Clamp(Function):
         ctx.low, ctx.high = low, high
         if x.dtype.kind != "f" and (isinstance(low, float) or isinstance(high, float)):
             x = x.astype(default_dtype())
+        elif x.dtype == bool_ and not (isinstance(low, bool) or isinstance(high, bool)):
+            x = x.astype(int64)
+        low, high = (_bound(v, x.dtype) for v in (low, high))
         return array_module(x).clip(x, low, high)
 
     @staticmethod
@@ -176,12 +189,17 @@ class Clamp(Function):
         return only_where(inside, grad), None, None
 
 
+def _bound(value: Any, dtype: np.dtype) -> Any:
+    """Return a bound in the dtype of the numbers that it limits."""
+    return None if value is None else fitting("clamp", value, dtype).item()
+
+
 class Step(Function):
     """A function that is constant between its jumps (sign, floor, ...): dx = 0."""
 
     @staticmethod
     def forward(ctx: Context, x: Array, name: str) -> Array:
-        return unary(name, x)
+        return _sign(x) if name == "sign" else unary(name, x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
@@ -240,7 +258,7 @@ def rsqrt(input: Tensor) -> Tensor:
 
 def square(input: Tensor) -> Tensor:
     """Return the squares."""
-    return input * input
+    return input * input if input.dtype != bool_ else input * 1
 
 
 def reciprocal(input: Tensor) -> Tensor:

@@ -20,8 +20,9 @@ from ..device import Array, array_module, check_one_device, device_of, on_its_de
 from ..errors import DTypeError, IndexOutOfRange, ShapeError
 from ..kernels.cuda import copy_to
 from ..kernels.cuda.put import put
-from ..tensor import Tensor, as_tensor, bool_
+from ..tensor import Tensor, as_tensor, bool_, fitting, uint8
 from .axes import one_axis
+from .comparison import warn_of_uint8
 from .inplace import changed, copy_, is_recorded, store
 from .operands import unbroadcast
 
@@ -68,7 +69,10 @@ def _as_array(part: Any, x: Array) -> Any:
     if isinstance(part, Tensor):
         check_one_device("index", tensor=x, index=part.array)
         part = part.array
-        if part.ndim == 0 and part.dtype.kind in "iu":
+        if part.dtype == uint8:
+            warn_of_uint8("index: a mask")
+            part = part != 0
+        elif part.ndim == 0 and part.dtype.kind in "iu":
             return int(part)  # a view, as for a Python number
     elif isinstance(part, list):
         part = np.asarray(part) if part else np.empty(0, np.int64)
@@ -242,6 +246,8 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
         return
     if isinstance(value, Tensor):
         value = value.array
+    elif isinstance(value, (bool, int, float)):
+        value = fitting("x[index] = value", value, input.dtype).item()
     write(input.array, steps, value)
     changed(input)
 

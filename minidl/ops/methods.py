@@ -130,6 +130,8 @@ def __ne__(self: Tensor, other: object) -> Any:
 def __invert__(self: Tensor) -> Tensor:
     if self.dtype == bool_:
         return comparison.logical_not(self)
+    if self.is_floating_point():
+        raise DTypeError(f"~: expected integers or booleans, got {self.dtype}")
     with active(self.device):
         return Tensor(~self.array)
 

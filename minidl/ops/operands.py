@@ -16,7 +16,8 @@ import numpy as np
 from ..device import Array, Shape, active, array_module, check_one_device, device_of
 from ..errors import DTypeError, ShapeError
 from ..kernels.cpu import apply_ufunc
-from ..tensor import Tensor, as_tensor, bool_, default_dtype
+from ..tensor import Tensor, as_tensor, bool_, default_dtype, float32
+from .precision import added_up, rounded
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
@@ -39,7 +40,9 @@ def unbroadcast(grad: Array, shape: Shape) -> Array:
         for axis, length in enumerate(shape)
         if length == 1 and grad.shape[extra + axis] != 1
     )
-    return grad.sum(axis=axes, keepdims=True).reshape(shape) if axes else grad.reshape(shape)
+    if not axes:
+        return grad.reshape(shape)
+    return rounded(added_up(grad, axes, True), grad.dtype).reshape(shape)
 
 
 def common_dtype(a: np.dtype, b: np.dtype) -> np.dtype:
@@ -51,7 +54,7 @@ def common_dtype(a: np.dtype, b: np.dtype) -> np.dtype:
 
 
 def _with_number(array: Array, number: Any) -> np.dtype:
-    """Return the dtype of an operation on an array and a Python number."""
+    """Return the dtype of an operation on an array of integers and a Python number."""
     if isinstance(number, float) and array.dtype.kind != "f":
         return default_dtype()
     if array.dtype == bool_ and not isinstance(number, bool):
@@ -83,9 +86,9 @@ def _number_or_tensor(name: str, value: Any) -> Any:
 def meet(a: Any, b: Any) -> tuple[Any, Any]:
     """Convert two operands (arrays or numbers, at least one array) to their common dtype."""
     if not hasattr(a, "dtype"):
-        return a, b.astype(_with_number(b, a), copy=False)
+        return a, b if b.dtype.kind == "f" else b.astype(_with_number(b, a), copy=False)
     if not hasattr(b, "dtype"):
-        return a.astype(_with_number(a, b), copy=False), b
+        return a if a.dtype.kind == "f" else a.astype(_with_number(a, b), copy=False), b
     if a.dtype == b.dtype:
         return a, b
     if (a.ndim == 0) != (b.ndim == 0):  # one has no axes: it decides only by a higher kind
@@ -99,6 +102,8 @@ def meet(a: Any, b: Any) -> tuple[Any, Any]:
 def binary(name: str, ufunc_name: str, a: Any, b: Any) -> Array:
     """Apply NumPy's or CuPy's ufunc to two operands of one dtype, with a helpful shape error."""
     array = a if hasattr(a, "dtype") else b
+    if array.dtype.char == "e" and not (hasattr(a, "dtype") and hasattr(b, "dtype")):
+        return _of_half_and_number(name, ufunc_name, a, b)
     try:
         if isinstance(array, np.ndarray):
             return apply_ufunc(getattr(np, ufunc_name), a, b)
@@ -108,6 +113,23 @@ def binary(name: str, ufunc_name: str, a: Any, b: Any) -> Array:
         raise ShapeError(
             f"{name}: shapes {shape_of(a)} and {shape_of(b)} can't be broadcast together"
         ) from error
+    except OverflowError:  # a Python integer too large for the array's: only its low bits count
+        return binary(name, ufunc_name, *(_low_bits(v, array.dtype) for v in (a, b)))
+
+
+def _of_half_and_number(name: str, ufunc_name: str, a: Any, b: Any) -> Array:
+    """Apply a ufunc to float16 and a Python number, which may be too large for float16."""
+    a, b = (v.astype(float32) if hasattr(v, "dtype") else v for v in (a, b))
+    y = binary(name, ufunc_name, a, b)
+    return y.astype(np.float16) if y.dtype == float32 else y
+
+
+def _low_bits(value: Any, dtype: np.dtype) -> Any:
+    """Return the part of a Python integer that `dtype` holds."""
+    if hasattr(value, "dtype"):
+        return value
+    limits = np.iinfo(dtype)
+    return dtype.type((value - int(limits.min)) % 2**limits.bits + int(limits.min))
 
 
 def shape_of(operand: Any) -> Shape:

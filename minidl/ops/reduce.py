@@ -6,6 +6,7 @@ the reduced axes (:func:`_spread`); the others follow by the chain rule.
 
 from __future__ import annotations
 
+import builtins
 import math
 from collections import namedtuple
 from typing import Any
@@ -13,9 +14,10 @@ from typing import Any
 from ..autograd import Context, Function
 from ..device import Array, Shape, array_module, check_one_device, on_its_device
 from ..errors import DTypeError, ShapeError
-from ..tensor import Tensor, bool_, default_dtype, int64
+from ..tensor import Tensor, bool_, default_dtype, float16, float32, float64, int64, uint8
 from .arithmetic import maximum, minimum
 from .axes import Dim, axes_of
+from .precision import added_up, rounded
 
 __all__ = [
     "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "cumprod",
@@ -42,15 +44,15 @@ class Sum(Function):
     """``Σ x``: dx = dy repeated."""
 
     @staticmethod
-    def forward(ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool, dtype: Any) -> Array:
+    def forward(ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
         ctx.shape, ctx.axes, ctx.keepdim = x.shape, axes, keepdim
-        if dtype is None and x.dtype.kind != "f":
-            dtype = int64
-        return array_module(x).sum(x, axis=axes, keepdims=keepdim, dtype=dtype)
+        if x.dtype.kind == "f":
+            return rounded(added_up(x, axes, keepdim), x.dtype)
+        return array_module(x).sum(x, axis=axes, keepdims=keepdim, dtype=int64)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        return _spread(grad, ctx.shape, ctx.axes, ctx.keepdim), None, None, None
+        return _spread(grad, ctx.shape, ctx.axes, ctx.keepdim), None, None
 
 
 class Mean(Function):
@@ -59,7 +61,7 @@ class Mean(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
         ctx.shape, ctx.axes, ctx.keepdim = x.shape, axes, keepdim
-        return array_module(x).sum(x, axis=axes, keepdims=keepdim) / _count(x.shape, axes)
+        return rounded(added_up(x, axes, keepdim) / _count(x.shape, axes), x.dtype)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
@@ -84,18 +86,58 @@ class Var(Function):
     def forward(
         ctx: Context, x: Array, axes: tuple[int, ...], correction: float, keepdim: bool
     ) -> Array:
-        ctx.axes, ctx.keepdim, ctx.shape = axes, keepdim, x.shape
-        count = _count(x.shape, axes)
-        ctx.divisor = count - correction if count > correction else 0
-        centered = x - x.sum(axis=axes, keepdims=True) / count
-        ctx.save_for_backward(centered)
-        return (centered * centered).sum(axis=axes, keepdims=keepdim) / ctx.divisor
+        ctx.axes, ctx.keepdim, ctx.correction = axes, keepdim, correction
+        ctx.save_for_backward(x)
+        return rounded(_variance(x, axes, correction, keepdim), x.dtype)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        (centered,) = ctx.saved_tensors
-        spread = _spread(grad, ctx.shape, ctx.axes, ctx.keepdim)
-        return spread * centered * 2 / ctx.divisor, None, None, None
+        (x,) = ctx.saved_tensors
+        spread = _spread(grad, x.shape, ctx.axes, ctx.keepdim)
+        slope = _centered(x, ctx.axes) * 2 / _divisor(x, ctx.axes, ctx.correction)
+        return spread * slope, None, None, None
+
+
+class Std(Function):
+    """``s = √v`` of the variance v, which may overflow: ds = dv/(2s), and 0 where s = 0."""
+
+    @staticmethod
+    def forward(
+        ctx: Context, x: Array, axes: tuple[int, ...], correction: float, keepdim: bool
+    ) -> Array:
+        ctx.axes, ctx.keepdim, ctx.correction = axes, keepdim, correction
+        variance = _variance(x, axes, correction, keepdim)
+        s = rounded(array_module(x).sqrt(variance), x.dtype)
+        ctx.save_for_backward(x, s)
+        return s
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        x, s = ctx.saved_tensors
+        xp = array_module(grad)
+        constant, one, zero = s == 0, s.dtype.type(1), s.dtype.type(0)
+        slope = xp.where(constant, zero, grad) / xp.where(constant, one, s)
+        spread = _spread(slope, x.shape, ctx.axes, ctx.keepdim)
+        relative = _centered(x, ctx.axes) / _divisor(x, ctx.axes, ctx.correction)
+        return spread * relative, None, None, None
+
+
+def _divisor(x: Array, axes: tuple[int, ...], correction: float) -> float:
+    return builtins.max(_count(x.shape, axes) - correction, 0)
+
+
+def _centered(x: Array, axes: tuple[int, ...]) -> Array:
+    """Return x - mean, of float16 in float32."""
+    x = x if x.dtype != float16 else x.astype(float32)
+    return x - added_up(x, axes, True).astype(x.dtype) / _count(x.shape, axes)
+
+
+def _variance(x: Array, axes: tuple[int, ...], correction: float, keepdim: bool) -> Array:
+    """Return the variance in float64: squares of float32 may be too large for float32."""
+    centered = _centered(x.astype(float64, copy=False), axes)
+    xp, divisor = array_module(x), _divisor(x, axes, correction)
+    total = xp.sum(centered * centered, axis=axes, keepdims=keepdim)
+    return total / xp.float64(divisor)
 
 
 class Root(Function):
@@ -141,15 +183,23 @@ class Extreme(Function):
 
 
 class ExtremeOverAll(Function):
-    """The largest or smallest element over axes: equal extremes share the gradient evenly."""
+    """The largest or smallest element over axes: equal extremes share the gradient evenly.
+
+    A NaN is the extreme. Its gradient is NaN, unless `nan_is_equal`, where NaNs share it.
+    """
 
     @staticmethod
     def forward(
-        ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool, largest: bool
+        ctx: Context,
+        x: Array,
+        axes: tuple[int, ...],
+        keepdim: bool,
+        largest: bool,
+        nan_is_equal: bool,
     ) -> Array:
         xp = array_module(x)
         kept = (xp.max if largest else xp.min)(x, axis=axes, keepdims=True)
-        ctx.axes, ctx.keepdim = axes, keepdim
+        ctx.axes, ctx.keepdim, ctx.nan_is_equal = axes, keepdim, nan_is_equal
         ctx.save_for_backward(x, kept)
         return kept if keepdim else kept.squeeze(axes)
 
@@ -157,9 +207,11 @@ class ExtremeOverAll(Function):
     def backward(ctx: Context, grad: Array) -> Any:
         x, kept = ctx.saved_tensors
         hit = x == kept
+        if ctx.nan_is_equal:
+            hit = hit | ((x != x) & (kept != kept))
         share = _spread(grad, x.shape, ctx.axes, ctx.keepdim)
         hits = hit.sum(axis=ctx.axes, keepdims=True).astype(grad.dtype)
-        return share * hit / hits, None, None, None
+        return share * hit / hits, None, None, None, None
 
 
 class Prod(Function):
@@ -169,7 +221,8 @@ class Prod(Function):
     def forward(ctx: Context, x: Array, axis: int, keepdim: bool) -> Array:
         ctx.save_for_backward(x)
         ctx.axis, ctx.keepdim = axis, keepdim
-        return array_module(x).prod(x, axis=axis, keepdims=keepdim)
+        dtype = x.dtype if x.dtype.kind == "f" else int64
+        return array_module(x).prod(x, axis=axis, keepdims=keepdim, dtype=dtype)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
@@ -190,12 +243,19 @@ class Cumsum(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, axis: int) -> Array:
         ctx.axis = axis
-        return array_module(x).cumsum(x, axis=axis, dtype=None if x.dtype.kind == "f" else int64)
+        return _running("cumsum", x, axis)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         xp = array_module(grad)
-        return xp.flip(xp.cumsum(xp.flip(grad, ctx.axis), axis=ctx.axis), ctx.axis), None
+        return xp.flip(_running("cumsum", xp.flip(grad, ctx.axis), ctx.axis), ctx.axis), None
+
+
+def _running(name: str, x: Array, axis: int) -> Array:
+    """Return running sums or products: of integers in int64, of float16 by way of float32."""
+    dtype = int64 if x.dtype.kind != "f" else float32 if x.dtype == float16 else x.dtype
+    y = getattr(array_module(x), name)(x, axis=axis, dtype=dtype)
+    return rounded(y, x.dtype) if x.dtype == float16 else y
 
 
 class Cumprod(Function):
@@ -203,7 +263,7 @@ class Cumprod(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, axis: int) -> Array:
-        y = array_module(x).cumprod(x, axis=axis, dtype=None if x.dtype.kind == "f" else int64)
+        y = _running("cumprod", x, axis)
         ctx.save_for_backward(x, y)
         ctx.axis = axis
         return y
@@ -250,7 +310,9 @@ class LogSumExp(Function):
 
 def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the sum over `dim` (default: all axes); integers and booleans are summed in int64."""
-    return Sum.apply(input, axes_of("sum", dim, input.ndim), keepdim, dtype)
+    if dtype is not None:
+        return sum(input.to(dtype=dtype), dim, keepdim).to(dtype=dtype)
+    return Sum.apply(input, axes_of("sum", dim, input.ndim), keepdim)
 
 
 def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
@@ -277,10 +339,24 @@ def var(
     correction: float | None = None,
 ) -> Tensor:
     """Return the variance over `dim`, divided by n - 1 (`unbiased`) or n - `correction`."""
+    return _spread_of("var", Var, input, dim, unbiased, keepdim, correction)
+
+
+def _spread_of(
+    name: str,
+    function: Any,
+    input: Tensor,
+    dim: Any,
+    unbiased: bool,
+    keepdim: bool,
+    correction: Any,
+) -> Tensor:
     if isinstance(dim, bool):  # var(False), PyTorch's old form
-        return var(input, None, dim, keepdim)
+        dim, unbiased = None, dim
+    if not input.is_floating_point():
+        raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
     by = (1 if unbiased else 0) if correction is None else correction
-    return Var.apply(input, axes_of("var", dim, input.ndim), by, keepdim)
+    return function.apply(input, axes_of(name, dim, input.ndim), by, keepdim)
 
 
 def std(
@@ -292,7 +368,7 @@ def std(
     correction: float | None = None,
 ) -> Tensor:
     """Return the square root of :func:`var`."""
-    return Root.apply(var(input, dim, unbiased, keepdim, correction=correction))
+    return _spread_of("std", Std, input, dim, unbiased, keepdim, correction)
 
 
 def var_mean(input: Tensor, dim: Dim = None, **options: Any) -> tuple[Tensor, Tensor]:
@@ -322,7 +398,7 @@ def _over_all(name: str, largest: bool, input: Tensor, dim: Dim, keepdim: bool) 
     axes = axes_of(name, dim, input.ndim)
     if _count(input.array.shape, axes) == 0:
         raise _without_elements(name, input)
-    return ExtremeOverAll.apply(input, axes, keepdim, largest)
+    return ExtremeOverAll.apply(input, axes, keepdim, largest, name in ("max", "min"))
 
 
 def axis_with_elements(name: str, dim: int, input: Tensor) -> int:
@@ -399,7 +475,7 @@ def prod(
 ) -> Tensor:
     """Return the product along `dim`, or of all elements."""
     if dtype is not None:
-        input = input.to(dtype=dtype)
+        return prod(input.to(dtype=dtype), dim, keepdim).to(dtype=dtype)
     if dim is None or input.ndim == 0:
         return Prod.apply(input.reshape(-1), 0, False)
     return Prod.apply(input, *axes_of("prod", dim, input.ndim), keepdim)
@@ -408,27 +484,31 @@ def prod(
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Return the running sums along `dim`."""
     if dtype is not None:
-        input = input.to(dtype=dtype)
+        return cumsum(input.to(dtype=dtype), dim).to(dtype=dtype)
     if input.ndim == 0:
-        return input.clone()
+        return cumsum(input.reshape(1), 0).reshape(())
     return Cumsum.apply(input, *axes_of("cumsum", dim, input.ndim))
 
 
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """Return the running products along `dim`."""
     if dtype is not None:
-        input = input.to(dtype=dtype)
+        return cumprod(input.to(dtype=dtype), dim).to(dtype=dtype)
     if input.ndim == 0:
-        return input.clone()
+        return cumprod(input.reshape(1), 0).reshape(())
     return Cumprod.apply(input, *axes_of("cumprod", dim, input.ndim))
 
 
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
     """Return ``log(sum(exp(input)))`` over `dim` without overflow."""
+    if input.dtype == float16:
+        return logsumexp(input.to(float32), dim, keepdim).to(float16)
     return LogSumExp.apply(input, axes_of("logsumexp", dim, input.ndim), keepdim)
 
 
-def norm(input: Tensor, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> Tensor:
+def norm(
+    input: Tensor, p: Any = 2, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     """Return the p-norm over `dim` (default: of all elements).
 
     Parameters
@@ -438,7 +518,20 @@ def norm(input: Tensor, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> T
         Default 2; ``math.inf`` is the largest magnitude, 0 the number of non-zero elements.
     dim, keepdim
         As for :func:`sum`.
+    dtype : dtype, optional
+        Convert `input` to it first.
+
+    Raises
+    ------
+    DTypeError
+        The tensor is not of floats.
     """
+    if dtype is not None:
+        input = input.to(dtype=dtype)
+    if not input.is_floating_point():
+        raise DTypeError(f"norm: expected floats, got {input.dtype}; use .float() first")
+    if input.dtype == float16:  # powers are large or small
+        return norm(input.to(float32), p, dim, keepdim).to(float16)
     if p in ("fro", 2):
         return Root.apply((input * input).sum(dim, keepdim))
     if p in (math.inf, -math.inf):
@@ -451,16 +544,18 @@ def norm(input: Tensor, p: Any = 2, dim: Dim = None, keepdim: bool = False) -> T
 
 @on_its_device
 def all(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """Return whether every element (along `dim`) is non-zero."""
+    """Return whether every element (along `dim`) is non-zero; of uint8 in uint8, as PyTorch."""
     axes = axes_of("all", dim, input.ndim)
-    return Tensor(array_module(input.array).all(input.array, axis=axes, keepdims=keepdim))
+    found = array_module(input.array).all(input.array, axis=axes, keepdims=keepdim)
+    return Tensor(found.astype(input.dtype if input.dtype == uint8 else bool_))
 
 
 @on_its_device
 def any(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
-    """Return whether some element (along `dim`) is non-zero."""
+    """Return whether some element (along `dim`) is non-zero; of uint8 in uint8, as PyTorch."""
     axes = axes_of("any", dim, input.ndim)
-    return Tensor(array_module(input.array).any(input.array, axis=axes, keepdims=keepdim))
+    found = array_module(input.array).any(input.array, axis=axes, keepdims=keepdim)
+    return Tensor(found.astype(input.dtype if input.dtype == uint8 else bool_))
 
 
 def count_nonzero(input: Tensor, dim: Dim = None) -> Tensor:

@@ -5,10 +5,12 @@ The gradient goes back to where each element came from (:func:`~minidl.ops.gathe
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from ..autograd import Context, Function
 from ..device import Array, array_module, check_one_device, on_its_device
 from ..errors import ArgumentError
 from ..kernels.cuda import sort as cuda_sort
@@ -73,19 +75,51 @@ def topk(
 
 
 def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """Return the median (the lower one of two); with `dim`, along it, and its positions."""
+    """Return the median (the lower one of two); with `dim`, along it, and its positions.
+
+    NaN if there is one. Without `dim`, elements equal to the median share the gradient.
+    """
     if dim is None:
-        return median(input.reshape(-1), 0)[0]
+        return MedianOfAll.apply(input)
     axis = axis_with_elements("median", dim, input)
     if input.ndim == 0:
         return median(input.reshape(1), 0)
-    order = argsort(input, axis)
-    middle = (input.array.shape[axis] - 1) // 2
-    where = order[(slice(None),) * axis + (slice(middle, middle + 1),)]
+    where = Tensor(_middle(input.array, argsort(input, axis).array, axis))
     values = gather(input, axis, where)
     if keepdim:
         return ValuesAndIndices(values, where)
     return ValuesAndIndices(values.squeeze(axis), where.squeeze(axis))
+
+
+def _middle(x: Array, order: Array, axis: int) -> Array:
+    """Return the position of the median along an axis, or of the first NaN."""
+    xp, middle = array_module(x), (x.shape[axis] - 1) // 2
+    where = order[(slice(None),) * axis + (slice(middle, middle + 1),)]
+    if x.dtype.kind != "f":
+        return where
+    nan = xp.isnan(x)
+    first = xp.expand_dims(nan.argmax(axis=axis), axis)
+    return xp.where(nan.any(axis=axis, keepdims=True), first, where)
+
+
+class MedianOfAll(Function):
+    """The median of all elements: equal ones share the gradient."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array) -> Array:
+        xp = array_module(x)
+        if x.size == 0:
+            return xp.full((), math.nan, x.dtype)
+        flat = x.reshape(-1)
+        y = flat[_middle(flat, argsort(Tensor(flat)).array, 0)].reshape(())
+        ctx.save_for_backward(x, y)
+        return y
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Array:
+        x, y = ctx.saved_tensors
+        hit = (x == y) | ((x != x) & (y != y))
+        return grad * (hit / hit.sum()).astype(grad.dtype)
 
 
 @on_its_device

@@ -1,0 +1,60 @@
+"""Sums in a wider dtype: float16 and long columns of float32 are added up in float64.
+
+float16 ends at 65,504 and has 11 bits. Added up in float16, 100,000 ones are infinity; along an
+axis that is not the last in memory, where NumPy adds number after number, 4,096 ones are 2,048.
+Such sums are wide until they are finished, and rounded once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+from ..device import Array, array_module
+from ..tensor import float16, float32, float64
+
+#: From this length on, columns of float32 are added up in float64. NumPy adds rows in pairs, but
+#: columns number after number: the error grows with the length.
+LONG = 2048
+
+
+def added_up(x: Array, axes: tuple[int, ...], keepdims: bool = False) -> Array:
+    """Return the sum of floats, in float64 if it was added up so; round it with :func:`rounded`."""
+    wide = None
+    if x.dtype == float16 or (x.dtype == float32 and _has_long_columns(x, axes)):
+        wide = float64
+    return array_module(x).sum(x, axis=axes, keepdims=keepdims, dtype=wide)
+
+
+def _has_long_columns(x: Array, axes: tuple[int, ...]) -> bool:
+    """Return whether NumPy adds up many numbers one after the other."""
+    if not isinstance(x, np.ndarray) or x.size < LONG or not axes:
+        return False
+    rows = min(range(x.ndim), key=lambda axis: abs(x.strides[axis]))
+    return any(axis != rows and x.shape[axis] >= LONG for axis in axes)
+
+
+def rounded(result: Array, dtype: np.dtype) -> Array:
+    """Return a wide result in its final dtype."""
+    return result if result.dtype == dtype else result.astype(dtype)
+
+
+def in_float32(plain: Callable[..., Any]) -> Callable[..., Any]:
+    """Make array code compute in float32 where it is given float16.
+
+    Its results stay wide: what a backward needs is saved so, and the Function rounds what it
+    returns. Gradients are rounded by the walk.
+    """
+
+    @wraps(plain)
+    def wide(*args: Any, **kwargs: Any) -> Any:
+        return plain(*[_wider(arg) for arg in args], **kwargs)
+
+    return wide
+
+
+def _wider(arg: Any) -> Any:
+    return arg.astype(float32) if getattr(arg, "dtype", None) == float16 else arg
