@@ -16,7 +16,7 @@ LAYERS = (
     ("files", "formats"),
     ("device",),
     ("kernels",),
-    ("tensor", "printing"),
+    ("tensor", "printing", "conversion"),
     ("random", "cuda", "accelerator", "amp", "backends", "distributed", "multiprocessing"),
     ("autograd",),
     ("ops",),

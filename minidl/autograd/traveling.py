@@ -181,7 +181,8 @@ class Traveling:
     def sum(before: Any, gradient: Any) -> Any:
         """Return the sum of gradients that reached one tensor by different paths."""
         with active(device_of(gradient)):
-            return before + gradient
+            total = before + gradient
+        return np.asarray(total) if isinstance(total, np.generic) else total
 
     @staticmethod
     def cast(gradient: Any, dtype: np.dtype) -> Any:

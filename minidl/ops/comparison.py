@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Context, Function
+from ..conversion import fitting
 from ..device import Array, array_module, on_its_device
 from ..errors import DTypeError, ShapeError
 from ..kernels.cuda import copy_to
-from ..tensor import Tensor, as_tensor, bool_, fitting, float16, uint8
+from ..tensor import Tensor, as_tensor, bool_, float16, uint8
 from .operands import (
     arrays_of,
     binary,

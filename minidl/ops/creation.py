@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..conversion import fitting
 from ..device import Array, Device, active, device_of, module_for, on_its_device
 from ..errors import ArgumentError, NumberError
 from ..kernels import cuda
@@ -21,7 +22,6 @@ from ..tensor import (
     Tensor,
     default_device,
     default_dtype,
-    fitting,
     float16,
     float32,
     float64,

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Context, Function
+from ..conversion import fitting
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError
-from ..tensor import Tensor, bool_, default_dtype, fitting, int64
+from ..tensor import Tensor, bool_, default_dtype, int64
 from .arithmetic import maximum, minimum
 from .comparison import only_where
 from .operands import floating, unary

@@ -16,11 +16,12 @@ import numpy as np
 
 from ..autograd import Context, Function
 from ..autograd.tape_array import TapeArray
+from ..conversion import fitting
 from ..device import Array, array_module, check_one_device, device_of, on_its_device
 from ..errors import DTypeError, IndexOutOfRange, ShapeError
 from ..kernels.cuda import copy_to
 from ..kernels.cuda.put import put
-from ..tensor import Tensor, as_tensor, bool_, fitting, uint8
+from ..tensor import Tensor, as_tensor, bool_, uint8
 from .axes import one_axis
 from .comparison import warn_of_uint8
 from .inplace import changed, copy_, is_recorded, store
@@ -234,6 +235,8 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
         check_one_device("x[index] = value", x=input.array, value=value.array)
         if value._view is not None and _is_same(value.array, input.array, steps):
             return  # x[i] += 1  is  v = x[i]; v += 1, which changes x;  x[i] = v
+    elif isinstance(value, (bool, int, float)):
+        value = fitting("x[index] = value", value, input.dtype).item()
     elif not isinstance(input.array, np.ndarray) and not np.isscalar(value):
         value = as_tensor(value).to(input.device)
     if is_recorded(input, value) or not _is_plain(input.array):
@@ -246,8 +249,6 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
         return
     if isinstance(value, Tensor):
         value = value.array
-    elif isinstance(value, (bool, int, float)):
-        value = fitting("x[index] = value", value, input.dtype).item()
     write(input.array, steps, value)
     changed(input)
 
