@@ -54,7 +54,9 @@ class _Decorator:
     def __call__(self, function: Any) -> Any:
         if inspect.isgeneratorfunction(function):
             return self._generator(function)
+        kept: tuple[str, ...] = ("__dict__",)
         if inspect.isclass(function):
+            kept = ()
             warnings.warn(
                 f"{type(self).__name__} decorates the class {function.__name__}: it becomes a "
                 "function that makes instances; decorate __init__ instead",
@@ -62,7 +64,7 @@ class _Decorator:
                 stacklevel=2,
             )
 
-        @wraps(function, updated=())
+        @wraps(function, updated=kept)
         def wrapper(*args: Any, **kwargs: Any) -> Any:
             with self.clone():
                 return function(*args, **kwargs)

@@ -13,6 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..missing import attributes
 from . import functional, init, methods, pages, utils
+from .hooks import (
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+)
 from .pages import *
 from .summary import Summary, summary
 
@@ -25,6 +31,10 @@ def _on_first_use(name: str) -> Any:
 
 
 if not TYPE_CHECKING:
-    __all__ = [*pages.__all__, "Summary", "functional", "init", "summary", "utils"]
+    __all__ = [
+        *pages.__all__, "Summary", "functional", "init", "register_module_forward_hook",
+        "register_module_forward_pre_hook", "register_module_full_backward_hook",
+        "register_module_full_backward_pre_hook", "summary", "utils",
+    ]  # fmt: skip
 
 __getattr__ = attributes(globals(), _on_first_use)

@@ -26,6 +26,7 @@ from ..tensor import Tensor
 from .activation import ReLU, relu, relu_backward, relu_forward
 from .conv import Conv2d, operands
 from .conv import backward as conv_backward
+from .hooks import EVERYWHERE
 from .linear import Linear, rows
 from .linear import backward as linear_backward
 from .linear import check as check_linear
@@ -64,13 +65,15 @@ def pair_at(modules: Sequence[Any], place: int) -> Both | None:
         return None
     first, second = modules[place], modules[place + 1]
     both = PAIRS.get((type(first), type(second)))
-    if both is None or not _enabled or kernels.is_reference():
+    if both is None or not _enabled or EVERYWHERE or kernels.is_reference():
         return None
     if place + 2 < len(modules) and (type(second), type(modules[place + 2])) in PAIRS:
         return None  # the later pair saves more: a pass forward and one backward
     for module in (first, second):
         kind = type(module)
         if module._forward_hooks or module._forward_pre_hooks or "forward" in module.__dict__:
+            return None
+        if module._backward_hooks or module._backward_pre_hooks:
             return None
         if (kind.__call__, kind.forward) != _METHODS[kind]:
             return None

@@ -27,7 +27,7 @@ from typing import Any, Self
 from ..errors import ArgumentError
 from ..kernels import cuda
 from ..tensor import Tensor
-from .hooks import Hooks
+from .hooks import EVERYWHERE, Hooks
 from .parameter import Parameter
 from .state import State
 from .state import StateDictError as StateDictError  # where it was before
@@ -76,6 +76,8 @@ class Module(State, Hooks):
         state["_modules"] = {}
         state["_forward_hooks"] = {}
         state["_forward_pre_hooks"] = {}
+        state["_backward_hooks"] = {}
+        state["_backward_pre_hooks"] = {}
 
     # --- Calling ----------------------------------------------------------------------------------
 
@@ -88,7 +90,13 @@ class Module(State, Hooks):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         # Small networks call this often enough to feel it: without hooks nothing else happens.
         try:
-            if self._forward_hooks or self._forward_pre_hooks:
+            if (
+                self._forward_hooks
+                or self._forward_pre_hooks
+                or self._backward_hooks
+                or self._backward_pre_hooks
+                or EVERYWHERE
+            ):
                 return self._call_with_hooks(args, kwargs)
             return self.forward(*args, **kwargs)
         except cuda.OutOfMemoryError as error:

@@ -93,6 +93,11 @@ def test_modes_decorate_without_parentheses(device: str) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x * 2
 
+    def marked() -> None:
+        pass
+
+    marked.mark = "kept"  # type: ignore[attr-defined]
+    assert minidl.no_grad(marked).mark == "kept"
     x = leaf(1.0, device=device)
     assert not evaluate(x).requires_grad and evaluate.__name__ == "evaluate"
     with minidl.no_grad():
