@@ -1,4 +1,4 @@
-"""The GPU under the names of ``torch.accelerator``: is there one, which, how many."""
+"""The functions of ``torch.accelerator``: whether there is a GPU, which one, and how many."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Mixed precision, switched off: ``autocast(enabled=False)`` and ``GradScaler(enabled=False)``.
 
-minidl computes in the dtypes of its tensors. Scripts that make mixed precision an option run with
-it off; switched on, both say so. ``minidl.cuda.allow_tf32(True)`` is the faster arithmetic here.
+minidl computes in the dtypes of its tensors. Scripts with optional mixed precision run if it is
+off; switching it on raises an error. Use ``minidl.cuda.allow_tf32(True)`` for faster arithmetic.
 """
 
 from __future__ import annotations

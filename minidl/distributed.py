@@ -1,6 +1,6 @@
-"""What scripts ask of ``torch.distributed`` before they train in one process: no, it is not there.
+"""``torch.distributed`` for scripts that check for it before training in one process: unavailable.
 
-Training on several machines or cards is out of scope; every other name says so.
+Training on several machines or cards is out of scope; every other name raises an error.
 """
 
 from __future__ import annotations

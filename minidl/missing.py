@@ -1,4 +1,4 @@
-"""What a name that is not there says: one sentence, with what is out of scope or what is close."""
+"""Error messages for missing names: what is out of scope, or which names are similar."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ OUT_OF_SCOPE = {
 
 
 def sentence(module: str, name: str, names: Any) -> str:
-    """Return what to say of a name that `module` does not have.
+    """Return the message for a name that `module` does not have.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def sentence(module: str, name: str, names: Any) -> str:
     for kind, beginnings in OUT_OF_SCOPE.items():
         if name.startswith(beginnings) or module.endswith(beginnings):
             return (
-                f"{module} has no {name!r}: minidl leaves out {kind}; its README lists, under "
-                "'Honest limits', what is there and what is not"
+                f"{module} has no {name!r}: minidl does not support {kind}; see 'Limitations' in "
+                "its README"
             )
     from difflib import get_close_matches
 

@@ -1,8 +1,8 @@
 """Python's ``multiprocessing``, with tensors that processes share: ``torch.multiprocessing``.
 
 ``tensor.share_memory_()`` and ``model.share_memory()`` move numbers into memory that child
-processes see: what one writes there, such as an optimizer's step, all read. Other tensors reach a
-child as copies. On the CPU only.
+processes share: all see a change by one, such as an optimizer's step. Other tensors reach a child
+as copies. Only tensors on the CPU can be shared.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
-"""Whole models in checkpoints: which classes a file may name, and how a model becomes data.
+"""Whole models in checkpoints: the classes that a file may name, and how a model becomes data.
 
-A saved model is its class's name, its attributes, parameters, buffers and children. Loading makes
-an object of that class without calling anything of it, and fills in what was saved. Classes of
-minidl are known; others must be declared (:func:`add_safe_globals`), or be in a module that the
-program has imported, where it passes ``weights_only=False``. A file never imports or runs anything.
+A saved model consists of its class's name, its attributes, parameters, buffers and children.
+Loading creates an object of that class without calling any of its code, and fills in the saved
+values. minidl's classes are known. Others must be declared (:func:`add_safe_globals`) or, with
+``weights_only=False``, be in a module that the program has imported. A file never imports or runs
+anything.
 """
 
 from __future__ import annotations

@@ -68,8 +68,8 @@ def is_reference() -> bool:
 class reference:
     """Run every layer's plain code: a context manager, and a decorator.
 
-    Inside, no kernel is used and nothing is fused, on either device: every layer's own page is
-    what runs, so that a debugger can step through it. Results equal the fast ones to rounding.
+    Inside, no kernel runs and nothing is fused, on either device: every layer's own page runs, and
+    a debugger can step through it. Results equal the fast ones to rounding.
 
     Examples
     --------

@@ -74,7 +74,7 @@ class AdaptiveAvgPool2dFunction(Function):
 
 
 def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
-    """Return means over as many bins as asked for, whatever the input's size.
+    """Return means over the requested number of bins, whatever the input's size.
 
     Parameters
     ----------

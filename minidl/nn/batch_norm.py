@@ -43,7 +43,7 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "batch_norm"]
 
 
 def channelwise(vector: Array, x: Array) -> Array:
-    """Return one number a channel such that it fits x (N, C, ...)."""
+    """Return one number per channel in a shape that fits x (N, C, ...)."""
     return vector.reshape(1, -1, *(1,) * (x.ndim - 2))  # (1, C, 1, ...)
 
 

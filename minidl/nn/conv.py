@@ -68,7 +68,7 @@ def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, gro
 def backward(
     grad: Array, x: Array, weight: Array, geometry: Geometry, groups: int, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return dx, dW and db, those that are wanted."""
+    """Return dx, dW and db (None if not needed)."""
     xp, (n, channels, *size), (o, depth, kh, kw) = array_module(x), x.shape, weight.shape
     matrices = weight.reshape(groups, o // groups, depth * kh * kw)
     dy = grad.transpose(1, 0, 2, 3)  # (O, N, OH, OW)
@@ -271,7 +271,7 @@ class Conv2d(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weight and bias anew."""
+        """Redraw weight and bias."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # ±1/√fan_in
         if self.bias is not None:
             bound = 1 / math.sqrt(math.prod(self.weight.shape[1:]))

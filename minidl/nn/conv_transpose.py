@@ -65,7 +65,7 @@ def forward(
 def backward(
     grad: Array, x: Array, weight: Array, geometry: Geometry, groups: int, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return dx, dW and db, those that are wanted."""
+    """Return dx, dW and db (None if not needed)."""
     xp, (n, channels, height, width) = array_module(x), x.shape
     pixels, matrices = matrices_of(x, weight, groups)
     columns = im2col(grad, geometry).transpose(1, 2, 3, 0, 4, 5)  # (O, KH, KW, N, H, W)
@@ -264,7 +264,7 @@ class ConvTranspose2d(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weight and bias anew."""
+        """Redraw weight and bias."""
         bound = 1 / math.sqrt(math.prod(self.weight.shape[1:]))
         for parameter in (self.weight, self.bias):
             if parameter is not None:

@@ -1,6 +1,6 @@
 """Dropout, in today's form and in the paper's, of single elements and of whole channels.
 
-Forward. With a mask m of independent 0 and 1, P(m = 0) = p, drawn anew at every forward:
+Forward. With a mask m of independent 0 and 1, P(m = 0) = p, redrawn at every forward:
 
     inverted (today's): training  y = x·m / (1 − p)    test  y = x
     plain (2012):       training  y = x·m              test  y = x·(1 − p)

@@ -219,7 +219,7 @@ class Embedding(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the weight anew; the row `padding_idx` becomes 0."""
+        """Redraw the weight; the row `padding_idx` becomes 0."""
         init.normal_(self.weight)
         if self.padding_idx is not None:
             self.weight.array[self.padding_idx] = 0

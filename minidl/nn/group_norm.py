@@ -48,7 +48,7 @@ def grouped(x: Array, groups: int) -> Array:
 
 
 def channelwise(vector: Array, x: Array) -> Array:
-    """Return one number for each channel such that it fits x (N, C, ...)."""
+    """Return one number per channel in a shape that fits x (N, C, ...)."""
     return vector.reshape(-1, *(1,) * (x.ndim - 2))  # (C, 1, ...)
 
 
@@ -67,7 +67,7 @@ def forward(
 def backward(
     grad: Array, normalized: Array, inverse: Array, weight: Array | None, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return ∂L/∂x, ∂L/∂γ and ∂L/∂β, those that are wanted."""
+    """Return ∂L/∂x, ∂L/∂γ and ∂L/∂β (None if not needed)."""
     dx, others = None, (0, *range(2, grad.ndim))
     dweight = (grad * normalized).sum(axis=others) if want[1] else None  # (C,)
     dbias = grad.sum(axis=others) if want[2] else None  # (C,)

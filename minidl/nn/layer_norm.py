@@ -61,7 +61,7 @@ def backward(
     weight: Array | None,
     want: Sequence[bool],
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return ∂L/∂x, ∂L/∂γ and ∂L/∂β, those that are wanted."""
+    """Return ∂L/∂x, ∂L/∂γ and ∂L/∂β (None if not needed)."""
     dx, axes, front = None, tuple(range(-count, 0)), tuple(range(grad.ndim - count))
     dweight = (grad * normalized).sum(axis=front) if want[1] else None  # normalized_shape
     dbias = grad.sum(axis=front) if want[2] else None

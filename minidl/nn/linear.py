@@ -45,7 +45,7 @@ def forward(x: Array, weight: Array, bias: Array | None) -> Array:
 def backward(
     grad: Array, x: Array, weight: Array, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return dx, dW and db, those that are wanted."""
+    """Return dx, dW and db (None if not needed)."""
     xp = array_module(x)
     dx = xp.matmul(grad, weight) if want[0] else None  # (N, I)
     dweight = xp.matmul(grad.T, x) if want[1] else None  # (O, I)
@@ -170,7 +170,7 @@ class Linear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weight and bias anew."""
+        """Redraw weight and bias."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # ±1/√in_features
         if self.bias is not None:
             bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0

@@ -59,7 +59,7 @@ def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry) -> 
 def backward(
     grad: Array, x: Array, weight: Array, geometry: Geometry, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return dx, dw and db, those that are wanted."""
+    """Return dx, dw and db (None if not needed)."""
     xp, (n, channels, *size), (positions, o, _) = array_module(x), x.shape, weight.shape
     dy = grad.reshape(n, o, positions).transpose(2, 1, 0)  # (L, O, N)
     dx = dweight = None
@@ -216,7 +216,7 @@ class LocallyConnected2d(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weight and bias anew."""
+        """Redraw weight and bias."""
         bound = 1 / math.sqrt(self.weight.shape[2])
         init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:

@@ -68,7 +68,7 @@ def backward(grad: Array, place: Array, geometry: Geometry, size: Pair) -> Array
 
 
 class MaxPool2dFunction(Function):
-    """Saves the places alone, and those only if somebody asks for the gradient.
+    """Saves only the places, and those only if the gradient is needed.
 
     The kernels' places have one byte for windows of at most 255 entries.
     """

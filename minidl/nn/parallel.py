@@ -1,6 +1,6 @@
-"""One card under the name of several: :class:`DataParallel` runs its module as it is.
+""":class:`DataParallel` on one card: it runs its module unchanged.
 
-Scripts wrap a model in it whenever there is a GPU. A step here uses one card.
+Scripts wrap a model in it whenever there is a GPU. In minidl, a step uses one card.
 """
 
 from __future__ import annotations

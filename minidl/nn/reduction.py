@@ -1,4 +1,4 @@
-"""What losses share: how the losses of a batch become one number, and checks of arguments.
+"""Helpers of losses: how a batch's losses become one number, and checks of arguments.
 
 With reduction "mean", L = Σ_n l_n / D for a divisor D, so ∂L/∂l_n = g/D for the incoming gradient g
 of L. With "sum", D is 1. With "none" every loss is returned and has a gradient of its own.

@@ -2,8 +2,8 @@
 
 A damaged picture stops a training run when it is read, which may be after hours. :func:`scan`
 decodes all pictures of a folder once, in threads, with the loader that training uses, so pictures
-that pass will load. Mistakes in the arrangement (pictures outside the class folders, empty class
-folders) are reported too.
+that pass will load. It also reports mistakes in the folder structure (pictures outside the class
+folders, empty class folders).
 """
 
 from __future__ import annotations

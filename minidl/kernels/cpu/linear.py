@@ -38,7 +38,7 @@ def backward(
     y: Array | None = None,
     overwrite: bool = False,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return dx, dW and db, those that are wanted.
+    """Return dx, dW and db (None if not needed).
 
     With an epilogue, whose result was `y`, `grad` is the gradient after it; `overwrite` allows
     its memory to be used.

@@ -22,7 +22,7 @@ def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry) -> 
 def backward(
     grad: Array, x: Array, weight: Array, geometry: Geometry, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return dx, dw and db, those that are wanted."""
+    """Return dx, dw and db (None if not needed)."""
     n, o = grad.shape[:2]
     dy = np.ascontiguousarray(grad.reshape(n, o, len(weight)).transpose(2, 1, 0))  # (L, O, N)
     dx = dweight = None

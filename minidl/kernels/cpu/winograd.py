@@ -71,7 +71,7 @@ _KERNEL_COST = 200
 
 #: Numbers that a lane transforms and multiplies at a time: enough to make each call of NumPy worth
 #: it, few enough for a core's own cache (0.8 MB of float32). Up to twice as many where the kernels
-#: have as many numbers, which are read anew for every slab.
+#: have as many numbers, which are reread for every slab.
 _SLAB = 3 << 16
 
 #: Transformed numbers that the weights' gradient holds at a time (16 MB of float32): with more,

@@ -1,4 +1,4 @@
-"""What minimal filtering along two axes and along one share: transforms, and work in lanes.
+"""Shared by minimal filtering along two axes and along one: transforms, and work in lanes.
 
 The math is in ``winograd``.
 """

@@ -64,7 +64,7 @@ def backward(
     want: Sequence[bool],
     overwrite: bool,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return dx, dγ and dβ, those that are wanted; dx in the memory of `grad` if `overwrite`."""
+    """Return dx, dγ and dβ (None if not needed); dx in the memory of `grad` if `overwrite`."""
     xp, images, dy = cupy(), _channels_first(x), _channels_first(grad)
     channels, dtype = x.shape[1], images.dtype
     count = x.size // max(channels, 1)

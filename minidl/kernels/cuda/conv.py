@@ -44,7 +44,7 @@ class Columns:
         self.size = x_shape[2:]
         per_image = groups * self.rows * math.prod(geometry.out) * self.dtype.itemsize
         self.step = max(1, min(self.images, COLUMN_BYTES // max(per_image, 1)))
-        # equal parts, so that the memory pool sees one size
+        # equal parts, because the memory pool reuses blocks of one size
         self.step = -(-self.images // -(-self.images // self.step)) if self.images else 1
 
     def chunks(self) -> list[slice]:
@@ -124,7 +124,7 @@ def backward(
     y: Array | None = None,
     overwrite: bool = False,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return dX, dW and db, those that are wanted: dW and db = dY·Xᵀ, dX = col2im of Wᵀ·dY.
+    """Return dX, dW and db (None if not needed): dW and db = dY·Xᵀ, dX = col2im of Wᵀ·dY.
 
     With an epilogue, whose result was `y`, `grad` is the gradient after it; `overwrite` allows
     its memory to be used.

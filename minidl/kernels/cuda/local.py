@@ -32,7 +32,7 @@ def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry) -> 
 def backward(
     grad: Array, x: Array, weight: Array, geometry: Geometry, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return dx, dw and db, those that are wanted."""
+    """Return dx, dw and db (None if not needed)."""
     dy = channel_major(grad)
     return (
         _input_gradient(dy, weight, x, geometry) if want[0] else None,
