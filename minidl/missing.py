@@ -45,8 +45,8 @@ def sentence(module: str, name: str, names: Any) -> str:
     for kind, beginnings in OUT_OF_SCOPE.items():
         if name.startswith(beginnings) or module.endswith(beginnings):
             return (
-                f"{module} has no {name!r}: minidl does not support {kind}; see 'Limitations' in "
-                "its README"
+                f"{module} has no {name!r}: minidl does not support {kind}; see 'A script from "
+                "PyTorch' in its README"
             )
     from difflib import get_close_matches
 
