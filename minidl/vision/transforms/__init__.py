@@ -81,3 +81,5 @@ __all__ = [
     "ToTensor",
     "functional",
 ]
+
+__getattr__ = attributes(globals())
