@@ -24,7 +24,11 @@ CALLS: dict[type[Exception], list[Callable[[], Any]]] = {
         lambda: F.nll_loss(x, index),
     ],
     RuntimeError: [
-        lambda: x.sum((0, 0)), lambda: x.reshape(7), lambda: x.clamp(), lambda: x.expand(5, 5),
+        lambda: x.flip(0, 0), lambda: x.flatten(1, 0), lambda: x.chunk(0), lambda: x.split(0),
+        lambda: x.split(-1), lambda: x.diagonal(0, 0, 0), lambda: x.repeat_interleave(-1),
+        lambda: x.masked_select(minidl.tensor([True] * 5)), lambda: minidl.meshgrid(x),
+        lambda: x.movedim((0, 1), (0,)), lambda: x.sum((0, 0)),
+        lambda: x.reshape(7), lambda: x.clamp(), lambda: x.expand(5, 5),
         lambda: F.conv2d(images, minidl.ones(3, 2, 3, 3), stride=0),
         lambda: F.max_pool2d(images, 2, padding=2), lambda: F.pad(x, (1,)),
         lambda: F.one_hot(index, 3), lambda: F.binary_cross_entropy(x + 5, x),

@@ -176,7 +176,7 @@ def grad(
         elif materialize_grads:
             with active(source.device):
                 zeros = module_for(source.device).zeros(source.array.shape, source.array.dtype)
-            found.append(Tensor(zeros))
+            found.append(Tensor(zeros, requires_grad=create_graph))
         else:
             found.append(None)
     return tuple(found)

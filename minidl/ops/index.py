@@ -75,7 +75,7 @@ def _as_array(part: Any, x: Array) -> Any:
             part = part != 0
         elif part.ndim == 0 and part.dtype.kind in "iu":
             return int(part)  # a view, as for a Python number
-    elif isinstance(part, list):
+    elif isinstance(part, (list, tuple)):
         part = np.asarray(part) if part else np.empty(0, np.int64)
     elif isinstance(part, (bool, range)):
         part = np.asarray(part)
@@ -235,6 +235,8 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
         check_one_device("x[index] = value", x=input.array, value=value.array)
         if value._view is not None and _is_same(value.array, input.array, steps):
             return  # x[i] += 1  is  v = x[i]; v += 1, which changes x;  x[i] = v
+        while value.ndim and value.array.shape[0] == 1:  # these don't count
+            value = value[0]
     elif isinstance(value, (bool, int, float)):
         value = fitting("x[index] = value", value, input.dtype).item()
     elif not isinstance(input.array, np.ndarray) and not np.isscalar(value):
@@ -276,11 +278,9 @@ def _address(array: Array) -> int:
 
 
 def _copy_into(view: Tensor, value: Any) -> None:
-    """Set the elements of a view to `value`, whose leading axes of length 1 don't count."""
+    """Set the elements of a view to `value`."""
     if not isinstance(value, Tensor):
         value = as_tensor(value)
-    while value.ndim > view.ndim and value.array.shape[0] == 1:
-        value = value[0]
     if np.broadcast_shapes(view.array.shape, value.array.shape) != view.array.shape:
         raise ShapeError(
             f"x[index] = value: shape {tuple(value.shape)} does not fit shape {tuple(view.shape)}"
@@ -297,5 +297,10 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """Return the elements where `mask` (of bool) holds, as one axis."""
     if mask.dtype != np.bool_:
         raise DTypeError(f"masked_select: mask must be of bool, got {mask.dtype}")
-    shape = np.broadcast_shapes(input.array.shape, mask.array.shape)
+    try:
+        shape = np.broadcast_shapes(input.array.shape, mask.array.shape)
+    except ValueError as error:
+        raise ShapeError(
+            f"masked_select: a mask of shape {tuple(mask.shape)} does not fit {tuple(input.shape)}"
+        ) from error
     return getitem(input.expand(shape), mask.expand(shape))

@@ -19,7 +19,7 @@ from ..device import Array, Device, Shape, array_module, device_of
 from ..errors import ArgumentError, ShapeError
 from ..kernels.cuda import copy_to
 from ..tensor import Tensor, bool_
-from .axes import flat, one_axis
+from .axes import axes_of, flat, one_axis
 from .operands import common_dtype, unbroadcast
 
 __all__ = [
@@ -272,7 +272,9 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
     """Return the tensor with axis `source` (or several) moved to position `destination`."""
     pairs = (source, destination)
     olds, news = ((d,) if isinstance(d, int) else tuple(d) for d in pairs)
-    olds, news = (tuple(one_axis("movedim", d, input.ndim) for d in dims) for dims in (olds, news))
+    olds, news = (axes_of("movedim", dims, input.ndim) for dims in (olds, news))
+    if len(olds) != len(news):
+        raise ArgumentError(f"movedim: {len(olds)} axes can't move to {len(news)} places")
     order = [axis for axis in range(input.ndim) if axis not in olds]
     for new, old in sorted(zip(news, olds, strict=True)):
         order.insert(new, old)
@@ -282,6 +284,8 @@ def movedim(input: Tensor, source: int | Sequence[int], destination: int | Seque
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     """Return the tensor with the axes from `start_dim` to `end_dim` made one."""
     a, b = one_axis("flatten", start_dim, input.ndim), one_axis("flatten", end_dim, input.ndim)
+    if a > b:
+        raise ArgumentError(f"flatten: start_dim={start_dim} comes after end_dim={end_dim}")
     shape = tuple(input.array.shape)
     middle = 1
     for length in shape[a : b + 1]:
@@ -348,9 +352,10 @@ def repeat(input: Tensor, *sizes: Any) -> Tensor:
     return reshape(expand(reshape(input, tuple(paired)), tuple(spread)), final)
 
 
-def tile(input: Tensor, dims: Sequence[int]) -> Tensor:
+def tile(input: Tensor, dims: int | Sequence[int], *more: int) -> Tensor:
     """Return the tensor repeated ``dims[i]`` times along axis i; missing numbers are 1."""
-    return repeat(input, (1,) * (input.ndim - len(dims)) + tuple(dims))
+    times = flat((dims, *more))
+    return repeat(input, (1,) * (input.ndim - len(times)) + times)
 
 
 def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = None) -> Tensor:
@@ -361,6 +366,8 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
     if isinstance(repeats, Tensor):
         positions = np.arange(input.array.shape[axis]).repeat(repeats.cpu().array)
         return input[(slice(None),) * axis + (Tensor(positions).to(input.device),)]
+    if repeats < 0:
+        raise ArgumentError(f"repeat_interleave: repeats must be at least 0, got {repeats}")
     shape = tuple(input.array.shape)
     spread = expand(unsqueeze(input, axis + 1), *shape[: axis + 1], repeats, *shape[axis + 1 :])
     return flatten(spread, axis, axis + 1)
@@ -431,6 +438,8 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     if indexing not in ("ij", "xy"):
         raise ArgumentError(f"meshgrid: indexing must be 'ij' or 'xy', got {indexing!r}")
     vectors = tensors[0] if isinstance(tensors[0], (list, tuple)) else tensors
+    if any(vector.ndim > 1 for vector in vectors):
+        raise ShapeError("meshgrid: expected vectors")
     shape = [vector.numel() for vector in vectors]
     grids = []
     for axis, vector in enumerate(vectors):
@@ -475,6 +484,9 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
     axis = one_axis("split", dim, input.ndim)
     length = input.array.shape[axis]
     if isinstance(split_size, int):
+        if split_size < (1 if length else 0):
+            raise ArgumentError(f"split: split_size must be greater than 0, got {split_size}")
+        split_size = max(split_size, 1)
         sizes = [min(split_size, length - a) for a in range(0, length, split_size)] or [0]
     else:
         sizes = list(split_size)
@@ -490,6 +502,8 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Cut the tensor along `dim` into at most `chunks` equal pieces (the last may be shorter)."""
     length = input.array.shape[one_axis("chunk", dim, input.ndim)]
+    if chunks < 1:
+        raise ArgumentError(f"chunk: chunks must be greater than 0, got {chunks}")
     return split(input, max(-(-length // chunks), 1), dim)
 
 
@@ -518,7 +532,8 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
 
 def flip(input: Tensor, dims: Any, *more: int) -> Tensor:
     """Return the tensor with the axes `dims` reversed: ``flip(x, 0, 1)`` or ``flip(x, (0, 1))``."""
-    axes = tuple(one_axis("flip", d, input.ndim) for d in flat((dims, *more)))
+    dims = flat((dims, *more))
+    axes = axes_of("flip", dims, input.ndim) if dims else ()
     return Flip.apply(input, axes) if input.ndim else input.clone()
 
 
@@ -547,6 +562,7 @@ def _on_diagonal(shape: tuple[int, ...], offset: int) -> slice:
 
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """Return the elements whose positions along `dim1` and `dim2` are equal, as the last axis."""
+    axes_of("diagonal", (dim1, dim2), input.ndim)  # two different ones
     turned = input.movedim((dim1, dim2), (-2, -1))  # (..., rows, columns)
     return turned.flatten(-2)[..., _on_diagonal(turned.array.shape[-2:], offset)]  # (..., length)
 

@@ -191,3 +191,16 @@ def test_reading_and_writing_do_not_wait(gpu: str, simulator: Any) -> None:
         z = x.flip(0)
         (y.sum() + z.diagonal().sum() + x.tril().max(1)[0].sum()).backward()
     assert used.syncs == used.d2h == used.h2d == 0
+
+
+def test_leading_axes_of_length_1_of_a_value_do_not_count(device: str) -> None:
+    x = minidl.zeros(2, 3, device=device)
+    x[[0, 1]] = minidl.ones(1, 1, 2, 3, device=device)
+    x[:, 1] = minidl.full((1, 1, 2), 5.0, device=device)
+    assert helpers.host(x).tolist() == [[1, 5, 1], [1, 5, 1]]
+
+
+def test_a_tuple_inside_an_index_is_a_list(device: str) -> None:
+    x = minidl.arange(6, device=device).reshape(2, 3)
+    assert helpers.host(x[(0,),]).tolist() == [[0, 1, 2]]
+    assert helpers.host(x[:, (2, 0)]).tolist() == [[2, 0], [5, 3]]

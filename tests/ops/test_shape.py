@@ -167,3 +167,9 @@ def test_errors(device: str) -> None:
     ]:
         with pytest.raises(error, match=match):
             call()
+
+
+def test_tile_takes_numbers_and_a_tuple() -> None:
+    x = minidl.arange(2)
+    assert x.tile(2).tolist() == x.tile((2,)).tolist() == [0, 1, 0, 1]
+    assert x.tile(2, 1).shape == (2, 2)
