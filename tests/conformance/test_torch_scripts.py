@@ -1,4 +1,4 @@
-"""Scripts of the shapes that PyTorch's examples and tutorials have, with PyTorch's numbers.
+"""Scripts modeled on PyTorch's examples and tutorials give PyTorch's numbers.
 
 Each takes the modules that the head of such a script imports, and returns losses and the like. They
 are run with minidl's modules and compared with what PyTorch gave (``torch_script_numbers.json``),
@@ -33,7 +33,7 @@ def script(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 def imports(library: str) -> SimpleNamespace:
-    """What the head of a script imports: the same paths in both libraries."""
+    """The modules that a script imports: the same paths in both libraries."""
     paths = {
         "nn": ".nn", "F": ".nn.functional", "optim": ".optim", "data": ".utils.data",
         "lr_scheduler": ".optim.lr_scheduler", "cudnn": ".backends.cudnn", "init": ".nn.init",
@@ -315,7 +315,7 @@ def super_resolution(m: Any) -> Any:
         results += [loss.item(), 10 * np.log10(1 / loss.item())]
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.pth")
-        globals()["Net"] = Net  # as if the script had defined it on its first level
+        globals()["Net"] = Net  # as if the script had defined it at the top level
         Net.__qualname__ = "Net"
         torch.save(model, path)
         again = torch.load(path, map_location=lambda storage, loc: storage, weights_only=False)
@@ -829,7 +829,7 @@ def class_activation_map(m: Any) -> Any:
 
 @script
 def dreaming(m: Any) -> Any:
-    """An image is changed to excite a layer, over octaves, with hooks and normalized gradients."""
+    """DeepDream: an image is changed to excite a layer, with hooks and normalized gradients."""
     torch, nn, F = m.torch, m.nn, m.F
     net = fill(m, nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 3)))
     seen: list[Any] = []
@@ -957,7 +957,7 @@ def one_cycle(m: Any) -> Any:
 
 # --- The tests ------------------------------------------------------------------------------------
 
-#: What a few steps multiply rounding by; the numbers are recorded with six digits.
+#: Factor by which a few steps amplify rounding; the numbers are recorded with six digits.
 TOLERANCE = {"rtol": 1e-3, "atol": 5e-5}
 
 
