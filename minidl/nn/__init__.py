@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..missing import attributes
 from . import functional, init, methods, pages, utils
+from .graph import Graph, graph
 from .hooks import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
@@ -32,9 +33,10 @@ def _on_first_use(name: str) -> Any:
 
 if not TYPE_CHECKING:
     __all__ = [
-        *pages.__all__, "Summary", "functional", "init", "register_module_forward_hook",
-        "register_module_forward_pre_hook", "register_module_full_backward_hook",
-        "register_module_full_backward_pre_hook", "summary", "utils",
+        *pages.__all__, "Graph", "Summary", "functional", "graph", "init",
+        "register_module_forward_hook", "register_module_forward_pre_hook",
+        "register_module_full_backward_hook", "register_module_full_backward_pre_hook",
+        "summary", "utils",
     ]  # fmt: skip
 
 __getattr__ = attributes(globals(), _on_first_use)
