@@ -147,8 +147,6 @@ class Tensor:
         "output_index", "version",
     )  # fmt: skip
 
-    # ndarray * Tensor must reach Tensor.__rmul__ instead of building an array of objects.
-    __array_ufunc__ = None
     __hash__ = object.__hash__
 
     array: Array

@@ -344,7 +344,8 @@ def _apply_with_setup(cls: type[Function]) -> Callable[..., Any]:
 def once_differentiable(backward: Callback) -> Callback:
     """Declare that a ``backward`` can't be differentiated again.
 
-    Its results count as constants for gradients of gradients.
+    With ``create_graph=True`` it runs on arrays all the same; a gradient of its results is an
+    error. For backwards that NumPy's functions alone can't express.
 
     Examples
     --------

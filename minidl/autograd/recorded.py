@@ -18,6 +18,7 @@ from ..errors import AutogradError
 from ..tensor import Tensor
 from .checks import checked_results
 from .function import Context, Function
+from .modes import no_grad
 from .tape import Edge, Node
 from .tape_array import TapeArray
 from .traveling import Traveling
@@ -29,6 +30,16 @@ class Alias(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         return grad
+
+
+class Once(Function):
+    """What a backward returned that is declared to be differentiable once."""
+
+    @staticmethod
+    def backward(ctx: Context, *grads: Array) -> Any:
+        raise AutogradError(
+            f"gradients of gradients: the backward of {ctx.name} is declared once_differentiable"
+        )
 
 
 def on_tape(array: Array, edge: Edge) -> Tensor:
@@ -90,7 +101,7 @@ class RecordedContext:
         context = Context(function, self._context.needs_input_grad)
         vars(context).update(vars(self._context) | {"function": function, "_saved": tuple(arrays)})
         context._guards = [([0], 0, index, ~index, None) for index in range(len(arrays))]
-        return outputs_of(Node(function, context, self._node.edges or []), arrays)
+        return outputs_of(Node(function, context, self._node.edges), arrays)
 
     def _is_differentiable(self, array: Array) -> bool:
         return array.dtype.kind == "f" and not any(
@@ -101,7 +112,7 @@ class RecordedContext:
         """Return an array with its place on the tape, or as a constant."""
         if not self._is_differentiable(array):
             return TapeArray(Tensor(array))
-        edges = self._node.edges or []
+        edges = self._node.edges
         if origin is not None:
             edge = edges[origin] if origin >= 0 else (self._node, ~origin)
             return TapeArray(Tensor(array) if edge is None else on_tape(array, edge))
@@ -123,6 +134,8 @@ class RecordedTraveling(Traveling):
     @staticmethod
     def run(node: Node, grads: list[Any]) -> list[Any]:
         """Return what a node's backward returns, checked."""
+        if getattr(node.function.backward, "once_differentiable", False):
+            return _run_once(node, grads)
         arrays: list[Any] = []
         for grad, (shape, dtype, where) in zip(grads, node.outputs, strict=True):
             if grad is None and node.context.materialize_grads:
@@ -163,3 +176,15 @@ class RecordedTraveling(Traveling):
     def as_gradient(tensor: Tensor) -> Any:
         """Return a Tensor as it travels."""
         return tensor
+
+
+def _run_once(node: Node, grads: list[Any]) -> list[Any]:
+    """Return what a backward returns that can't be recorded: to differentiate it is an error."""
+    with no_grad():
+        results = Traveling.run(node, [None if grad is None else grad.array for grad in grads])
+    context = Context(Once, tuple(edge is not None for edge in node.edges))
+    context.name = node.function.__name__
+    last = Node(Once, context, node.edges)
+    found = [result for result in results if result is not None]
+    tensors = iter(outputs_of(last, found))
+    return [None if result is None else next(tensors) for result in results]

@@ -359,7 +359,8 @@ def _no_numbers() -> AutogradError:
     return AutogradError(
         "gradients of gradients: a backward takes the numbers out of an array on the tape (it "
         "writes to an array of np.zeros, or calls float() or a compiled function); write "
-        "np.zeros_like(grad) for the array, and compute with NumPy's functions alone"
+        "np.zeros_like(grad) for the array and compute with NumPy's functions alone, or declare "
+        "the backward once_differentiable"
     )
 
 

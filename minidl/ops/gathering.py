@@ -16,6 +16,7 @@ from ..tensor import Tensor
 from .axes import one_axis
 from .comparison import where
 from .index import Assign, Steps, add_at, check_positions, read
+from .operands import unbroadcast
 
 __all__ = [
     "gather", "index_add", "index_fill", "scatter", "scatter_add", "take_along_dim",
@@ -27,14 +28,17 @@ class AddAt(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, value: Array, steps: Steps) -> Array:
-        ctx.steps = steps
+        ctx.steps, ctx.value_shape = steps, value.shape
         y = x.copy(order="K")
         add_at(y, steps, value)
         return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        return grad, read(grad, ctx.steps) if ctx.needs_input_grad[1] else None, None
+        dvalue = None
+        if ctx.needs_input_grad[1]:
+            dvalue = unbroadcast(read(grad, ctx.steps), ctx.value_shape)
+        return grad, dvalue, None
 
 
 class Gather(Function):

@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd.tape_array import FUNCTIONS
-from ..errors import ArgumentError
+from ..autograd.tape_array import CONSTANT, FUNCTIONS
+from ..errors import ArgumentError, AutogradError
 from ..tensor import Tensor, as_tensor
 from . import arithmetic, comparison, elementwise, gathering, index, products, reduce, shape
 from .axes import one_axis
+from .methods import attach
 
 
 def _number(value: Any) -> Any:
@@ -278,3 +279,83 @@ FUNCTIONS |= {
     "take": _take, "take_along_axis": _take_along_axis, "put_along_axis": _put_along_axis,
     "copyto": _copyto,
 }  # fmt: skip
+
+
+# --- On Tensors -----------------------------------------------------------------------------------
+
+#: Ufuncs that have no gradient and return Tensors all the same: ``array > tensor``.
+_WITHOUT_GRADIENT: dict[str, Callable[..., Tensor]] = {
+    "greater": comparison.gt, "greater_equal": comparison.ge, "less": comparison.lt,
+    "less_equal": comparison.le, "equal": comparison.eq, "not_equal": comparison.ne,
+    "logical_and": comparison.logical_and, "logical_or": comparison.logical_or,
+    "logical_xor": comparison.logical_xor, "logical_not": comparison.logical_not,
+    "bitwise_and": comparison.bitwise_and, "bitwise_or": comparison.bitwise_or,
+    "bitwise_xor": comparison.bitwise_xor, "isnan": comparison.isnan, "isinf": comparison.isinf,
+    "isfinite": comparison.isfinite, "floor_divide": arithmetic.floor_divide,
+    "sign": elementwise.sign, "floor": elementwise.floor, "ceil": elementwise.ceil,
+    "trunc": elementwise.trunc, "rint": elementwise.round,
+}  # fmt: skip
+
+#: Functions that write into their first argument.
+_WRITING = {"copyto", "fill_diagonal", "place", "put", "put_along_axis", "putmask"}
+
+_NOT_NUMPYS = {"getitem", "setitem", *_WRITING}
+
+
+def _arrays(value: Any, detach: bool = False) -> Any:
+    """Replace Tensors in arguments by NumPy arrays."""
+    if isinstance(value, Tensor):
+        return (value.detach() if detach else value).numpy()
+    if type(value) in (list, tuple):
+        return type(value)([_arrays(item, detach) for item in value])
+    return value
+
+
+def _any(value: Any, holds: Callable[[Tensor], bool]) -> bool:
+    if isinstance(value, (list, tuple)):
+        return any(_any(item, holds) for item in value)
+    return isinstance(value, Tensor) and holds(value)
+
+
+def __array_ufunc__(self: Tensor, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+    """Compute ``np.exp(tensor)`` and ``array * tensor`` as Tensors."""
+    name = ufunc.__name__
+    operation = FUNCTIONS.get(name) or _WITHOUT_GRADIENT.get(name)
+    if method == "__call__" and operation is not None and not options:
+        if name in _WITHOUT_GRADIENT:
+            inputs = tuple(as_tensor(x) if isinstance(x, np.ndarray) else x for x in inputs)
+        return operation(*inputs)
+    targets = options.get("out") or (inputs[:1] if method == "at" else ())
+    if _any(targets, lambda tensor: True):
+        raise ArgumentError(
+            f"np.{name}: a tensor can't be the target; use its methods that end in _, such as add_"
+        )
+    if _any(inputs, lambda tensor: tensor.requires_grad):
+        raise AutogradError(
+            f"np.{name}: this call has no gradient, but a tensor requires one; use detach(), or "
+            "functions of minidl"
+        )
+    result = getattr(ufunc, method)(*_arrays(inputs), **options)
+    return result if options or method != "__call__" else as_tensor(result)
+
+
+def __array_function__(self: Tensor, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """Compute functions of NumPy: of floats those in the table as Tensors, others as arrays."""
+    name = function.__name__ if function.__module__ == "numpy" else ""
+    if name in _WRITING and isinstance(args[0], Tensor):
+        raise ArgumentError(f"np.{name}: a tensor can't be the target; assign to x[index]")
+    everything = (*args, *kwargs.values())
+    is_known = name in FUNCTIONS and name not in _NOT_NUMPYS
+    if is_known and _any(everything, lambda tensor: tensor.is_floating_point()):
+        options = {key: value for key, value in kwargs.items() if value is not None}
+        try:
+            return FUNCTIONS[name](*args, **options)
+        except TypeError:  # an argument that only NumPy has
+            if _any(everything, lambda tensor: tensor.requires_grad):
+                raise
+    detach = name in CONSTANT
+    own = {key: _arrays(value, detach) for key, value in kwargs.items()}
+    return function(*_arrays(args, detach), **own)
+
+
+attach(__array_ufunc__, __array_function__)
