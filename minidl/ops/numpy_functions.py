@@ -53,7 +53,10 @@ def _reduction(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
 def _spread(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return a variance or deviation with NumPy's arguments."""
 
-    def spread(a: Tensor, axis: Any = None, ddof: float = 0, keepdims: bool = False) -> Tensor:
+    def spread(
+        a: Tensor, axis: Any = None, dtype: Any = None, ddof: float = 0, keepdims: bool = False
+    ) -> Tensor:
+        a = a if dtype is None else a.to(dtype=np.dtype(dtype))
         return operation(a, _axes(a, axis), keepdim=keepdims, correction=ddof)
 
     return spread
@@ -64,13 +67,16 @@ def _extreme(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
 
 def _running(operation: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    def running(a: Tensor, axis: int | None = None) -> Tensor:
-        return operation(a.reshape(-1), 0) if axis is None else operation(a, axis)
+    def running(a: Tensor, axis: int | None = None, dtype: Any = None) -> Tensor:
+        dtype = None if dtype is None else np.dtype(dtype)
+        flat = a.reshape(-1) if axis is None else a
+        return operation(flat, axis or 0, dtype=dtype)
 
     return running
 
 
-def _prod(a: Tensor, axis: int | None = None, keepdims: bool = False) -> Tensor:
+def _prod(a: Tensor, axis: int | None = None, dtype: Any = None, keepdims: bool = False) -> Tensor:
+    a = a if dtype is None else a.to(dtype=np.dtype(dtype))
     if axis is None:
         product = reduce.prod(a)
         return product.reshape((1,) * a.ndim) if keepdims else product
