@@ -26,6 +26,10 @@ class ShapeError(MinidlError, ValueError, RuntimeError):
     """A shape is wrong; the message names the argument, its shape and what was expected."""
 
 
+class NothingToChooseError(ShapeError, IndexOutOfRange):
+    """There is no maximum, or position of one, among no elements."""
+
+
 class DTypeError(MinidlError, TypeError, RuntimeError):
     """An array has a dtype that the operation does not support."""
 

@@ -18,13 +18,17 @@ index = minidl.tensor([0, 1, 9])
 #: PyTorch's exception, and calls that raise it there.
 CALLS: dict[type[Exception], list[Callable[[], Any]]] = {
     IndexError: [
-        lambda: x.sum(5), lambda: x.transpose(0, 5), lambda: x.unsqueeze(5),
+        lambda: minidl.zeros(2, 0).max(1), lambda: minidl.zeros(0).argmax(), lambda: x.sum(5),
+        lambda: x.transpose(0, 5), lambda: x.unsqueeze(5),
         lambda: x.sort(5), lambda: x.movedim(0, 5), lambda: x[9], lambda: x[[0, 9]],
         lambda: F.embedding(index, x), lambda: F.cross_entropy(x, index),
         lambda: F.nll_loss(x, index),
     ],
     RuntimeError: [
-        lambda: x.flip(0, 0), lambda: x.flatten(1, 0), lambda: x.chunk(0), lambda: x.split(0),
+        lambda: minidl.zeros(-1), lambda: minidl.ones((2, -3)), lambda: minidl.eye(-1),
+        lambda: minidl.rand(-2), lambda: minidl.randperm(-1), lambda: nn.Linear(-1, 2),
+        lambda: minidl.normal(0.0, -1.0, (2,)), lambda: x.flip(0, 0),
+        lambda: x.flatten(1, 0), lambda: x.chunk(0), lambda: x.split(0),
         lambda: x.split(-1), lambda: x.diagonal(0, 0, 0), lambda: x.repeat_interleave(-1),
         lambda: x.masked_select(minidl.tensor([True] * 5)), lambda: minidl.meshgrid(x),
         lambda: x.movedim((0, 1), (0,)), lambda: x.sum((0, 0)),

@@ -17,6 +17,14 @@ def flat(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(int(size) for size in sizes)
 
 
+def lengths(sizes: tuple[Any, ...]) -> tuple[int, ...]:
+    """Return the sizes of a new tensor, as :func:`flat`; none may be negative."""
+    shape = flat(sizes)
+    if min(shape, default=0) < 0:
+        raise ArgumentError(f"size: expected no negative lengths, got {shape}")
+    return shape
+
+
 def one_axis(name: str, dim: int, ndim: int) -> int:
     """Return `dim` as an axis from 0 to ``ndim - 1``."""
     if not -max(ndim, 1) <= dim < max(ndim, 1):

@@ -28,7 +28,7 @@ from ..tensor import (
     int64,
     to_array,
 )  # fmt: skip
-from .axes import flat
+from .axes import lengths
 
 __all__ = [
     "arange", "bernoulli", "empty", "empty_like", "eye", "full", "full_like", "linspace",
@@ -83,24 +83,24 @@ def full(
         number = to_array(fill_value, dtype)
     else:
         number = fitting("full", fill_value, np.dtype(dtype))
-    return Tensor(_made(device, "full", flat((size,)), number, number.dtype), requires_grad)
+    return Tensor(_made(device, "full", lengths((size,)), number, number.dtype), requires_grad)
 
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return zeros, float32 unless `dtype` is given: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    array = _made(device, "zeros", flat(size), np.dtype(dtype or default_dtype()))
+    array = _made(device, "zeros", lengths(size), np.dtype(dtype or default_dtype()))
     return Tensor(array, requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return ones, float32 unless `dtype` is given."""
-    array = _made(device, "ones", flat(size), np.dtype(dtype or default_dtype()))
+    array = _made(device, "ones", lengths(size), np.dtype(dtype or default_dtype()))
     return Tensor(array, requires_grad)
 
 
 def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return an uninitialized tensor, float32 unless `dtype` is given."""
-    array = _made(device, "empty", flat(size), np.dtype(dtype or default_dtype()))
+    array = _made(device, "empty", lengths(size), np.dtype(dtype or default_dtype()))
     return Tensor(array, requires_grad)
 
 
@@ -113,6 +113,7 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """Return the identity matrix of `n` rows (and `m` columns)."""
+    n, m = lengths((n, n if m is None else m))
     array = _made(device, "eye", n, m, dtype=np.dtype(dtype or default_dtype()))
     return Tensor(array, requires_grad)
 
@@ -243,7 +244,7 @@ def _drawn(
     """Return ``draw(stream, shape, dtype)`` as a tensor; NumPy draws float32 and float64."""
     wanted = np.dtype(dtype or default_dtype())
     stream = (generator or default_generator).next_stream()
-    array = np.asarray(draw(stream, flat(size), float64 if wanted == float64 else float32))
+    array = np.asarray(draw(stream, lengths(size), float64 if wanted == float64 else float32))
     result = Tensor(array.astype(wanted, copy=False)).to(_place(device))
     return result.requires_grad_(requires_grad)
 
@@ -299,13 +300,14 @@ def randint(
     if high <= low:
         raise ArgumentError(f"randint: expected low < high, got [{low}, {high})")
     stream = (generator or default_generator).next_stream()
-    array = stream.integers(low, high, flat((size,))).astype(np.dtype(dtype or int64), copy=False)
-    return Tensor(np.asarray(array)).to(_place(device))
+    array = np.asarray(stream.integers(low, high, lengths((size,))), np.dtype(dtype or int64))
+    return Tensor(array).to(_place(device))
 
 
 def randperm(n: int, *, generator: Generator | None = None, device: Any = None) -> Tensor:
     """Return the integers of [0, n) in random order."""
     stream = (generator or default_generator).next_stream()
+    (n,) = lengths((n,))
     return Tensor(stream.permutation(n)).to(_place(device))
 
 
@@ -315,6 +317,8 @@ def normal(
     """Return numbers drawn from N(mean, std²); a Tensor among `mean` and `std` gives the size."""
     if size is None:
         size = mean.shape if isinstance(mean, Tensor) else std.shape
+    if not isinstance(std, Tensor) and std < 0:
+        raise ArgumentError(f"normal: std must not be negative, got {std}")
     return randn(size, generator=generator, device=device) * std + mean
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..autograd import Context, Function
 from ..device import Array, Shape, array_module, check_one_device, on_its_device
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, NothingToChooseError, ShapeError
 from ..tensor import Tensor, bool_, default_dtype, float16, float32, float64, int64, uint8
 from .arithmetic import maximum, minimum
 from .axes import Dim, axes_of
@@ -410,7 +410,7 @@ def axis_with_elements(name: str, dim: int, input: Tensor) -> int:
 
 
 def _without_elements(name: str, input: Tensor) -> ShapeError:
-    return ShapeError(f"{name}: no elements to choose from in shape {tuple(input.shape)}")
+    return NothingToChooseError(f"{name}: no elements to choose from in shape {tuple(input.shape)}")
 
 
 def max(input: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
