@@ -33,6 +33,7 @@ from minidl.nn.functional import softmax
 from minidl.nn.module import StateDictError
 from minidl.training import latest_run
 from minidl.training.checkpoints import Checkpoints
+from minidl.training.command_line import Layout
 from minidl.vision import submission
 from minidl.vision.datasets.decoding import pil_loader, shown
 from minidl.vision.datasets.folder import DOCUMENTS, has_image_extension, is_hidden
@@ -209,8 +210,7 @@ def check(path: str, lines: int) -> int:
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=layout)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Layout)
     parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="a file or a folder")
     add = parser.add_argument_group("network").add_argument
     add("--checkpoint", metavar="PATH", help="a run's folder, or a file (default: latest run)")

@@ -36,6 +36,7 @@ from tqdm import tqdm
 
 from minidl.errors import ArgumentError, CheckpointError, DataError
 from minidl.files import locked
+from minidl.training.command_line import Layout
 from minidl.vision.datasets import ImageFolder
 from minidl.vision.datasets.decoding import pil_loader
 from minidl.vision.datasets.imagenet import ARCHIVES
@@ -438,9 +439,7 @@ def quality(text: str) -> int:
 
 def parse() -> argparse.Namespace:
     """Return the options of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Layout)
     add = parser.add_argument
     add("--data", metavar="DIR", help="folder with train/<class>/<picture>.jpg and perhaps "
         "val/..., or with ImageNet's archives")  # fmt: skip

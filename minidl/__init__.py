@@ -20,7 +20,7 @@ from .autograd import (
 from .autograd.modes import is_anomaly_enabled, is_inference_mode_enabled
 from .kernels import reference
 from .kernels.cpu import get_num_threads, set_num_threads
-from .device import device
+from .device import channels_last, contiguous_format, device, preserve_format
 from .missing import attributes as _attributes
 from .nn.methods import log_softmax, relu, sigmoid, softmax, tanh
 from .ops import (

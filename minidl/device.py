@@ -229,3 +229,18 @@ def check_one_device(name: str, **arrays: Any) -> None:
         raise DeviceError(
             f"{name}: all tensors must be on one device, got {where}; move them with .to(device)"
         )
+
+
+class MemoryFormat:
+    """The order of a tensor's numbers in memory; accepted where PyTorch takes one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"minidl.{self.name}"
+
+
+channels_last = MemoryFormat("channels_last")
+contiguous_format = MemoryFormat("contiguous_format")
+preserve_format = MemoryFormat("preserve_format")

@@ -34,6 +34,16 @@ def pair(name: str, value: Any, least: int = 1) -> Pair:
     return first, second
 
 
+def check_tensors(name: str, **tensors: Any) -> None:
+    """Raise a `DTypeError` if an argument, such as a NumPy array or a list, is not a Tensor."""
+    for argument, value in tensors.items():
+        if not isinstance(value, Tensor):
+            raise DTypeError(
+                f"{name}: {argument} must be a Tensor, got {type(value).__name__}; minidl.tensor(x)"
+                " or minidl.from_numpy(x) makes one"
+            )
+
+
 def check_images(name: str, x: Array) -> None:
     """Raise a `ShapeError` unless `x` has the four axes (N, C, H, W)."""
     if x.ndim != 4:
@@ -51,18 +61,23 @@ def check_padding(name: str, padding: Any, stride: Pair) -> Any:
     return padding
 
 
+def margins(padding: Any, kernel: Pair, dilation: Pair) -> tuple[Pair, Pair]:
+    """Return the padding above and to the left, and that below and to the right."""
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding != "same":
+        return padding, padding
+    total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
+    before = total[0] // 2, total[1] // 2
+    return before, (total[0] - before[0], total[1] - before[1])
+
+
 def conv_geometry(
     name: str, size: Pair, kernel: Pair, stride: Any, padding: Any, dilation: Any, ceil_mode: bool
 ) -> Geometry:
     """Return where a convolution's windows lie, from its arguments."""
     stride, dilation = pair(f"{name}: stride", stride), pair(f"{name}: dilation", dilation)
-    before = after = check_padding(name, padding, stride)
-    if padding == "valid":
-        before = after = 0, 0
-    elif padding == "same":
-        total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-        before = total[0] // 2, total[1] // 2
-        after = total[0] - before[0], total[1] - before[1]
+    before, after = margins(check_padding(name, padding, stride), kernel, dilation)
     if ceil_mode:
         # Round the number of windows up: as much more padding below and to the right as it takes.
         missing = [

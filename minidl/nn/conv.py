@@ -37,7 +37,7 @@ from ..kernels.windows import Geometry
 from ..ops import empty
 from ..tensor import Tensor
 from . import init
-from .arguments import IntOrPair, check_images, check_padding, conv_geometry, pair
+from .arguments import IntOrPair, check_images, check_padding, conv_geometry, margins, pair
 from .im2col import col2im, im2col
 from .module import Module, Parameter
 from .padding import pad
@@ -145,10 +145,8 @@ def conv2d(
     ------
     ShapeError
         Channels, groups and sizes do not fit together; the message says which and how.
-    DTypeError
-        `input` and `weight` have different dtypes.
-    ArgumentError
-        An argument has no possible value.
+    DTypeError, ArgumentError
+        `input` and `weight` have different dtypes; an argument has no possible value.
 
     Examples
     --------
@@ -257,8 +255,8 @@ class Conv2d(Module):
             )
         if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
             raise ArgumentError(f"Conv2d: padding_mode {padding_mode!r} is not known")
-        if padding_mode != "zeros" and (isinstance(padding, str) or ceil_mode):
-            raise ArgumentError(f"Conv2d: padding_mode={padding_mode!r} needs padding in numbers")
+        if padding_mode != "zeros" and ceil_mode:
+            raise ArgumentError(f"Conv2d: padding_mode={padding_mode!r} excludes ceil_mode")
         self.in_channels, self.out_channels = in_channels, out_channels
         self.kernel_size = pair("Conv2d: kernel_size", kernel_size)
         self.stride = pair("Conv2d: stride", stride)
@@ -287,8 +285,8 @@ class Conv2d(Module):
         """Return what is convolved, and the padding by zeros that it still needs."""
         if self.padding_mode == "zeros":
             return input, self.padding
-        rows, columns = self.padding
-        return pad(input, (columns, columns, rows, rows), mode=self.padding_mode), 0
+        (top, left), (bottom, right) = margins(self.padding, self.kernel_size, self.dilation)
+        return pad(input, (left, right, top, bottom), mode=self.padding_mode), 0
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""

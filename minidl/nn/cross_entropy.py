@@ -33,6 +33,7 @@ from ..autograd import Context, Function
 from ..device import Array, Shape, array_module
 from ..errors import ArgumentError
 from ..tensor import Tensor
+from .arguments import check_tensors
 from .module import Module
 from .reduction import (
     check_class_indices,
@@ -232,6 +233,8 @@ def cross_entropy(
         raise ArgumentError(
             f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}"
         )
+    if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
+        check_tensors("cross_entropy", input=input, target=target)
     x, t = input.array, target.array
     check_scores("cross_entropy", x)
     if t.shape != x.shape or t.dtype.kind != "f":

@@ -14,6 +14,7 @@ Every function runs under ``no_grad``, returns the tensor that it filled, and dr
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -242,6 +243,8 @@ def kaiming_uniform_(
         See :func:`calculate_gain`. Default "leaky_relu".
     generator : Generator, optional
     """
+    if 0 in tensor.shape:
+        return _nothing(tensor)
     bound = calculate_gain(nonlinearity, a) * math.sqrt(3.0 / _fan(tensor, mode))
     return uniform_(tensor, -bound, bound, generator)
 
@@ -254,8 +257,17 @@ def kaiming_normal_(
     generator: Generator | None = None,
 ) -> Tensor:
     """Fill with N(0, std²), std = gain / √fan (He et al., 2015); see :func:`kaiming_uniform_`."""
+    if 0 in tensor.shape:
+        return _nothing(tensor)
     std = calculate_gain(nonlinearity, a) / math.sqrt(_fan(tensor, mode))
     return normal_(tensor, 0.0, std, generator)
+
+
+def _nothing(tensor: Tensor) -> Tensor:
+    warnings.warn(
+        f"a tensor of shape {tuple(tensor.shape)} has no elements to initialize", stacklevel=3
+    )
+    return tensor
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:

@@ -27,12 +27,13 @@ from typing import Any, Self
 from ..errors import ArgumentError
 from ..kernels import cuda
 from ..tensor import Tensor
+from .arguments import check_tensors
 from .hooks import EVERYWHERE, Hooks
-from .parameter import Parameter
+from .parameter import Buffer, Parameter
 from .state import State
 from .state import StateDictError as StateDictError  # where it was before
 
-__all__ = ["Module", "Parameter"]
+__all__ = ["Buffer", "Module", "Parameter"]
 
 
 class Module(State, Hooks):
@@ -102,6 +103,16 @@ class Module(State, Hooks):
         except cuda.OutOfMemoryError as error:
             error.leaves(self, args)
             raise
+        except AttributeError as error:
+            if "'numpy.ndarray' object" in str(error) or "'list' object" in str(error):
+                self._check_arguments(args)  # asked only then, because it takes time
+            raise
+
+    def _check_arguments(self, args: Any) -> None:
+        """Raise an error that says so if a layer of minidl got something else than tensors."""
+        if type(self).__module__.startswith("minidl."):
+            names = {f"argument {number}": value for number, value in enumerate(args, 1)}
+            check_tensors(type(self).__name__, **names)
 
     # --- Registering ------------------------------------------------------------------------------
 
@@ -169,6 +180,9 @@ class Module(State, Hooks):
         elif isinstance(value, Module):
             self._forget(name, keep="_modules")
             self.add_module(name, value)
+        elif isinstance(value, Buffer):
+            self._forget(name, keep="_buffers")
+            self.register_buffer(name, value, value.persistent)
         elif name in registries.get("_parameters", ()):
             self.register_parameter(name, value)
         elif name in registries.get("_modules", ()):

@@ -23,6 +23,7 @@ from .im2col import *
 from .instance_norm import *
 from .interpolation import *
 from .layer_norm import *
+from .lazy import *
 from .linear import *
 from .local import *
 from .max_pool import *

@@ -1,4 +1,4 @@
-"""Parameter: a tensor that a module trains."""
+"""Parameter: a tensor that a module trains; Buffer: one that it only keeps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from ..tensor import Tensor, as_tensor
 
-__all__ = ["Parameter"]
+__all__ = ["Buffer", "Parameter"]
 
 
 class Parameter(Tensor):
@@ -34,3 +34,29 @@ class Parameter(Tensor):
 
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
+
+
+class Buffer(Tensor):
+    """A tensor that a module registers as a buffer when it is assigned to an attribute.
+
+    Parameters
+    ----------
+    data : Tensor or array, optional
+        The values; the buffer shares their memory. Default: none, in shape (0,).
+    persistent : bool, default True
+        Whether it is part of ``state_dict``.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> module = minidl.nn.Module()
+    >>> module.mean = minidl.nn.Buffer(minidl.zeros(2))
+    >>> module.state_dict()
+    OrderedDict({'mean': tensor([0., 0.])})
+    """
+
+    def __init__(self, data: Any = None, *, persistent: bool = True) -> None:
+        source = as_tensor([] if data is None else data)
+        super().__init__(source.array)
+        self.version = source.version
+        self.persistent = persistent

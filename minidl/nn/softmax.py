@@ -24,6 +24,7 @@ from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import DTypeError
 from ..tensor import Tensor
+from .arguments import check_tensors
 from .module import Module
 
 __all__ = ["LogSoftmax", "Softmax", "log_softmax", "softmax"]
@@ -156,6 +157,8 @@ def log_softmax(input: Tensor, dim: int = -1, *, dtype: Any = None) -> Tensor:
 
 
 def _softmax(name: str, function: type[Function], input: Tensor, dim: int, dtype: Any) -> Tensor:
+    if not isinstance(input, Tensor):
+        check_tensors(name, input=input)
     if dtype is not None:
         input = input.to(dtype=dtype)
     if not input.is_floating_point():

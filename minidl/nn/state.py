@@ -47,7 +47,10 @@ class State(Tree):
     @overload
     def to(self, tensor: Tensor, non_blocking: bool = ...) -> Self: ...
     @overload
-    def to(self, *, device: Any = ..., dtype: Any = ..., non_blocking: bool = ...) -> Self: ...
+    def to(
+        self, *, device: Any = ..., dtype: Any = ..., non_blocking: bool = ...,
+        memory_format: Any = ...,
+    ) -> Self: ...  # fmt: skip
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move all parameters and buffers to a device, change their floating-point type, or both.
 
@@ -63,6 +66,8 @@ class State(Tree):
             A floating-point type such as ``minidl.float64``.
         non_blocking : bool, default False
             Accepted as in PyTorch; the order of the work is kept either way.
+        memory_format : optional
+            Accepted as in PyTorch; kernels choose the order in memory themselves.
 
         Raises
         ------
@@ -145,12 +150,26 @@ class State(Tree):
         for name, buffer in self._buffers.items():
             if buffer is not None and name not in self._non_persistent_buffers:
                 destination[prefix + name] = buffer if keep_vars else buffer.detach()
+        if _has_extra(self):
+            destination[f"{prefix}{_EXTRA}"] = self.get_extra_state()
         for name, module in self._modules.items():
             if module is not None:
                 module.state_dict(
                     destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
                 )
         return destination
+
+    def get_extra_state(self) -> Any:
+        """Return what the module saves beside parameters and buffers; a subclass defines this.
+
+        It becomes the entry ``_extra_state`` of ``state_dict``, anything that :func:`minidl.save`
+        takes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define get_extra_state")
+
+    def set_extra_state(self, state: Any) -> None:
+        """Take over what :meth:`get_extra_state` returned; a subclass defines both."""
+        raise NotImplementedError(f"{type(self).__name__} must define set_extra_state")
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
@@ -186,7 +205,16 @@ class State(Tree):
         own = self.state_dict(keep_vars=True)
         missing = [name for name in own if name not in state_dict]
         unexpected = [name for name in state_dict if name not in own]
-        new = {name: as_tensor(state_dict[name]) for name in own if name in state_dict}
+        extra = {
+            f"{path}.{_EXTRA}".lstrip("."): module
+            for path, module in self.named_modules()
+            if _has_extra(module)
+        }
+        new = {
+            name: as_tensor(state_dict[name])
+            for name in own
+            if name in state_dict and name not in extra
+        }
 
         problems: list[str] = []
         if strict and unexpected:
@@ -211,7 +239,17 @@ class State(Tree):
                     own[name].data = value.data
                 else:
                     own[name].copy_(value)
+        for name, module in extra.items():
+            if name in state_dict:
+                module.set_extra_state(state_dict[name])
         return IncompatibleKeys(missing, unexpected)
+
+
+_EXTRA = "_extra_state"
+
+
+def _has_extra(module: Any) -> bool:
+    return type(module).get_extra_state is not State.get_extra_state
 
 
 def _parse_to(
@@ -220,6 +258,7 @@ def _parse_to(
     dtype: Any = None,
     tensor: Tensor | None = None,
     non_blocking: bool = False,
+    memory_format: Any = None,
 ) -> tuple[Any, np.dtype[Any] | None]:
     """Sort the arguments of ``Module.to`` into ``(device, dtype)``."""
     for argument in args:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd
-from ..device import Device, active
+from ..device import Device, active, channels_last
 from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, as_tensor, bool_, float16, float32, float64, int32, int64, uint8
 from ..tensor import tensor as make_tensor
@@ -263,8 +263,11 @@ def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     return result
 
 
-def contiguous(self: Tensor) -> Tensor:
-    """Return the tensor with its memory in the order of the axes (row-major)."""
+def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
+    """Return the tensor with its memory in the order of the axes, or with channels last."""
+    if memory_format is channels_last and self.ndim == 4:
+        rows = self.permute(0, 2, 3, 1)
+        return self if rows.is_contiguous() else shape.contiguous(rows).permute(0, 3, 1, 2)
     return self if self.is_contiguous() else shape.contiguous(self)
 
 

@@ -16,7 +16,7 @@ from ..autograd import Context, Function, describe
 from ..autograd.tape_array import recorded_by
 from ..autograd.views import region, shares_memory
 from ..device import Array, Device, Shape, array_module, device_of
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels.cuda import copy_to
 from ..tensor import Tensor, bool_
 from .axes import axes_of, flat, one_axis
@@ -413,6 +413,11 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     if not tensors:
         raise ArgumentError("cat: expected at least one tensor")
     # as in PyTorch, tensor([]) joins with anything: loops that collect results start with it
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise DTypeError(f"cat: expected Tensors, got {type(tensor).__name__}")
+        if not tensor.ndim:
+            raise ShapeError("cat: a tensor of no axes can't be joined; stack gives it an axis")
     parts = [tensor for tensor in tensors if tensor.array.shape != (0,)] or list(tensors)
     return Concatenate.apply(one_axis("cat", dim, parts[0].ndim), *parts)
 
@@ -464,6 +469,9 @@ def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis at position `dim`."""
     if not tensors:
         raise ArgumentError("stack: expected at least one tensor")
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise DTypeError(f"stack: expected Tensors, got {type(tensor).__name__}")
     shapes = {tuple(tensor.shape) for tensor in tensors}
     if len(shapes) > 1:
         raise ShapeError(f"stack: expected tensors of one shape, got {sorted(shapes)}")

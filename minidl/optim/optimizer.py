@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 Group = dict[str, Any]
 
 
+#: Options that tell kinds of optimizers apart; others may be added by schedulers or users.
+_OF_A_KIND = {"momentum", "dampening", "nesterov", "betas", "amsgrad", "alpha", "centered", "rho",
+              "lr_decay", "initial_accumulator_value"}  # fmt: skip
+
+
 class Optimizer:
     """Base class of all optimizers.
 
@@ -307,7 +312,8 @@ class Optimizer:
         Raises
         ------
         CheckpointError
-            The groups, their sizes or the shapes don't match this optimizer's parameters.
+            The groups, their sizes or the shapes don't match this optimizer's parameters, or the
+            options are those of another kind of optimizer.
         """
         where = f"{type(self).__name__}.load_state_dict"
         try:
@@ -321,6 +327,12 @@ class Optimizer:
         if saved_sizes != sizes:
             raise CheckpointError(
                 f"{where}: the groups hold {saved_sizes} parameters, expected {sizes}"
+            )
+        strange = {name for group in saved_groups for name in group} & _OF_A_KIND - {*self.defaults}
+        if strange:
+            raise CheckpointError(
+                f"{where}: the state is of another kind of optimizer, with the options "
+                f"{', '.join(sorted(strange))}"
             )
         params = [param for group in self.param_groups for param in group["params"]]
         by_number = dict(zip(saved_numbers, params, strict=True))

@@ -9,6 +9,8 @@ values in a new run, ``MAY_CHANGE`` the names of those that may differ in a resu
 from __future__ import annotations
 
 import math
+import re
+import textwrap
 from argparse import (
     SUPPRESS,
     ArgumentParser,
@@ -24,15 +26,30 @@ from .program import EXIT_STATUSES
 from .schedules import SCHEDULES
 
 __all__ = [
-    "DEFAULTS", "MAY_CHANGE", "add_device_options", "add_optimization_options", "add_run_options",
-    "at_least", "make_parser", "table_of_recipes",
+    "DEFAULTS",
+    "MAY_CHANGE",
+    "Layout",
+    "add_device_options",
+    "add_optimization_options",
+    "add_run_options",
+    "at_least",
+    "make_parser",
+    "table_of_recipes",
 ]  # fmt: skip
 
 #: Settings of a new run, for options of this page that neither the user nor a recipe gives.
 DEFAULTS: dict[str, Any] = {"seed": 0, "device": "auto", "tf32": False, "num_threads": None,
-    "lr_drop_at": None, "save_minutes": 15.0}  # fmt: skip
+    "lr_drop_at": None, "save_minutes": 15.0, "save_weights": False}  # fmt: skip
 #: Settings that may differ when a run is resumed; any other difference would make another run.
-MAY_CHANGE = {"device", "num_threads", "epochs", "lr_drop_at", "output", "save_minutes"}
+MAY_CHANGE = {
+    "device",
+    "num_threads",
+    "epochs",
+    "lr_drop_at",
+    "output",
+    "save_minutes",
+    "save_weights",
+}
 
 
 def at_least(least: float) -> Callable[[str], float]:
@@ -68,9 +85,35 @@ def make_parser(description: str | None, epilog: str = "") -> ArgumentParser:
     return ArgumentParser(
         description=description,
         epilog=f"{EXIT_STATUSES}\n\n{epilog}",
-        formatter_class=RawDescriptionHelpFormatter,
+        formatter_class=Layout,
         argument_default=SUPPRESS,
     )
+
+
+class Layout(RawDescriptionHelpFormatter):
+    """A formatter for argparse that keeps the lines of examples and fits them into the width."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs = re.split(r"\n{2,}", text.strip("\n"))
+        return "\n\n".join(_fit(paragraph, width, indent) for paragraph in paragraphs)
+
+
+def _fit(paragraph: str, width: int, indent: str) -> str:
+    """Return a paragraph in lines of the width; indented lines stay lines of their own."""
+    lines = paragraph.split("\n")
+    if not any(line.startswith(" ") for line in lines):
+        return textwrap.fill(paragraph, width, initial_indent=indent, subsequent_indent=indent)
+    fitting = []
+    for line in lines:
+        start = line[: len(line) - len(line.lstrip())]
+        parts = re.split(r" {2,}", line.strip()) if len(line) > width else [line[len(start) :]]
+        for number, part in enumerate(parts):  # a command, and the remark beside it
+            first = start + "    " * (number > 0)
+            options: Any = {"break_long_words": False, "break_on_hyphens": False}
+            fitting.append(textwrap.fill(
+                part, width, initial_indent=first, subsequent_indent=start + "    ", **options
+            ))  # fmt: skip
+    return "\n".join(fitting)
 
 
 def table_of_recipes(recipes: Mapping[str, Any]) -> str:
@@ -99,10 +142,10 @@ def add_optimization_options(parser: ArgumentParser) -> Callable[..., Any]:
     add("--epochs", type=at_least(1), metavar="N")
     add("--batch-size", type=at_least(1), metavar="N")
     add("--lr", type=at_least(0.0), metavar="RATE", help="of weights; biases have twice this rate")
-    add("--schedule", choices=SCHEDULES, help="step: a tenth after each third; paper: a tenth at "
-        "25, 55 and 84%% of the run; original: like paper, with conv1 frozen in two steps and the "
-        "color noise ended at 73%%, as in the published run; plateau: a tenth when top-1 has not "
-        "risen for 4 epochs")  # fmt: skip
+    add("--schedule", choices=SCHEDULES, metavar="NAME", help="constant; cosine; step: a tenth "
+        "after each third; paper: a tenth at 25, 55 and 84%% of the run; original: like paper, "
+        "with conv1 frozen in two steps and the color noise ended at 73%%, as in the published "
+        "run; plateau: a tenth when top-1 has not risen for 4 epochs")  # fmt: skip
     add("--lr-drop-at", type=at_least(0.0), nargs="+", metavar="EPOCH", help="instead of the "
         "schedule, from the first epoch on: divide the rate by 10 each time that this number of "
         "epochs is done; may be given with --resume")  # fmt: skip
@@ -147,6 +190,8 @@ def add_run_options(parser: ArgumentParser, folder: str) -> Callable[..., Any]:
     add("--save-minutes", type=at_least(0.0), metavar="M", help="save at this interval, and after "
         "each epoch: last.safetensors, previous.safetensors, best.safetensors "
         "(default: 15)")  # fmt: skip
+    add("--save-weights", action=BooleanOptionalAction, help="save the best weights alone, too: "
+        "weights.safetensors, about half of a checkpoint")  # fmt: skip
     add("--resume", nargs="?", const=None, metavar="PATH", help="go on from a checkpoint or an "
         "output folder (default: --output, or else the latest run)")  # fmt: skip
     add("--evaluate", action="store_true", help="only evaluate the checkpoint or run of --resume")

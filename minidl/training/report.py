@@ -76,7 +76,8 @@ def write(
 
     Notes
     -----
-    The best epoch is the first with the highest top-1 accuracy. The report gives errors (100 -
+    The best epoch is the first with the highest top-1 accuracy and, if several have it, the
+    smallest validation loss. The report gives errors (100 -
     accuracy), as the paper does, beside accuracies. In ``report.json``, numbers that are not finite
     are ``null``.
 
@@ -118,7 +119,7 @@ def _content(
             _with_errors({"what": what, "where": where, "top1": 100 - top1, "top5": 100 - top5})
             for what, where, top1, top5 in (_PAPER if classes == _PAPER_CLASSES else ())
         ],
-        "best": max(epochs, key=_top1, default=None),
+        "best": max(epochs, key=_score, default=None),
         "last": epochs[-1] if epochs else None,
         "bad_pictures": plain.pop("bad_pictures", None),
         "epochs": epochs,
@@ -136,9 +137,9 @@ def _with_errors(scores: dict[str, Any]) -> dict[str, Any]:
     return {**scores, **errors}
 
 
-def _top1(line: Mapping[str, Any]) -> float:
-    top1 = line.get("top1")
-    return -math.inf if top1 is None else float(top1)
+def _score(line: Mapping[str, Any]) -> tuple[float, float]:
+    top1, loss = line.get("top1"), line.get("val_loss")
+    return -math.inf if top1 is None else float(top1), -math.inf if loss is None else -float(loss)
 
 
 def _machine(device: str) -> dict[str, str]:

@@ -27,8 +27,10 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+from .. import checkpoint
 from ..errors import DataError
 from ..nn import Module
 from ..optim import Optimizer
@@ -64,7 +66,7 @@ class Run(RunState, ABC):
         Such as :func:`~minidl.training.schedules.make_scheduler` returns.
     options : argparse.Namespace
         The run's settings. Used here: ``classes`` (their names), ``epochs``, ``lr_drop_at``,
-        ``output`` (the run's folder, which exists) and ``save_minutes``.
+        ``output`` (the run's folder, which exists), ``save_minutes`` and perhaps ``save_weights``.
     batches : int
         Number of batches in an epoch.
     **parts : object
@@ -188,8 +190,7 @@ class Run(RunState, ABC):
             losses = self.read_losses(images)
             speed, share = self._progress.speed, self._progress.waiting.share
             self._progress.show(
-                f"loss {self.means.values()[0]:.3f}, {speed:.1f} images/s, "
-                f"{share:.0%} waiting for data"
+                f"loss {self.means.values()[0]:.3f}, {speed:.0f}/s, {share:.0%} waiting for data"
             )
             if self.step % LOG_EVERY == 0:
                 numbers = {"images_per_second": speed, "data_share": share}
@@ -215,7 +216,8 @@ class Run(RunState, ABC):
     def end_epoch(self, scores: dict[str, float], speed: float) -> None:
         """Record and print an epoch's scores, move the rate, save, and draw."""
         loss, top1 = self.means.values()
-        is_best = all(scores["top1"] > line["top1"] for line in self.history)
+        score = scores["top1"], -scores["loss"]
+        is_best = all(score > _score(line) for line in self.history)
         self.epoch, self.batch, self.means = self.epoch + 1, 0, RunningMeans()
         line = {"epoch": self.epoch, "train_loss": loss, "train_top1": top1}
         line |= {"val_loss": scores["loss"], "top1": scores["top1"], "top5": scores["top5"]}
@@ -229,6 +231,10 @@ class Run(RunState, ABC):
         if not isinstance(self.scheduler, LambdaLR):
             self.scheduler.step(100 - scores["top1"])
         self.save(best=is_best)
+        if is_best and getattr(self.options, "save_weights", False):
+            with self.leniency.writing("the weights"):
+                path = Path(self.options.output, "weights.safetensors")
+                checkpoint.save(self.model.state_dict(), path)
         with self.leniency.writing("the figures"):
             self.draw()
 
@@ -254,8 +260,13 @@ class Run(RunState, ABC):
             )  # fmt: skip
         for name, scores in final.items():
             print(f"final, {name}: {describe(scores)}")
-        best = max(self.history, key=lambda line: line["top1"])
+        best = max(self.history, key=_score)
         print("best: top-1 {top1:.2f} % after epoch {epoch}".format(**best))
+
+
+def _score(line: dict[str, float]) -> tuple[float, float]:
+    """Return what the best epoch has most of: top-1 accuracy; if equal, the smaller loss."""
+    return line["top1"], -line["val_loss"]
 
 
 def describe(scores: dict[str, float]) -> str:

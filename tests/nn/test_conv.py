@@ -619,3 +619,17 @@ def test_few_frames_between_the_module_and_numpy() -> None:
     assert len(deepest) <= 8, [code.co_qualname for code in deepest]
     for stack in stacks:
         assert len({code.co_filename for code in stack}) <= 3, stack
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_padding_by_name_in_every_mode(mode: str, padding: str) -> None:
+    layer = nn.Conv2d(2, 3, (4, 3), padding=padding, padding_mode=mode, dilation=(1, 2))
+    x = minidl.randn(1, 2, 7, 8)
+    if padding == "same":  # of the 3 and 4 pixels, the odd one comes after
+        x_padded = nn.functional.pad(x, (2, 2, 1, 2), mode=mode)
+    else:
+        x_padded = x
+    expected = nn.functional.conv2d(x_padded, layer.weight, layer.bias, dilation=(1, 2))
+    np.testing.assert_array_equal(layer(x).detach().numpy(), expected.detach().numpy())
+    assert padding == "valid" or layer(x).shape[2:] == x.shape[2:]

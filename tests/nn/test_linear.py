@@ -126,3 +126,9 @@ def test_the_bias_gradient_adds_up_rows(rows: int, columns: int, device: str) ->
     grad = helpers.values((rows, columns), 3, np.float32)
     out.backward(minidl.tensor(grad, device=device))
     helpers.assert_close(bias.grad, grad.astype(float).sum(0), rows)
+
+
+def test_no_features_at_all() -> None:
+    with pytest.warns(UserWarning, match=r"shape \(3, 0\) has no elements"):
+        layer = nn.Linear(0, 3)
+    assert layer(minidl.ones(2, 0)).tolist() == [[0, 0, 0]] * 2

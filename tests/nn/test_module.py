@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 import pytest
 
 import minidl
+from minidl import nn
 from minidl.errors import ArgumentError, CheckpointError, DTypeError
 from minidl.nn import (
     Identity,
@@ -691,3 +693,67 @@ def test_parameters_without_values_and_lists_that_grow() -> None:
     parameters = minidl.nn.ParameterList()
     parameters += [minidl.ones(2)]
     assert len(parameters) == 1 and isinstance(parameters[0], minidl.nn.Parameter)
+
+
+def test_buffers_by_assignment() -> None:
+    module = nn.Module()
+    module.mean = nn.Buffer(minidl.zeros(2))
+    module.seen = nn.Buffer(minidl.ones(3), persistent=False)
+    assert dict(module.named_buffers()).keys() == {"mean", "seen"}
+    assert list(module.state_dict()) == ["mean"] and not list(module.parameters())
+    module.mean = minidl.ones(2)  # stays a buffer
+    assert module.state_dict()["mean"].tolist() == [1, 1]
+    module.mean = nn.Parameter(minidl.zeros(2))
+    assert list(module._buffers) == ["seen"]
+
+
+def test_extra_state_is_saved_and_loaded() -> None:
+    class Counts(nn.Module):
+        def __init__(self, count: int) -> None:
+            super().__init__()
+            self.count = count
+
+        def get_extra_state(self) -> dict[str, int]:
+            return {"count": self.count}
+
+        def set_extra_state(self, state: dict[str, int]) -> None:
+            self.count = state["count"]
+
+    def make(count: int) -> nn.Module:
+        return nn.Sequential(nn.Linear(1, 1), Counts(count), nn.Sequential(Counts(count + 1)))
+
+    first, second = make(5), make(0)
+    state = first.state_dict()
+    assert list(state)[2:] == ["1._extra_state", "2.0._extra_state"]
+    second.load_state_dict(state)
+    assert (second[1].count, second[2][0].count) == (5, 6)
+    del state["2.0._extra_state"]
+    with pytest.raises(RuntimeError, match=r'Missing key.* "2\.0\._extra_state"'):
+        make(0).load_state_dict(state)
+    alone = Counts(3)
+    alone.load_state_dict({"_extra_state": {"count": 4}})
+    assert alone.count == 4
+    with pytest.raises(RuntimeError, match=r'Unexpected key.* "_extra_state"'):
+        nn.Linear(1, 1).load_state_dict({**nn.Linear(1, 1).state_dict(), "_extra_state": 1})
+
+
+def test_memory_formats_are_accepted() -> None:
+    layer = nn.Conv2d(3, 4, 3).to(memory_format=minidl.channels_last)
+    x = minidl.randn(2, 3, 5, 5)
+    moved = x.contiguous(memory_format=minidl.channels_last)
+    assert minidl.equal(moved, x) and moved.permute(0, 2, 3, 1).is_contiguous()
+    assert minidl.equal(layer(moved), layer(x))
+
+
+@pytest.mark.parametrize("value", [np.ones((2, 3), np.float32), [[1.0, 2.0, 3.0]]])
+def test_arrays_and_lists_are_no_tensors(value: Any) -> None:
+    for layer in (
+        nn.Linear(3, 2), nn.BatchNorm1d(3), nn.Flatten(), nn.Softmax(1), nn.LayerNorm(3),
+        nn.Conv2d(3, 2, 1), nn.Sequential(nn.Linear(3, 2)),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match="must be a Tensor, got (ndarray|list)"):
+            layer(value)
+    with pytest.raises(TypeError, match="target must be a Tensor"):
+        nn.functional.cross_entropy(minidl.zeros(2, 3), value)
+    with pytest.raises(TypeError, match="weight must be a Tensor"):
+        nn.functional.linear(minidl.zeros(2, 3), value)

@@ -173,3 +173,13 @@ def test_tile_takes_numbers_and_a_tuple() -> None:
     x = minidl.arange(2)
     assert x.tile(2).tolist() == x.tile((2,)).tolist() == [0, 1, 0, 1]
     assert x.tile(2, 1).shape == (2, 2)
+
+
+def test_what_can_not_be_joined_or_flipped() -> None:
+    for join in (minidl.cat, minidl.stack):
+        with pytest.raises(TypeError, match="expected Tensors, got ndarray"):
+            join([np.ones(2), np.ones(2)])
+    with pytest.raises(ShapeError, match="no axes"):
+        minidl.cat([minidl.tensor(1.0), minidl.tensor(2.0)])
+    with pytest.raises(ArgumentError, match="axis|axes|twice"):
+        minidl.ones(2, 2).flip(0, -2)

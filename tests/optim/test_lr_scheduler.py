@@ -337,3 +337,10 @@ def test_cycles_refuse_what_does_not_fit() -> None:
     trace(schedule, 3)
     with pytest.raises(ArgumentError, match="beyond the schedule's 3 steps"):
         schedule.step()
+
+
+@pytest.mark.parametrize("period", [0, -1])
+def test_a_cosine_needs_a_period(period: int) -> None:
+    optimizer = SGD([minidl.nn.Parameter(minidl.ones(1))], lr=0.1)
+    with pytest.raises(ArgumentError, match="T_max must be at least 1"):
+        lr_scheduler.CosineAnnealingLR(optimizer, period)

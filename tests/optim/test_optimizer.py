@@ -488,3 +488,16 @@ def test_a_group_is_the_dict_that_was_given() -> None:
     assert optimizer.param_groups[0] is group and group["momentum"] == 0
     group["lr"] = 0.25
     assert optimizer.param_groups[0]["lr"] == 0.25 and type(group["params"]) is list
+
+
+def test_another_kinds_state_is_refused() -> None:
+    kinds = {"SGD": {}, "Adam": {}, "AdamW": {}, "RMSprop": {}, "Adagrad": {}, "Adadelta": {}}
+    made = {name: getattr(minidl.optim, name)([minidl.nn.Parameter(minidl.ones(1))], 0.1)
+            for name in kinds}  # fmt: skip
+    for mine, optimizer in made.items():
+        for other, source in made.items():
+            if mine == other or {mine, other} == {"Adam", "AdamW"}:  # which have one state
+                optimizer.load_state_dict(source.state_dict())
+                continue
+            with pytest.raises(CheckpointError, match=f"{mine}.*another kind of optimizer"):
+                optimizer.load_state_dict(source.state_dict())

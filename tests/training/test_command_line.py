@@ -54,3 +54,18 @@ def test_table_of_recipes() -> None:
     assert [line.split() for line in table.splitlines()] == [
         ["recipe", "small", "large"], ["lr", "0.1", "0.5"], ["init", "None", "he"],
     ]  # fmt: skip
+
+
+def test_the_help_fits_80_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    long = "One sentence after another. " * 9
+    parser = command_line.make_parser(
+        f"{long}\n\n    python examples/program.py --with options {' ' * 30}(a remark)\n", long
+    )
+    picture_options.add_picture_options(parser)
+    command_line.add_optimization_options(parser)
+    command_line.add_run_options(parser, "runs/x")
+    lines = parser.format_help().split("\n")
+    assert max(map(len, lines)) <= 80
+    assert "    python examples/program.py --with options" in lines
+    assert "        (a remark)" in lines

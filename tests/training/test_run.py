@@ -226,3 +226,24 @@ def test_every_twentieth_step_is_logged(tmp_path: Path) -> None:
     (entry,) = [e for e in training.RunLog.read(run.log.path) if e["kind"] == "step"]
     assert entry["step"] == 20 and entry["loss"] > 0 and entry["lr"] > 0
     assert entry["images_per_second"] > 0 and 0 <= entry["data_share"] <= 1
+
+
+def test_of_equal_scores_the_smaller_loss_is_the_best(tmp_path: Path) -> None:
+    run = Run(tmp_path, epochs=4, save_weights=True)
+    losses = [0.5, 0.4, 0.6, 0.4]
+    run.validate = lambda: {  # type: ignore[method-assign]
+        "loss": losses[run.epoch], "top1": 50.0, "top5": 100.0,
+    }  # fmt: skip
+    assert run.train(Interruption()) == 0
+    best = load(tmp_path, "best")
+    assert best["progress"][0] == 2
+    assert json.loads((tmp_path / "report.json").read_text())["best"]["epoch"] == 2
+    alone = load(tmp_path, "weights")
+    assert list(alone) == list(best["model"])
+    for name, tensor in best["model"].items():
+        np.testing.assert_array_equal(alone[name].numpy(), tensor.numpy())
+    again = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2))
+    again.load_state_dict(alone)
+    assert (tmp_path / "weights.safetensors").stat().st_size < (
+        tmp_path / "best.safetensors"
+    ).stat().st_size
