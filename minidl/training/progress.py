@@ -55,7 +55,7 @@ class Progress:
         self.waiting = Waiting(batches)
         self._bar = tqdm(
             desc=title, unit="batch", initial=done, total=total, leave=leave,
-            bar_format="{desc}: {percentage:3.0f}%|{bar}| {remaining} left{postfix}",
+            bar_format="{desc}: {n_fmt}/{total_fmt}|{bar}| {remaining}{postfix}",  # what is left
             ncols=None if sys.stderr.isatty() else 80,
             mininterval=0.5 if sys.stderr.isatty() else 30,  # a log file needs fewer lines
         )  # fmt: skip

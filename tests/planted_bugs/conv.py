@@ -158,7 +158,7 @@ BUGS = [
     ),
     (
         "conv: same padding puts the odd pixel in front",
-        "minidl.nn.arguments:conv_geometry",
+        "minidl.nn.arguments:margins",
         "before = total[0] // 2, total[1] // 2",
         "before = (total[0] + 1) // 2, (total[1] + 1) // 2",
         "tests/nn/test_conv.py::test_against_loops",

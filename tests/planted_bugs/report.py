@@ -5,10 +5,17 @@ from __future__ import annotations
 #: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
+        "training: of equal scores the first is the best, whatever its loss",
+        "minidl.training.run:_score",
+        "-line['val_loss']",
+        "0.0",
+        "tests/training/test_run.py::test_of_equal_scores_the_smaller_loss_is_the_best",
+    ),
+    (
         "report: the best epoch is the last of the best",
         "minidl.training.report:_content",
-        "max(epochs, key=_top1, default=None)",
-        "max(reversed(epochs), key=_top1, default=None)",
+        "max(epochs, key=_score, default=None)",
+        "max(reversed(epochs), key=_score, default=None)",
         "tests/training/test_report.py::test_the_best_epoch_is_the_first_of_the_highest_top_1",
     ),
     (
