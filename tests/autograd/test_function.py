@@ -9,6 +9,7 @@ import pytest
 
 import minidl
 from minidl import Tensor
+from minidl.autograd.function import once_differentiable
 from minidl.errors import AutogradError, ShapeError
 
 
@@ -253,3 +254,26 @@ def test_backward_may_return_more_nones(device: str) -> None:
     x = leaf(1.0, device=device)
     More.apply(x).backward()
     assert x.grad.item() == 2.0
+
+
+def test_once_differentiable(device: str) -> None:
+    """Its gradients count as constants."""
+
+    class Square(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        @once_differentiable
+        def backward(ctx: Any, grad: Any) -> Any:
+            (x,) = ctx.saved_tensors
+            return 2 * x * grad
+
+    x = leaf(1.0, 2.0, device=device)
+    (dx,) = minidl.autograd.grad(Square.apply(x).sum(), x, create_graph=True)
+    assert dx.tolist() == [2.0, 4.0] and not dx.requires_grad
+    y = x * 3
+    (dx,) = minidl.autograd.grad((Square.apply(y) * y).sum(), x, create_graph=True)
+    assert minidl.autograd.grad(dx.sum(), x)[0].tolist() == [54.0, 108.0]  # PyTorch's numbers

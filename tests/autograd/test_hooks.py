@@ -241,3 +241,27 @@ def test_names_and_next_functions(device: str) -> None:
     assert (x + 1).grad_fn.next_functions[0][0] is end
     y.backward()
     assert y.grad_fn.next_functions[1][0] is twice  # the way stays after the walk
+
+
+# --- Gradients of gradients -----------------------------------------------------------------------
+
+
+def test_what_hooks_do_is_recorded_with_create_graph(device: str) -> None:
+    x, modes = leaf(1.0, 2.0, device=device), []
+    y = x * x
+    y.register_hook(lambda grad: modes.append(minidl.is_grad_enabled()))
+    y.register_hook(lambda grad: grad * x)
+    (dx,) = minidl.autograd.grad(y.sum(), x, create_graph=True)
+    assert dx.tolist() == [2.0, 8.0] and modes == [True]
+    assert minidl.autograd.grad(dx.sum(), x)[0].tolist() == [4.0, 8.0]
+    x.register_hook(lambda grad: grad * grad)
+    (x * x).sum().backward(create_graph=True)
+    assert x.grad.tolist() == [4.0, 16.0]
+    assert minidl.autograd.grad(x.grad.sum(), x)[0].tolist() == [64.0, 256.0]
+
+
+def test_inputs_with_create_graph(device: str) -> None:
+    x, y = leaf(1.0, 2.0, device=device), leaf(3.0, 4.0, device=device)
+    (x * x * y).sum().backward(create_graph=True, inputs=[x])
+    assert y.grad is None
+    assert minidl.autograd.grad(x.grad.sum(), y)[0].tolist() == [2.0, 4.0]
