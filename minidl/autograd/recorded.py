@@ -182,6 +182,8 @@ def _run_once(node: Node, grads: list[Any]) -> list[Any]:
     """Return what a backward returns that can't be recorded: to differentiate it is an error."""
     with no_grad():
         results = Traveling.run(node, [None if grad is None else grad.array for grad in grads])
+    if not any(grad is not None and grad.requires_grad for grad in grads):  # PyTorch: constants
+        return [None if result is None else Tensor(result) for result in results]
     context = Context(Once, tuple(edge is not None for edge in node.edges))
     context.name = node.function.__name__
     last = Node(Once, context, node.edges)

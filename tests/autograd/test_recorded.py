@@ -231,8 +231,11 @@ def test_once_differentiable() -> None:
             return 2 * ctx.saved_tensors[0] * gradient
 
     x = leaf(3.0)
-    (gradient,) = grad(Square.apply(x).sum(), x, create_graph=True)
-    assert gradient.tolist() == [6.0]
+    y = Square.apply(x)
+    (gradient,) = grad((y * 2).sum(), x, create_graph=True)
+    assert gradient.tolist() == [12.0] and not gradient.requires_grad  # as in PyTorch
+    (gradient,) = grad((y * y).sum(), x, create_graph=True)
+    assert gradient.tolist() == [108.0]
     with pytest.raises(AutogradError, match="Square is declared once_differentiable"):
         gradient.sum().backward()
 
