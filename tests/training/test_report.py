@@ -74,6 +74,10 @@ def test_the_best_epoch_is_the_first_of_the_highest_top_1(tmp_path: Path) -> Non
     assert (content["best"], content["last"]) == (HISTORY[1], HISTORY[2])
     assert "Best epoch: 2, top-1 error 58.00 %" in markdown
     assert "Last epoch: 3, top-1 error 58.00 %" in markdown
+    alike = [{**HISTORY[1], "epoch": epoch, "val_loss": loss}
+             for epoch, loss in enumerate((5.0, 4.5, 4.5), 1)]  # fmt: skip
+    content, _ = written(tmp_path, {}, alike)
+    assert content["best"]["epoch"] == 2  # the smallest loss, and of two the first
 
 
 @pytest.mark.parametrize("classes", [1000, [f"n{number:08d}" for number in range(1000)]])
