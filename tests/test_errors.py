@@ -35,7 +35,7 @@ CALLS: dict[type[Exception], list[Callable[[], Any]]] = {
         lambda: x.reshape(7), lambda: x.clamp(), lambda: x.expand(5, 5),
         lambda: F.conv2d(images, minidl.ones(3, 2, 3, 3), stride=0),
         lambda: F.max_pool2d(images, 2, padding=2), lambda: F.pad(x, (1,)),
-        lambda: F.one_hot(index, 3), lambda: F.binary_cross_entropy(x + 5, x),
+        lambda: F.one_hot(index, 3), lambda: F.one_hot(x), lambda: F.binary_cross_entropy(x + 5, x),
         lambda: F.smooth_l1_loss(x, x, beta=-1.0), lambda: minidl.multinomial(x[0], 9),
         lambda: nn.Linear(2, 2).load_state_dict({}),
     ],

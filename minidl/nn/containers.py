@@ -225,8 +225,9 @@ class ParameterList(Module):
     def __iter__(self) -> Iterator[Any]:
         return iter(self._parameters.values())
 
-    def __getitem__(self, index: int) -> Any:
-        return list(self._parameters.values())[index]
+    def __getitem__(self, index: int | slice) -> Any:
+        chosen: Any = list(self._parameters.values())[index]
+        return ParameterList(chosen) if isinstance(index, slice) else chosen
 
     def __setitem__(self, index: int, value: Tensor) -> None:
         name = list(self._parameters)[index]

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..autograd import describe
 from ..device import array_module, check_one_device, on_its_device
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DTypeError
 from ..kernels.cuda.put import put
 from ..tensor import Tensor
 
@@ -39,9 +39,15 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     Raises
     ------
     ArgumentError
-        An index is negative or not below `num_classes`.
+        An index is negative or not below `num_classes`; there is none, and no `num_classes`.
+    DTypeError
+        The indices are not integers.
     """
     array = input.array
+    if array.dtype.kind not in "iu":
+        raise DTypeError(f"one_hot: expected integers, got {array.dtype}")
+    if not array.size and num_classes < 1:
+        raise ArgumentError("one_hot: num_classes is needed where there are no indices")
     top = int(array.max()) + 1 if array.size else 0  # waits for a GPU, as the result needs it
     count = top if num_classes == -1 else num_classes
     if array.size and (top > count or int(array.min()) < 0):

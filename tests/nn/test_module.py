@@ -693,6 +693,8 @@ def test_parameters_without_values_and_lists_that_grow() -> None:
     parameters = minidl.nn.ParameterList()
     parameters += [minidl.ones(2)]
     assert len(parameters) == 1 and isinstance(parameters[0], minidl.nn.Parameter)
+    assert isinstance(parameters[:1], minidl.nn.ParameterList)
+    assert parameters[:1][0] is parameters[0]
 
 
 def test_buffers_by_assignment() -> None:
