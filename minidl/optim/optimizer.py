@@ -186,6 +186,7 @@ class Optimizer:
                 if set_to_none:
                     param.grad = None
                 elif param.grad is not None:
+                    param.grad.detach_()  # create_graph=True leaves it on the tape
                     with active(device_of(param.grad.array)):
                         param.grad.array.fill(0)
 

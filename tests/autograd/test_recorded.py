@@ -46,6 +46,14 @@ def test_backward_leaves_gradients_on_the_tape_and_adds_out_of_place(device: str
     assert second.tolist() == [8.0, 14.0]
 
 
+def test_gradients_set_to_zero_leave_the_tape(device: str) -> None:
+    x = leaf(1.0, 2.0, device=device)
+    (x**3).sum().backward(create_graph=True)
+    minidl.optim.SGD([x], lr=0.1).zero_grad(set_to_none=False)
+    assert x.grad.tolist() == [0.0, 0.0]
+    assert not x.grad.requires_grad
+
+
 def test_the_tape_is_kept_as_the_graph_is_created(device: str) -> None:
     x = leaf(2.0, device=device)
     y = (x * x).sum()
