@@ -24,6 +24,8 @@ file            what it holds
 ``tape``        :class:`Node` and its edges
 ``walk``        the loop of the walk back
 ``traveling``   the gradients on their way
+``recorded``    the same with ``create_graph=True``: backwards that are recorded
+``tape_array``  what such a backward sees: Tensors that look like arrays
 ``visits``      which nodes a walk visits, if not all
 ``hooks``       functions that see a tensor's gradient, and ``handles`` that remove them
 ``ownership``   which gradients may be overwritten

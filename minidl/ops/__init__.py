@@ -17,11 +17,11 @@ file            operations
 ``dtypes``      what dtypes can hold, and which one an operation returns
 ``inplace``     changes in place
 ``methods``     makes all of them methods and operators of Tensor
-``numpy_functions`` makes NumPy's functions, ``np.exp``, do them
 =============== ====================================================================
 
 ``operands`` and ``axes`` hold what they share: dtypes and broadcasting, checked axes. ``spelling``
-adds PyTorch's other spellings: ``axis=``, ``size=``, ``out=``.
+adds PyTorch's other spellings: ``axis=``, ``size=``, ``out=``. With ``numpy_functions``, NumPy's
+functions do them too: ``np.exp(x)``.
 """
 
 from .arithmetic import *
