@@ -270,6 +270,8 @@ def test_early_constructors() -> None:
     assert minidl.LongTensor([1, 2]).dtype == minidl.int64
     assert minidl.DoubleTensor(X).dtype == minidl.float64
     x = minidl.ones(2)
+    assert x.new([1, 2]).dtype == x.new(x.size()).dtype == x.new(2, 3).dtype == minidl.float32
+    assert x.new(2, 3).shape == (2, 3) and x.new(x.size()).shape == (2,)
     assert x.type() == "torch.FloatTensor" and x.type(minidl.LongTensor).dtype == minidl.int64
     assert x.type("torch.DoubleTensor").dtype == x.type(minidl.float64).dtype == minidl.float64
 

@@ -191,6 +191,8 @@ class Hooks:
         """
         return add_hook(self._backward_hooks, _Hook(hook), prepend)
 
+    register_backward_hook = register_full_backward_hook  # its name before
+
 
 # --- Hooks of every module ------------------------------------------------------------------------
 

@@ -17,9 +17,9 @@ from .comparison import only_where
 from .operands import floating, unary
 
 __all__ = [
-    "abs", "ceil", "clamp", "clamp_max", "clamp_min", "clip", "cos", "exp", "expm1", "floor",
-    "log", "log1p", "log2", "log10", "neg", "reciprocal", "round", "rsqrt", "sign", "sin",
-    "sqrt", "square", "trunc",
+    "abs", "ceil", "clamp", "clamp_max", "clamp_min", "clip", "cos", "cosh", "exp", "expm1",
+    "floor", "log", "log1p", "log2", "log10", "neg", "reciprocal", "round", "rsqrt", "sign", "sin",
+    "sinh", "sqrt", "square", "trunc",
 ]  # fmt: skip
 
 
@@ -150,6 +150,22 @@ class Sin(Function):
         return grad * array_module(x).cos(x)
 
 
+class Sinh(Function):
+    """``sinh x``: dx = dy·cosh x (cosh: dx = dy·sinh x)."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, name: str, slope: str) -> Array:
+        x = floating(x)
+        ctx.slope = slope
+        ctx.save_for_backward(x)
+        return unary(name, x)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        (x,) = ctx.saved_tensors
+        return grad * getattr(array_module(x), ctx.slope)(x), None, None
+
+
 class Cos(Function):
     """``cos x``: dx = -dy·sin x."""
 
@@ -270,6 +286,16 @@ def reciprocal(input: Tensor) -> Tensor:
 def sin(input: Tensor) -> Tensor:
     """Return the sines (of radians)."""
     return Sin.apply(input)
+
+
+def sinh(input: Tensor) -> Tensor:
+    """Return the hyperbolic sines."""
+    return Sinh.apply(input, "sinh", "cosh")
+
+
+def cosh(input: Tensor) -> Tensor:
+    """Return the hyperbolic cosines."""
+    return Sinh.apply(input, "cosh", "sinh")
 
 
 def cos(input: Tensor) -> Tensor:

@@ -248,7 +248,7 @@ def _as(name: str, dtype: np.dtype) -> Callable[[Tensor], Tensor]:
 
 
 attach(
-    to, cpu, cuda, older.type, type_as, _as("half", float16), _as("float", float32),
+    to, cpu, cuda, older.type, older.new, type_as, _as("half", float16), _as("float", float32),
     _as("double", float64), _as("int", int32), _as("long", int64), _as("bool", bool_),
     _as("byte", uint8), gpu=cuda,
 )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 from ..autograd import describe, is_grad_enabled
 from ..autograd.views import reshape_in_place
 from ..errors import AutogradError
-from ..tensor import Tensor, tensor
+from ..tensor import Size, Tensor, tensor
 from .creation import empty
 
 #: dtypes by the names of PyTorch's early classes of tensors.
@@ -48,6 +48,13 @@ def type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     if isinstance(dtype, str):
         dtype = TYPES.get(dtype.rpartition(".")[2], dtype)
     return self.to(dtype=TYPES.get(getattr(dtype, "__name__", ""), dtype))
+
+
+def new(self: Tensor, *data: Any) -> Tensor:
+    """Return a tensor of this tensor's dtype and device: of sizes, or the data of a sequence."""
+    if len(data) == 1 and not isinstance(data[0], (int, Size)):
+        return tensor(data[0], dtype=self.dtype, device=self.device)
+    return empty(*data or (0,), dtype=self.dtype, device=self.device)
 
 
 def reshaped(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

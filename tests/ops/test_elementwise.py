@@ -15,6 +15,7 @@ from minidl.errors import ArgumentError, DTypeError, ShapeError
 UNARY: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "neg": (minidl.neg, np.negative), "abs": (minidl.abs, np.abs), "exp": (minidl.exp, np.exp),
     "expm1": (minidl.expm1, np.expm1), "sin": (minidl.sin, np.sin), "cos": (minidl.cos, np.cos),
+    "sinh": (minidl.sinh, np.sinh), "cosh": (minidl.cosh, np.cosh),
     "square": (minidl.square, np.square), "reciprocal": (minidl.reciprocal, np.reciprocal),
     "log": (lambda x: (x.abs()).log(), lambda x: np.log(np.abs(x))),
     "log2": (lambda x: (x.abs()).log2(), lambda x: np.log2(np.abs(x))),

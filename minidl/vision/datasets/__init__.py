@@ -10,7 +10,7 @@ from .decoding import pil_loader
 from .fake import FakeData
 from .folder import ImageFolder
 from .imagenet import ImageNet
-from .mnist import MNIST
+from .mnist import MNIST, FashionMNIST
 from .shapes import Shapes
 from .shards import Shards
 
@@ -19,6 +19,7 @@ __all__ = [
     "CIFAR100",
     "MNIST",
     "FakeData",
+    "FashionMNIST",
     "ImageFolder",
     "ImageNet",
     "Shapes",

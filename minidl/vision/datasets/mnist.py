@@ -13,7 +13,7 @@ import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -71,6 +71,8 @@ class MNIST(PicturesInMemory):
     (<PIL.Image.Image image mode=L size=28x28>, 5)
     """
 
+    _classes: ClassVar[list[str]] = [f"{digit} - {name}" for digit, name in enumerate(_NAMES)]
+
     def __init__(
         self,
         root: str | os.PathLike[str],
@@ -81,8 +83,8 @@ class MNIST(PicturesInMemory):
     ) -> None:
         self.train = train
         part = "train" if train else "t10k"
-        pictures = _find(Path(root), f"{part}-images-idx3-ubyte")
-        labels = _find(Path(root), f"{part}-labels-idx1-ubyte")
+        pictures = _find(Path(root), type(self).__name__, f"{part}-images-idx3-ubyte")
+        labels = _find(Path(root), type(self).__name__, f"{part}-labels-idx1-ubyte")
         data = _read_idx(pictures, axes=3)
         targets = _read_idx(labels, axes=1).astype(np.int64)
         if data.shape[1:] != (_SIDE, _SIDE):
@@ -97,13 +99,30 @@ class MNIST(PicturesInMemory):
             raise DataError(
                 f"{labels} holds the label {targets.max()}, expected digits from 0 to 9"
             )
-        classes = [f"{digit} - {name}" for digit, name in enumerate(_NAMES)]
-        super().__init__(root, Tensor(data), Tensor(targets), classes, transform, target_transform)
+        names = list(self._classes)
+        super().__init__(root, Tensor(data), Tensor(targets), names, transform, target_transform)
 
 
-def _find(root: Path, name: str) -> Path:
+class FashionMNIST(MNIST):
+    """Fashion-MNIST: ten kinds of clothing, in files like those of :class:`MNIST`.
+
+    Parameters and errors are those of :class:`MNIST`; the files may lie in ``FashionMNIST/raw``.
+
+    References
+    ----------
+    H. Xiao, K. Rasul, R. Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine
+    Learning Algorithms", 2017.
+    """
+
+    _classes: ClassVar[list[str]] = [
+        "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag",
+        "Ankle boot",
+    ]  # fmt: skip
+
+
+def _find(root: Path, kind: str, name: str) -> Path:
     """Return the path of the file, plain or compressed."""
-    folders = (root, root / "MNIST" / "raw", root / "raw")
+    folders = (root, root / kind / "raw", root / "raw")
     for folder in folders:
         for path in (folder / name, folder / f"{name}.gz"):
             if path.is_file():
@@ -111,7 +130,7 @@ def _find(root: Path, name: str) -> Path:
     found = sorted(os.listdir(root))[:8] if root.is_dir() else "no such folder"
     raise DataError(
         f"no {name} or {name}.gz in {', '.join(map(str, folders))} (found in {root}: {found}). "
-        f"minidl downloads nothing: get MNIST's four idx files and put them in {root}"
+        f"minidl downloads nothing: get {kind}'s four idx files and put them in {root}"
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from minidl.errors import DataError
-from minidl.vision.datasets import MNIST
+from minidl.vision.datasets import MNIST, FashionMNIST
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
 DIGITS = np.array([7, 0, 9, 1, 4], dtype=np.uint8)
@@ -108,4 +109,25 @@ def test_damaged_gzip(tmp_path: Path, damage: str) -> None:
     flipped = content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :]
     path.write_bytes({"no gzip": b"x" * 99, "cut": content[:-200], "flipped": flipped}[damage])
     with pytest.raises(DataError, match="train-images-idx3-ubyte.gz can't be read"):
+        MNIST(tmp_path)
+
+
+def test_fashion_mnist_has_files_of_its_own(tmp_path: Any) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "FashionMNIST" / "raw"
+    folder.mkdir(parents=True)
+    for name, array in (
+        ("train-images-idx3-ubyte", rng.integers(0, 256, (3, 28, 28), dtype=np.uint8)),
+        ("train-labels-idx1-ubyte", np.array([9, 0, 3], np.uint8)),
+    ):
+        header = np.array([0x0800 + array.ndim, *array.shape], ">u4").tobytes()
+        (folder / name).write_bytes(header + array.tobytes())
+    dataset = FashionMNIST(tmp_path)
+    assert [dataset.classes[label] for _, label in dataset] == [
+        "Ankle boot",
+        "T-shirt/top",
+        "Dress",
+    ]
+    assert dataset.targets.tolist() == [9, 0, 3] and dataset.data.unsqueeze(1).shape[1] == 1
+    with pytest.raises(DataError, match="get MNIST's four idx files"):
         MNIST(tmp_path)
