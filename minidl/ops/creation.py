@@ -312,14 +312,22 @@ def randperm(n: int, *, generator: Generator | None = None, device: Any = None) 
 
 
 def normal(
-    mean: Any, std: Any, size: Any = None, *, generator: Generator | None = None, device: Any = None
+    mean: Any,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Generator | None = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Return numbers drawn from N(mean, std²); a Tensor among `mean` and `std` gives the size."""
     if size is None:
         size = mean.shape if isinstance(mean, Tensor) else std.shape
     if not isinstance(std, Tensor) and std < 0:
         raise ArgumentError(f"normal: std must not be negative, got {std}")
-    return randn(size, generator=generator, device=device) * std + mean
+    drawn = randn(size, generator=generator, dtype=dtype, device=device) * std + mean
+    return drawn.requires_grad_() if requires_grad else drawn
 
 
 def rand_like(input: Tensor, *, generator: Generator | None = None) -> Tensor:
