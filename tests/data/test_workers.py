@@ -417,12 +417,15 @@ def test_signals_threads_and_seeds_of_a_worker() -> None:
             "minidl": minidl.rand(1).item(),
         }
 
-    handler = signal.signal(signal.SIGTERM, lambda *_: None)
+    handlers = {  # a program in the background may have been started with Ctrl-C ignored
+        number: signal.signal(number, lambda *_: None) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     wakeup = signal.set_wakeup_fd(-1)
     try:
         seen = list(DataLoader(Calls(look, 4), num_workers=2))
     finally:
-        signal.signal(signal.SIGTERM, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         signal.set_wakeup_fd(wakeup)
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
     for one in seen:
