@@ -25,11 +25,11 @@ from .views import (
     Steps,
     axis_order,
     check_changeable,
+    check_no_overlap,
     copy_in_order,
     link,
     move,
     region,
-    writable_region,
 )
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
@@ -371,6 +371,7 @@ def _note_changes(
     for array in ctx._dirty:
         place = places.get(id(array))
         if place is not None:
+            check_no_overlap(args[place])
             if recording:
                 check_changeable(args[place])
             args[place].version[0] += 1
@@ -380,7 +381,7 @@ def _note_changes(
 def _replaced(x: Array, result: Any, steps: Steps, order: tuple[int, ...]) -> Array:
     """Return a copy of the base `x` with `result` in the region of a view."""
     y = copy_in_order(x, order)
-    writable_region(y, steps)[...] = result
+    region(y, steps)[...] = result
     return y
 
 
@@ -405,7 +406,7 @@ class Replace(Function):
         if need_x:
             if ctx.may_overwrite[0] and not is_on_tape(grad) and axis_order(grad) == ctx.order:
                 dx, dresult = grad, None if dresult is None else dresult.copy()
-                writable_region(dx, ctx.steps)[...] = 0
+                region(dx, ctx.steps)[...] = 0
             else:
                 dx = _replaced(grad, 0, ctx.steps, ctx.order)
         return dx, dresult, None, None

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from ..device import Array, array_module
+from ..device import Array
 from ..errors import AutogradError
 from ..tensor import Tensor, describe
 from .modes import mode
@@ -201,14 +199,6 @@ def region(base: Array, steps: Steps) -> Array:
     return base
 
 
-def writable_region(base: Array, steps: Steps) -> Array:
-    """Return the part of the array of a base that a view shows, to be written to."""
-    part = region(base, steps)
-    if isinstance(part, np.ndarray) and not part.flags.writeable:  # NumPy's broadcast_to
-        part.flags.writeable = True
-    return part
-
-
 class _Scratch:
     """A context whose notes nobody reads."""
 
@@ -222,7 +212,5 @@ def copy_in_order(array: Array, order: tuple[int, ...]) -> Array:
     """Return a copy whose memory has the axes in the given order: what is a view of one array of
     that order is a view of each."""
     inverse = tuple(order.index(axis) for axis in range(len(order)))
-    copied: Array = array_module(array).ascontiguousarray(array.transpose(order))
-    if shares_memory(copied, array) or copied is array:
-        copied = copied.copy()
-    return copied.transpose(inverse)
+    copied: Array = array.transpose(order).copy(order="C").transpose(inverse)
+    return copied

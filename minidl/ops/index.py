@@ -24,6 +24,7 @@ from ..kernels.cuda.put import put
 from ..tensor import Tensor, as_tensor, bool_, uint8
 from .axes import one_axis
 from .comparison import warn_of_uint8
+from .creation import full
 from .inplace import changed, copy_, is_recorded, store
 from .operands import unbroadcast
 
@@ -241,7 +242,7 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
         value = fitting("x[index] = value", value, input.dtype).item()
     elif not isinstance(input.array, np.ndarray) and not np.isscalar(value):
         value = as_tensor(value).to(input.device)
-    if is_recorded(input, value) or not _is_plain(input.array):
+    if is_recorded(input, value) or 0 in input.array.strides:
         if steps[1] is None:
             _copy_into(View.apply(input, steps), value)
             return
@@ -253,11 +254,6 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
         value = value.array
     write(input.array, steps, value)
     changed(input)
-
-
-def _is_plain(x: Array) -> bool:
-    """Return whether NumPy may write to `x`: not to a part of an expanded array."""
-    return not isinstance(x, np.ndarray) or x.flags.writeable
 
 
 def _is_same(value: Array, x: Array, steps: Steps) -> bool:
@@ -280,7 +276,8 @@ def _address(array: Array) -> int:
 def _copy_into(view: Tensor, value: Any) -> None:
     """Set the elements of a view to `value`."""
     if not isinstance(value, Tensor):
-        value = as_tensor(value)
+        kind: dict[str, Any] = {"dtype": view.dtype, "device": view.device}
+        value = full((), value, **kind) if np.isscalar(value) else as_tensor(value)
     if np.broadcast_shapes(view.array.shape, value.array.shape) != view.array.shape:
         raise ShapeError(
             f"x[index] = value: shape {tuple(value.shape)} does not fit shape {tuple(view.shape)}"

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..autograd import Context, Function, is_grad_enabled
 from ..autograd.function import rebase
-from ..autograd.views import check_changeable, check_no_overlap, writable_region
+from ..autograd.views import check_changeable, check_no_overlap
 from ..device import Array, active, array_module
 from ..errors import DTypeError, ShapeError
 from ..random import default_generator
@@ -93,19 +93,11 @@ def store(tensor: Tensor, result: Tensor) -> Tensor:
     with active(tensor.device):
         if node is not None:
             node.context.keep_copy(tensor.array)
-        _writable(tensor)[...] = result.array
+        tensor.array[...] = result.array
     changed(tensor)
     if node is not None:
         rebase(tensor, node, result.output_index)
     return tensor
-
-
-def _writable(tensor: Tensor) -> Array:
-    """Return the array of `tensor`; a part of an expanded one is read-only for NumPy."""
-    array, view = tensor.array, tensor._view
-    if view is None or not isinstance(array, np.ndarray) or array.flags.writeable:
-        return array
-    return writable_region(view.base.array, view.steps)
 
 
 def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:

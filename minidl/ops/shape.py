@@ -75,13 +75,38 @@ class Expand(Function):
     def forward(ctx: Context, x: Array, shape: Shape) -> Array:
         ctx.shape = x.shape
         try:
-            return array_module(x).broadcast_to(x, shape)
+            return writable_as(x, array_module(x).broadcast_to(x, shape))
         except ValueError as error:
             raise ShapeError(f"expand: shape {tuple(x.shape)} can't become {shape}") from error
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         return unbroadcast(grad, ctx.shape), None
+
+
+class Diagonal(Function):
+    """A diagonal of the last two axes; elsewhere the gradient is 0."""
+
+    is_view = True
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, offset: int) -> Array:
+        ctx.shape, ctx.offset = x.shape, offset
+        return writable_as(x, x.diagonal(offset, -2, -1))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        *rest, rows, columns = ctx.shape
+        dx = array_module(grad).zeros((*rest, rows * columns), grad.dtype)
+        dx[..., _on_diagonal((rows, columns), ctx.offset)] = grad
+        return dx.reshape(ctx.shape), None
+
+
+def writable_as(x: Array, y: Array) -> Array:
+    """Return the view `y` of `x`, which NumPy made read-only: a part of it may be written to."""
+    if isinstance(y, np.ndarray) and x.flags.writeable:
+        y.flags.writeable = True
+    return y
 
 
 class Copy(Function):
@@ -287,6 +312,8 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     if a > b:
         raise ArgumentError(f"flatten: start_dim={start_dim} comes after end_dim={end_dim}")
     shape = tuple(input.array.shape)
+    if shape and a == b:
+        return input
     middle = 1
     for length in shape[a : b + 1]:
         middle *= length
@@ -327,7 +354,7 @@ def expand(input: Tensor, *sizes: Any) -> Tensor:
     full = tuple(
         input.array.shape[i - extra] if n == -1 and i >= extra else n for i, n in enumerate(shape)
     )
-    return input if full == input.array.shape else Expand.apply(input, full)
+    return Expand.apply(input, full)
 
 
 def expand_as(input: Tensor, other: Tensor) -> Tensor:
@@ -571,8 +598,7 @@ def _on_diagonal(shape: tuple[int, ...], offset: int) -> slice:
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """Return the elements whose positions along `dim1` and `dim2` are equal, as the last axis."""
     axes_of("diagonal", (dim1, dim2), input.ndim)  # two different ones
-    turned = input.movedim((dim1, dim2), (-2, -1))  # (..., rows, columns)
-    return turned.flatten(-2)[..., _on_diagonal(turned.array.shape[-2:], offset)]  # (..., length)
+    return Diagonal.apply(input.movedim((dim1, dim2), (-2, -1)), offset)  # (..., length)
 
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:

@@ -1,0 +1,642 @@
+"""Random programs of views and changes in place, and what they mean.
+
+A program is a list of steps on *handles*, tensors by number. :func:`execute` runs it with minidl or
+with PyTorch. :func:`replay` computes the same without a single view or change in place: a memory is
+a vector on the tape, a handle is a list of positions in it, and a change makes a new vector.
+
+``python tests/in_place_programs.py 3000 --seed 7`` runs many, against PyTorch too where it is
+installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import minidl
+
+LEAVES = {"a": (2, 3), "b": (3,), "c": (4, 2), "d": (2, 2, 3), "e": ()}
+
+#: Views by name: how to make one of a tensor with some arguments.
+VIEWS: dict[str, Callable[..., Any]] = {
+    "getitem": lambda t, index: t[index],
+    "item tensor": lambda t, i: t[_like(t, i)],
+    "narrow": lambda t, dim, start, length: t.narrow(dim, start, length),
+    "select": lambda t, dim, i: t.select(dim, i),
+    "transpose": lambda t, a, b: t.transpose(a, b),
+    "permute": lambda t, order: t.permute(*order),
+    "T": lambda t: t.T,
+    "movedim": lambda t, a, b: t.movedim(a, b),
+    "view": lambda t, shape: t.view(*shape),
+    "reshape": lambda t, shape: t.reshape(shape),
+    "flatten": lambda t: t.flatten(),
+    "unflatten": lambda t, dim, sizes: t.unflatten(dim, sizes),
+    "squeeze": lambda t: t.squeeze(),
+    "unsqueeze": lambda t, dim: t.unsqueeze(dim),
+    "expand": lambda t, shape: t.expand(*shape),
+    "chunk": lambda t, n, dim, k: t.chunk(n, dim)[k],
+    "split": lambda t, n, dim, k: t.split(n, dim)[k],
+    "unbind": lambda t, dim, k: t.unbind(dim)[k],
+    "iterate": lambda t, k: list(t)[k],
+    "diagonal": lambda t: t.diagonal(),
+}
+
+
+def _like(t: Any, i: int) -> Any:
+    return minidl.tensor(i) if isinstance(t, minidl.Tensor) else _torch().tensor(i)
+
+
+def _torch() -> Any:
+    import torch
+
+    return torch
+
+
+def random_view(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[str, tuple[Any, ...]]:
+    """Return a view of a tensor of some shape, with arguments that fit."""
+    ndim, size = len(shape), int(np.prod(shape))
+    dims = [d for d in range(ndim) if shape[d]]
+    names = ["unsqueeze", "squeeze", "getitem", "flatten", "reshape", "view", "expand"]
+    if ndim:
+        names += ["getitem"] * 4 + ["narrow", "select", "item tensor", "transpose", "permute"]
+        names += ["movedim", "chunk", "split", "unbind", "iterate"]
+    if ndim == 2:
+        names += ["T"]
+    if ndim >= 2:
+        names += ["diagonal"]
+    name = str(rng.choice(names))
+    if name in ("narrow", "select", "item tensor", "chunk", "split", "unbind", "iterate"):
+        if not dims:
+            return "unsqueeze", (0,)
+        first = name in ("item tensor", "iterate")
+        if first and not shape[0]:
+            return "unsqueeze", (0,)
+        dim = 0 if first else int(rng.choice(dims))
+        k = int(rng.integers(shape[dim]))
+        if name == "narrow":
+            return name, (dim, k, int(rng.integers(1, shape[dim] - k + 1)))
+        if name in ("chunk", "split"):
+            n = int(rng.integers(1, shape[dim] + 1))
+            length = -(-shape[dim] // n) if name == "chunk" else n
+            return name, (n, dim, int(rng.integers(-(-shape[dim] // length))))
+        return name, (k,) if first else (dim, k)
+    if name in ("transpose", "movedim"):
+        return name, (int(rng.integers(ndim)), int(rng.integers(ndim)))
+    if name == "permute":
+        return name, (tuple(int(d) for d in rng.permutation(ndim)),)
+    if name in ("view", "reshape"):
+        return name, (_another_shape(rng, size),)
+    if name == "unsqueeze":
+        return name, (int(rng.integers(ndim + 1)),)
+    if name == "expand":
+        new = [int(rng.integers(1, 4)) if n == 1 else n for n in shape]
+        return name, ((*([2] if rng.random() < 0.4 else []), *new),)
+    if name == "getitem":
+        return name, (random_index(rng, shape),)
+    return name, ()
+
+
+def _another_shape(rng: np.random.Generator, size: int) -> tuple[int, ...]:
+    divisors = [n for n in range(1, size + 1) if size % n == 0] or [0]
+    n = int(rng.choice(divisors))
+    return (size,) if n == 0 or rng.random() < 0.3 else (n, size // n)
+
+
+def random_index(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
+    """Return a basic index."""
+    parts: list[Any] = []
+    for n in shape[: int(rng.integers(len(shape) + 1))]:
+        kind = rng.random()
+        if kind < 0.4 and n:
+            parts.append(int(rng.integers(-n, n)))
+        elif kind < 0.5:
+            parts.append(slice(None))
+        else:
+            start = int(rng.integers(max(n, 1)))
+            stop = int(rng.integers(start + 1, n + 1)) if n > start else n
+            parts.append(slice(start, stop, int(rng.choice([1, 1, 2]))))
+    if rng.random() < 0.2:
+        parts.insert(int(rng.integers(len(parts) + 1)), None)
+    if rng.random() < 0.2:
+        parts.append(Ellipsis)
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+def positions_of(t: Any, positions: list[int]) -> Any:
+    """Return indices, and masks, as the library of `t` has them."""
+    return minidl.tensor(positions) if isinstance(t, minidl.Tensor) else _torch().tensor(positions)
+
+
+def _relu(t: Any) -> Any:
+    library = minidl.nn if isinstance(t, minidl.Tensor) else _torch().nn
+    return library.functional.relu(t, inplace=True)
+
+
+def _leaky(t: Any) -> Any:
+    library = minidl.nn if isinstance(t, minidl.Tensor) else _torch().nn
+    return library.functional.leaky_relu(t, 0.3, inplace=True)
+
+
+def _augmented(name: str) -> Callable[[Any, Any], Any]:
+    return lambda t, other: getattr(t, name)(other)
+
+
+def _set(t: Any, index: Any, value: Any) -> None:
+    t[index] = value
+
+
+def _add_to_item(t: Any, index: Any, value: Any) -> None:
+    t[index] += value
+
+
+def _scale_item(t: Any, index: Any, value: Any) -> None:
+    t[index] *= value
+
+
+def _set_at(t: Any, at: Any, value: Any) -> None:
+    t[positions_of(t, at)] = value
+
+
+def _add_at(t: Any, at: Any, value: Any) -> None:
+    t[positions_of(t, at)] += value
+
+
+def _spread(t: Any, value: Any) -> Any:
+    return t * 0 + value
+
+
+def _own(t: Any) -> Any:
+    """Scale by 2 in place, with a Function of one's own."""
+    return _functions(t)[0].apply(t)
+
+
+def _own_saving(t: Any) -> Any:
+    """Square in place, with a Function of one's own that saves a copy."""
+    return _functions(t)[1].apply(t)
+
+
+def _functions(t: Any) -> Any:
+    if isinstance(t, minidl.Tensor):
+        return Double, Square
+    torch = _torch()
+
+    class TorchDouble(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            x.mul_(2)
+            ctx.mark_dirty(x)
+            return x
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return grad * 2
+
+    class TorchSquare(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x.clone())
+            x.mul_(x)
+            ctx.mark_dirty(x)
+            return x
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return grad * 2 * ctx.saved_tensors[0]
+
+    return TorchDouble, TorchSquare
+
+
+class Double(minidl.autograd.Function):
+    """x·2 in place."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        x *= 2
+        ctx.mark_dirty(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return grad * 2
+
+
+class Square(minidl.autograd.Function):
+    """x² in place."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.save_for_backward(x.copy())
+        x *= x
+        ctx.mark_dirty(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return grad * 2 * ctx.saved_tensors[0]
+
+
+#: Changes: the number of tensor operands, the change, and its result without a change.
+CHANGES: dict[str, tuple[int, Callable[..., Any], Callable[..., Any]]] = {
+    "add_": (1, lambda t, o: t.add_(o), lambda t, o: t + o),
+    "sub_": (1, lambda t, o: t.sub_(o), lambda t, o: t - o),
+    "mul_": (1, lambda t, o: t.mul_(o), lambda t, o: t * o),
+    "copy_": (1, lambda t, o: t.copy_(o), _spread),
+    "+=": (1, _augmented("__iadd__"), lambda t, o: t + o),
+    "-=": (1, _augmented("__isub__"), lambda t, o: t - o),
+    "*=": (1, _augmented("__imul__"), lambda t, o: t * o),
+    "/= 2": (0, lambda t: t.__itruediv__(2), lambda t: t / 2),
+    "//= 2": (0, lambda t: t.__ifloordiv__(2), lambda t: (t * 0) + (t.detach() // 2)),
+    "%= 1": (0, lambda t: t.__imod__(1), lambda t: t - t.detach() // 1),
+    "**= 2": (0, lambda t: t.__ipow__(2), lambda t: t**2),
+    "addcmul_": (2, lambda t, o, p: t.addcmul_(o, p), lambda t, o, p: t + o * p),
+    "lerp_": (1, lambda t, o: t.lerp_(o, 0.25), lambda t, o: t + (o - t) * 0.25),
+    "zero_": (0, lambda t: t.zero_(), lambda t: t * 0),
+    "fill_": (0, lambda t: t.fill_(0.7), lambda t: t * 0 + 0.7),
+    "relu_": (0, lambda t: t.relu_(), lambda t: minidl.relu(t)),
+    "F.relu": (0, _relu, lambda t: minidl.relu(t)),
+    "F.leaky_relu": (0, _leaky, lambda t: minidl.nn.functional.leaky_relu(t, 0.3)),
+    "clamp_": (0, lambda t: t.clamp_(-1, 1), lambda t: t.clamp(-1, 1)),
+    "neg_": (0, lambda t: t.neg_(), lambda t: -t),
+    "abs_": (0, lambda t: t.abs_(), lambda t: t.abs()),
+    "tanh_": (0, lambda t: t.tanh_(), lambda t: t.tanh()),
+    "sigmoid_": (0, lambda t: t.sigmoid_(), lambda t: t.sigmoid()),
+    "square_": (0, lambda t: t.square_(), lambda t: t * t),
+    "own double": (0, _own, lambda t: t * 2),
+    "own square": (0, _own_saving, lambda t: t * t),
+}
+
+#: Changes of some elements, with an index: the change, and what the elements become.
+WRITES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "x[i] =": (_set, _spread),
+    "x[i] +=": (_add_to_item, lambda t, v: t + v),
+    "x[i] *=": (_scale_item, lambda t, v: t * v),
+    "x[[...]] =": (_set_at, _spread),
+    "x[[...]] +=": (_add_at, lambda t, v: t + v),
+    "x[mask] =": (_set_at, _spread),
+}
+
+Step = tuple[Any, ...]
+
+
+class Writer:
+    """Writes a random program, keeping track of the shapes."""
+
+    def __init__(self, seed: int, length: int = 12) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.steps: list[Step] = []
+        self.shapes: list[tuple[int, ...]] = list(LEAVES.values())
+        self.fresh: list[int] = []  # handles that may be changed: not leaves or views of them
+        for _ in range(2):
+            self.begin()
+        for _ in range(int(self.rng.integers(3, length))):
+            chosen = self.rng.random()
+            if chosen < 0.08:
+                self.begin()
+            elif chosen < 0.40:
+                self.add_view()
+            elif chosen < 0.50:
+                self.compute()
+            elif chosen < 0.54:
+                self.alias()
+            else:
+                self.change()
+        count = int(self.rng.integers(1, 4))
+        self.ends = [int(h) for h in self.rng.choice(len(self.shapes), count)]
+        self.ends.append(self.fresh[int(self.rng.integers(len(self.fresh)))])
+
+    def _new(self, shape: tuple[int, ...], step: Step, fresh: bool = True) -> None:
+        self.steps.append(step)
+        self.shapes.append(shape)
+        if fresh:
+            self.fresh.append(len(self.shapes) - 1)
+
+    def begin(self) -> None:
+        """Make a tensor with memory of its own: of a leaf, or a constant."""
+        if self.rng.random() < 0.25:
+            shape = list(LEAVES.values())[int(self.rng.integers(len(LEAVES)))]
+            self._new(shape, ("constant", shape))
+        else:
+            leaf = int(self.rng.integers(len(LEAVES)))
+            self._new(self.shapes[leaf], ("scaled", leaf, float(self.rng.choice([1, 2, -1]))))
+
+    def _handle(self) -> int:
+        late = self.fresh[-4:] if self.rng.random() < 0.6 else self.fresh
+        return int(self.rng.choice(late))
+
+    def add_view(self) -> None:
+        """Make a view, sometimes inside no_grad() or of a leaf."""
+        of_leaf = self.rng.random() < 0.04
+        handle = int(self.rng.integers(len(LEAVES))) if of_leaf else self._handle()
+        name, args = random_view(self.rng, self.shapes[handle])
+        shape = VIEWS[name](minidl.zeros(*self.shapes[handle]), *args).shape
+        if 0 in shape:
+            return
+        quiet = self.rng.random() < 0.03
+        self._new(tuple(shape), ("view", handle, name, args, quiet))
+
+    def compute(self) -> None:
+        """Make a new tensor of two: their values may be saved for the backward."""
+        a = self._handle()
+        fitting = [h for h in range(len(self.shapes)) if self._fits(h, self.shapes[a])]
+        b = int(self.rng.choice(fitting))
+        self._new(self.shapes[a], ("compute", str(self.rng.choice(["*", "+", "tanh"])), a, b))
+
+    def alias(self) -> None:
+        """Detach, clone, or retain the gradient."""
+        handle, kind = self._handle(), str(self.rng.choice(["detach", "clone", "retain"]))
+        if kind == "retain":
+            self.steps.append((kind, handle))
+        else:
+            self._new(self.shapes[handle], (kind, handle), fresh=kind == "clone")
+
+    def _fits(self, handle: int, shape: tuple[int, ...]) -> bool:
+        try:
+            return np.broadcast_shapes(self.shapes[handle], shape) == shape
+        except ValueError:
+            return False
+
+    def _operand(self, shape: tuple[int, ...]) -> Any:
+        if self.rng.random() < 0.35:
+            return round(float(self.rng.normal()), 2)
+        return (
+            "h",
+            int(self.rng.choice([h for h in range(len(self.shapes)) if self._fits(h, shape)])),
+        )
+
+    def change(self) -> None:
+        """Change a handle in place, or some of its elements."""
+        handle = self._handle()
+        shape = self.shapes[handle]
+        quiet = bool(self.rng.random() < 0.06)
+        if shape and self.rng.random() < 0.3:
+            name = str(self.rng.choice(list(WRITES)))
+            index: Any
+            if name == "x[mask] =":
+                index = self.rng.random(shape) < 0.5
+                index, region = index.tolist(), ()
+            elif "[[" in name:
+                index = [int(k) for k in self.rng.permutation(shape[0])[: self.rng.integers(1, 3)]]
+                region = (len(index), *shape[1:])
+            else:
+                index = random_index(self.rng, shape)
+                region = np.zeros(shape)[index].shape
+            self.steps.append(("write", handle, name, index, self._operand(region), quiet))
+            return
+        name = str(self.rng.choice(list(CHANGES)))
+        operands = [self._operand(shape) for _ in range(CHANGES[name][0])]
+        if name in ("addcmul_", "lerp_"):
+            fitting = [h for h in range(len(self.shapes)) if self._fits(h, shape)]
+            operands = [("h", int(self.rng.choice(fitting))) for _ in operands]
+        self.steps.append(("change", handle, name, operands, quiet))
+
+
+def leaf_values() -> list[np.ndarray]:
+    """Return the numbers of the leaves, no two alike and none at a kink."""
+    rng = np.random.default_rng(5)
+    return [np.round(rng.normal(size=shape), 3) + 0.01 for shape in LEAVES.values()]
+
+
+def execute(library: Any, writer: Writer) -> tuple[list[Any], list[Any], list[Any]]:
+    """Run a program: return the leaves' gradients, all values, and the retained gradients."""
+    handles = [library.tensor(v, dtype=library.float64) for v in leaf_values()]
+    for leaf in handles:
+        leaf.requires_grad_()
+    retained = []
+
+    def get(operand: Any) -> Any:
+        return handles[operand[1]] if isinstance(operand, tuple) else operand
+
+    for kind, *rest in writer.steps:
+        if kind == "constant":
+            handles.append(library.ones(*rest[0], dtype=library.float64) * 0.5)
+        elif kind == "scaled":
+            handles.append(handles[rest[0]] * rest[1])
+        elif kind == "view":
+            handle, name, args, quiet = rest
+            with library.set_grad_enabled(not quiet):
+                handles.append(VIEWS[name](handles[handle], *args))
+        elif kind == "compute":
+            a, b = handles[rest[1]], handles[rest[2]]
+            handles.append(a * b if rest[0] == "*" else a + b if rest[0] == "+" else (a + b).tanh())
+        elif kind in ("detach", "clone"):
+            handles.append(getattr(handles[rest[0]], kind)())
+        elif kind == "retain":
+            if handles[rest[0]].requires_grad and not handles[rest[0]].is_leaf:
+                handles[rest[0]].retain_grad()
+                retained.append(handles[rest[0]])
+        elif kind == "write":
+            handle, name, index, operand, quiet = rest
+            with library.set_grad_enabled(not quiet):
+                WRITES[name][0](handles[handle], index, get(operand))
+        else:
+            handle, name, operands, quiet = rest
+            values = [get(o) for o in operands]
+            if name == "copy_" and not hasattr(values[0], "shape"):
+                values = [library.tensor(np.array(values[0]))]
+            with library.set_grad_enabled(not quiet):
+                CHANGES[name][1](handles[handle], *values)
+    loss = _loss(handles, writer.ends)
+    if loss.requires_grad:
+        loss.backward()
+    grads = [leaf.grad for leaf in handles[: len(LEAVES)]]
+    return (
+        [None if g is None else np.asarray(g.tolist()) for g in grads],
+        [np.asarray(h.detach().tolist()) for h in handles],
+        [None if h.grad is None else np.asarray(h.grad.tolist()) for h in retained],
+    )
+
+
+def _loss(handles: list[Any], ends: list[int]) -> Any:
+    loss: Any = 0
+    for number, end in enumerate(ends):
+        loss = loss + (handles[end] * handles[end] * (number + 1) + handles[end]).sum()
+    return loss
+
+
+class _Handle:
+    """Positions in a memory, and whether the tensor is on the tape."""
+
+    def __init__(self, memory: int, positions: np.ndarray, detached: bool = False) -> None:
+        self.memory, self.positions, self.detached = memory, positions, detached
+
+
+def replay(writer: Writer) -> tuple[list[Any], list[Any]]:
+    """Compute the same without views and changes: the leaves' gradients, and all values."""
+    leaves = [minidl.tensor(v, dtype=minidl.float64, requires_grad=True) for v in leaf_values()]
+    memories: list[Any] = []
+    handles: list[_Handle] = []
+
+    def add(value: Any) -> None:
+        memories.append(value.reshape(-1))
+        shape = tuple(value.shape)
+        handles.append(_Handle(len(memories) - 1, np.arange(value.numel()).reshape(shape)))
+
+    def get(operand: Any) -> Any:
+        if isinstance(operand, tuple):
+            operand = operand[1]
+        elif not isinstance(operand, int):
+            return operand
+        return read(handles[operand])
+
+    def read(handle: _Handle) -> Any:
+        value = memories[handle.memory][minidl.tensor(handle.positions)]
+        return value.detach() if handle.detached else value
+
+    def put(
+        number: int, change: Callable[..., Any], index: Any, operands: Any, quiet: bool
+    ) -> None:
+        handle = handles[number]
+        index = np.array(index) if isinstance(index, list) else index
+        region = _Handle(handle.memory, handle.positions[index], handle.detached)
+        for operand in operands:
+            other = handles[operand[1]] if isinstance(operand, tuple) else region
+            if other.memory == region.memory and _overlap_partly(other.positions, region.positions):
+                raise Undefined
+        value = change(read(region), *[get(o) for o in operands])
+        memory, at = memories[handle.memory], region.positions.reshape(-1)
+        order = np.arange(memory.numel())
+        order[at] = memory.numel() + np.arange(at.size)
+        value = value.expand(region.positions.shape).reshape(-1)
+        new = minidl.cat([memory, value])[minidl.tensor(order)]
+        if quiet or handle.detached:  # the numbers change, the tape does not know
+            new = memory + (new - memory).detach()
+        memories[handle.memory] = new
+
+    for leaf in leaves:
+        add(leaf)
+    for kind, *rest in writer.steps:
+        if kind == "constant":
+            add(minidl.ones(*rest[0], dtype=minidl.float64) * 0.5)
+        elif kind == "scaled":
+            add(get(rest[0]) * rest[1])
+        elif kind == "view":
+            handle, name, args, quiet = rest
+            source = handles[handle]
+            positions = VIEWS[name](minidl.tensor(source.positions), *args)
+            quiet = quiet and not (name == "flatten" and source.positions.ndim == 1)  # itself
+            if _is_copy(name, source.positions, args, writer, len(handles)):
+                value = get(handle).reshape(-1)[: positions.numel()].reshape(positions.shape)
+                add(value.detach() if quiet else value)
+            else:
+                handles.append(_Handle(source.memory, positions.numpy(), source.detached or quiet))
+        elif kind == "compute":
+            a, b = get(rest[1]), get(rest[2])
+            add(a * b if rest[0] == "*" else a + b if rest[0] == "+" else (a + b).tanh())
+        elif kind == "detach":
+            handles.append(_Handle(handles[rest[0]].memory, handles[rest[0]].positions, True))
+        elif kind == "clone":
+            add(get(rest[0]))
+        elif kind == "write":
+            handle, name, index, operand, quiet = rest
+            put(handle, WRITES[name][1], index, [operand], quiet)
+        elif kind == "change":
+            handle, name, operands, quiet = rest
+            put(handle, CHANGES[name][2], (), operands, quiet)
+    values = [get(number) for number in range(len(handles))]
+    loss = _loss(values, writer.ends)
+    if loss.requires_grad:
+        loss.backward()
+    return (
+        [None if leaf.grad is None else np.asarray(leaf.grad.tolist()) for leaf in leaves],
+        [np.asarray(value.detach().tolist()) for value in values],
+    )
+
+
+class Undefined(Exception):
+    """A change reads other elements of the memory that it writes to: PyTorch gives anything."""
+
+
+def _overlap_partly(a: np.ndarray, b: np.ndarray) -> bool:
+    alike = a.shape == b.shape and bool((a == b).all())
+    return not alike and bool(np.isin(a, b).any())
+
+
+def _is_copy(
+    name: str, positions: np.ndarray, args: tuple[Any, ...], writer: Writer, number: int
+) -> bool:
+    """Return whether a reshape of these positions in a dense memory has to copy."""
+    if name not in ("reshape", "flatten"):
+        return False
+    flat = positions.reshape(-1)
+    target = np.empty(writer.shapes[number])
+    strides = [
+        int(np.take(positions, 1, axis).flat[0] - positions.flat[0]) * 8 if n > 1 else 8
+        for axis, n in enumerate(positions.shape)
+    ]
+    room = np.zeros(int(flat.max()) + 1)
+    view = np.lib.stride_tricks.as_strided(room[int(flat[0]) :], positions.shape, strides)
+    return not np.shares_memory(view.reshape(target.shape), room)
+
+
+def differences(ours: Any, theirs: Any) -> str:
+    """Return what differs between two runs, or nothing."""
+    for what, a, b in zip(("gradient", "value", "retained"), ours, theirs, strict=False):
+        for number, (x, y) in enumerate(zip(a, b, strict=True)):
+            if what == "gradient":  # a leaf that no operation reaches: no gradient, or zeros
+                x, y = (0.0 if v is None else v for v in (x, y))
+            elif (x is None) != (y is None):
+                return f"{what} {number}: {x} and {y}"
+            if x is not None and not np.allclose(x, y, 1e-9, 1e-9, equal_nan=True):
+                return f"{what} {number}: {x} and {y}"
+    return ""
+
+
+def attempt(run: Callable[[], Any]) -> tuple[Any, str]:
+    """Return what a run gives and the error, one of the two."""
+    try:
+        return run(), ""
+    except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        return None, f"{type(error).__name__}: {error}"
+
+
+def main() -> None:
+    """Run many programs and count."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("count", type=int, nargs="?", default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--show", type=int, default=5)
+    options = parser.parse_args()
+    try:
+        torch = _torch()
+    except ImportError:
+        torch = None
+    counts: Counter[str] = Counter()
+    for seed in range(options.seed, options.seed + options.count):
+        verdict, detail = judge(Writer(seed), torch)
+        counts[verdict] += 1
+        if verdict.startswith(("DIFFERS", "refused here")) and counts[verdict] <= options.show:
+            print(seed, verdict, detail)
+    print(dict(counts))
+
+
+def judge(writer: Writer, torch: Any = None) -> tuple[str, str]:
+    """Run one program in every way and compare."""
+    ours, error = attempt(lambda: execute(minidl, writer))
+    try:
+        replayed = replay(writer)
+    except Undefined:
+        return "undefined", ""
+    if torch is not None:
+        theirs, their_error = attempt(lambda: execute(torch, writer))
+        if theirs is not None and ours is None:
+            return "refused here alone", error
+        if theirs is not None:
+            found = differences(ours, theirs)
+            if found:
+                return "DIFFERS from PyTorch", found
+    if ours is None:
+        return "refused", error
+    found = differences(ours, replayed)
+    if found:
+        return "DIFFERS from the replay" + (
+            " (PyTorch refuses)" if torch and not theirs else ""
+        ), found
+    return "right", ""
+
+
+if __name__ == "__main__":
+    main()
