@@ -24,6 +24,7 @@ from .. import kernels
 from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..kernels.windows import Pair
+from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .arguments import check_floats, pair, with_batch
 from .module import Module
@@ -42,6 +43,7 @@ def bins(xp: Any, size: int, out: int, dtype: Any) -> Array:
     return matrix
 
 
+@in_float64
 def forward(x: Array, out: Pair) -> Array:
     """Return ``R·x·Cᵀ``."""
     xp, (h, w) = array_module(x), x.shape[2:]
@@ -49,6 +51,7 @@ def forward(x: Array, out: Pair) -> Array:
     return xp.matmul(rows, xp.matmul(x, columns.T))  # (N, C, OH, OW)
 
 
+@in_float64
 def backward(grad: Array, size: Pair) -> Array:
     """Return ``Rᵀ·∂L/∂y·C``."""
     xp, (oh, ow) = array_module(grad), grad.shape[2:]
@@ -66,7 +69,7 @@ class AdaptiveAvgPool2dFunction(Function):
     def forward(ctx: Context, x: Array, out: Pair) -> Array:
         ctx.size = x.shape[2:]
         ctx.kernel = kernels.of("adaptive_avg_pool", x)
-        return (ctx.kernel.forward if ctx.kernel else forward)(x, out)
+        return rounded_like((ctx.kernel.forward if ctx.kernel else forward)(x, out), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

@@ -27,6 +27,7 @@ from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import ArgumentError
 from ..kernels.windows import Geometry, Pair
+from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .arguments import IntOrPair, check_floats, pool_geometry, with_batch
 from .im2col import col2im, im2col
@@ -48,6 +49,7 @@ def divisors(xp: Any, geometry: Geometry, size: Pair, count_padding: bool, divis
     return im2col(ones, geometry).sum(axis=(0, 1, 2, 3))
 
 
+@in_float64
 def forward(x: Array, geometry: Geometry, count_padding: bool, divisor: float) -> Array:
     """Return y; every window is divided by `divisor` unless that is 0."""
     windows = im2col(x, geometry)  # (N, C, KH, KW, OH, OW)
@@ -55,6 +57,7 @@ def forward(x: Array, geometry: Geometry, count_padding: bool, divisor: float) -
     return windows.sum(axis=(2, 3)) / d.astype(x.dtype)  # (N, C, OH, OW)
 
 
+@in_float64
 def backward(
     grad: Array, geometry: Geometry, size: Pair, count_padding: bool, divisor: float
 ) -> Array:
@@ -79,7 +82,7 @@ class AvgPool2dFunction(Function):
         ctx.settings = geometry, x.shape[2:], count_padding, divisor
         ctx.kernel = kernels.of("avg_pool", x)
         run = ctx.kernel.forward if ctx.kernel else forward
-        return run(x, geometry, count_padding, divisor)
+        return rounded_like(run(x, geometry, count_padding, divisor), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

@@ -34,7 +34,8 @@ from ..autograd.tape_array import is_on_tape
 from ..device import Array, active, array_module, device_of
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops import ones, zeros
-from ..tensor import Tensor, int64
+from ..ops.precision import in_float64
+from ..tensor import Tensor, float16, float64, int64
 from .module import Module, Parameter
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "batch_norm"]
@@ -58,6 +59,7 @@ def statistics(
     """Return mean and variance of each channel, (C,). In training, move the running ones."""
     if not training:  # copies, because a later batch in training changes them in place
         return running_mean.astype(x.dtype), running_var.astype(x.dtype)  # type: ignore[union-attr]
+    x = x.astype(float64) if x.dtype == float16 else x
     axes, n = (0, *range(2, x.ndim)), x.size // max(x.shape[1], 1)
     if n == 0:
         return x.sum(axes), x.sum(axes)  # zeros: there is nothing to learn
@@ -70,6 +72,7 @@ def statistics(
     return mean, var
 
 
+@in_float64
 def forward(
     x: Array, weight: Array | None, bias: Array | None, mean: Array, var: Array, eps: float
 ) -> tuple[Array, Array]:
@@ -83,6 +86,7 @@ def forward(
     return y, inverse
 
 
+@in_float64
 def backward(
     grad: Array, x: Array, weight: Array | None, mean: Array, inverse: Array, training: bool
 ) -> tuple[Array, Array, Array]:

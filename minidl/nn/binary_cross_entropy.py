@@ -30,6 +30,7 @@ import numpy as np
 from ..autograd import Context, Function
 from ..device import Array, array_module, check_one_device
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .activation import sigmoid_forward
 from .module import Module
@@ -42,6 +43,7 @@ __all__ = [
 # --- The plain code -------------------------------------------------------------------------------
 
 
+@in_float64
 def logits_forward(x: Array, t: Array, c: Any) -> Array:
     """Return l."""
     xp = array_module(x)
@@ -49,6 +51,7 @@ def logits_forward(x: Array, t: Array, c: Any) -> Array:
     return (1 - t) * x + (1 + (c - 1) * t) * softplus
 
 
+@in_float64
 def logits_backward(x: Array, t: Array, c: Any) -> tuple[Array, Array]:
     """Return dl/dx and dl/dt."""
     xp = array_module(x)
@@ -62,11 +65,13 @@ def log(p: Array) -> Array:
     return xp.maximum(xp.where(p == 0, least, xp.log(xp.where(p == 0, one, p))), least)
 
 
+@in_float64
 def probabilities_forward(p: Array, t: Array) -> Array:
     """Return l."""
     return -(t * log(p) + (1 - t) * log(1 - p))
 
 
+@in_float64
 def probabilities_backward(p: Array, t: Array) -> tuple[Array, Array]:
     """Return dl/dp and dl/dt; p·(1 − p) is at least 1e-12."""
     least = max(1e-12, np.finfo(p.dtype).tiny)
@@ -89,7 +94,7 @@ class BinaryCrossEntropyFunction(Function):
             losses = weight * probabilities_forward(x, target)
         else:
             losses = weight * logits_forward(x, target, pos_weight)
-        return reduce_losses(losses, losses.size, reduction)
+        return rounded_like(reduce_losses(losses, losses.size, reduction), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

@@ -32,6 +32,7 @@ from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels.windows import Geometry, Pair
 from ..ops import empty
+from ..ops.precision import in_float32, rounded_like
 from ..tensor import Tensor
 from . import init
 from .arguments import IntOrPair, check_images, pair
@@ -50,6 +51,7 @@ def matrices_of(x: Array, weight: Array, groups: int) -> tuple[Array, Array]:
     return pixels, weight.reshape(groups, channels // groups, math.prod(weight.shape[1:]))
 
 
+@in_float32
 def forward(
     x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int, size: Pair
 ) -> Array:
@@ -62,6 +64,7 @@ def forward(
     return y if bias is None else y + bias.astype(y.dtype)[:, None, None]
 
 
+@in_float32
 def backward(
     grad: Array, x: Array, weight: Array, geometry: Geometry, groups: int, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
@@ -97,7 +100,7 @@ class ConvTranspose2dFunction(Function):
     ) -> Array:
         ctx.geometry, ctx.groups = geometry, groups
         ctx.save_for_backward(x, weight)
-        return forward(x, weight, bias, geometry, groups, size)
+        return rounded_like(forward(x, weight, bias, geometry, groups, size), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

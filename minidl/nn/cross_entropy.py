@@ -32,6 +32,7 @@ from .. import kernels
 from ..autograd import Context, Function
 from ..device import Array, Shape, array_module
 from ..errors import ArgumentError
+from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .arguments import check_tensors
 from .module import Module
@@ -57,6 +58,7 @@ def class_weights(x: Array, weight: Array | None) -> Array:
     return array_module(x).ones(shape, x.dtype) if weight is None else weight.reshape(shape)
 
 
+@in_float64
 def weights(
     x: Array, target: Array, weight: Array | None, ignore_index: int, smoothing: float
 ) -> tuple[Array, Any]:
@@ -72,6 +74,7 @@ def weights(
     return w * ((1 - smoothing) * p + smoothing / classes) * counted, divisor
 
 
+@in_float64
 def forward(x: Array, q: Array) -> tuple[Array, Array]:
     """Return the losses (N, ...), and ℓ for the backward."""
     xp = array_module(x)
@@ -81,11 +84,13 @@ def forward(x: Array, q: Array) -> tuple[Array, Array]:
     return -(q * xp.where(q == 0, x.dtype.type(0), logs)).sum(axis=1), logs
 
 
+@in_float64
 def backward(grad: Array, logs: Array, q: Array) -> Array:
     """Return ∂L/∂x for g (N, 1, ...)."""
     return grad * (array_module(logs).exp(logs) * q.sum(axis=1, keepdims=True) - q)
 
 
+@in_float64
 def target_backward(grad: Array, logs: Array, weight: Array | None, smoothing: float) -> Array:
     """Return ∂L/∂p: class probabilities may come from a network too."""
     return -grad * class_weights(logs, weight) * (1 - smoothing) * logs
@@ -161,7 +166,8 @@ class CrossEntropyFunction(Function):
         q, ctx.divisor = weights(x, target, weight, ignore_index, smoothing)
         losses, logs = forward(x, q)
         ctx.save_for_backward(logs, q, weight)
-        return reduce_losses(losses if len(ctx.shape) > 1 else losses[0], ctx.divisor, reduction)
+        losses = losses if len(ctx.shape) > 1 else losses[0]
+        return rounded_like(reduce_losses(losses, ctx.divisor, reduction), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

@@ -34,6 +34,7 @@ from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops import ones, zeros
+from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .module import Module, Parameter
 
@@ -52,6 +53,7 @@ def channelwise(vector: Array, x: Array) -> Array:
     return vector.reshape(-1, *(1,) * (x.ndim - 2))  # (C, 1, ...)
 
 
+@in_float64
 def forward(
     x: Array, groups: int, weight: Array | None, bias: Array | None, eps: float
 ) -> tuple[Array, Array, Array]:
@@ -64,6 +66,7 @@ def forward(
     return y if bias is None else y + channelwise(bias, x), normalized, inverse
 
 
+@in_float64
 def backward(
     grad: Array, normalized: Array, inverse: Array, weight: Array | None, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
@@ -111,7 +114,7 @@ class GroupNormFunction(Function):
     ) -> Array:
         y, normalized, inverse = forward(x, groups, weight, bias, eps)
         ctx.save_for_backward(normalized, inverse, weight)
-        return y
+        return rounded_like(y, x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

@@ -33,6 +33,7 @@ from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops import ones, zeros
+from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .module import Module, Parameter
 
@@ -41,6 +42,7 @@ __all__ = ["LayerNorm", "layer_norm"]
 # --- The plain code -------------------------------------------------------------------------------
 
 
+@in_float64
 def forward(
     x: Array, count: int, weight: Array | None, bias: Array | None, eps: float
 ) -> tuple[Array, Array, Array]:
@@ -53,6 +55,7 @@ def forward(
     return y if bias is None else y + bias, normalized, inverse
 
 
+@in_float64
 def backward(
     grad: Array,
     count: int,
@@ -99,7 +102,7 @@ class LayerNormFunction(Function):
         y, normalized, inverse = forward(x, count, weight, bias, eps)
         ctx.count = count
         ctx.save_for_backward(normalized, inverse, weight)
-        return y
+        return rounded_like(y, x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

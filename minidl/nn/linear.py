@@ -25,6 +25,7 @@ from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import DTypeError, ShapeError
 from ..ops import empty
+from ..ops.precision import in_float32, rounded_like
 from ..tensor import Tensor
 from . import init
 from .arguments import check_tensors
@@ -35,6 +36,7 @@ __all__ = ["Linear", "linear"]
 # --- The plain code -------------------------------------------------------------------------------
 
 
+@in_float32
 def forward(x: Array, weight: Array, bias: Array | None) -> Array:
     """Return y = x·Wᵀ + b."""
     y = array_module(x).matmul(x, weight.T)  # (N, O)
@@ -43,6 +45,7 @@ def forward(x: Array, weight: Array, bias: Array | None) -> Array:
     return y
 
 
+@in_float32
 def backward(
     grad: Array, x: Array, weight: Array, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
@@ -70,7 +73,7 @@ class LinearFunction(Function):
         ctx.kernel = kernels.of("linear", x)
         ctx.save_for_backward(x, weight)
         run = ctx.kernel.forward if ctx.kernel else forward
-        y = run(rows(x), weight, bias)
+        y = rounded_like(run(rows(x), weight, bias), x)
         return y if x.ndim == 2 else y.reshape(*x.shape[:-1], len(weight))
 
     @staticmethod

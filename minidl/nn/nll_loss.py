@@ -21,6 +21,7 @@ from typing import Any
 from .. import kernels
 from ..autograd import Context, Function
 from ..device import Array, array_module, check_one_device
+from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .module import Module
 from .reduction import (
@@ -38,6 +39,7 @@ __all__ = ["NLLLoss", "nll_loss"]
 # --- The plain code -------------------------------------------------------------------------------
 
 
+@in_float64
 def weights(x: Array, target: Array, weight: Array | None, ignore_index: int) -> Array:
     """Return q (N, C, ...): w_t at the class of each sample that counts, 0 elsewhere."""
     classes, axes = x.shape[1], [1] * (x.ndim - 2)
@@ -46,11 +48,13 @@ def weights(x: Array, target: Array, weight: Array | None, ignore_index: int) ->
     return q if weight is None else q * weight.reshape(classes, *axes)
 
 
+@in_float64
 def forward(x: Array, q: Array) -> Array:
     """Return the losses (N, ...). A class that does not count may have x = -inf."""
     return -(q * array_module(x).where(q == 0, x.dtype.type(0), x)).sum(axis=1)
 
 
+@in_float64
 def backward(grad: Array, q: Array) -> Array:
     """Return ∂L/∂x for g (N, 1, ...)."""
     return -grad * q
@@ -82,7 +86,8 @@ class NLLFunction(Function):
         q = weights(x, target, weight, ignore_index)
         losses, ctx.divisor = forward(x, q), q.sum()
         ctx.save_for_backward(q)
-        return reduce_losses(losses if len(ctx.shape) > 1 else losses[0], ctx.divisor, reduction)
+        losses = losses if len(ctx.shape) > 1 else losses[0]
+        return rounded_like(reduce_losses(losses, ctx.divisor, reduction), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

@@ -13,11 +13,13 @@ import numpy as np
 from .. import kernels
 from ..device import Array, Shape, array_module, check_one_device
 from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
+from ..ops.precision import in_float64
 from ..tensor import Tensor
 
 REDUCTIONS = ("mean", "sum", "none")
 
 
+@in_float64
 def reduce_losses(losses: Array, divisor: Any, reduction: str) -> Array:
     """Return the losses, their sum, or their sum over the divisor."""
     if reduction == "none":
@@ -26,9 +28,15 @@ def reduce_losses(losses: Array, divisor: Any, reduction: str) -> Array:
     return total / divisor if reduction == "mean" else total  # no losses: 0/0 is NaN
 
 
+@in_float64
 def gradient_of_losses(grad: Array, divisor: Any, reduction: str) -> Array:
     """Return the gradient of each loss, or the one number that it is for all."""
-    return grad / divisor if reduction == "mean" else grad
+    if reduction != "mean":
+        return grad
+    if not hasattr(divisor, "dtype"):
+        return grad / divisor
+    xp = array_module(divisor)  # where nothing counts, the mean is 0/0, but nothing changes it
+    return grad * xp.where(divisor == 0, 0, 1 / divisor).astype(grad.dtype)
 
 
 def class_rows(classes: Array, weights: Array | None, shape: Shape, dtype: Any) -> tuple[Any, Any]:

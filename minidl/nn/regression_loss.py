@@ -22,6 +22,7 @@ from .. import kernels
 from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import ArgumentError
+from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .module import Module
 from .reduction import check_reduction, check_same_shape, gradient_of_losses, reduce_losses
@@ -31,17 +32,20 @@ __all__ = ["L1Loss", "MSELoss", "SmoothL1Loss", "l1_loss", "mse_loss", "smooth_l
 # --- The plain code -------------------------------------------------------------------------------
 
 
+@in_float64
 def mse_forward(x: Array, target: Array) -> Array:
     """Return l."""
     difference = x - target
     return difference * difference
 
 
+@in_float64
 def mse_backward(grad: Array, x: Array, target: Array) -> Array:
     """Return ∂L/∂x."""
     return 2 * (x - target) * grad
 
 
+@in_float64
 def smooth_l1_forward(x: Array, target: Array, beta: float) -> tuple[Array, Array]:
     """Return l and dl/dd."""
     xp, difference = array_module(x), x - target
@@ -49,6 +53,7 @@ def smooth_l1_forward(x: Array, target: Array, beta: float) -> tuple[Array, Arra
     return slope * (difference - beta / 2 * slope), slope
 
 
+@in_float64
 def smooth_l1_backward(grad: Array, slope: Array) -> Array:
     """Return ∂L/∂x."""
     return grad * slope
@@ -68,7 +73,7 @@ class MSEFunction(Function):
         if ctx.kernel:
             return ctx.kernel.forward(x, target, reduction)
         losses = mse_forward(x, target)
-        return reduce_losses(losses, max(losses.size, 1), reduction)
+        return rounded_like(reduce_losses(losses, max(losses.size, 1), reduction), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
@@ -101,7 +106,7 @@ class SmoothL1Function(Function):
         ctx.beta, ctx.reduction = beta, reduction
         losses, slope = smooth_l1_forward(x, target, beta)
         ctx.save_for_backward(slope)
-        return reduce_losses(losses, losses.size, reduction)
+        return rounded_like(reduce_losses(losses, losses.size, reduction), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

@@ -32,6 +32,7 @@ from .. import kernels
 from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .module import Module
 
@@ -54,6 +55,7 @@ def window_sum(x: Array, size: int, *, mirrored: bool = False) -> Array:
     return total
 
 
+@in_float64
 def forward(
     x: Array, size: int, alpha: float, beta: float, k: float, groups: int
 ) -> tuple[Array, Array]:
@@ -64,6 +66,7 @@ def forward(
     return (maps * s**-beta).reshape(x.shape), s
 
 
+@in_float64
 def backward(
     grad: Array, x: Array, size: int, alpha: float, beta: float, k: float, groups: int
 ) -> Array:
@@ -89,7 +92,7 @@ class LocalResponseNormFunction(Function):
         ctx.save_for_backward(x)
         if ctx.kernel:
             return ctx.kernel.forward(x, *ctx.settings)
-        return forward(x, *ctx.settings)[0]
+        return rounded_like(forward(x, *ctx.settings)[0], x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

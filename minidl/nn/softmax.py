@@ -17,21 +17,24 @@ log-softmax is exact there.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from .. import kernels
 from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import DTypeError
+from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .arguments import check_tensors
 from .module import Module
 
-__all__ = ["LogSoftmax", "Softmax", "log_softmax", "softmax"]
+__all__ = ["LogSoftmax", "Softmax", "Softmin", "log_softmax", "softmax", "softmin"]
 
 # --- The plain code -------------------------------------------------------------------------------
 
 
+@in_float64
 def softmax_forward(x: Array, axis: int) -> Array:
     """Return s."""
     powers = array_module(x).exp(x - x.max(axis=axis, keepdims=True))
@@ -39,11 +42,13 @@ def softmax_forward(x: Array, axis: int) -> Array:
     return powers
 
 
+@in_float64
 def softmax_backward(grad: Array, s: Array, axis: int) -> Array:
     """Return s·(g − Σ g·s)."""
     return s * (grad - (grad * s).sum(axis=axis, keepdims=True))
 
 
+@in_float64
 def log_softmax_forward(x: Array, axis: int) -> Array:
     """Return ℓ."""
     xp = array_module(x)
@@ -52,6 +57,7 @@ def log_softmax_forward(x: Array, axis: int) -> Array:
     return shifted
 
 
+@in_float64
 def log_softmax_backward(grad: Array, logs: Array, axis: int) -> Array:
     """Return g − e^ℓ·Σ g."""
     return grad - array_module(logs).exp(logs) * grad.sum(axis=axis, keepdims=True)
@@ -66,7 +72,7 @@ class SoftmaxFunction(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, axis: int) -> Array:
         ctx.axis, ctx.kernel = axis, kernels.of("softmax", x)
-        y = ctx.kernel.forward(x, axis) if ctx.kernel else softmax_forward(x, axis)
+        y = ctx.kernel.forward(x, axis) if ctx.kernel else rounded_like(softmax_forward(x, axis), x)
         ctx.save_for_backward(y)
         return y
 
@@ -87,7 +93,7 @@ class LogSoftmaxFunction(Function):
         if ctx.kernel:
             y = ctx.kernel.forward(x, axis, logarithm=True)
         else:
-            y = log_softmax_forward(x, axis)
+            y = rounded_like(log_softmax_forward(x, axis), x)
         ctx.save_for_backward(y)
         return y
 
@@ -99,14 +105,15 @@ class LogSoftmaxFunction(Function):
         return log_softmax_backward(grad, y, ctx.axis), None
 
 
-def softmax(input: Tensor, dim: int = -1, *, dtype: Any = None) -> Tensor:
+def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """Return ``exp(input) / sum(exp(input))`` along `dim`.
 
     Parameters
     ----------
     input : Tensor, floating point
     dim : int
-        The axis along which the results add up to 1. Default -1.
+        The axis along which the results add up to 1. Without it, as in PyTorch, a warning, and
+        axis 0 if there are 0, 1 or 3 axes, axis 1 otherwise.
     dtype : dtype, optional
         Convert `input` to it first.
 
@@ -130,7 +137,7 @@ def softmax(input: Tensor, dim: int = -1, *, dtype: Any = None) -> Tensor:
     return _softmax("softmax", SoftmaxFunction, input, dim, dtype)
 
 
-def log_softmax(input: Tensor, dim: int = -1, *, dtype: Any = None) -> Tensor:
+def log_softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
     """Return the logarithm of :func:`softmax`, without its loss of precision.
 
     Parameters
@@ -156,9 +163,28 @@ def log_softmax(input: Tensor, dim: int = -1, *, dtype: Any = None) -> Tensor:
     return _softmax("log_softmax", LogSoftmaxFunction, input, dim, dtype)
 
 
-def _softmax(name: str, function: type[Function], input: Tensor, dim: int, dtype: Any) -> Tensor:
+def softmin(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:
+    """Return :func:`softmax` of ``-input``: the smallest number gets the most.
+
+    Parameters and errors are those of :func:`softmax`.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> minidl.nn.functional.softmin(minidl.tensor([0.0, 1.0, 2.0]), 0)
+    tensor([0.6652, 0.2447, 0.0900])
+    """
+    return _softmax("softmin", SoftmaxFunction, -input, dim, dtype)
+
+
+def _softmax(
+    name: str, function: type[Function], input: Tensor, dim: int | None, dtype: Any
+) -> Tensor:
     if not isinstance(input, Tensor):
         check_tensors(name, input=input)
+    if dim is None:
+        dim = 0 if input.ndim in (0, 1, 3) else 1
+        warnings.warn(f"{name}: say dim=; without it, axis {dim} is meant", stacklevel=3)
     if dtype is not None:
         input = input.to(dtype=dtype)
     if not input.is_floating_point():
@@ -174,7 +200,7 @@ class Softmax(Module):
     Parameters
     ----------
     dim : int
-        Default -1.
+        As for the function.
 
     Examples
     --------
@@ -183,7 +209,7 @@ class Softmax(Module):
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
     """
 
-    def __init__(self, dim: int = -1) -> None:
+    def __init__(self, dim: int | None = None) -> None:
         super().__init__()
         self.dim = dim
 
@@ -202,9 +228,23 @@ class LogSoftmax(Softmax):
     Parameters
     ----------
     dim : int
-        Default -1.
+        As for the function.
     """
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the log-softmax of `input` along `dim`."""
         return log_softmax(input, self.dim)
+
+
+class Softmin(Softmax):
+    """Softmax of the negative input: see :func:`softmin`.
+
+    Parameters
+    ----------
+    dim : int
+        As for the function.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the softmin of `input` along `dim`."""
+        return softmin(input, self.dim)

@@ -23,6 +23,7 @@ from .. import kernels
 from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
+from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .module import Module
 
@@ -44,12 +45,14 @@ def window_sum(x: Array, size: int, *, mirrored: bool = False) -> Array:
     return total
 
 
+@in_float64
 def forward(x: Array, size: int, alpha: float, beta: float, k: float) -> tuple[Array, Array]:
     """Return y, and s."""
     s = k + alpha / size**2 * window_sum(x * x, size)  # (N, C, H, W)
     return x * s**-beta, s
 
 
+@in_float64
 def backward(grad: Array, x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
     """Return ∂L/∂x: the direct term, less the effect of each position on its neighbors."""
     s = forward(x, size, alpha, beta, k)[1]
@@ -70,7 +73,7 @@ class SpatialResponseNormFunction(Function):
         ctx.save_for_backward(x)
         if ctx.kernel:
             return ctx.kernel.forward(x, *ctx.settings)
-        return forward(x, *ctx.settings)[0]
+        return rounded_like(forward(x, *ctx.settings)[0], x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

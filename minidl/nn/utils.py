@@ -20,7 +20,7 @@ from ..device import active, array_module, device_of
 from ..errors import ArgumentError
 from ..missing import attributes
 from ..ops import stack, zeros
-from ..tensor import Tensor
+from ..tensor import Tensor, float16, float32
 
 
 @no_grad()
@@ -74,12 +74,14 @@ def clip_grad_norm_(
         for gradient in gradients:
             gradient.version[0] += 1
         return total
-    total = stack([gradient.norm(norm_type) for gradient in gradients]).norm(norm_type)
+    half = all(gradient.dtype == float16 for gradient in gradients)
+    wide = [g.to(float32) if g.dtype == float16 else g for g in gradients]
+    total = stack([gradient.norm(norm_type) for gradient in wide]).norm(norm_type)
     _check_finite(total, error_if_nonfinite)
     factor = (max_norm / (total + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.mul_(factor)
-    return total
+    for gradient, numbers in zip(gradients, wide, strict=True):
+        gradient.copy_(numbers * factor)
+    return total.to(float16) if half else total
 
 
 clip_grad_norm = clip_grad_norm_  # its name before

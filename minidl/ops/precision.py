@@ -42,19 +42,27 @@ def rounded(result: Array, dtype: np.dtype) -> Array:
     return result if result.dtype == dtype else result.astype(dtype)
 
 
-def in_float32(plain: Callable[..., Any]) -> Callable[..., Any]:
-    """Make array code compute in float32 where it is given float16.
-
-    Its results stay wide: what a backward needs is saved so, and the Function rounds what it
-    returns. Gradients are rounded by the walk.
-    """
-
-    @wraps(plain)
-    def wide(*args: Any, **kwargs: Any) -> Any:
-        return plain(*[_wider(arg) for arg in args], **kwargs)
-
-    return wide
+def rounded_like(result: Array, x: Array) -> Array:
+    """Return the result of float16 `x` in float16, and any other as it is."""
+    return rounded(result, x.dtype) if x.dtype == float16 else result
 
 
-def _wider(arg: Any) -> Any:
-    return arg.astype(float32) if getattr(arg, "dtype", None) == float16 else arg
+def _wide(dtype: np.dtype) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def wider(arg: Any) -> Any:
+        return arg.astype(dtype) if getattr(arg, "dtype", None) == float16 else arg
+
+    def decorate(plain: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(plain)
+        def wide(*args: Any, **kwargs: Any) -> Any:
+            return plain(*[wider(arg) for arg in args], **kwargs)
+
+        return wide
+
+    return decorate
+
+
+#: Decorators: array code that is given float16 computes in float32 (what is mostly products, or of
+#: single numbers) or in float64 (what adds up many numbers). Its results stay wide: so a backward
+#: gets what it needs. The Function rounds what it returns, the walk the gradients.
+in_float32 = _wide(float32)
+in_float64 = _wide(float64)

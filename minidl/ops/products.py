@@ -19,7 +19,7 @@ from ..device import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels.cpu import product as cpu_product
 from ..kernels.cuda import product as cuda_product
-from ..tensor import Tensor
+from ..tensor import Tensor, float16, float32
 from .operands import unbroadcast
 
 __all__ = [
@@ -31,6 +31,8 @@ __all__ = [
 def product(a: Array, b: Array) -> Array:
     """Return ``a @ b`` of arrays of at least two axes."""
     kernels = cpu_product if isinstance(a, np.ndarray) else cuda_product
+    if a.dtype == b.dtype == float16:
+        return kernels.product(a.astype(float32), b.astype(float32)).astype(float16)
     return kernels.product(a, b)
 
 

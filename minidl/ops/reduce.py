@@ -69,18 +69,8 @@ class Mean(Function):
         return _spread(scaled, ctx.shape, ctx.axes, ctx.keepdim), None, None
 
 
-class Centered(Function):
-    """``x - mean``, which :class:`Var` saves: dx = dy - mean(dy)."""
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> Any:
-        return grad - grad.mean(axis=ctx.axes, keepdims=True), None, None, None
-
-
 class Var(Function):
     """``v = Σ (x - mean)² / (n - correction)``: dx = dv · 2 (x - mean) / (n - correction)."""
-
-    intermediates = Centered
 
     @staticmethod
     def forward(

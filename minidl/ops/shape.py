@@ -445,8 +445,11 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
             raise DTypeError(f"cat: expected Tensors, got {type(tensor).__name__}")
         if not tensor.ndim:
             raise ShapeError("cat: a tensor of no axes can't be joined; stack gives it an axis")
-    parts = [tensor for tensor in tensors if tensor.array.shape != (0,)] or list(tensors)
-    return Concatenate.apply(one_axis("cat", dim, parts[0].ndim), *parts)
+    whole = next((t for t in tensors if t.array.shape != (0,)), tensors[0])
+    axis = one_axis("cat", dim, whole.ndim)
+    nothing = tuple(0 if i == axis else n for i, n in enumerate(whole.array.shape))
+    parts = [t.reshape(nothing) if t.array.shape == (0,) != nothing else t for t in tensors]
+    return Concatenate.apply(axis, *parts)
 
 
 concat = concatenate = cat

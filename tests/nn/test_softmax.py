@@ -88,8 +88,8 @@ def test_softmax_errors_name_the_argument() -> None:
 
 def test_integers_are_refused() -> None:
     with pytest.raises(DTypeError, match="softmax: expected floats"):
-        F.softmax(minidl.tensor([1, 2]))
-    assert F.softmax(minidl.tensor([1, 1]), dtype=minidl.float64).tolist() == [0.5, 0.5]
+        F.softmax(minidl.tensor([1, 2]), 0)
+    assert F.softmax(minidl.tensor([1, 1]), 0, dtype=minidl.float64).tolist() == [0.5, 0.5]
 
 
 # --- The kernels ----------------------------------------------------------------------------------

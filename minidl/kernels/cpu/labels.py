@@ -71,4 +71,6 @@ def reduce(losses: Array, divisor: Any, reduction: str, shape: Shape) -> Array:
 def gradient_of_losses(grad: Array, divisor: Any, reduction: str) -> Array:
     """Return the gradient of each row's loss, or the one number that it is for all."""
     flat = grad.reshape(-1)
-    return flat / divisor if reduction == "mean" else flat
+    if reduction != "mean":
+        return flat
+    return flat / divisor if divisor != 0 else 0 * flat  # nothing counts, nothing changes
