@@ -36,6 +36,6 @@ extern "C" __global__ void add_up(
 __device__ inline T reaches(const T* grad, const T* totals, long long row, bool mean, bool each)
 {
     const T own = grad[each ? row : 0];
-    if (!mean) return own;
-    return totals[1] == T(0) ? T(0) : own / totals[1];  // nothing counts, nothing changes
+    if (mean && totals[1] == T(0)) return T(0);  // nothing counts, nothing changes
+    return mean ? own / totals[1] : own;
 }
