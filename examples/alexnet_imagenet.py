@@ -20,7 +20,6 @@ from typing import Any
 from tqdm import tqdm
 
 from minidl import manual_seed, training
-from minidl.errors import DataError
 from minidl.nn.functional import cross_entropy
 from minidl.optim import SGD
 from minidl.training import command_line, describe
@@ -28,7 +27,7 @@ from minidl.training.schedules import has_color_noise, make_scheduler, parameter
 from minidl.vision import figures, picture_options
 from minidl.vision.batches import PictureBatches
 from minidl.vision.datasets import FakeData, Shapes
-from minidl.vision.datasets.opening import describe_classes, describe_skipped, open_folder
+from minidl.vision.datasets.opening import check_classes, open_folder, print_skipped
 from minidl.vision.metrics import accuracy, evaluate
 from minidl.vision.models import AlexNet, alexnet
 from minidl.vision.statistics import PixelStatistics
@@ -71,8 +70,7 @@ def open_data(settings: dict[str, Any]) -> tuple[Any, Any, list[str]]:
         shapes = Shapes(split="train")
         return shapes, Shapes(split="val"), shapes.classes
     train, val = open_folder(settings["data"], settings["on_bad_image"], settings["exif"])
-    if skipped := describe_skipped(train.skipped, val.skipped):
-        print(skipped)
+    print_skipped(train.skipped, val.skipped)
     return train, val, train.classes
 
 
@@ -158,8 +156,7 @@ def run(interruption: training.Interruption) -> int:
     given = parse()
     evaluating = given.pop("evaluate", False)
     settings, path, state = training.begin(given, DEFAULTS, MAY_CHANGE, "runs/alexnet", evaluating)
-    if state is not None and "exif" not in {**state["options"], **given}:
-        settings["exif"] = False  # the run is older than the option
+    picture_options.suit_older_run(settings, given, state)
     device = training.set_up_device(settings)
     train, val, classes = open_data(settings)
     statistics: PixelStatistics | None = getattr(train, "statistics", None)
@@ -167,14 +164,11 @@ def run(interruption: training.Interruption) -> int:
         small = "pictures" if settings["data"] else "shapes"
         name = "imagenet" if settings["synthetic"] or len(train) >= 100_000 else small
         settings = {**asdict(RECIPES[name]), **settings, "classes": classes}
-    elif settings["classes"] != classes:
-        raise DataError(
-            f"{path} was trained on other classes than those of --data {settings['data']}: "
-            + describe_classes(settings["classes"], classes)
-        )
-    elif evaluating:
-        known = state["pictures"]["statistics"]
-        statistics = known and PixelStatistics(**known)
+    else:
+        check_classes(path, settings["classes"], settings["data"], classes)
+        if evaluating:
+            known = state["pictures"]["statistics"]
+            statistics = known and PixelStatistics(**known)
     options = argparse.Namespace(**settings)
     manual_seed(options.seed)
     model = alexnet(options.variant, len(classes), options.dropout, options.init).to(device)
@@ -184,9 +178,8 @@ def run(interruption: training.Interruption) -> int:
     )  # fmt: skip
     if evaluating:
         model.load_state_dict(state["model"])
-        crops = "ten crops" if options.ten_crop else "one crop"
         scores = evaluate(model, tqdm(pictures.evaluation(options.ten_crop), "evaluating"))
-        print(f"{path} ({crops}): {describe(scores)}")
+        print(f"{path} ({'ten crops' if options.ten_crop else 'one crop'}): {describe(scores)}")
         return 0
     training.make_folder(options.output)
     trainer = Run(model, pictures, options)

@@ -40,7 +40,7 @@ from minidl.training.command_line import Layout
 from minidl.vision.datasets import ImageFolder
 from minidl.vision.datasets.decoding import pil_loader
 from minidl.vision.datasets.imagenet import ARCHIVES
-from minidl.vision.datasets.opening import describe_skipped, is_imagenet, open_splits
+from minidl.vision.datasets.opening import is_imagenet, open_splits, print_skipped
 from minidl.vision.datasets.shards import (
     MANIFEST,
     STATISTICS,
@@ -163,8 +163,7 @@ class Program:
     def run(self) -> None:
         """Make all shards that are missing, then the statistics."""
         self.folders = open_folders(self.options.data)
-        if skipped := describe_skipped(*(folder.skipped for folder in self.folders.values())):
-            print(skipped)
+        print_skipped(*(folder.skipped for folder in self.folders.values()))
         if self.turned():
             for folder in self.folders.values():
                 folder.loader = partial(pil_loader, exif=True)

@@ -182,26 +182,18 @@ def batch_norm(
     tensor([[-0.9950,  0.0000],
             [ 0.9950,  0.0000]])
     """
-    check(input, running_mean, running_var, weight, bias, training)
+    check(input, training, running_mean, running_var, weight, bias)
     running = running_mean, running_var, None, bool(training), momentum
     return BatchNormFunction.apply(input, weight, bias, eps, *running)
 
 
-def check(
-    input: Tensor,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    training: bool,
-) -> None:
+def check(input: Tensor, training: bool, *vectors: Tensor | None) -> None:
     """Raise an error that names the argument that does not fit."""
     if not input.is_floating_point():
         raise DTypeError(f"batch_norm: expected floats, got {input.dtype}; use .float() first")
     if input.ndim < 2:
         raise ShapeError(f"batch_norm: expected (N, C, ...), got {tuple(input.shape)}")
     channels = input.array.shape[1]
-    vectors = running_mean, running_var, weight, bias
     names = "running_mean", "running_var", "weight", "bias"
     for name, vector in zip(names, vectors, strict=True):
         if vector is not None and tuple(vector.shape) != (channels,):
@@ -213,7 +205,7 @@ def check(
             f"batch_norm: one number a channel has no variance to train with (input of shape "
             f"{tuple(input.shape)})"
         )
-    if not training and (running_mean is None or running_var is None):
+    if not training and (vectors[0] is None or vectors[1] is None):
         raise ArgumentError("batch_norm: running_mean and running_var are needed outside training")
 
 
@@ -288,7 +280,7 @@ class BatchNorm2d(Module):
         use = update or not from_batch
         mean, var = (self.running_mean, self.running_var) if use else (None, None)
         batches = self.num_batches_tracked if update and self.momentum is None else None
-        check(input, mean, var, self.weight, self.bias, from_batch)
+        check(input, from_batch, mean, var, self.weight, self.bias)
         running = mean, var, batches, from_batch, self.momentum or 0.0
         return BatchNormFunction.apply(input, self.weight, self.bias, self.eps, *running)
 

@@ -216,14 +216,13 @@ class Conv2d(Module):
     Attributes
     ----------
     weight : Parameter, shape (out_channels, in_channels/groups, KH, KW)
-        Drawn uniformly from ±1/√(fan in), as PyTorch does.
     bias : Parameter, shape (out_channels,)
-        Likewise.
+        Both drawn uniformly from ±1/√(fan in), as PyTorch does.
 
     Raises
     ------
     ArgumentError
-        An argument has no possible value, or the channels are not divisible by `groups`.
+        An argument has no possible value, or the channels aren't divisible by `groups`.
 
     Examples
     --------

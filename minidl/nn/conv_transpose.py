@@ -196,25 +196,21 @@ class ConvTranspose2d(Module):
     ----------
     in_channels, out_channels : int
     kernel_size : int or pair
-    stride, padding, output_padding : int or pair
-        Defaults 1, 0, 0.
+    stride, padding, output_padding, dilation : int or pair
+        Defaults 1, 0, 0, 1.
     groups : int
         Default 1.
     bias : bool
         Default True.
-    dilation : int or pair
-        Default 1.
-    padding_mode : str
-        Only "zeros", as in PyTorch.
+    padding_mode : {"zeros"}
     device, dtype : optional
         Default float32 on the CPU.
 
     Attributes
     ----------
     weight : Parameter, shape (in_channels, out_channels/groups, KH, KW)
-        Drawn uniformly from ±1/√(out_channels/groups·KH·KW), as PyTorch does.
     bias : Parameter, shape (out_channels,)
-        Likewise.
+        Both drawn uniformly from ±1/√(out_channels/groups·KH·KW), as PyTorch does.
 
     Raises
     ------

@@ -8,6 +8,7 @@ file            operations
 ``comparison``  ``==``, ``<``, logic, and the choice by a condition (``where``)
 ``reduce``      of an axis to one number: sums, means, extremes, norms
 ``shape``       rearrangements: reshape, permute, cat, split, ...
+``diagonals``   diagonals and triangles of matrices
 ``index``       ``x[index]`` and ``x[index] = y``
 ``gathering``   reading and writing at positions along an axis
 ``sorting``     sort, topk, median, unique
@@ -29,6 +30,7 @@ from . import numpy_functions as _numpy_functions
 from .comparison import *
 from .counting import *
 from .creation import *
+from .diagonals import *
 from .dtypes import *
 from .elementwise import *
 from .gathering import *

@@ -21,6 +21,7 @@ from . import (
     comparison,
     counting,
     creation,
+    diagonals,
     dtypes,
     elementwise,
     gathering,
@@ -35,8 +36,8 @@ from . import (
 from .spelling import spelled
 
 _FILES = (
-    arithmetic, comparison, counting, creation, dtypes, elementwise, gathering, index, products,
-    reduce, shape, sorting,
+    arithmetic, comparison, counting, creation, diagonals, dtypes, elementwise, gathering, index,
+    products, reduce, shape, sorting,
 )  # fmt: skip
 
 #: All functions of the operations, by name, with all of PyTorch's spellings.

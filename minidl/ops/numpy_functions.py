@@ -17,7 +17,17 @@ import numpy as np
 from ..autograd.tape_array import CONSTANT, FUNCTIONS
 from ..errors import ArgumentError, AutogradError
 from ..tensor import Tensor, as_tensor
-from . import arithmetic, comparison, elementwise, gathering, index, products, reduce, shape
+from . import (
+    arithmetic,
+    comparison,
+    diagonals,
+    elementwise,
+    gathering,
+    index,
+    products,
+    reduce,
+    shape,
+)  # fmt: skip
 from .axes import one_axis
 from .methods import attach
 
@@ -277,8 +287,8 @@ FUNCTIONS |= {
     "swapaxes": _swapaxes, "moveaxis": shape.movedim, "broadcast_to": shape.broadcast_to,
     "squeeze": _squeeze, "expand_dims": _expand_dims, "concatenate": _concatenate,
     "stack": _stack, "split": _split, "flip": _flip, "roll": _roll, "repeat": _repeat,
-    "tile": _tile, "tril": shape.tril, "triu": shape.triu, "diagonal": shape.diagonal,
-    "trace": shape.trace, "copy": shape.clone, "astype": shape.cast,
+    "tile": _tile, "tril": diagonals.tril, "triu": diagonals.triu, "diagonal": diagonals.diagonal,
+    "trace": diagonals.trace, "copy": shape.clone, "astype": shape.cast,
     # of positions
     "getitem": _getitem, "setitem": _setitem, "add.at": _add_at,
     "subtract.at": lambda x, key, value: _add_at(x, key, -as_tensor(value)),

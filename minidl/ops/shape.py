@@ -24,9 +24,9 @@ from .operands import common_dtype, unbroadcast
 
 __all__ = [
     "broadcast_to", "cast", "cat", "chunk", "clone", "concat", "concatenate", "contiguous",
-    "diag", "diagonal", "expand", "expand_as", "flatten", "flip", "hstack", "meshgrid", "move",
+    "expand", "expand_as", "flatten", "flip", "hstack", "meshgrid", "move",
     "movedim", "narrow", "permute", "repeat", "repeat_interleave", "reshape", "roll", "select",
-    "split", "squeeze", "stack", "swapaxes", "t", "tile", "trace", "transpose", "tril", "triu",
+    "split", "squeeze", "stack", "swapaxes", "t", "tile", "transpose",
     "unbind", "unflatten", "unsqueeze", "view", "view_as", "vstack",
 ]  # fmt: skip
 
@@ -82,24 +82,6 @@ class Expand(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         return unbroadcast(grad, ctx.shape), None
-
-
-class Diagonal(Function):
-    """A diagonal of the last two axes; elsewhere the gradient is 0."""
-
-    is_view = True
-
-    @staticmethod
-    def forward(ctx: Context, x: Array, offset: int) -> Array:
-        ctx.shape, ctx.offset = x.shape, offset
-        return writable_as(x, x.diagonal(offset, -2, -1))
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> Any:
-        *rest, rows, columns = ctx.shape
-        dx = array_module(grad).zeros((*rest, rows * columns), grad.dtype)
-        dx[..., _on_diagonal((rows, columns), ctx.offset)] = grad
-        return dx.reshape(ctx.shape), None
 
 
 def writable_as(x: Array, y: Array) -> Array:
@@ -201,21 +183,6 @@ class Roll(Function):
     def backward(ctx: Context, grad: Array) -> Any:
         back = tuple(-s for s in ctx.shifts) if isinstance(ctx.shifts, tuple) else -ctx.shifts
         return array_module(grad).roll(grad, back, ctx.axes), None, None
-
-
-class Triangle(Function):
-    """The lower or upper triangle of the last two axes, 0 elsewhere."""
-
-    @staticmethod
-    def forward(ctx: Context, x: Array, diagonal: int, lower: bool) -> Array:
-        ctx.diagonal, ctx.lower = diagonal, lower
-        xp = array_module(x)
-        return (xp.tril if lower else xp.triu)(x, diagonal)
-
-    @staticmethod
-    def backward(ctx: Context, grad: Array) -> Any:
-        xp = array_module(grad)
-        return (xp.tril if ctx.lower else xp.triu)(grad, ctx.diagonal), None, None
 
 
 def reshape(input: Tensor, *shape: Any) -> Tensor:
@@ -578,42 +545,3 @@ def flip(input: Tensor, dims: Any, *more: int) -> Tensor:
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """Return the tensor with its elements shifted around the axes `dims`."""
     return Roll.apply(input, shifts, dims)
-
-
-def tril(input: Tensor, diagonal: int = 0) -> Tensor:
-    """Return the lower triangle of the last two axes, 0 above `diagonal`."""
-    return Triangle.apply(input, diagonal, True)
-
-
-def triu(input: Tensor, diagonal: int = 0) -> Tensor:
-    """Return the upper triangle of the last two axes, 0 below `diagonal`."""
-    return Triangle.apply(input, diagonal, False)
-
-
-def _on_diagonal(shape: tuple[int, ...], offset: int) -> slice:
-    """Return the slice of a diagonal among the elements of a matrix, row by row."""
-    rows, columns = shape
-    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
-    start = max(offset, 0) - min(offset, 0) * columns
-    return slice(start, start + count * (columns + 1), columns + 1) if count else slice(0, 0)
-
-
-def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """Return the elements whose positions along `dim1` and `dim2` are equal, as the last axis."""
-    axes_of("diagonal", (dim1, dim2), input.ndim)  # two different ones
-    return Diagonal.apply(input.movedim((dim1, dim2), (-2, -1)), offset)  # (..., length)
-
-
-def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """Return the matrix with a vector on its diagonal, or the diagonal of a matrix."""
-    if input.ndim == 2:
-        return input.flatten()[_on_diagonal(input.array.shape, diagonal)]
-    size = input.numel() + (diagonal if diagonal > 0 else -diagonal)
-    result = input.new_zeros(size * size)
-    result[_on_diagonal((size, size), diagonal)] = input
-    return result.reshape(size, size)
-
-
-def trace(input: Tensor) -> Tensor:
-    """Return the sum of a matrix's diagonal."""
-    return diagonal(input).sum()

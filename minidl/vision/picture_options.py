@@ -11,7 +11,7 @@ from typing import Any
 
 from ..training.command_line import at_least
 
-__all__ = ["DEFAULTS", "MAY_CHANGE", "add_picture_options"]
+__all__ = ["DEFAULTS", "MAY_CHANGE", "add_picture_options", "suit_older_run"]
 
 #: Settings of a new run, for options that the user does not give.
 DEFAULTS: dict[str, Any] = {"data": None, "synthetic": False, "workers": 2, "limit_batches": None,
@@ -45,3 +45,21 @@ def add_picture_options(parser: ArgumentParser) -> None:
         "(default: all but ImageNet's)")  # fmt: skip
     add("--shared-offset", type=at_least(1), metavar="N", help="crop and mirror N neighbors alike: "
         "32 in the original program (default: each by itself)")  # fmt: skip
+
+
+def suit_older_run(
+    settings: dict[str, Any], given: dict[str, Any], state: dict[str, Any] | None
+) -> None:
+    """Keep `settings` as a resumed run had them, even if it is older than an option.
+
+    Parameters
+    ----------
+    settings : dict
+        Changed in place: runs older than ``--exif`` left pictures as they were stored.
+    given : dict
+        The options on the command line, which come first.
+    state : dict or None
+        The checkpoint of the resumed run.
+    """
+    if state is not None and "exif" not in {**state["options"], **given}:
+        settings["exif"] = False

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,12 +28,14 @@ from .shards import MANIFEST, Shards, read_manifest
 
 __all__ = [
     "SPLIT_NAMES",
+    "check_classes",
     "describe_classes",
     "describe_skipped",
     "hold_out",
     "is_imagenet",
     "open_folder",
     "open_splits",
+    "print_skipped",
 ]
 
 #: Names of the folders of training and of validation pictures, in any case.
@@ -252,6 +255,12 @@ def is_imagenet(pictures: PictureSet) -> bool:
     return all(map(_WNID.fullmatch, pictures.names))
 
 
+def print_skipped(*skipped: Mapping[str, int]) -> None:
+    """Print the sentence of :func:`describe_skipped`, if there is one."""
+    if sentence := describe_skipped(*skipped):
+        print(sentence)
+
+
 def describe_skipped(*skipped: Mapping[str, int]) -> str:
     """Return a sentence about files that are not taken for pictures, or "".
 
@@ -273,6 +282,15 @@ def describe_skipped(*skipped: Mapping[str, int]) -> str:
         return ""
     files = f"{found.total():,} file{'s' * (found.total() > 1)}"
     return f"skipped {files} whose names are not those of pictures: {', '.join(kinds)}"
+
+
+def check_classes(run: Any, trained: Sequence[str], folder: Any, found: Sequence[str]) -> None:
+    """Raise a DataError if `folder` has other classes than those that `run` was trained on."""
+    if trained != found:
+        raise DataError(
+            f"{run} was trained on other classes than those of --data {folder}: "
+            + describe_classes(trained, found)
+        )
 
 
 def describe_classes(before: Sequence[str], now: Sequence[str]) -> str:

@@ -1,0 +1,85 @@
+"""Diagonals and triangles of matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..autograd import Context, Function
+from ..device import Array, array_module
+from ..tensor import Tensor
+from .axes import axes_of
+from .shape import writable_as
+
+__all__ = ["diag", "diagonal", "trace", "tril", "triu"]
+
+
+class Diagonal(Function):
+    """A diagonal of the last two axes; elsewhere the gradient is 0."""
+
+    is_view = True
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, offset: int) -> Array:
+        ctx.shape, ctx.offset = x.shape, offset
+        return writable_as(x, x.diagonal(offset, -2, -1))
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        *rest, rows, columns = ctx.shape
+        dx = array_module(grad).zeros((*rest, rows * columns), grad.dtype)
+        dx[..., _on_diagonal((rows, columns), ctx.offset)] = grad
+        return dx.reshape(ctx.shape), None
+
+
+class Triangle(Function):
+    """The lower or upper triangle of the last two axes, 0 elsewhere."""
+
+    @staticmethod
+    def forward(ctx: Context, x: Array, diagonal: int, lower: bool) -> Array:
+        ctx.diagonal, ctx.lower = diagonal, lower
+        xp = array_module(x)
+        return (xp.tril if lower else xp.triu)(x, diagonal)
+
+    @staticmethod
+    def backward(ctx: Context, grad: Array) -> Any:
+        xp = array_module(grad)
+        return (xp.tril if ctx.lower else xp.triu)(grad, ctx.diagonal), None, None
+
+
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Return the lower triangle of the last two axes, 0 above `diagonal`."""
+    return Triangle.apply(input, diagonal, True)
+
+
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Return the upper triangle of the last two axes, 0 below `diagonal`."""
+    return Triangle.apply(input, diagonal, False)
+
+
+def _on_diagonal(shape: tuple[int, ...], offset: int) -> slice:
+    """Return the slice of a diagonal among the elements of a matrix, row by row."""
+    rows, columns = shape
+    count = max(min(rows + min(offset, 0), columns - max(offset, 0)), 0)
+    start = max(offset, 0) - min(offset, 0) * columns
+    return slice(start, start + count * (columns + 1), columns + 1) if count else slice(0, 0)
+
+
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """Return the elements whose positions along `dim1` and `dim2` are equal, as the last axis."""
+    axes_of("diagonal", (dim1, dim2), input.ndim)  # two different ones
+    return Diagonal.apply(input.movedim((dim1, dim2), (-2, -1)), offset)  # (..., length)
+
+
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Return the matrix with a vector on its diagonal, or the diagonal of a matrix."""
+    if input.ndim == 2:
+        return input.flatten()[_on_diagonal(input.array.shape, diagonal)]
+    size = input.numel() + (diagonal if diagonal > 0 else -diagonal)
+    result = input.new_zeros(size * size)
+    result[_on_diagonal((size, size), diagonal)] = input
+    return result.reshape(size, size)
+
+
+def trace(input: Tensor) -> Tensor:
+    """Return the sum of a matrix's diagonal."""
+    return diagonal(input).sum()
