@@ -78,7 +78,8 @@ def _integers(data: Any, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
     if array.dtype.kind == "f":  # float64 rounds large integers: take each number by itself
         array = np.array(data, object)
     limits = np.iinfo(dtype)
-    fits = (array >= (limits.min or -limits.max)) & (array <= limits.max)
+    with np.errstate(invalid="ignore"):  # NaN does not fit
+        fits = (array >= (limits.min or -limits.max)) & (array <= limits.max)
     if not np.all(fits):
         raise NumberError(f"data: a number does not fit into {dtype}")
     if array.dtype == object:
