@@ -35,7 +35,7 @@ from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels.windows import Geometry
 from ..ops import empty
-from ..ops.precision import in_float32, rounded_like
+from ..ops.precision import rounded_like, widened
 from ..tensor import Tensor
 from . import init
 from .arguments import IntOrPair, check_images, check_padding, conv_geometry, margins, pair
@@ -55,7 +55,6 @@ def matrix_of_windows(x: Array, geometry: Geometry, groups: int) -> Array:
     return columns.reshape(groups, length, len(x) * math.prod(geometry.out))
 
 
-@in_float32
 def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int) -> Array:
     """Return Y = W·X + b."""
     columns = matrix_of_windows(x, geometry, groups)  # (G, C/G·KH·KW, N·OH·OW)
@@ -67,7 +66,6 @@ def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry, gro
     return y.transpose(1, 0, 2, 3)  # (N, O, OH, OW)
 
 
-@in_float32
 def backward(
     grad: Array, x: Array, weight: Array, geometry: Geometry, groups: int, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
@@ -102,13 +100,14 @@ class Conv2dFunction(Function):
         ctx.kernel, ctx.geometry, ctx.groups = kernels.of("conv", x), geometry, groups
         ctx.save_for_backward(x, weight)
         run = ctx.kernel.forward if ctx.kernel else forward
-        return rounded_like(run(x, weight, bias, geometry, groups), x)
+        return rounded_like(run(*widened(x, weight, bias), geometry, groups), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         x, weight = ctx.saved_tensors
         run = ctx.kernel.backward if ctx.kernel else backward
-        gradients = run(grad, x, weight, ctx.geometry, ctx.groups, ctx.needs_input_grad)
+        settings = ctx.geometry, ctx.groups, ctx.needs_input_grad
+        gradients = run(*widened(grad, x, weight), *settings)
         return *gradients, None, None
 
 

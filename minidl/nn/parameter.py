@@ -51,8 +51,8 @@ class Buffer(Tensor):
     >>> import minidl
     >>> module = minidl.nn.Module()
     >>> module.mean = minidl.nn.Buffer(minidl.zeros(2))
-    >>> module.state_dict()
-    OrderedDict({'mean': tensor([0., 0.])})
+    >>> list(module.state_dict())
+    ['mean']
     """
 
     def __init__(self, data: Any = None, *, persistent: bool = True) -> None:

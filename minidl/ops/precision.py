@@ -47,14 +47,20 @@ def rounded_like(result: Array, x: Array) -> Array:
     return rounded(result, x.dtype) if x.dtype == float16 else result
 
 
-def _wide(dtype: np.dtype) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    def wider(arg: Any) -> Any:
-        return arg.astype(dtype) if getattr(arg, "dtype", None) == float16 else arg
+def widened(*arrays: Array | None) -> list[Array | None]:
+    """Return the arrays with float16 made float32, and the others as they are."""
+    return [_wider(array, float32) for array in arrays]
 
+
+def _wider(arg: Any, dtype: np.dtype) -> Any:
+    return arg.astype(dtype) if getattr(arg, "dtype", None) == float16 else arg
+
+
+def _wide(dtype: np.dtype) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     def decorate(plain: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(plain)
         def wide(*args: Any, **kwargs: Any) -> Any:
-            return plain(*[wider(arg) for arg in args], **kwargs)
+            return plain(*[_wider(arg, dtype) for arg in args], **kwargs)
 
         return wide
 

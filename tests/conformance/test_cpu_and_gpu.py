@@ -39,6 +39,7 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "neg, abs, clamp": (lambda x: (-x).abs().clamp(0.1, 0.7), ((3, 4),)),
     "exp, log": (lambda x: (x.exp() + 1).log() + x.abs().log1p() + x.expm1(), ((3, 4),)),
     "sqrt, sin, cos": (lambda x: (x * x + 1).sqrt() + x.sin() * x.cos(), ((3, 4),)),
+    "sinh": (lambda x: x.sinh(), ((3, 4),)),
     "round": (lambda x: x + (3 * x).round(), ((3, 4),)),
     "where": (lambda x, y: minidl.where(x > 0, x, y), ((3, 4), (3, 4))),
     "reshape, permute, expand": (
@@ -46,7 +47,8 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
     "clone, cast": (lambda x: x.clone().double().float(), ((3, 4),)),
     "move": (lambda x: x.cpu().to(x.device), ((3, 4),)),
     "cat, flip, roll": (lambda x, y: minidl.cat([x, y.flip(0).roll(1, 1)]), ((3, 4), (2, 4))),
-    "triangle": (lambda x: x.tril() + x.triu(1) * 2, ((4, 4),)),
+    "triangle, diagonal": (
+        lambda x: x.tril() + x.triu(1) * 2 + x.diagonal(), ((4, 4),)),
     "sum, mean, var, std": (
         lambda x: x.sum(0) + x.mean(1).sum() + x.var(0) + x.std(0), ((5, 4),)),
     "norm": (lambda x: x.norm(), ((5, 4),)),

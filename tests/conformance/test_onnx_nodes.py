@@ -200,7 +200,7 @@ def cumsum(x: Tensor, axis: Tensor, exclusive: int = 0, reverse: int = 0) -> Ten
 
 
 def one_hot(indices: Tensor, depth: Tensor, values: Tensor, axis: int = -1) -> Tensor:
-    rows = F.one_hot(indices.long() % depth.item(), depth.item()).bool()
+    rows = F.one_hot(indices.long() % int(depth), int(depth)).bool()
     return minidl.where(rows, values[1], values[0]).movedim(-1, axis)
 
 
