@@ -182,7 +182,9 @@ class Tensor:
 
     def __init__(self, array: Any = (), requires_grad: bool = False, *sizes: int) -> None:
         if type(array) is not np.ndarray:
-            if isinstance(array, int) and not isinstance(array, bool):  # Tensor(2, 3)
+            if isinstance(array, np.generic):
+                array = np.asarray(array)
+            elif isinstance(array, int) and not isinstance(array, bool):  # Tensor(2, 3)
                 more = () if isinstance(requires_grad, bool) else (requires_grad,)
                 array, requires_grad = np.empty((array, *more, *sizes), default_dtype()), False
             elif isinstance(array, Size):
@@ -191,8 +193,6 @@ class Tensor:
                 array = to_array(
                     array, default_dtype() if isinstance(array, (list, tuple)) else None
                 )
-            elif isinstance(array, np.generic):
-                array = np.asarray(array)
         self.array = array
         self.grad = None
         self._node: Any = None

@@ -89,15 +89,16 @@ def checked_results(node: Node, results: Any) -> list[Any]:
         gradient = results[position]
         if edge is None or gradient is None:
             continue
-        if isinstance(gradient, np.generic):  # NumPy's result of arrays without axes is no array
-            gradient = results[position] = np.asarray(gradient)
+        if type(gradient) is not np.ndarray:
+            if isinstance(gradient, np.generic):  # NumPy's result of arrays without axes
+                gradient = results[position] = np.asarray(gradient)
+            if isinstance(gradient, Tensor) or not hasattr(gradient, "dtype"):
+                raise AutogradError(
+                    f"{node.function.__name__}.backward returned a {type(gradient).__name__} for "
+                    f"argument {position}; expected an array"
+                )
         target, index = edge
         shape = target.array.shape if index < 0 else target.outputs[index][0]
-        if isinstance(gradient, Tensor) or not hasattr(gradient, "dtype"):
-            raise AutogradError(
-                f"{node.function.__name__}.backward returned a {type(gradient).__name__} for "
-                f"argument {position}; expected an array"
-            )
         if gradient.shape != shape:
             raise ShapeError(
                 f"{node.function.__name__}.backward returned a gradient of shape "
