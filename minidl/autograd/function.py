@@ -140,11 +140,16 @@ class Context:
                 for number, output in enumerate(outputs):
                     if output is array:
                         origin = ~number
-            if origin is not None:
+            if origin is not None and self._is_read(index):
                 tensor = args[origin] if origin >= 0 else results[~origin]
                 version = tensor.version
                 guards.append((version, version[0], index, origin, tensor.name))
         self._guards = guards
+
+    def _is_read(self, index: int) -> bool:
+        """Return whether the backward will read the numbers of a saved array."""
+        readers = self.function.read_for
+        return not readers or readers[index] is None or self.needs_input_grad[readers[index]]
 
     def note_attributes(self, places: dict[int, int], outputs: Sequence[Any]) -> None:
         """Note where arrays among the attributes come from, as :meth:`guard` does of saved ones."""
@@ -197,6 +202,10 @@ class Function:
     #: Whether it is not one of minidl's: attributes of its ctx may hold arguments, and its forward
     #: may change arguments unannounced.
     is_foreign = False
+
+    #: For each saved array, the argument whose gradient alone reads its numbers, or None: any does.
+    #: Others may be changed in place after the forward. Without it, all are read.
+    read_for: tuple[int | None, ...] = ()
 
     #: The Function whose results are the floats that this one saves and that are no arguments, in
     #: order: its backward takes their gradients to the same arguments. Without it, those that are

@@ -177,9 +177,9 @@ def check_no_overlap(tensor: Tensor) -> None:
     Raises
     ------
     AutogradError
-        They do.
+        They do, or `tensor` was made in inference mode, which has ended.
     """
-    array = tensor.array
+    _, array = tensor.version[0], tensor.array  # an inference tensor's version raises the error
     if (
         array.size
         and 0 in array.strides

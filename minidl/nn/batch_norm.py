@@ -107,6 +107,8 @@ def backward(
 class BatchNormFunction(Function):
     """Saves x, γ, and each channel's mean and 1/√(σ² + ε). Running averages change in place."""
 
+    read_for = None, 0, None, None  # γ for the gradient of x
+
     @staticmethod
     def forward(
         ctx: Context, x: Array, weight: Array | None, bias: Array | None, eps: float, *running: Any
@@ -215,7 +217,6 @@ class BatchNorm2d(Module):
     Parameters
     ----------
     num_features : int
-        Channels.
     eps : float
         Default 1e-5.
     momentum : float or None

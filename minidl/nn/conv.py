@@ -93,6 +93,8 @@ def backward(
 class Conv2dFunction(Function):
     """Convolution; saves the input and the weights."""
 
+    read_for = 1, 0  # x for the gradient of w, w for that of x
+
     @staticmethod
     def forward(
         ctx: Context, x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int
@@ -106,8 +108,7 @@ class Conv2dFunction(Function):
     def backward(ctx: Context, grad: Array) -> Any:
         x, weight = ctx.saved_tensors
         run = ctx.kernel.backward if ctx.kernel else backward
-        settings = ctx.geometry, ctx.groups, ctx.needs_input_grad
-        gradients = run(*widened(grad, x, weight), *settings)
+        gradients = run(*widened(grad, x, weight), ctx.geometry, ctx.groups, ctx.needs_input_grad)
         return *gradients, None, None
 
 

@@ -88,6 +88,8 @@ def backward(
 class ConvTranspose2dFunction(Function):
     """Transposed convolution; saves the input and the weights."""
 
+    read_for = 1, 0  # x for the gradient of w, w for that of x
+
     @staticmethod
     def forward(
         ctx: Context,
@@ -204,7 +206,6 @@ class ConvTranspose2d(Module):
         Default True.
     padding_mode : {"zeros"}
     device, dtype : optional
-        Default float32 on the CPU.
 
     Attributes
     ----------

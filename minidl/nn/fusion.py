@@ -135,6 +135,8 @@ def _relu_norm(relu: ReLU, norm: LocalResponseNorm, input: Tensor) -> Tensor:
 class _ConvReLUFunction(Function):
     """max(Y, 0): ReLU is the convolution's epilogue, and its gradient is that of the result."""
 
+    read_for = 1, 0, None
+
     @staticmethod
     def forward(
         ctx: Context, x: Array, weight: Array, bias: Array | None, geometry: Geometry, groups: int
@@ -175,6 +177,8 @@ def _conv_relu(conv: Conv2d, relu: ReLU, input: Tensor) -> Tensor:
 
 class _LinearReLUFunction(Function):
     """max(x·Wᵀ + b, 0): ReLU is the product's epilogue, and its gradient is that of the result."""
+
+    read_for = 1, 0, None
 
     @staticmethod
     def forward(ctx: Context, x: Array, weight: Array, bias: Array | None) -> Array:

@@ -68,6 +68,8 @@ def rows(x: Array) -> Array:
 class LinearFunction(Function):
     """``x·Wᵀ + b`` for an input (..., I); saves x and W."""
 
+    read_for = 1, 0  # x for the gradient of w, w for that of x
+
     @staticmethod
     def forward(ctx: Context, x: Array, weight: Array, bias: Array | None) -> Array:
         ctx.kernel = kernels.of("linear", x)

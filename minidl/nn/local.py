@@ -78,6 +78,8 @@ def backward(
 class LocallyConnected2dFunction(Function):
     """Unshared convolution; saves the input and the weights."""
 
+    read_for = 1, 0  # x for the gradient of w, w for that of x
+
     @staticmethod
     def forward(
         ctx: Context, x: Array, weight: Array, bias: Array | None, geometry: Geometry

@@ -39,6 +39,8 @@ def product(a: Array, b: Array) -> Array:
 class Matmul(Function):
     """``A @ B`` of at least two axes each."""
 
+    read_for = 1, 0
+
     @staticmethod
     def forward(ctx: Context, a: Array, b: Array) -> Array:
         ctx.save_for_backward(a, b)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl import Tensor
+from minidl import Tensor, nn
 from minidl.autograd.function import once_differentiable
 from minidl.errors import AutogradError, ShapeError
 
@@ -278,3 +278,53 @@ def test_once_differentiable(device: str) -> None:
     (dx,) = minidl.autograd.grad((y * y).sum(), x, create_graph=True)
     with pytest.raises(AutogradError, match="once_differentiable"):
         dx.sum().backward()
+
+
+LAYERS = {
+    "linear": (lambda: nn.Linear(3, 2), (4, 3)),
+    "linear, relu": (lambda: nn.Sequential(nn.Linear(3, 2), nn.ReLU()), (4, 3)),
+    "conv": (lambda: nn.Conv2d(3, 2, 3), (2, 3, 5, 5)),
+    "conv, relu": (lambda: nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU()), (2, 3, 5, 5)),
+    "transposed conv": (lambda: nn.ConvTranspose2d(3, 2, 3), (2, 3, 5, 5)),
+    "unshared conv": (lambda: nn.LocallyConnected2d(3, 2, 5, 3), (2, 3, 5, 5)),
+    "batch norm": (lambda: nn.BatchNorm2d(3), (2, 3, 5, 5)),
+    "group norm": (lambda: nn.GroupNorm(3, 3), (2, 3, 5, 5)),
+    "layer norm": (lambda: nn.LayerNorm(5), (2, 3, 5, 5)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_changed_weight_is_refused_only_where_a_gradient_needs_it(name: str, device: str) -> None:
+    make, shape = LAYERS[name]
+    layer, x = make().to(device), minidl.randn(*shape).to(device)
+    weight = layer.weight if hasattr(layer, "weight") else layer[0].weight
+    layer(x).sum().backward()
+    expected, weight.grad = weight.grad.cpu().numpy(), None
+
+    out = layer(x).sum()
+    with minidl.no_grad():
+        weight.mul_(2)
+    out.backward()  # dL/dw needs x alone
+    assert (weight.grad.cpu().numpy() == expected).all()
+
+    out = layer(x.requires_grad_()).sum()
+    with minidl.no_grad():
+        weight.mul_(2)
+    with pytest.raises(AutogradError, match="changed in place"):
+        out.backward()
+
+
+def test_a_changed_input_is_refused_only_where_a_gradient_needs_it(device: str) -> None:
+    x, weight = minidl.randn(4, 3).to(device), minidl.randn(3, 2, requires_grad=True).to(device)
+    for read in (False, True):
+        matrix = weight.detach().requires_grad_(read)
+        y = x.clone().requires_grad_()
+        z = y * 1
+        out = (z @ matrix).sum()
+        z.zero_()
+        if read:
+            with pytest.raises(AutogradError, match="changed in place"):
+                out.backward()
+        else:
+            out.backward()
+            assert (y.grad == matrix.sum(1).expand(4, 3)).all()

@@ -181,6 +181,9 @@ def test_inference_tensors_are_not_recorded(device: str) -> None:
     (x * y.clone()).sum().backward()
     with pytest.raises(AutogradError, match="Inference"), minidl.no_grad():
         y.add_(1)
+    with pytest.raises(AutogradError, match="Inference"):
+        y[0] = 3
+    assert y.tolist() == [1.0, 1.0]
     with pytest.raises(AutogradError, match="inference"):
         y.requires_grad_()
 
