@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Context, Function
+from ..autograd.views import check_no_overlap
 from ..autograd.tape_array import TapeArray
 from ..conversion import fitting
 from ..device import Array, array_module, check_one_device, device_of, on_its_device
@@ -252,6 +253,7 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
         return
     if isinstance(value, Tensor):
         value = value.array
+    check_no_overlap(input)
     write(input.array, steps, value)
     changed(input)
 
