@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Context, Function
-from ..autograd.views import check_no_overlap
 from ..autograd.tape_array import TapeArray
+from ..autograd.views import check_no_overlap
 from ..conversion import fitting
 from ..device import Array, array_module, check_one_device, device_of, on_its_device
 from ..errors import DTypeError, IndexOutOfRange, ShapeError
