@@ -149,7 +149,8 @@ class Context:
     def _is_read(self, index: int) -> bool:
         """Return whether the backward will read the numbers of a saved array."""
         readers = self.function.read_for
-        return not readers or readers[index] is None or self.needs_input_grad[readers[index]]
+        reader = readers[index] if readers else None
+        return reader is None or self.needs_input_grad[reader]
 
     def note_attributes(self, places: dict[int, int], outputs: Sequence[Any]) -> None:
         """Note where arrays among the attributes come from, as :meth:`guard` does of saved ones."""

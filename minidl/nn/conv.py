@@ -101,13 +101,13 @@ class Conv2dFunction(Function):
     ) -> Array:
         ctx.kernel, ctx.geometry, ctx.groups = kernels.of("conv", x), geometry, groups
         ctx.save_for_backward(x, weight)
-        run = ctx.kernel.forward if ctx.kernel else forward
+        run: Any = ctx.kernel.forward if ctx.kernel else forward
         return rounded_like(run(*widened(x, weight, bias), geometry, groups), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         x, weight = ctx.saved_tensors
-        run = ctx.kernel.backward if ctx.kernel else backward
+        run: Any = ctx.kernel.backward if ctx.kernel else backward
         gradients = run(*widened(grad, x, weight), ctx.geometry, ctx.groups, ctx.needs_input_grad)
         return *gradients, None, None
 

@@ -47,8 +47,8 @@ def rounded_like(result: Array, x: Array) -> Array:
     return rounded(result, x.dtype) if x.dtype == float16 else result
 
 
-def widened(*arrays: Array | None) -> list[Array | None]:
-    """Return the arrays with float16 made float32, and the others as they are."""
+def widened(*arrays: Array | None) -> Any:
+    """Return a list of the arrays with float16 made float32, and the others as they are."""
     return [_wider(array, float32) for array in arrays]
 
 
