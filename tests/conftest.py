@@ -41,9 +41,12 @@ SIMULATOR_TESTS = SIMULATOR / "tests"
 #: Files with an expensive fixture: ``pytest -n`` runs all tests of such a file in one process.
 TOGETHER = ("test_cuda_sources.py", "test_alexnet_imagenet.py", "models/test_alexnet.py")
 
-#: Folders that ``--short`` runs: the tests of our own kernels, and programs. The others mostly run
-#: kernels that CuPy generates, and the simulator must compile thousands of them.
-SHORT = ("kernels", "nn", "optim", "conformance", "examples", "cupy_on_cpu")
+#: ``--short`` runs the tests in these folders, and those of layers with kernels of their own. The
+#: others run kernels that CuPy generates, and the simulator must compile thousands of them.
+SHORT = ("kernels", "optim", "examples", "cupy_on_cpu")
+CUDA = Path(__file__).parent.parent / "minidl" / "kernels" / "cuda"
+#: Standard tests (tests/operation.py) that always run plain code.
+PLAIN = ("test_gradients_of_gradients", "test_float16")
 
 #: Hypothesis's number of examples is divided by this on the simulated GPU, where they are slow.
 FEWER = 12
@@ -60,7 +63,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--short",
         action="store_true",
-        help=f"on a simulated GPU: only tests in {', '.join(SHORT)}, and without the plain code",
+        help="on a simulated GPU: only tests of our own kernels, and of programs",
     )
 
 
@@ -118,10 +121,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         is_plain = name == SIMULATED and arguments.get("way") == "plain"
         return is_plain and (short or str(arguments.get("dtype")) != "float32")
 
+    def is_of_our_kernels(item: pytest.Item) -> bool:
+        folder, *_, file = item.path.relative_to(SIMULATOR.parent).parts
+        if folder == "nn":
+            page = file.removeprefix("test_")
+            ours = page in ("activation.py", "fusion.py") or (CUDA / page).exists()
+            return ours and getattr(item, "originalname", "") not in PLAIN
+        return folder in SHORT
+
     def is_omitted(item: pytest.Item) -> bool:
         if not takes_device(item) or is_too_slow_to_simulate(item):
             return True
-        return short and item.path.relative_to(SIMULATOR.parent).parts[0] not in SHORT
+        return short and not is_of_our_kernels(item)
 
     omitted = [item for item in items if is_omitted(item)]
     config.hook.pytest_deselected(items=omitted)
