@@ -36,7 +36,7 @@ def test_the_record_is_what_the_simulator_counts(gpu: str, variant: str, count: 
     products = [launch for launch in done.launches if launch.product]
     assert done.counted["products"] == len(products) > 0
     assert done.counted["launches"] == len(done.launches) - len(products)
-    assert "simulator, which counted" in gpu_model.agreement(recorded, done)
+    assert "the same as the record, layer by layer" in gpu_model.agreement(recorded, done)
     done.launches.append(done.launches[0])
     with pytest.raises(SystemExit, match="does not agree"):
         gpu_model.agreement(recorded, done)

@@ -95,7 +95,10 @@ def test_integers_are_refused() -> None:
 # --- The kernels ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", [F.softmax, lambda x: F.softmax(x, 1), F.log_softmax])
+@pytest.mark.parametrize(
+    "function",
+    [lambda x: F.softmax(x, -1), lambda x: F.softmax(x, 1), lambda x: F.log_softmax(x, -1)],
+)
 def test_gpu_one_launch_each_way_without_copies(function: Any, gpu: str, simulator: Any) -> None:
     x = helpers.leaf(helpers.values((3, 5, 4, 70), 0, np.float32), gpu)
     function(x).sum().backward()  # compiles

@@ -23,8 +23,10 @@ REDUCTIONS = {
     "logsumexp": lambda x: x.logsumexp(0),
     "mse": lambda x: F.mse_loss(x, x * 0),
     "l1": lambda x: F.l1_loss(x, x * 0),
-    "cross entropy": lambda x: F.cross_entropy(x, minidl.zeros(len(x), dtype=minidl.int64)),
-    "nll": lambda x: F.nll_loss(-x, minidl.zeros(len(x), dtype=minidl.int64)),
+    "cross entropy": lambda x: F.cross_entropy(
+        x, minidl.zeros(len(x), dtype=minidl.int64, device=x.device)
+    ),
+    "nll": lambda x: F.nll_loss(-x, minidl.zeros(len(x), dtype=minidl.int64, device=x.device)),
     "average pool": lambda x: F.avg_pool2d(x.T[None, :, :, None], (len(x), 1)),
     "adaptive pool": lambda x: F.adaptive_avg_pool2d(x.T[None, :, :, None], 1),
     "last of softmax": lambda x: F.softmax(x, 0)[-1],
