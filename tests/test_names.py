@@ -39,6 +39,9 @@ def test_the_accelerator_is_the_gpu() -> None:
 
 
 def test_a_chosen_gpu_has_a_name_and_memory(gpu: str) -> None:
+    import cupy
+
+    cupy.cuda.set_allocator(cupy.get_default_memory_pool().malloc)  # other tests replace it
     minidl.cuda.set_device(0)
     assert minidl.cuda.current_device() == 0 and minidl.cuda.get_device_name()
     tensor = minidl.zeros(1000, device=gpu)
