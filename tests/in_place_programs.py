@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
+import helpers
 import numpy as np
 
 import minidl
@@ -181,7 +182,7 @@ def _own_saving(t: Any) -> Any:
 
 def _functions(t: Any) -> Any:
     if isinstance(t, minidl.Tensor):
-        return Double, Square
+        return helpers.Double, Square
     torch = _torch()
 
     class TorchDouble(torch.autograd.Function):  # type: ignore[misc]
@@ -208,20 +209,6 @@ def _functions(t: Any) -> Any:
             return grad * 2 * ctx.saved_tensors[0]
 
     return TorchDouble, TorchSquare
-
-
-class Double(minidl.autograd.Function):
-    """x·2 in place."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Any) -> Any:
-        x *= 2
-        ctx.mark_dirty(x)
-        return x
-
-    @staticmethod
-    def backward(ctx: Any, grad: Any) -> Any:
-        return grad * 2
 
 
 class Square(minidl.autograd.Function):

@@ -48,7 +48,11 @@ def rounded_like(result: Array, x: Array) -> Array:
 
 
 def widened(*arrays: Array | None) -> Any:
-    """Return a list of the arrays with float16 made float32, and the others as they are."""
+    """Return a list of the arrays with float16 made float32, and the others as they are.
+
+    For a layer that calls its plain code with it: :data:`in_float32` does the same, but stands as a
+    frame of its own between the layer and NumPy, in every traceback and debugger.
+    """
     return [_wider(array, float32) for array in arrays]
 
 

@@ -305,6 +305,15 @@ def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = N
     return Sum.apply(input, axes_of("sum", dim, input.ndim), keepdim)
 
 
+def _floats(name: str, input: Tensor, dtype: Any = None) -> Tensor:
+    """Return the tensor in `dtype`, if one is given; raise an error if it is not of floats."""
+    if dtype is not None:
+        input = input.to(dtype=dtype)
+    if not input.is_floating_point():
+        raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
+    return input
+
+
 def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """Return the mean over `dim` (default: all axes).
 
@@ -313,10 +322,7 @@ def mean(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = 
     DTypeError
         The tensor is not of floats.
     """
-    if dtype is not None:
-        input = input.to(dtype=dtype)
-    if not input.is_floating_point():
-        raise DTypeError(f"mean: expected floats, got {input.dtype}; use .float() first")
+    input = _floats("mean", input, dtype)
     return Mean.apply(input, axes_of("mean", dim, input.ndim), keepdim)
 
 
@@ -343,8 +349,7 @@ def _spread_of(
 ) -> Tensor:
     if isinstance(dim, bool):  # var(False), PyTorch's old form
         dim, unbiased = None, dim
-    if not input.is_floating_point():
-        raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
+    _floats(name, input)
     by = (1 if unbiased else 0) if correction is None else correction
     return function.apply(input, axes_of(name, dim, input.ndim), by, keepdim)
 
@@ -516,10 +521,7 @@ def norm(
     DTypeError
         The tensor is not of floats.
     """
-    if dtype is not None:
-        input = input.to(dtype=dtype)
-    if not input.is_floating_point():
-        raise DTypeError(f"norm: expected floats, got {input.dtype}; use .float() first")
+    input = _floats("norm", input, dtype)
     if input.dtype == float16:  # powers are large or small
         return norm(input.to(float32), p, dim, keepdim).to(float16)
     if p in ("fro", 2):

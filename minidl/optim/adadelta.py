@@ -16,7 +16,6 @@ from typing import Any
 
 from ..device import Array, array_module
 from ..errors import ArgumentError
-from ..kernels.updates import Update
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer, check_options, refuse_differentiable
 
@@ -89,13 +88,10 @@ class Adadelta(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _prepare(self, param: Tensor, group: Group) -> Update:
+    def _prepare(self, param: Tensor, group: Group) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
         arrays, _ = self._advance(param, *self._state_arrays)
         names = ("lr", "rho", "eps", "weight_decay", "maximize")
-        assert param.grad is not None
-        return Update(
-            param.array, param.grad.array, arrays, tuple(float(group[name]) for name in names)
-        )
+        return arrays, tuple(float(group[name]) for name in names)
 
     @staticmethod
     def _rule(

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from ..device import Array, active, array_module
-from ..kernels.updates import Update
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer, check_options, refuse_differentiable, zeros_like
 
@@ -107,12 +106,11 @@ class Adagrad(Optimizer):
                 total[...] = group["initial_accumulator_value"]
             self.state[param] = {"step": Tensor(np.zeros((), np.float32)), "sum": Tensor(total)}
 
-    def _prepare(self, param: Tensor, group: Group) -> Update:
+    def _prepare(self, param: Tensor, group: Group) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
         arrays, step = self._advance(param, "sum")
         rate = float(group["lr"]) / (1 + (step - 1) * float(group["lr_decay"]))
         numbers = (rate, float(group["eps"]), float(group["weight_decay"]), group["maximize"])
-        assert param.grad is not None
-        return Update(param.array, param.grad.array, arrays, numbers)
+        return arrays, numbers
 
     @staticmethod
     def _rule(

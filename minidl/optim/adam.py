@@ -18,7 +18,6 @@ from typing import Any
 
 from ..device import Array, array_module
 from ..errors import ArgumentError
-from ..kernels.updates import Update
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer, check_options, refuse_differentiable
 
@@ -103,7 +102,7 @@ class Adam(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _prepare(self, param: Tensor, group: Group) -> Update:
+    def _prepare(self, param: Tensor, group: Group) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
         arrays, step = self._advance(param, *self._state_arrays[: 2 + bool(group["amsgrad"])])
         lr, (beta1, beta2) = float(group["lr"]), group["betas"]
         numbers = (
@@ -116,8 +115,7 @@ class Adam(Optimizer):
             lr if group["decoupled_weight_decay"] else None,
             group["maximize"],
         )
-        assert param.grad is not None
-        return Update(param.array, param.grad.array, arrays, numbers)
+        return arrays, numbers
 
     @staticmethod
     def _rule(

@@ -238,7 +238,7 @@ class Optimizer:
                     of_type, of_dtype = type(array), array.dtype
                     kernel = kernels.of(self._kernel, array) if self._kernel else None
                     alike = updates.setdefault(kernel, [])
-                alike.append(self._prepare(param, group))
+                alike.append(Update(array, grad, *self._prepare(param, group)))
                 param.version[0] += 1
         for kernel, chosen in updates.items():
             if kernel is not None:
@@ -270,8 +270,8 @@ class Optimizer:
 
     # --- What an optimizer implements -------------------------------------------------------------
 
-    def _prepare(self, param: Tensor, group: Group) -> Update:
-        """Return the update of `param`, which has a gradient; create its state the first time."""
+    def _prepare(self, param: Tensor, group: Group) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
+        """Return the arrays of `param`'s state, created the first time, and the rule's numbers."""
         raise NotImplementedError(f"{type(self).__name__} must implement step() or _prepare()")
 
     @staticmethod

@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..device import Array, array_module
-from ..kernels.updates import Update
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer, check_options, refuse_differentiable
 
@@ -94,15 +93,12 @@ class RMSprop(Optimizer):
         }
         super().__init__(params, defaults)
 
-    def _prepare(self, param: Tensor, group: Group) -> Update:
+    def _prepare(self, param: Tensor, group: Group) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
         wanted = (True, group["momentum"] > 0, group["centered"])
         keys = [key for key, want in zip(self._state_arrays, wanted, strict=True) if want]
         arrays, _ = self._advance(param, *keys)
         names = ("lr", "alpha", "eps", "weight_decay", "momentum", "centered", "maximize")
-        assert param.grad is not None
-        return Update(
-            param.array, param.grad.array, arrays, tuple(float(group[name]) for name in names)
-        )
+        return arrays, tuple(float(group[name]) for name in names)
 
     @staticmethod
     def _rule(

@@ -26,7 +26,6 @@ from typing import Any
 
 from ..device import Array
 from ..errors import ArgumentError
-from ..kernels.updates import Update
 from ..tensor import Tensor
 from .optimizer import Group, Optimizer, check_options, refuse_differentiable, zeros_like
 
@@ -121,7 +120,7 @@ class SGD(Optimizer):
         groups = [{"rate_in_velocity": False, **g} for g in state_dict.get("param_groups", [])]
         super().load_state_dict({**state_dict, "param_groups": groups})
 
-    def _prepare(self, param: Tensor, group: Group) -> Update:
+    def _prepare(self, param: Tensor, group: Group) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
         momentum = float(group["momentum"])
         in_velocity = group["rate_in_velocity"]
         arrays: tuple[Array, ...] = ()
@@ -143,8 +142,7 @@ class SGD(Optimizer):
             in_velocity,
             first,
         )
-        assert param.grad is not None
-        return Update(param.array, param.grad.array, arrays, numbers)
+        return arrays, numbers
 
     @staticmethod
     def _rule(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import helpers
 import numpy as np
 import pytest
 
@@ -150,21 +151,10 @@ def test_forward_that_returns_its_argument(device: str) -> None:
 
 
 def test_function_that_changes_its_argument(device: str) -> None:
-    class Double(minidl.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            x *= 2
-            ctx.mark_dirty(x)
-            return x
-
-        @staticmethod
-        def backward(ctx: Any, grad: Any) -> Any:
-            return grad * 2
-
     x = leaf(1.0, 0.0, device=device)
     y = x * 3
     before = y.version[0]
-    z = Double.apply(y)
+    z = helpers.Double.apply(y)
     assert z is y and z.version[0] == before + 1 and z.tolist() == [6.0, 0.0]
     z.sum().backward()
     assert x.grad.tolist() == [6.0, 6.0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import helpers
 import numpy as np
 import pytest
 
@@ -141,21 +142,10 @@ def test_activations_can_be_viewed(device: str) -> None:
 
 
 def test_a_forward_that_changes_its_argument(device: str) -> None:
-    class Declared(minidl.autograd.Function):
-        @staticmethod
-        def forward(ctx: Any, x: Any) -> Any:
-            x *= 2
-            ctx.mark_dirty(x)
-            return x
-
-        @staticmethod
-        def backward(ctx: Any, grad: Any) -> Any:
-            return grad * 2
-
     w = leaf(1.0, 2.0, 3.0, device=device)
     h = w * 1
     before = h[:2]
-    Declared.apply(h[1:])
+    helpers.Double.apply(h[1:])
     assert h.tolist() == [1.0, 4.0, 6.0]
     (h + 0).sum().backward(retain_graph=True)
     assert w.grad.tolist() == [1.0, 2.0, 2.0]
