@@ -16,7 +16,7 @@ import numpy as np
 
 from .conversion import converted
 from .device import CPU, Array, Device, active, array_module, cupy, device_of
-from .errors import AutogradError, DeviceError, DTypeError, ShapeError
+from .errors import AutogradError, DeviceError, DTypeError, IndexOutOfRange, ShapeError
 from .kernels.cuda import copy_to
 from .printing import format_array
 
@@ -29,6 +29,12 @@ int32 = np.dtype("int32")
 int64 = np.dtype("int64")
 uint8 = np.dtype("uint8")
 bool_ = np.dtype("bool")
+
+
+def _of_axis(numbers: tuple[int, ...], dim: int) -> int:
+    if not -len(numbers) <= dim < len(numbers):
+        raise IndexOutOfRange(f"dim {dim} is out of range for a tensor of {len(numbers)} axes")
+    return numbers[dim]
 
 
 class _Defaults:
@@ -297,7 +303,7 @@ class Tensor:
 
     def size(self, dim: int | None = None) -> Any:
         """Return the shape, or the length of axis `dim`."""
-        return self.shape if dim is None else self.array.shape[dim]
+        return self.shape if dim is None else _of_axis(self.array.shape, dim)
 
     def dim(self) -> int:
         """Return the number of axes."""
@@ -320,7 +326,7 @@ class Tensor:
     def stride(self, dim: int | None = None) -> Any:
         """Return the distance in memory of neighbors along each axis (or `dim`), in elements."""
         strides = tuple(step // self.array.itemsize for step in self.array.strides)
-        return strides if dim is None else strides[dim]
+        return strides if dim is None else _of_axis(strides, dim)
 
     def is_contiguous(self) -> bool:
         """Return whether the memory is in the order of the axes (row-major)."""

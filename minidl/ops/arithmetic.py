@@ -56,9 +56,9 @@ class Sub(Function):
     @staticmethod
     def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = shape_of(a), shape_of(b)
+        if any(getattr(v, "dtype", type(v)) in (bool, bool_) for v in (a, b)):
+            raise DTypeError("sub: booleans can't be subtracted; use logical_xor or ~")
         a, b = meet(a, b)
-        if getattr(a, "dtype", getattr(b, "dtype", None)) == bool_:
-            raise DTypeError("sub: bool tensors can't be subtracted; use logical_xor or ~")
         return binary("sub", "subtract", a, b)
 
     @staticmethod
@@ -109,12 +109,10 @@ class Div(Function):
     def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = shape_of(a), shape_of(b)
         ctx.save_for_backward(a if ctx.needs_input_grad[1] else None, b)
-        a, b = meet(a, b)
-        dtype = a.dtype if hasattr(a, "dtype") else b.dtype
-        if dtype.kind != "f":  # the quotient of integers is a float32, not NumPy's float64
-            a = a.astype(default_dtype()) if hasattr(a, "dtype") else a
-            b = b.astype(default_dtype()) if hasattr(b, "dtype") else b
-        return binary("div", "divide", a, b)
+        if all(getattr(v, "dtype", bool_).kind != "f" for v in (a, b)):
+            # the quotient of integers is a float32, not NumPy's float64
+            a, b = (v.astype(default_dtype()) if hasattr(v, "dtype") else v for v in (a, b))
+        return binary("div", "divide", *meet(a, b))
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
@@ -138,7 +136,7 @@ class Pow(Function):
         ctx.a_shape, ctx.b_shape = shape_of(a), shape_of(b)
         a, b = meet(a, b)
         dtype = a.dtype if hasattr(a, "dtype") else b.dtype
-        if dtype.kind == "i" and not hasattr(b, "dtype") and b < 0:
+        if dtype.kind in "iu" and not hasattr(b, "dtype") and b < 0:
             raise NumberError("pow: integers can't be raised to negative powers; use float()")
         if dtype == bool_ or (dtype.kind == "i" and hasattr(b, "dtype")):
             return _integer_power(a, b, dtype)
@@ -177,9 +175,10 @@ def _integer_power(a: Any, b: Any, dtype: np.dtype) -> Array:
     """Return ``a**b`` of integers; a negative power of another number than 1 and -1 is 0."""
     if dtype == bool_:
         return binary("pow", "less_equal", b, a)
-    y = binary("pow", "power", a, abs(b))
+    xp = array_module(b)
+    y = binary("pow", "power", a, xp.where(b < 0, b & 1, b))  # (-1)**-3 is (-1)**1
     units = abs(a) == 1 if hasattr(a, "dtype") else dtype.type(abs(a) == 1)
-    return array_module(b).where(b < 0, y * units, y)
+    return xp.where(b < 0, y * units, y)
 
 
 class Maximum(Function):
@@ -240,7 +239,7 @@ def _scaled(name: str, a: Any, b: Any, alpha: Any) -> Any:
     """Return ``b * alpha``."""
     if isinstance(alpha, float) and _dtype_of(a, b).kind != "f":
         raise DTypeError(f"{name}: alpha={alpha} needs floats; the tensors are of integers")
-    return b * alpha
+    return b * (bool(alpha) if getattr(b, "dtype", None) == bool_ else alpha)
 
 
 def mul(input: Any, other: Any) -> Tensor:
@@ -303,7 +302,8 @@ def _check_divisor(name: str, a: Any, b: Any) -> None:
         return
     if dtype == bool_:
         raise DTypeError(f"{name}: expected numbers, got bool")
-    if not b.all() if isinstance(b, np.ndarray) else not hasattr(b, "dtype") and b == 0:
+    zero = not b.all() if isinstance(b, np.ndarray) else not hasattr(b, "dtype") and b == 0
+    if zero and getattr(a, "size", 1):
         raise NumberError(f"{name}: an integer is divided by 0")
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
-from ..errors import ArgumentError, IndexOutOfRange
+from ..errors import ArgumentError, DTypeError, IndexOutOfRange
 
 Dim = int | Sequence[int] | None
 
@@ -27,20 +28,29 @@ def lengths(sizes: tuple[Any, ...]) -> tuple[int, ...]:
 
 def one_axis(name: str, dim: int, ndim: int) -> int:
     """Return `dim` as an axis from 0 to ``ndim - 1``."""
+    try:
+        dim = index(dim)
+    except TypeError:
+        raise DTypeError(f"{name}: dim must be an integer, got {dim!r}") from None
     if not -max(ndim, 1) <= dim < max(ndim, 1):
         raise IndexOutOfRange(f"{name}: dim {dim} is out of range for a tensor of {ndim} axes")
     return dim % max(ndim, 1)
 
 
+def length_of(name: str, input: Any, dim: int) -> tuple[int, int]:
+    """Return `dim` as an axis of a tensor that has one, and its length."""
+    axis = one_axis(name, dim, input.ndim)
+    if not input.ndim:
+        raise IndexOutOfRange(f"{name}: expected a tensor with axes, got shape ()")
+    return axis, input.array.shape[axis]
+
+
 def axes_of(name: str, dim: Dim, ndim: int) -> tuple[int, ...]:
-    """Return `dim` as a tuple of axes from 0 to ``ndim - 1``; all axes for None."""
-    if dim is None or (not isinstance(dim, int) and len(dim) == 0):
+    """Return `dim` as a tuple of axes from 0 to ``ndim - 1``; all axes for None or none."""
+    if dim is None or dim in ((), []):
         return tuple(range(ndim))
-    dims = (dim,) if isinstance(dim, int) else tuple(dim)
-    for d in dims:
-        if not -(ndim or 1) <= d < (ndim or 1):
-            raise IndexOutOfRange(f"{name}: dim {d} is out of range for a tensor of {ndim} axes")
-    axes = tuple(d % ndim for d in dims) if ndim else ()
+    dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
+    axes = tuple(one_axis(name, d, ndim) for d in dims)
     if len(set(axes)) < len(axes):
         raise ArgumentError(f"{name}: dim {dims} names an axis twice")
-    return axes
+    return axes if ndim else ()

@@ -65,6 +65,8 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise ArgumentError(f"bincount: expected a vector of integers, got {describe(input)}")
     if array.size and int(array.min()) < 0:
         raise ArgumentError(f"bincount: expected no negative numbers, got {int(array.min())}")
+    if minlength < 0:
+        raise ArgumentError(f"bincount: minlength must not be negative, got {minlength}")
     if weights is None:
         return Tensor(xp.bincount(array, minlength=minlength))
     check_one_device("bincount", input=array, weights=weights.array)

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..autograd import Context, Function
 from ..device import Array, array_module
+from ..errors import ShapeError
 from ..tensor import Tensor
 from .axes import axes_of
 from .shape import writable_as
@@ -48,12 +49,21 @@ class Triangle(Function):
 
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """Return the lower triangle of the last two axes, 0 above `diagonal`."""
+    _check_axes("tril", input, 2)
     return Triangle.apply(input, diagonal, True)
 
 
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Return the upper triangle of the last two axes, 0 below `diagonal`."""
+    _check_axes("triu", input, 2)
     return Triangle.apply(input, diagonal, False)
+
+
+def _check_axes(name: str, input: Tensor, least: int, most: int = 64) -> None:
+    """Raise an error unless the tensor has at least and at most so many axes."""
+    if not least <= input.ndim <= most:
+        limits = f"{least} to {most}" if most < 64 else f"at least {least}"
+        raise ShapeError(f"{name}: expected {limits} axes, got shape {tuple(input.shape)}")
 
 
 def _on_diagonal(shape: tuple[int, ...], offset: int) -> slice:
@@ -72,6 +82,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """Return the matrix with a vector on its diagonal, or the diagonal of a matrix."""
+    _check_axes("diag", input, 1, 2)
     if input.ndim == 2:
         return input.flatten()[_on_diagonal(input.array.shape, diagonal)]
     size = input.numel() + (diagonal if diagonal > 0 else -diagonal)
@@ -82,4 +93,5 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
 
 def trace(input: Tensor) -> Tensor:
     """Return the sum of a matrix's diagonal."""
+    _check_axes("trace", input, 2, 2)
     return diagonal(input).sum()

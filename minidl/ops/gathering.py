@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Context, Function
+from ..conversion import fitting
 from ..device import Array, array_module, check_one_device, on_its_device
-from ..errors import ShapeError
+from ..errors import DTypeError, IndexOutOfRange, ShapeError
 from ..tensor import Tensor
 from .axes import one_axis
-from .comparison import where
+from .comparison import masked_fill
 from .index import Assign, Steps, add_at, check_positions, read
 from .operands import unbroadcast
 
@@ -60,6 +61,8 @@ class Gather(Function):
 def checked_positions(name: str, index: Tensor, x: Array, axis: int) -> Array:
     """Return the array of `index`, whose positions along an axis of `x` exist."""
     check_one_device(name, input=x, index=index.array)
+    if index.dtype.kind not in "iu":
+        raise IndexOutOfRange(f"{name}: index must be of integers, got {index.dtype}")
     if not isinstance(x, np.ndarray):
         check_positions(index.array, x, axis)
     return index.array
@@ -93,11 +96,16 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
         `index` has another number of axes.
     """
     axis = one_axis("gather", dim, input.ndim)
-    if index.ndim != input.ndim:
+    if max(index.ndim, 1) != max(input.ndim, 1):
         raise ShapeError(f"gather: index has {index.ndim} axes, input has {input.ndim}")
-    if input.ndim == 0:
-        return input.clone()
+    if not input.ndim or not index.ndim:
+        return gather(_with_axis(input), axis, _with_axis(index)).reshape(index.shape)
     return Gather.apply(input, axis, checked_positions("gather", index, input.array, axis))
+
+
+def _with_axis(tensor: Any) -> Any:
+    """Return a tensor without axes with one."""
+    return tensor.reshape(1) if isinstance(tensor, Tensor) and tensor.ndim == 0 else tensor
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
@@ -116,7 +124,10 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
 
 def _scattered(name: str, input: Tensor, dim: int, index: Tensor, src: Any) -> tuple[Steps, Any]:
     """Return the positions that `index` names along `dim`, and the part of `src` for them."""
+    if isinstance(src, Tensor) and src.dtype != input.dtype:
+        raise DTypeError(f"{name}: src is {src.dtype}, input is {input.dtype}")
     axis = one_axis(name, dim, input.ndim)
+    index = _with_axis(index) if input.ndim == 1 else index
     if index.ndim != input.ndim:
         raise ShapeError(f"{name}: index has {index.ndim} axes, input has {input.ndim}")
     if isinstance(src, Tensor) and src.ndim:
@@ -143,6 +154,10 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     tensor([[0., 0., 1.],
             [1., 0., 0.]])
     """
+    if not input.ndim:
+        return scatter(_with_axis(input), dim, _with_axis(index), _with_axis(src)).reshape(())
+    if not isinstance(src, Tensor):
+        fitting("scatter", src, input.dtype)
     steps, src = _scattered("scatter", input, dim, index, src)
     return Assign.apply(input, src, steps)
 
@@ -150,6 +165,8 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
 @on_its_device
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
     """Return `input` with `src` added at the positions `index` along `dim`."""
+    if not input.ndim:
+        return scatter_add(_with_axis(input), dim, _with_axis(index), _with_axis(src)).reshape(())
     steps, src = _scattered("scatter_add", input, dim, index, src)
     return AddAt.apply(input, src, steps)
 
@@ -167,7 +184,9 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     """Return `input` with the slices at the positions `index` (1-D) along `dim` set to `value`."""
     axis = one_axis("index_fill", dim, input.ndim)
+    if not input.ndim:
+        return index_fill(_with_axis(input), dim, index, value).reshape(())
     chosen = array_module(input.array).zeros(input.array.shape, np.bool_)
     positions = checked_positions("index_fill", index, input.array, axis)
     chosen[(slice(None),) * axis + (positions,)] = True
-    return where(Tensor(chosen), value, input)
+    return masked_fill(input, Tensor(chosen), value)

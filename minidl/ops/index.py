@@ -39,10 +39,16 @@ __all__ = [
 #: ``x[0][:, [1, 2]]``, as in PyTorch; NumPy would move the axis of the list to the front.
 Steps = tuple[Any, Any]
 
+_OF_AXES = (list, tuple, slice, Tensor, EllipsisType)
+
 
 def steps_of(index: Any, x: Array) -> Steps:
     """Return `index` of an array in two steps."""
     ndim = x.ndim
+    if isinstance(index, list) and any(
+        isinstance(part, _OF_AXES) or part is None for part in index
+    ):
+        index = tuple(index)  # as in PyTorch: x[[[0, 1], [1, 0]]] is x[[0, 1], [1, 0]]
     parts = [_as_array(part, x) for part in (index if isinstance(index, tuple) else (index,))]
     if not isinstance(x, np.ndarray):
         parts = _on_gpu(parts, x)
@@ -289,7 +295,14 @@ def _copy_into(view: Tensor, value: Any) -> None:
 
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     """Return the slices of `input` at the positions `index` (1-D) along `dim`."""
-    return getitem(input, (slice(None),) * one_axis("index_select", dim, input.ndim) + (index,))
+    axis = one_axis("index_select", dim, input.ndim)
+    if index.ndim > 1:
+        raise IndexOutOfRange(f"index_select: index of shape {tuple(index.shape)}, expected (n,)")
+    if isinstance(index.array, np.ndarray) and index.array.min(initial=0) < 0:
+        raise IndexOutOfRange("index_select: positions must not be negative")
+    if input.ndim == 0:
+        return getitem(input.reshape(1), index.reshape(-1)).reshape(())
+    return getitem(input, (slice(None),) * axis + (index.reshape(-1),))
 
 
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from ..errors import DTypeError, ShapeError
 from ..random import default_generator
 from ..tensor import Tensor, as_tensor, float64
 from .creation import full
-from .operands import unbroadcast
+from .operands import _RANK, unbroadcast
 
 
 def changed(tensor: Tensor) -> Tensor:
@@ -84,10 +84,12 @@ def store(tensor: Tensor, result: Tensor) -> Tensor:
             f"in place: the result has shape {tuple(result.shape)}, the tensor "
             f"{tuple(tensor.shape)}"
         )
-    if "buif".index(result.dtype.kind) > "buif".index(tensor.dtype.kind):
+    if _RANK[result.dtype.kind] > _RANK[tensor.dtype.kind]:
         raise DTypeError(f"in place: a {tensor.dtype} tensor can't keep a {result.dtype} result")
     check_no_overlap(tensor)
     if recorded and result.node is None:
+        if result.dtype != tensor.dtype:  # such as the truth values of x.eq_(1)
+            result = result.to(dtype=tensor.dtype)
         result = Overwrite.apply(tensor, result)
     node = result.node if recorded else None
     with active(tensor.device):
@@ -119,6 +121,10 @@ def zero_(self: Tensor) -> Tensor:
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every element to `value`, a number or a tensor without axes."""
     if isinstance(value, Tensor):
+        if value.ndim:
+            raise ShapeError(
+                f"fill_: expected a number, got a tensor of shape {tuple(value.shape)}"
+            )
         return copy_(self, value)
     return copy_(self, full((), value, dtype=self.dtype, device=self.device))
 

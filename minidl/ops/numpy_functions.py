@@ -201,7 +201,7 @@ def _take_along_axis(arr: Tensor, indices: Any, axis: int | None) -> Tensor:
 def _put_along_axis(arr: Tensor, indices: Any, values: Any, axis: int) -> Tensor:
     positions, values = as_tensor(indices), _number(values)
     if isinstance(values, Tensor):
-        values = values.expand(positions.shape)
+        values = values.expand(positions.shape).to(arr.dtype)
     return gathering.scatter(arr, axis, positions, values)
 
 

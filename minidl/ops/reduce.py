@@ -459,6 +459,7 @@ def _position(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tenso
     if dim is None or array.ndim == 0:
         if array.size == 0:
             raise _without_elements(name, input)
+        axes_of(name, dim, array.ndim)
         return Tensor(find(array).reshape((1,) * array.ndim if keepdim else ()))
     axis = axis_with_elements(name, dim, input)
     found = find(array, axis=axis)
@@ -472,6 +473,7 @@ def prod(
     if dtype is not None:
         return prod(input.to(dtype=dtype), dim, keepdim).to(dtype=dtype)
     if dim is None or input.ndim == 0:
+        axes_of("prod", dim, input.ndim)
         return Prod.apply(input.reshape(-1), 0, False)
     return Prod.apply(input, *axes_of("prod", dim, input.ndim), keepdim)
 
@@ -481,7 +483,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     if dtype is not None:
         return cumsum(input.to(dtype=dtype), dim).to(dtype=dtype)
     if input.ndim == 0:
-        return cumsum(input.reshape(1), 0).reshape(())
+        return cumsum(input.clone().reshape(1), dim).reshape(())
     return Cumsum.apply(input, *axes_of("cumsum", dim, input.ndim))
 
 
@@ -490,7 +492,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     if dtype is not None:
         return cumprod(input.to(dtype=dtype), dim).to(dtype=dtype)
     if input.ndim == 0:
-        return cumprod(input.reshape(1), 0).reshape(())
+        return cumprod(input.clone().reshape(1), dim).reshape(())
     return Cumprod.apply(input, *axes_of("cumprod", dim, input.ndim))
 
 
@@ -566,6 +568,8 @@ def allclose(
 @on_its_device
 def equal(input: Tensor, other: Tensor) -> bool:
     """Return whether both have the same shape and elements."""
+    if not isinstance(other, Tensor):
+        raise DTypeError(f"equal: expected a Tensor, got {type(other).__name__}")
     check_one_device("equal", input=input.array, other=other.array)
     return input.shape == other.shape and bool((input.array == other.array).all())
 

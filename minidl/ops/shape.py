@@ -16,10 +16,10 @@ from ..autograd import Context, Function, describe
 from ..autograd.tape_array import recorded_by
 from ..autograd.views import region, shares_memory
 from ..device import Array, Device, Shape, array_module, device_of
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from ..kernels.cuda import copy_to
 from ..tensor import Tensor, bool_
-from .axes import axes_of, flat, one_axis
+from .axes import axes_of, flat, length_of, lengths, one_axis
 from .operands import common_dtype, unbroadcast
 
 __all__ = [
@@ -336,7 +336,7 @@ def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
 
 def repeat(input: Tensor, *sizes: Any) -> Tensor:
     """Return the tensor repeated ``sizes[i]`` times along axis i."""
-    times = flat(sizes)
+    times = lengths(sizes)
     shape = (1,) * (len(times) - input.ndim) + tuple(input.array.shape)
     if len(shape) != len(times):
         raise ArgumentError(f"repeat: {times} has fewer numbers than the tensor has axes")
@@ -404,14 +404,10 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     ShapeError
         Their shapes do not agree.
     """
-    if not tensors:
-        raise ArgumentError("cat: expected at least one tensor")
+    _check_sequence("cat", tensors)
     # as in PyTorch, tensor([]) joins with anything: loops that collect results start with it
-    for tensor in tensors:
-        if not isinstance(tensor, Tensor):
-            raise DTypeError(f"cat: expected Tensors, got {type(tensor).__name__}")
-        if not tensor.ndim:
-            raise ShapeError("cat: a tensor of no axes can't be joined; stack gives it an axis")
+    if any(not tensor.ndim for tensor in tensors):
+        raise ShapeError("cat: a tensor of no axes can't be joined; stack gives it an axis")
     whole = next((t for t in tensors if t.array.shape != (0,)), tensors[0])
     axis = one_axis("cat", dim, whole.ndim)
     nothing = tuple(0 if i == axis else n for i, n in enumerate(whole.array.shape))
@@ -420,6 +416,17 @@ def cat(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
 
 
 concat = concatenate = cat
+
+
+def _check_sequence(name: str, tensors: Any) -> None:
+    """Raise an error unless `tensors` is a list or tuple of at least one Tensor."""
+    if not isinstance(tensors, (list, tuple)):
+        raise DTypeError(f"{name}: expected a list of Tensors, got {type(tensors).__name__}")
+    if not tensors:
+        raise ArgumentError(f"{name}: expected at least one tensor")
+    for tensor in tensors:
+        if not isinstance(tensor, Tensor):
+            raise DTypeError(f"{name}: expected Tensors, got {type(tensor).__name__}")
 
 
 def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
@@ -454,21 +461,20 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
 
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join tensors along their second axis, vectors along their only one."""
+    _check_sequence("hstack", tensors)
+    tensors = [tensor if tensor.ndim else tensor.reshape(1) for tensor in tensors]
     return cat(tensors, 0 if tensors[0].ndim == 1 else 1)
 
 
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Join tensors along their first axis, vectors as rows."""
-    return cat([tensor.unsqueeze(0) if tensor.ndim == 1 else tensor for tensor in tensors])
+    _check_sequence("vstack", tensors)
+    return cat([t if t.ndim > 1 else t.reshape(1, -1) for t in tensors])
 
 
 def stack(tensors: Sequence[Tensor], dim: int = 0) -> Tensor:
     """Join tensors of one shape along a new axis at position `dim`."""
-    if not tensors:
-        raise ArgumentError("stack: expected at least one tensor")
-    for tensor in tensors:
-        if not isinstance(tensor, Tensor):
-            raise DTypeError(f"stack: expected Tensors, got {type(tensor).__name__}")
+    _check_sequence("stack", tensors)
     shapes = {tuple(tensor.shape) for tensor in tensors}
     if len(shapes) > 1:
         raise ShapeError(f"stack: expected tensors of one shape, got {sorted(shapes)}")
@@ -486,8 +492,7 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
     dim : int
         Default 0.
     """
-    axis = one_axis("split", dim, input.ndim)
-    length = input.array.shape[axis]
+    axis, length = length_of("split", input, dim)
     if isinstance(split_size, int):
         if split_size < (1 if length else 0):
             raise ArgumentError(f"split: split_size must be greater than 0, got {split_size}")
@@ -506,20 +511,22 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Cut the tensor along `dim` into at most `chunks` equal pieces (the last may be shorter)."""
-    length = input.array.shape[one_axis("chunk", dim, input.ndim)]
+    _, length = length_of("chunk", input, dim)
     if chunks < 1:
         raise ArgumentError(f"chunk: chunks must be greater than 0, got {chunks}")
+    if not length:
+        return split(input, [0] * chunks, dim)
     return split(input, max(-(-length // chunks), 1), dim)
 
 
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """Return the `length` slices along `dim` from `start` on, sharing the memory."""
-    axis = one_axis("narrow", dim, input.ndim)
+    axis, whole = length_of("narrow", input, dim)
     start = int(start)
-    start += input.array.shape[axis] if start < 0 else 0
-    if not 0 <= start <= start + length <= input.array.shape[axis]:
-        raise ArgumentError(
-            f"narrow: [{start}, {start + length}) is not inside an axis of {input.size(axis)}"
+    start += whole if start < 0 else 0
+    if not 0 <= start <= start + length <= whole:
+        raise IndexOutOfRange(
+            f"narrow: [{start}, {start + length}) is not inside an axis of {whole}"
         )
     return input[(slice(None),) * axis + (slice(start, start + length),)]
 
@@ -531,8 +538,8 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 
 def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """Return the slices along `dim` as a tuple."""
-    axis = one_axis("unbind", dim, input.ndim)
-    return tuple(input[(slice(None),) * axis + (i,)] for i in range(input.array.shape[axis]))
+    axis, length = length_of("unbind", input, dim)
+    return tuple(input[(slice(None),) * axis + (i,)] for i in range(length))
 
 
 def flip(input: Tensor, dims: Any, *more: int) -> Tensor:
@@ -543,5 +550,16 @@ def flip(input: Tensor, dims: Any, *more: int) -> Tensor:
 
 
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-    """Return the tensor with its elements shifted around the axes `dims`."""
+    """Return the tensor with its elements shifted around the axes `dims`.
+
+    Raises
+    ------
+    ArgumentError
+        There are other numbers of `shifts` and `dims`, or an axis does not exist.
+    """
+    if dims is not None:
+        shifts, dims = (tuple(v) if isinstance(v, (tuple, list)) else (v,) for v in (shifts, dims))
+        if len(shifts) != len(dims):
+            raise ArgumentError(f"roll: {len(shifts)} shifts don't fit {len(dims)} dims")
+        dims = tuple(length_of("roll", input, dim)[0] for dim in dims)
     return Roll.apply(input, shifts, dims)

@@ -15,7 +15,7 @@ from ..device import Array, array_module, check_one_device, on_its_device
 from ..errors import ArgumentError
 from ..kernels.cuda import sort as cuda_sort
 from ..tensor import Tensor, as_tensor
-from .axes import one_axis
+from .axes import length_of, one_axis
 from .gathering import gather
 from .operands import common_dtype
 from .reduce import ValuesAndIndices, axis_with_elements
@@ -109,7 +109,9 @@ class MedianOfAll(Function):
     def forward(ctx: Context, x: Array) -> Array:
         xp = array_module(x)
         if x.size == 0:
-            return xp.full((), math.nan, x.dtype)
+            y = xp.full((), math.nan, x.dtype)
+            ctx.save_for_backward(x, y)
+            return y
         flat = x.reshape(-1)
         y = flat[_middle(flat, argsort(Tensor(flat)).array, 0)].reshape(())
         ctx.save_for_backward(x, y)
@@ -145,6 +147,8 @@ def unique(
         Compare slices along this axis. Default: single elements.
     """
     array = input.array
+    if dim is not None:
+        dim, _ = length_of("unique", input, dim)
     if not isinstance(array, np.ndarray):
         found: Any = cuda_sort.unique(array, return_inverse, return_counts, dim)
     else:

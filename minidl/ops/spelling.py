@@ -12,15 +12,24 @@ from typing import Any
 
 from ..autograd import no_grad
 from ..device import active
-from ..errors import ArgumentError, AutogradError
-from ..tensor import Tensor
+from ..errors import ArgumentError, AutogradError, DTypeError
+from ..tensor import Tensor, uint8
 from .inplace import store
+from .operands import _RANK
 
 _OTHERS = {
     "axis": "dim", "axis0": "dim0", "axis1": "dim1", "keepdims": "keepdim", "size": "shape",
 }  # fmt: skip
 _SIZES = ("size", "shape", "dims", "repeats", "sizes")
 _VARARGS, _OPTIONS = 0x04, 0x08  # in the flags of a function's code: it has *sizes, **options
+
+#: Functions whose out= must have the result's dtype. Others convert it, but not floats to integers.
+_OF_ONE_DTYPE = {
+    "addmm", "all", "amax", "amin", "any", "argmax", "argmin", "baddbmm", "bmm", "clamp",
+    "clamp_max", "clamp_min", "clip", "diag", "dot", "gather", "index_add", "index_select",
+    "masked_select", "matmul", "max", "median", "min", "mm", "mv", "nonzero", "norm", "scatter",
+    "scatter_add", "sort", "take_along_dim", "topk", "tril", "triu", "where",
+}  # fmt: skip
 
 
 def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,6 +69,10 @@ def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
             if name in kwargs and name not in own:
                 args = (*args, kwargs.pop(name))
         out = kwargs.pop("out", None)
+        if isinstance(out, Tensor) and "dtype" in own:
+            dtype = kwargs.setdefault("dtype", out.dtype)
+            if dtype is not None and dtype != out.dtype:
+                raise DTypeError(f"{function.__name__}: dtype={dtype}, but out is of {out.dtype}")
         result = function(*args, **kwargs)
         return result if out is None else _written(function.__name__, out, result)
 
@@ -75,6 +88,13 @@ def _written(name: str, out: Any, result: Any) -> Any:
         return type(result)(*values) if hasattr(result, "_fields") else tuple(values)
     if not isinstance(out, Tensor):
         raise ArgumentError(f"{name}: out must be a Tensor, got {type(out).__name__}")
+    if name in _OF_ONE_DTYPE:
+        of_bytes = out.dtype == uint8 and name in ("all", "any")
+        fits = out.dtype == result.dtype or of_bytes
+    else:
+        fits = _RANK[result.dtype.kind] <= _RANK[out.dtype.kind]
+    if not fits:
+        raise DTypeError(f"{name}: out is of {out.dtype}, which can't keep a {result.dtype} result")
     if out.requires_grad or result.requires_grad:
         raise AutogradError(f"{name}: out= can't be recorded; use minidl.no_grad(), or no out=")
     if out.shape != result.shape:  # resized, as in PyTorch

@@ -1,0 +1,126 @@
+"""Arguments at the edge of what operations take: refused in a sentence, or computed, as PyTorch."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import minidl
+from minidl.errors import MinidlError
+
+X = minidl.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+BYTES = minidl.tensor([[200, 100], [1, 2]], dtype=minidl.uint8)
+TRUE, NUMBER = minidl.tensor([True, False]), minidl.tensor(2.0)
+FIRST, FLOATS = minidl.tensor([0]), minidl.tensor([0.0])
+
+REFUSED = {
+    "a float as an axis": (lambda: X.unsqueeze(1.0), TypeError),
+    "floats as axes": (lambda: X.sum((0.0, 1.0)), TypeError),
+    "the one axis of a number, twice": (lambda: NUMBER.sum((0, 0)), RuntimeError),
+    "an axis of a number": (lambda: NUMBER.cumsum(5), IndexError),
+    "an axis of the position in a number": (lambda: NUMBER.argmax(5), IndexError),
+    "a number, cut": (lambda: NUMBER.split(1), RuntimeError),
+    "a number in chunks": (lambda: NUMBER.chunk(2), RuntimeError),
+    "a number taken apart": (lambda: NUMBER.unbind(), IndexError),
+    "a part outside": (lambda: X.narrow(0, 1, 2), RuntimeError),
+    "an axis to roll": (lambda: NUMBER.roll(1, 0), IndexError),
+    "shifts without axes": (lambda: X.roll((1, 2), 0), RuntimeError),
+    "the length of a missing axis": (lambda: X.size(2), IndexError),
+    "the stride of a missing axis": (lambda: X.stride(2), IndexError),
+    "negative repetitions": (lambda: X.repeat(1, -1), RuntimeError),
+    "a tensor in place of a list": (lambda: minidl.cat(X), TypeError),
+    "a number in a list": (lambda: minidl.stack([X, 1.0]), TypeError),
+    "a triangle of a vector": (lambda: X[0].tril(), RuntimeError),
+    "a diagonal of a number": (lambda: NUMBER.diag(), RuntimeError),
+    "a trace of a batch": (lambda: X[None].trace(), RuntimeError),
+    "the difference of truth values": (lambda: TRUE - TRUE, RuntimeError),
+    "the difference of a truth value": (lambda: X - True, RuntimeError),
+    "negative powers of bytes": (lambda: BYTES**-1, RuntimeError),
+    "equality with a number": (lambda: NUMBER.equal(2.0), TypeError),
+    "fewer counts than none": (lambda: FIRST.bincount(minlength=-1), RuntimeError),
+    "rows of positions": (lambda: X.index_select(0, FIRST[None]), IndexError),
+    "negative positions": (lambda: X.index_select(0, FIRST - 1), IndexError),
+    "floats as positions": (lambda: X[0].gather(0, FLOATS), RuntimeError),
+    "scattering another dtype": (lambda: X[0].scatter_add(0, FIRST, FIRST), RuntimeError),
+    "scattering a large number": (lambda: BYTES[0].scatter(0, FIRST, 300), RuntimeError),
+    "filling with a vector": (lambda: X.clone().fill_(FLOATS), RuntimeError),
+    "distinct slices of a number": (lambda: NUMBER.unique(dim=0), IndexError),
+    "a product in another dtype": (
+        lambda: minidl.mm(X, X.T, out=minidl.zeros(2, 2, dtype=minidl.float64)),
+        RuntimeError,
+    ),
+    "floats in integers": (
+        lambda: minidl.exp(X, out=minidl.zeros(2, 3, dtype=minidl.int64)),
+        RuntimeError,
+    ),
+    "two dtypes of a sum": (
+        lambda: minidl.sum(X, dtype=minidl.float64, out=minidl.zeros(())),
+        RuntimeError,
+    ),
+}
+
+
+@pytest.mark.parametrize("call, error", REFUSED.values(), ids=REFUSED)
+def test_what_does_not_fit_is_refused(call, error):
+    with pytest.raises(error) as caught:
+        call()
+    assert isinstance(caught.value, MinidlError)
+
+
+def of(dtype, *numbers):
+    return minidl.tensor(list(numbers), dtype=dtype)
+
+
+INT8 = minidl.int8
+COMPUTED = {
+    "powers of negative integers": (
+        lambda: minidl.tensor([-1, -1, 2, 2]) ** minidl.tensor([-3, -2, -1, 3]),
+        of(minidl.int64, -1, 1, 0, 8),
+    ),
+    "powers of a number": (lambda: 2 ** of(INT8, -128, -1, 3), of(INT8, 0, 0, 8)),
+    "quotients of two kinds of integers": (
+        lambda: minidl.tensor(200, dtype=minidl.uint8) / of(INT8, 1, -4),
+        of(minidl.float32, 200, -50),
+    ),
+    "no integers divided by 0": (lambda: FIRST[:0] // 0, FIRST[:0]),
+    "truth values with alpha": (lambda: TRUE.add(TRUE, alpha=2), TRUE),
+    "a list of lists": (lambda: X[[[0, 1], [1, 0]]], of(minidl.float32, 2, 4)),
+    "a position of a number": (lambda: NUMBER.index_select(0, FIRST), NUMBER),
+    "a position without axes": (lambda: X[0].index_select(0, FIRST[0]), X[0, :1]),
+    "a number at positions": (lambda: NUMBER.gather(0, FIRST), of(minidl.float32, 2)),
+    "a number, scattered to": (lambda: NUMBER.scatter(0, FIRST, 3), minidl.tensor(3.0)),
+    "a number, added to": (lambda: NUMBER.scatter_add(0, FIRST[0], NUMBER), minidl.tensor(4.0)),
+    "filled positions": (lambda: TRUE.index_fill(0, FIRST[0], 0), minidl.tensor([False, False])),
+    "chunks of nothing": (lambda: minidl.stack(X[:0, 0].chunk(2)), minidl.zeros(2, 0)),
+    "numbers side by side": (lambda: minidl.hstack([NUMBER, NUMBER]), of(minidl.float32, 2, 2)),
+    "a sum in the dtype of out": (
+        lambda: minidl.sum(BYTES, 0, out=of(minidl.uint8, 0, 0)),
+        of(minidl.uint8, 201, 102),
+    ),
+    "a larger result than out": (
+        lambda: minidl.eq(X, 2, out=minidl.zeros(0)),
+        of(minidl.float32, 0, 1, 0, 0, 0, 0).reshape(2, 3),
+    ),
+}
+
+
+@pytest.mark.parametrize("call, expected", COMPUTED.values(), ids=COMPUTED)
+def test_what_fits_is_computed(call, expected):
+    result = call()
+    assert result.dtype == expected.dtype
+    np.testing.assert_array_equal(result.numpy(), expected.numpy(), strict=True)
+
+
+@pytest.mark.parametrize("change", ["eq_", "logical_and_", "ge_"])
+def test_a_comparison_in_place_ends_the_gradient(change):
+    w = minidl.tensor([1.0, 2.0], requires_grad=True)
+    x = w * 1
+    getattr(x, change)(minidl.tensor([1.0, 1.0]))
+    (x * 3).sum().backward()
+    assert w.grad.tolist() == [0, 0]
+
+
+def test_the_median_of_nothing_has_an_empty_gradient():
+    x = minidl.zeros(0, requires_grad=True)
+    x.median().backward()
+    assert x.grad.shape == (0,)
