@@ -8,7 +8,7 @@ file's metadata holds what the format lacks:
   with the SHA-256 of each tensor's dtype, shape and bytes;
 - ``"minidl.sha256"``: the SHA-256 of that JSON.
 
-Nothing that is read is ever executed: there is no pickle. A hash covers every byte that carries a
+Nothing that is read is ever executed. A hash covers every byte that carries a
 value, so that a damaged file is an error and never a wrong number.
 """
 
@@ -26,11 +26,12 @@ import numpy as np
 from .device import Array, Device
 from .errors import ArgumentError, CheckpointError, DeviceError
 from .files import write_atomically
-from .formats import CODES, PICKLE_HELP, read_npz, read_safetensors, write_safetensors
+from .formats import CODES, read_npz, read_safetensors, write_safetensors
 from .kernels.cuda import copy_to
 from .nn import Module
 from .serialization import class_named, name_of, put_together, taken_apart
 from .tensor import Tensor
+from .torch_files import is_torch, read_torch
 
 __all__ = ["encode", "load", "save"]
 
@@ -110,8 +111,8 @@ def load(
     Parameters
     ----------
     f : str, path-like or binary file
-        A file of :func:`save`, any other safetensors file, or a NumPy ``.npz`` file. An open file
-        is read from where it stands to its end.
+        A file of :func:`save`, any other safetensors file, a NumPy ``.npz`` file, or PyTorch's
+        ``.pth``. An open file is read from where it stands to its end.
     map_location : str, Device, dict or callable, optional
         The device of the loaded Tensors; a dict from saved devices to others; or a function of a
         Tensor on the CPU and its saved device, which returns the Tensor where it belongs. Default:
@@ -126,14 +127,15 @@ def load(
     -------
     object
         The saved object. For another program's safetensors file, a dict of Tensors (bfloat16
-        becomes float32, exactly); for an ``.npz`` file, a dict of NumPy arrays. Those files have
-        weak checksums or none.
+        becomes float32, exactly); for a ``.pth`` file, what ``torch.load(weights_only=True)``
+        returns; for an ``.npz`` file, a dict of NumPy arrays. Those files have weak checksums or
+        none.
 
     Raises
     ------
     CheckpointError
-        If the file is missing, damaged, cut off or of another kind. PyTorch's ``.pth`` files are
-        refused, because reading them can run code; the message says how to convert them.
+        If the file is missing, damaged, cut off or of another kind. A ``.pth`` file that holds more
+        than tensors and plain values, such as a whole model, is refused; nothing in it is executed.
 
     Examples
     --------
@@ -189,10 +191,10 @@ def _read(file: Any, map_location: Any, weights_only: bool | None) -> Any:
     file.seek(begin)
     if start[8:] == b"{":  # 8 bytes with the length of the header, and the header
         return _decode_file(*read_safetensors(file), map_location, weights_only)
+    if is_torch(file):
+        return read_torch(file, lambda array, saved: _placed(array, saved, map_location))
     if start[:2] == b"PK":
         return read_npz(file)
-    if start[:1] == b"\x80":
-        raise CheckpointError(PICKLE_HELP)
     raise CheckpointError("it is cut off or not a checkpoint")
 
 

@@ -14,11 +14,14 @@ from __future__ import annotations
 import json
 import math
 import os
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from .errors import ArgumentError, CheckpointError
+
+if TYPE_CHECKING:
+    from zipfile import ZipFile, ZipInfo
 
 DTYPES = {"BOOL": np.dtype("?")} | {
     f"{code[0].upper()}{8 * int(code[1])}": np.dtype(f"<{code}")  # such as "F32": "<f4"
@@ -33,12 +36,6 @@ _PIECE = 1 << 20  # bytes of an .npz file unpacked at a time
 # An .npz file may need this many times its size in memory, and this many bytes in any case.
 _MAX_EXPANSION = 20
 _ALWAYS_ALLOWED = 64 << 20  # bytes
-
-PICKLE_HELP = (
-    "it is a pickle (PyTorch's .pth), which can run code when it is read; convert it once where "
-    "PyTorch is installed: safetensors.torch.save_file(torch.load('model.pth', "
-    "weights_only=True), 'model.safetensors')"
-)
 
 
 def write_safetensors(
@@ -135,11 +132,14 @@ def _array(name: str, entry: dict[str, Any]) -> np.ndarray:
     array = np.frombuffer(entry["data"], DTYPES.get(code, "<u2")).reshape(entry["shape"])
     if code == "BOOL" and array.view(np.uint8).max(initial=0) > 1:
         raise CheckpointError(f"it is damaged: bool tensor {name!r} has values besides 0 and 1")
-    if code == "BF16":  # the upper half of a float32
-        array = array.astype("<u4")
-        array <<= 16
-        array = array.view("<f4")
-    return array
+    return widen(array) if code == "BF16" else array
+
+
+def widen(array: np.ndarray) -> np.ndarray:
+    """Return bfloat16 numbers, the upper halves of float32 ones, as float32."""
+    wide = array.astype("<u4")
+    wide <<= 16
+    return wide.view("<f4")
 
 
 def read_npz(file: BinaryIO) -> dict[str, np.ndarray]:
@@ -164,29 +164,55 @@ def read_npz(file: BinaryIO) -> dict[str, np.ndarray]:
     import zipfile
 
     size = file.seek(0, os.SEEK_END)
-    arrays = {}
     with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()
-        if any(member.filename.endswith("data.pkl") for member in members):
-            raise CheckpointError(PICKLE_HELP)
-        if not all(member.filename.endswith(".npy") for member in members):
+        members = members_of(archive, size)
+        if not all(name.endswith(".npy") for name in members):
             raise CheckpointError("it is a zip file, but neither a checkpoint nor an .npz file")
-        total = sum(member.file_size for member in members)
-        if total > max(_MAX_EXPANSION * size, _ALWAYS_ALLOWED):
-            raise CheckpointError(
-                f"its {size} bytes claim to hold {total} bytes of arrays, more than "
-                f"{_MAX_EXPANSION} times as much; if you trust it, use numpy.load"
-            )
-        for member in members:
-            # zipfile limits the bytes unpacked at a time only for these two.
-            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise CheckpointError(f"{member.filename!r} in it is not packed as by numpy.savez")
-            name = member.filename.removesuffix(".npy")
-            if name in arrays:
-                raise CheckpointError(f"it is damaged: it has two arrays named {name!r}")
+        arrays = {}
+        for name, member in members.items():
             with archive.open(member) as unpacked:
+                name = name.removesuffix(".npy")
                 arrays[name] = _read_npy(unpacked, name, member.file_size)
     return arrays
+
+
+def members_of(archive: ZipFile, size: int) -> dict[str, ZipInfo]:
+    """Return the members of a zip archive by name.
+
+    Parameters
+    ----------
+    archive : zipfile.ZipFile
+    size : int
+        Length of its file.
+
+    Raises
+    ------
+    CheckpointError
+        Unpacking could take much more memory than the file's size, or two have one name.
+    """
+    members = archive.infolist()
+    total = sum(member.file_size for member in members)
+    if total > max(_MAX_EXPANSION * size, _ALWAYS_ALLOWED):
+        raise CheckpointError(
+            f"its {size} bytes claim to hold {total} bytes of arrays, more than "
+            f"{_MAX_EXPANSION} times as much; if you trust it, use numpy.load"
+        )
+    for member in members:
+        # zipfile limits the bytes unpacked at a time only for these two methods, 0 and 8.
+        if member.compress_type not in (0, 8):
+            raise CheckpointError(f"{member.filename!r} in it is not packed as by numpy.savez")
+    found = {member.filename: member for member in members}
+    if len(found) < len(members):
+        twice = next(member.filename for member in members if found[member.filename] != member)
+        name = twice.removesuffix(".npy")
+        raise CheckpointError(f"it is damaged: it has two arrays named {name!r}")
+    return found
+
+
+def unpack(archive: ZipFile, member: ZipInfo) -> np.ndarray:
+    """Return the bytes of a member of a zip archive, uint8, in their own memory."""
+    with archive.open(member) as unpacked:
+        return _read_bytes(unpacked, member.file_size)
 
 
 def _read_npy(file: Any, name: str, size: int) -> np.ndarray:
@@ -205,9 +231,14 @@ def _read_npy(file: Any, name: str, size: int) -> np.ndarray:
             f"it is damaged: array {name!r} of shape {shape} and dtype {dtype} does not fill its "
             f"{size} bytes"
         )
-    data = np.empty(size - file.tell(), np.uint8)
-    # zipfile verifies its checksum at the last byte.
-    for start in range(0, len(data), _PIECE):
+    data = _read_bytes(file, size - file.tell())
+    return np.ndarray(shape, dtype, data.data, order="F" if fortran else "C")
+
+
+def _read_bytes(file: Any, size: int) -> np.ndarray:
+    """Read exactly `size` bytes; zipfile verifies its checksum at the last one."""
+    data = np.empty(size, np.uint8)
+    for start in range(0, size, _PIECE):
         piece = data[start : start + _PIECE]
         piece[:] = np.frombuffer(file.read(len(piece)), np.uint8)
-    return np.ndarray(shape, dtype, data.data, order="F" if fortran else "C")
+    return data

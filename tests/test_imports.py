@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "minidl"
 #: The layers of the package, from the bottom up. Modules of one layer may import each other.
 LAYERS = (
     ("errors", "missing", "version"),
-    ("files", "formats"),
+    ("files", "formats", "pickles", "torch_files"),
     ("device",),
     ("kernels",),
     ("tensor", "printing", "conversion"),

@@ -1,0 +1,300 @@
+"""Reading pickles without running them.
+
+A pickle is a program, and the machine that runs it (``pickle.load``) calls any function that the
+program names. Files of numbers need very little of that. ``pickletools`` splits the program into
+instructions without running it, and :func:`read_pickle` implements the few instructions needed for
+dicts, lists, numbers, strings and arrays. The only "functions" are those in its tables, which are
+matched by name and never looked up; any other call, and any other instruction, is an error.
+
+Files from Python 2 and 3, protocols 0 to 5, can be read. Memory is bounded: a program may have a
+million instructions, and may not make more bytes than its file has.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+import numpy as np
+
+_MAX_INSTRUCTIONS = 1_000_000
+_MAX_AXES = 64  # NumPy's limit
+
+
+class RefusedError(Exception):
+    """The pickle asks for more than plain values and arrays; the message says for what."""
+
+
+class Name:
+    """A function or class that a pickle names; only ever compared, never looked up."""
+
+    def __init__(self, module: str, name: str) -> None:
+        module = module.replace("numpy._core", "numpy.core")  # NumPy 2's name becomes NumPy 1's
+        self.name = f"{module}.{name}"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class _Array:
+    """An array under construction: without a value until its state arrives."""
+
+    value: Any = None
+
+
+class _DType:
+    """A dtype under construction; its state holds the byte order."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.dtype = dtype
+
+
+_MARK = object()
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_DICT": dict,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+    "MARK": lambda: _MARK,
+}
+_NUMBERS = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "FLOAT", "BINFLOAT"}
+_PYTHON2_STRINGS = {"STRING", "BINSTRING", "SHORT_BINSTRING"}
+_STRINGS = {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE"}
+_BYTES = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
+_TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+_KEYS = (str, bytes, int, float, type(None))  # a tuple's hash can take forever
+
+
+def _pairs(items: list[Any]) -> dict[Any, Any]:
+    for key in items[::2]:
+        only(_KEYS, key)
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+_COLLECTIONS: dict[str, Callable[[list[Any]], Any]] = {
+    "TUPLE": tuple,
+    "LIST": list,
+    "DICT": _pairs,
+}
+
+
+class _Bounded:
+    """A file whose reads ask for no more bytes than are left, whatever a length in it claims."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        begin = file.tell()
+        self.end = file.seek(0, 2)
+        file.seek(begin)
+        self.tell, self.readline = file.tell, file.readline
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(min(size, self.end - self._file.tell()))
+
+
+class _Machine:
+    """A stack and a memo, as in ``pickle``; see ``pickletools`` for the instructions."""
+
+    def __init__(
+        self,
+        calls: Mapping[str, Callable[..., Any]],
+        persistent: Callable[[Any], Any] | None,
+        dtypes: str,
+    ) -> None:
+        self.stack: list[Any] = []
+        self.memo: dict[int, Any] = {}
+        self.persistent, self.dtypes = persistent, dtypes
+        self.calls: dict[str, Callable[..., Any]] = {
+            "_codecs.encode": self._encode,
+            "numpy.dtype": self._dtype,
+            "numpy.core.multiarray._reconstruct": self._reconstruct,
+            "numpy.core.multiarray.scalar": self._scalar,
+            "numpy.core.numeric._frombuffer": self._frombuffer,
+            **calls,
+        }
+
+    def run(self, file: BinaryIO) -> Any:
+        import pickletools
+
+        bounded: Any = _Bounded(file)
+        self.room = bounded.end  # bytes that calls may still make
+        for number, (instruction, argument, _) in enumerate(pickletools.genops(bounded)):
+            if number > _MAX_INSTRUCTIONS:
+                raise RefusedError(f"more than {_MAX_INSTRUCTIONS:,} instructions")
+            self._step(instruction.name, argument)
+        (value,) = self.stack
+        return finished(value)
+
+    def _step(self, code: str, argument: Any) -> None:
+        stack = self.stack
+        if code in _NUMBERS or code in _STRINGS:
+            stack.append(argument)
+        elif code in _BYTES:
+            stack.append(bytes(argument))
+        elif code in _PYTHON2_STRINGS:
+            stack.append(argument.encode("latin-1"))  # undoes pickletools' decoding
+        elif code in _CONSTANTS:
+            stack.append(_CONSTANTS[code]())
+        elif code in _TUPLES:
+            stack[-_TUPLES[code] :] = [tuple(map(finished, stack[-_TUPLES[code] :]))]
+        elif code in _COLLECTIONS:
+            stack.append(_COLLECTIONS[code](self._pop_to_mark()))
+        elif code in ("APPEND", "APPENDS"):
+            items = [finished(stack.pop())] if code == "APPEND" else self._pop_to_mark()
+            only(list, stack[-1]).extend(items)
+        elif code in ("SETITEM", "SETITEMS"):
+            if code == "SETITEM":
+                value, key = finished(stack.pop()), stack.pop()
+                items = [key, value]
+            else:
+                items = self._pop_to_mark()
+            only(dict, stack[-1]).update(_pairs(items))
+        elif code in ("PUT", "BINPUT", "LONG_BINPUT"):
+            self.memo[argument] = stack[-1]
+        elif code == "MEMOIZE":
+            self.memo[len(self.memo)] = stack[-1]
+        elif code in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(self.memo[argument])
+        elif code == "GLOBAL":
+            stack.append(Name(*argument.split(" ", 1)))
+        elif code == "STACK_GLOBAL":
+            name, module = only(str, stack.pop()), only(str, stack.pop())
+            stack.append(Name(module, name))
+        elif code == "REDUCE":
+            arguments, function = only(tuple, stack.pop()), only(Name, stack.pop())
+            if function.name not in self.calls:
+                raise RefusedError(f"a call of {function.name}")
+            stack.append(self.calls[function.name](*arguments))
+        elif code == "BINPERSID" and self.persistent is not None:
+            stack.append(self.persistent(stack.pop()))
+        elif code == "BUILD":
+            self._build(stack.pop(), stack[-1])
+        elif code not in ("PROTO", "FRAME", "STOP"):
+            raise RefusedError(f"the instruction {code}")
+
+    def _pop_to_mark(self) -> list[Any]:
+        place = len(self.stack) - 1
+        while self.stack[place] is not _MARK:
+            place -= 1
+            if place < 0:
+                raise RefusedError("a list without a start")
+        items = [finished(item) for item in self.stack[place + 1 :]]
+        del self.stack[place:]
+        return items
+
+    def _build(self, state: Any, target: Any) -> None:
+        if isinstance(target, _Array):
+            _, shape, dtype, fortran, raw = state
+            target.value = self._array(raw, dtype, shape, bool(fortran))
+        elif isinstance(target, _DType):
+            order: Any = state[1].decode() if isinstance(state[1], bytes) else state[1]
+            target.dtype = target.dtype.newbyteorder(order)
+        else:  # the attributes that PyTorch gives to an OrderedDict are dropped
+            only(dict, target), only(dict, state)
+            if set(state) - {"_metadata"}:
+                raise RefusedError("attributes of a dict")
+
+    def _encode(self, text: Any, encoding: Any) -> bytes:
+        if encoding != "latin1":
+            raise RefusedError(f"a call of _codecs.encode for {encoding!r}")
+        self.room -= len(only(str, text))
+        if self.room < 0:
+            raise RefusedError("more bytes than its file has")
+        return text.encode("latin-1")
+
+    def _dtype(self, code: Any, *options: Any) -> _DType:
+        code = code.decode() if isinstance(code, bytes) else only(str, code)
+        kind = code.lstrip("<>|=")[:1]
+        if kind not in self.dtypes or not code.lstrip("<>|=")[1:].isdigit():
+            raise RefusedError(f"a call of numpy.dtype for {code!r}")
+        return _DType(np.dtype("O" if kind == "O" else code))
+
+    @staticmethod
+    def _reconstruct(kind: Any, *start: Any) -> _Array:
+        if only(Name, kind).name != "numpy.ndarray":
+            raise RefusedError(f"an array of class {kind}")
+        return _Array()
+
+    def _frombuffer(self, raw: Any, dtype: Any, shape: Any, order: Any) -> Any:
+        return self._array(raw, dtype, shape, order == "F")
+
+    def _scalar(self, dtype: Any, raw: Any) -> Any:
+        return self._array(raw, dtype, (), False)[()]
+
+    @staticmethod
+    def _array(raw: Any, dtype: Any, shape: Any, fortran: bool) -> Any:
+        dtype = only(_DType, dtype).dtype
+        sides = [only(int, side) for side in only(tuple, shape)]
+        if dtype.hasobject:
+            if sides or len(only(list, raw)) != 1:
+                raise RefusedError(f"an array of objects of shape {shape}")
+            return raw[0]
+        array = np.frombuffer(only(bytes, raw), dtype=dtype)
+        if (
+            len(sides) > _MAX_AXES
+            or min(sides, default=0) < 0
+            or math.prod(sides) != array.size
+            or array.size == 0 != len(raw)
+        ):
+            raise RefusedError(f"an array of shape {shape} from {len(raw)} bytes")
+        return array.reshape(sides, order="F" if fortran else "C")
+
+
+def finished(value: Any) -> Any:
+    """Return an array that was under construction."""
+    return value.value if isinstance(value, _Array) else value
+
+
+def only(kind: Any, value: Any) -> Any:
+    """Return a value of the expected type.
+
+    Raises
+    ------
+    RefusedError
+        It has another type.
+    """
+    if not isinstance(value, kind):
+        expected = "a plain key" if kind is _KEYS else kind.__name__
+        raise RefusedError(f"{type(value).__name__} where {expected} was expected")
+    return value
+
+
+def read_pickle(
+    file: BinaryIO,
+    calls: Mapping[str, Callable[..., Any]] | None = None,
+    persistent: Callable[[Any], Any] | None = None,
+    dtypes: str = "biuf",
+) -> Any:
+    """Read a pickle of plain values and arrays; nothing in it is executed.
+
+    Parameters
+    ----------
+    file : binary file
+        At the pickle's beginning; afterwards, behind its end. It must know its position.
+    calls : mapping of str to function, optional
+        What stands for a call of a name such as "collections.OrderedDict", besides NumPy's.
+    persistent : callable, optional
+        Returns what stands for a persistent ID, by which PyTorch's files refer to numbers.
+        Default: such an ID is refused.
+    dtypes : str
+        Kinds of dtypes that arrays may have; "O" allows a single object in an array. Default
+        "biuf".
+
+    Returns
+    -------
+    object
+        Dicts, lists, tuples, numbers, str, bytes (Python 2's strings, too), None, read-only arrays
+        and scalars, and what `calls` and `persistent` returned. A function that is named but not
+        called is a :class:`Name`.
+
+    Raises
+    ------
+    RefusedError
+        The pickle asks for more than that.
+    Exception
+        The pickle is damaged; any kind.
+    """
+    return _Machine(calls or {}, persistent, dtypes).run(file)
