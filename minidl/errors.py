@@ -46,8 +46,12 @@ class GradcheckError(MinidlError, AssertionError, RuntimeError):
     """An analytical gradient differs from the numerical one."""
 
 
-class DataError(MinidlError, ValueError):
+class DataError(MinidlError, ValueError, RuntimeError):
     """A file or folder of data is missing, damaged or not what was expected."""
+
+
+class SampleTypeError(DataError, TypeError):
+    """A sample has a type that can't be batched."""
 
 
 class CheckpointError(MinidlError, ValueError, RuntimeError):

@@ -8,14 +8,15 @@ which the layers prefer, without a transposing copy.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from copy import copy
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from ..device import Array, Shape, array_module
-from ..errors import DataError
+from ..errors import DataError, SampleTypeError
 from ..kernels import cpu
 from ..tensor import Tensor
 
@@ -37,13 +38,15 @@ def default_collate(batch: Sequence[Any]) -> Any:
         Tensors and arrays of shape (...) become one tensor of shape (N, ...) and the same dtype;
         Python floats a float64 tensor of shape (N,), ints int64, bools bool. Strings stay as they
         are, in a list or tuple. Dictionaries become a dictionary, named tuples a named tuple,
-        tuples and lists a list, each with a batch in every field.
+        tuples and lists a list, each with a batch in every field; other mappings and sequences
+        keep their type if they can be made of the batches.
 
     Raises
     ------
     DataError
-        The samples differ in structure, shape or dtype, or hold something that can't be batched
-        (``None``, a Pillow image); the message names the sample and the field.
+        The samples differ in structure, shape or dtype, or (a DataError that is a TypeError) hold
+        something that can't be batched: ``None``, a Pillow image. The message names the sample and
+        the field.
 
     Examples
     --------
@@ -82,11 +85,9 @@ def default_convert(sample: Any) -> Any:
     if isinstance(sample, np.ndarray | np.generic) and sample.dtype.kind in "biufc":
         return Tensor(np.asarray(sample))
     if isinstance(sample, Mapping):
-        return {key: default_convert(value) for key, value in sample.items()}
-    if is_namedtuple(sample):
-        return type(sample)(*(default_convert(value) for value in sample))
-    if isinstance(sample, tuple | list):
-        return [default_convert(value) for value in sample]
+        return _like(sample, {key: default_convert(value) for key, value in sample.items()})
+    if isinstance(sample, Sequence) and not isinstance(sample, str | bytes):
+        return _like(sample, [default_convert(value) for value in sample])
     return sample
 
 
@@ -154,7 +155,7 @@ class _Arrays(_Column):
         super().__init__(first, field, kind)
         array = _array_of(first)
         if array.dtype.kind not in "biufc":
-            raise DataError(
+            raise SampleTypeError(
                 f"{field}: arrays of dtype {array.dtype} can't be batched, only numbers"
             )
         self.shape, self.dtype = array.shape, array.dtype
@@ -168,10 +169,11 @@ class _Arrays(_Column):
     def take(self, number: int, value: Any) -> None:
         array = _array_of(value)
         if array.shape != self.shape or array.dtype != self.dtype:
+            hint = "resize or crop the pictures to one size" if array.shape != self.shape else "cast"
             raise DataError(
                 f"{self.field}: sample {number} of the batch has shape {array.shape} and dtype "
                 f"{array.dtype}, the first has {self.shape} and {self.dtype}; "
-                "resize or crop the pictures to one size, or pass a collate_fn"
+                f"{hint}, or pass a collate_fn"
             )
         self.rows[number] = array
 
@@ -195,7 +197,7 @@ class _Values(_Column):
 
 
 class _Fields(_Column):
-    """Dictionaries of the same keys."""
+    """Mappings with the same keys."""
 
     def __init__(self, first: Any, field: str, kind: Any, collation: Collation) -> None:
         super().__init__(first, field, kind)
@@ -212,12 +214,12 @@ class _Fields(_Column):
         for key, column in self.columns.items():
             column.add(number, value[key])
 
-    def batch(self) -> dict[Any, Any]:
-        return {key: column.batch() for key, column in self.columns.items()}
+    def batch(self) -> Any:
+        return _like(self.first, {key: column.batch() for key, column in self.columns.items()})
 
 
 class _Parts(_Column):
-    """Tuples and lists of the same length."""
+    """Sequences of the same length."""
 
     def __init__(self, first: Any, field: str, kind: Any, collation: Collation) -> None:
         super().__init__(first, field, kind)
@@ -235,8 +237,7 @@ class _Parts(_Column):
             column.add(number, part)
 
     def batch(self) -> Any:
-        batches = [column.batch() for column in self.columns]
-        return type(self.first)(*batches) if is_namedtuple(self.first) else batches
+        return _like(self.first, [column.batch() for column in self.columns])
 
 
 def _column(
@@ -245,6 +246,8 @@ def _column(
     """Return the column that begins with a value; ``many`` makes the container of strings."""
     if isinstance(first, Tensor):
         return _Arrays(first, field, Tensor, collation)
+    if isinstance(first, str | bytes):  # NumPy's strings, too
+        return _Values(first, field, object, many)
     if isinstance(first, np.ndarray | np.generic):
         return _Arrays(first, field, (np.ndarray, np.generic), collation)
     for kind, dtype in ((bool, np.bool_), (int, np.int64), (float, np.float64)):
@@ -252,17 +255,32 @@ def _column(
             # An int among a batch's floats counts as a float.
             kinds = (int, float) if kind is float else kind
             return _Values(first, field, kinds, partial(_tensor, dtype=dtype))
-    if isinstance(first, str | bytes):
-        return _Values(first, field, object, many)
     if isinstance(first, Mapping):
         return _Fields(first, field, Mapping, collation)
-    if isinstance(first, tuple | list):
-        return _Parts(first, field, (tuple, list), collation)
-    raise DataError(_no_batch(first, field))
+    if isinstance(first, Sequence):
+        return _Parts(first, field, Sequence, collation)
+    raise SampleTypeError(_no_batch(first, field))
 
 
 def _tensor(numbers: list[Any], dtype: Any) -> Tensor:
     return Tensor(np.array(numbers, dtype=dtype))
+
+
+def _like(first: Any, made: Any) -> Any:
+    """Return a dict or list in a container of the type of `first`, as far as PyTorch does."""
+    kind: Any = type(first)
+    if is_namedtuple(first):
+        return kind(*made)
+    if kind in (dict, list) or isinstance(first, tuple):
+        return made
+    try:
+        if not isinstance(first, MutableMapping):
+            return kind(made)
+        other: Any = copy(first)  # which keeps a default factory, for example
+        other.update(made)
+        return other
+    except (TypeError, ValueError):
+        return made
 
 
 def _array_of(value: Any) -> Array:

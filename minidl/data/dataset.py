@@ -244,7 +244,7 @@ class ConcatDataset(Dataset):
     Raises
     ------
     ArgumentError
-        There is no data set.
+        There is no data set, or one is an IterableDataset.
     IndexError
         From ``dataset[index]``: ``index`` is outside ``-len ... len - 1``.
 
@@ -260,6 +260,8 @@ class ConcatDataset(Dataset):
         self.datasets = list(datasets)
         if not self.datasets:
             raise ArgumentError("ConcatDataset: datasets is empty, expected at least one")
+        if any(isinstance(dataset, IterableDataset) for dataset in self.datasets):
+            raise ArgumentError("ConcatDataset: use a ChainDataset to join IterableDatasets")
         self.cumulative_sizes = list(accumulate(len(dataset) for dataset in self.datasets))
 
     def __getitem__(self, index: int) -> Any:

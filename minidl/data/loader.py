@@ -31,6 +31,8 @@ from .worker import End, Failure, Job, Source, WorkerInfo, get_worker_info
 
 __all__ = ["DataLoader", "WorkerInfo", "default_collate", "default_convert", "get_worker_info"]
 
+_FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
+
 
 class DataLoader:
     """Iterates over a data set in batches.
@@ -76,6 +78,9 @@ class DataLoader:
         are started as the first ones are taken.
     persistent_workers : bool, default False
         Keep the workers (and their copies of the data set) from one epoch to the next.
+    pin_memory_device, in_order
+        Accepted for PyTorch's programs, without effect: there is one pinned memory, and batches
+        always come in order.
 
     Attributes
     ----------
@@ -88,9 +93,9 @@ class DataLoader:
     Raises
     ------
     ArgumentError
-        From the constructor, for arguments that exclude each other or are out of range; from
-        ``iter()``, if workers are spawned and something that they need can't be pickled, or in a
-        process that is a worker itself.
+        From the constructor, for arguments that exclude each other or are out of range; from an
+        assignment to an attribute that decides the batches; from ``iter()``, if workers are spawned
+        and something that they need can't be pickled, or in a process that is a worker itself.
     DataError
         From the iterator: a worker has died or hung (the message names it and the index that it
         was at), or the samples do not form a batch. An exception from the data set, a transform or
@@ -157,6 +162,8 @@ class DataLoader:
         generator: Generator | None = None,
         prefetch_factor: int | None = 2,
         persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
     ) -> None:
         self._streams = isinstance(dataset, IterableDataset)
         if self._streams and (shuffle or sampler is not None or batch_sampler is not None):
@@ -217,11 +224,17 @@ class DataLoader:
         self.generator = generator
         self.prefetch_factor = 2 if prefetch_factor is None else prefetch_factor
         self.persistent_workers = persistent_workers
+        self.pin_memory_device, self.in_order = pin_memory_device, in_order
         self.epoch = 0
         self._counts_itself = False
         self._iterations = 0
         self.notes: dict[str, list[str]] = {}
         self._workers: Workers | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _FIXED and "_workers" in vars(self):  # which __init__ sets last
+            raise ArgumentError(f"DataLoader: {name} can't be changed; make another loader")
+        super().__setattr__(name, value)
 
     def __len__(self) -> int:
         """The number of batches in an epoch (of samples, with ``batch_size=None``)."""

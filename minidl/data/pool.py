@@ -29,7 +29,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from .. import random
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, DTypeError
 from .transport import (
     HAS_ANONYMOUS_FILES,
     Allocate,
@@ -419,8 +419,8 @@ def start_context(choice: Any) -> BaseContext:
 
     Raises
     ------
-    ArgumentError
-        This system does not have it.
+    ArgumentError, DTypeError
+        This system does not have it; it is neither a name nor a context.
     """
     import multiprocessing
     from multiprocessing.context import BaseContext
@@ -431,7 +431,8 @@ def start_context(choice: Any) -> BaseContext:
     if choice is None:
         choice = "fork" if "fork" in methods else "spawn"
     if choice not in methods:
-        raise ArgumentError(
+        kind = ArgumentError if isinstance(choice, str) else DTypeError
+        raise kind(
             f"DataLoader: multiprocessing_context={choice!r}, expected None, a context of "
             f"multiprocessing, or one of {methods}"
         )

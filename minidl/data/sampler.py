@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, DTypeError
 from ..random import Generator
 from .stream import order_stream
 
@@ -47,6 +47,9 @@ class Sampler:
     """
 
     __class_getitem__: Any = classmethod(GenericAlias)
+
+    def __init__(self, data_source: Any = None) -> None:
+        """Accept the argument that PyTorch's base class once took."""
 
     def __iter__(self) -> Iterator[Any]:
         raise NotImplementedError(f"{type(self).__name__} must define __iter__")
@@ -95,7 +98,9 @@ class RandomSampler(Sampler):
     Raises
     ------
     ArgumentError
-        ``num_samples`` is not a positive integer.
+        ``num_samples`` is not a positive integer, or there are no data.
+    DTypeError
+        ``replacement`` is not a bool.
 
     Examples
     --------
@@ -113,8 +118,11 @@ class RandomSampler(Sampler):
         num_samples: int | None = None,
         generator: Generator | None = None,
     ) -> None:
+        _check_replacement("RandomSampler", replacement)
         if num_samples is not None:
             _check_count("RandomSampler", num_samples)
+        if len(data_source) == 0:
+            raise ArgumentError("RandomSampler: the data set is empty, so there is no order of it")
         self.data_source = data_source
         self.replacement = replacement
         self.generator = generator
@@ -127,10 +135,6 @@ class RandomSampler(Sampler):
 
     def __iter__(self) -> Iterator[int]:
         size, count = len(self.data_source), self.num_samples
-        if count == 0:
-            return iter(())
-        if size == 0:
-            raise ArgumentError(f"RandomSampler: can't draw {count} samples from an empty data set")
         rng = order_stream(self.generator)
         if self.replacement:
             drawn = rng.integers(size, size=count)
@@ -138,7 +142,7 @@ class RandomSampler(Sampler):
             rounds = -(-count // size)
             drawn = np.concatenate([rng.permutation(size) for _ in range(rounds)])[:count]
         # One int at a time: a list of a million Python ints would take eight times the memory.
-        return map(int, drawn)
+        yield from map(int, drawn)
 
     def __len__(self) -> int:
         return self.num_samples
@@ -167,7 +171,7 @@ class SubsetRandomSampler(Sampler):
 
     def __iter__(self) -> Iterator[int]:
         order = order_stream(self.generator).permutation(len(self.indices))
-        return (self.indices[place] for place in order)
+        yield from (self.indices[place] for place in order)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -209,6 +213,7 @@ class WeightedRandomSampler(Sampler):
         generator: Generator | None = None,
     ) -> None:
         _check_count("WeightedRandomSampler", num_samples)
+        _check_replacement("WeightedRandomSampler", replacement)
         self.weights = np.asarray(weights, dtype=np.float64)
         if self.weights.ndim != 1 or not np.all(self.weights >= 0):
             raise ArgumentError(
@@ -236,7 +241,7 @@ class WeightedRandomSampler(Sampler):
             replace=self.replacement,
             p=self.weights / self.weights.sum(),
         )
-        return map(int, drawn)
+        yield from map(int, drawn)
 
     def __len__(self) -> int:
         return self.num_samples
@@ -268,6 +273,8 @@ class BatchSampler(Sampler):
 
     def __init__(self, sampler: Iterable[Any], batch_size: int, drop_last: bool) -> None:
         _check_count("BatchSampler", batch_size, "batch_size")
+        if not isinstance(drop_last, bool):
+            raise ArgumentError(f"BatchSampler: drop_last must be True or False, got {drop_last!r}")
         self.sampler = sampler
         self.batch_size = batch_size
         self.drop_last = drop_last
@@ -290,3 +297,8 @@ class BatchSampler(Sampler):
 def _check_count(who: str, value: Any, name: str = "num_samples") -> None:
     if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
         raise ArgumentError(f"{who}: {name} must be a positive integer, got {value!r}")
+
+
+def _check_replacement(who: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise DTypeError(f"{who}: replacement must be True or False, got {value!r}")

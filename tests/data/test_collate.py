@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
+from collections import OrderedDict, UserDict, UserList, defaultdict, deque, namedtuple
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,6 +62,33 @@ def test_structures() -> None:
     pair = default_collate([Pair(1, 2), Pair(3, 4)])
     assert type(pair) is Pair
     assert pair.label.tolist() == [2, 4]
+    assert default_collate(list(np.array(["x", "y"]))) == ["x", "y"]
+
+
+class Half(tuple):
+    """A tuple that isn't a named one."""
+
+
+@pytest.mark.parametrize(
+    ("sample", "kind"),
+    [
+        (OrderedDict(a=1), OrderedDict),
+        (defaultdict(list, a=1), defaultdict),
+        (UserDict(a=1), UserDict),
+        (MappingProxyType({"a": 1}), MappingProxyType),
+        (UserList([1, 2]), UserList),
+        (deque([1, 2]), deque),
+        (range(2), list),  # can't hold tensors
+        (Half((1, 2)), list),
+    ],
+)
+def test_the_type_of_a_container(sample: Any, kind: type) -> None:
+    for batch in (default_collate([sample, sample]), default_convert(sample)):
+        assert type(batch) is kind
+        assert len(batch) == len(sample)
+    batch = default_collate([sample, sample])
+    first = "a" if hasattr(sample, "keys") else 0
+    assert batch[first].tolist() == [sample[first]] * 2
 
 
 @pytest.mark.parametrize(
@@ -80,6 +109,12 @@ def test_structures() -> None:
 def test_what_does_not_fit_is_named(samples: list[object], message: str) -> None:
     with pytest.raises(DataError, match=message):
         default_collate(samples)
+
+
+def test_what_can_never_be_batched_is_a_type_error() -> None:
+    for sample in (None, {1}, np.array([object()]), np.array(["x"])):
+        with pytest.raises(TypeError):
+            default_collate([sample])
 
 
 def test_pictures_of_pillow_are_refused_with_advice() -> None:

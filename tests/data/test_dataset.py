@@ -59,8 +59,9 @@ def test_concat_finds_the_part() -> None:
     for outside in (5, -6):
         with pytest.raises(IndexError, match="out of range"):
             both[outside]
-    with pytest.raises(ArgumentError):
-        ConcatDataset([])
+    for parts in ([], [Numbers(0, 2), IterableDataset()]):
+        with pytest.raises(ArgumentError):
+            ConcatDataset(parts)
 
 
 def test_split_by_numbers_and_by_fractions() -> None:

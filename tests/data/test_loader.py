@@ -465,6 +465,23 @@ def test_arguments_that_exclude_each_other(arguments: dict[str, Any]) -> None:
         DataLoader(range(3), **arguments)
 
 
+def test_a_context_of_the_wrong_type_is_a_type_error() -> None:
+    with pytest.raises(TypeError):
+        DataLoader(range(3), num_workers=1, multiprocessing_context=object())
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers"],
+)
+def test_what_decides_the_batches_stays_as_it_is(name: str) -> None:
+    loader = DataLoader(range(3), pin_memory_device="", in_order=False)
+    with pytest.raises(ArgumentError, match=f"{name} can't be changed"):
+        setattr(loader, name, {})
+    loader.num_workers, loader.collate_fn = 1, list
+    assert list(loader) == [[0], [1], [2]]
+
+
 def test_a_data_set_that_cannot_be_indexed() -> None:
     with pytest.raises(ArgumentError, match="__getitem__"):
         DataLoader(iter(range(3)))

@@ -67,9 +67,33 @@ def test_random_refuses_a_wrong_count(count: object) -> None:
 
 
 def test_random_of_nothing() -> None:
-    assert list(RandomSampler([])) == []
     with pytest.raises(ArgumentError, match="empty"):
-        list(RandomSampler([], num_samples=3))
+        RandomSampler([], num_samples=3)
+    with pytest.raises(ArgumentError, match="empty"):
+        DataLoader([], shuffle=True)
+
+
+def test_the_order_is_drawn_with_the_first_index() -> None:
+    for sampler in (
+        RandomSampler(range(9)),
+        SubsetRandomSampler(range(9)),
+        WeightedRandomSampler([1.0] * 9, 9),
+    ):
+        orders = iter(sampler), iter(sampler)
+        firsts = []
+        for order in orders:
+            minidl.manual_seed(0)
+            firsts.append(next(order))
+        assert firsts[0] == firsts[1] and list(orders[0]) == list(orders[1])
+
+
+def test_choices_must_be_true_or_false() -> None:
+    with pytest.raises(TypeError, match="replacement"):
+        RandomSampler("ab", replacement=0)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="replacement"):
+        WeightedRandomSampler([1.0], 1, replacement=None)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="drop_last"):
+        BatchSampler("ab", 1, drop_last=0)  # type: ignore[arg-type]
 
 
 def test_subset_random_permutes_its_indices() -> None:
