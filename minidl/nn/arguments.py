@@ -34,16 +34,6 @@ def pair(name: str, value: Any, least: int = 1) -> Pair:
     return first, second
 
 
-def check_tensors(name: str, **tensors: Any) -> None:
-    """Raise a `DTypeError` if an argument, such as a NumPy array or a list, is not a Tensor."""
-    for argument, value in tensors.items():
-        if not isinstance(value, Tensor):
-            raise DTypeError(
-                f"{name}: {argument} must be a Tensor, got {type(value).__name__}; minidl.tensor(x)"
-                " or minidl.from_numpy(x) makes one"
-            )
-
-
 def check_images(name: str, x: Array) -> None:
     """Raise a `ShapeError` unless `x` has the four axes (N, C, H, W)."""
     if x.ndim != 4:

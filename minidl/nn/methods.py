@@ -8,6 +8,8 @@ from .functional import relu, sigmoid, tanh
 
 log_softmax, softmax = spelled(functional.log_softmax), spelled(functional.softmax)
 
+log_softmax.__module__ = softmax.__module__ = __name__  # where pickle looks for it
+
 for _function in (log_softmax, relu, sigmoid, softmax, tanh):
     setattr(Tensor, _function.__name__, _function)
 for _function in (sigmoid, tanh):

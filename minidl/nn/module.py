@@ -26,8 +26,8 @@ from typing import Any, Self
 
 from ..errors import ArgumentError
 from ..kernels import cuda
+from ..ops.spelling import explain
 from ..tensor import Tensor
-from .arguments import check_tensors
 from .hooks import EVERYWHERE, Hooks
 from .parameter import Buffer, Parameter
 from .state import State
@@ -103,16 +103,10 @@ class Module(State, Hooks):
         except cuda.OutOfMemoryError as error:
             error.leaves(self, args)
             raise
-        except AttributeError as error:
-            if "'numpy.ndarray' object" in str(error) or "'list' object" in str(error):
-                self._check_arguments(args)  # asked only then, because it takes time
+        except Exception as error:
+            if type(self).__module__.startswith("minidl."):
+                explain(type(self).__name__, self.forward, args, kwargs, error)
             raise
-
-    def _check_arguments(self, args: Any) -> None:
-        """Raise an error that says so if a layer of minidl got something else than tensors."""
-        if type(self).__module__.startswith("minidl."):
-            names = {f"argument {number}": value for number, value in enumerate(args, 1)}
-            check_tensors(type(self).__name__, **names)
 
     # --- Registering ------------------------------------------------------------------------------
 

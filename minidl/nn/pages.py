@@ -5,6 +5,7 @@ Classes become names of :mod:`minidl.nn`, functions names of :mod:`minidl.nn.fun
 
 from typing import TYPE_CHECKING, Any
 
+from ..ops.spelling import explained
 from .activation import *
 from .adaptive_avg_pool import *
 from .avg_pool import *
@@ -46,7 +47,9 @@ _public = {
 
 #: The functions of all pages, for ``minidl.nn.functional``.
 FUNCTIONS: dict[str, Any] = {
-    name: value for name, value in _public.items() if not isinstance(value, type)
+    name: explained(value, "minidl.nn.functional")
+    for name, value in _public.items()
+    if not isinstance(value, type)
 }
 
 if not TYPE_CHECKING:  # type checkers can't follow it, and see all names

@@ -26,7 +26,6 @@ from ..device import Array, array_module
 from ..errors import DTypeError
 from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
-from .arguments import check_tensors
 from .module import Module
 
 __all__ = ["LogSoftmax", "Softmax", "Softmin", "log_softmax", "softmax", "softmin"]
@@ -180,8 +179,6 @@ def softmin(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tens
 def _softmax(
     name: str, function: type[Function], input: Tensor, dim: int | None, dtype: Any
 ) -> Tensor:
-    if not isinstance(input, Tensor):
-        check_tensors(name, input=input)
     if dim is None:
         dim = 0 if input.ndim in (0, 1, 3) else 1
         warnings.warn(f"{name}: say dim=; without it, axis {dim} is meant", stacklevel=3)

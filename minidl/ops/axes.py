@@ -15,7 +15,10 @@ def flat(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     """Return sizes given as ``f(2, 3)`` or ``f((2, 3))`` as one tuple."""
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
-    return tuple(int(size) for size in sizes)
+    try:
+        return tuple(int(size) for size in sizes)
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"expected lengths of axes, got {sizes!r:.80}") from error
 
 
 def lengths(sizes: tuple[Any, ...]) -> tuple[int, ...]:

@@ -323,6 +323,8 @@ def normal(
 ) -> Tensor:
     """Return numbers drawn from N(mean, std²); a Tensor among `mean` and `std` gives the size."""
     if size is None:
+        if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
+            raise ArgumentError("normal: expected a Tensor as mean or std, or size=")
         size = mean.shape if isinstance(mean, Tensor) else std.shape
     if not isinstance(std, Tensor) and std < 0:
         raise ArgumentError(f"normal: std must not be negative, got {std}")

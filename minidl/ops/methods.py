@@ -33,7 +33,7 @@ from . import (
     shape,
     sorting,
 )  # fmt: skip
-from .spelling import spelled
+from .spelling import explained, spelled
 
 _FILES = (
     arithmetic, comparison, counting, creation, diagonals, dtypes, elementwise, gathering, index,
@@ -44,6 +44,8 @@ _FILES = (
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     name: spelled(getattr(file, name)) for file in _FILES for name in file.__all__
 }
+for _function in FUNCTIONS.values():
+    _function.__module__ = "minidl.ops"  # where pickle looks for it
 
 #: Functions that are no methods: they make a tensor, or do not start with one. (``where``,
 #: ``clone`` and ``contiguous`` differ as methods; see below.)
@@ -74,9 +76,14 @@ def attach(*methods: Callable[..., Any], **named: Any) -> None:
 
 
 def _as_method(function: Any) -> Callable[..., Any]:
-    """Return the function as it is where its other spellings concern out= alone."""
-    plain: Callable[..., Any] = function if function.has_spellings else function.__wrapped__
-    return plain
+    """Return the function as it is where nothing but out= could be spelled otherwise.
+
+    One of several Tensors keeps its explanations: those after the first can be something else.
+    """
+    plain: Callable[..., Any] = function.__wrapped__
+    kinds = {**plain.__annotations__, "return": None}.values()
+    several = sum("Tensor" in str(kind) for kind in kinds) > 1
+    return function if function.has_spellings or several else plain
 
 
 attach(**{name: _as_method(f) for name, f in FUNCTIONS.items() if name not in _NO_METHODS})
@@ -249,7 +256,8 @@ def _as(name: str, dtype: np.dtype) -> Callable[[Tensor], Tensor]:
 
 
 attach(
-    to, cpu, cuda, older.type, older.new, type_as, _as("half", float16), _as("float", float32),
+    to, cpu, cuda, older.type, older.new, explained(type_as), _as("half", float16),
+    _as("float", float32),
     _as("double", float64), _as("int", int32), _as("long", int64), _as("bool", bool_),
     _as("byte", uint8), gpu=cuda,
 )  # fmt: skip
@@ -305,7 +313,7 @@ def new_tensor(self: Tensor, data: Any) -> Tensor:
 
 
 attach(
-    where,
+    explained(where),
     contiguous,
     shape.clone,
     pin_memory,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import string
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -151,7 +152,7 @@ def _weighted(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
     return (input if beta == 1 else beta * input) + product
 
 
-def einsum(equation: str, *operands: Any) -> Tensor:
+def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     """Return sums of products, axes named by letters: ``einsum("bij,bjk->bik", a, b)``.
 
     Parameters
@@ -173,7 +174,11 @@ def einsum(equation: str, *operands: Any) -> Tensor:
     have and that are needed later (a batch), those that only the first or the second has, and those
     that both have and that are not needed later. Then the pair is one batch of matrix products.
     """
-    tensors = list(operands[0]) if isinstance(operands[0], (list, tuple)) else list(operands)
+    if not operands:
+        raise ArgumentError("einsum: expected an equation and at least one operand")
+    tensors: list[Any] = (
+        list(operands[0]) if isinstance(operands[0], (list, tuple)) else list(operands)
+    )
     terms, result = _letters(equation, tensors)
     tensors = [_summed_diagonals(t, term) for t, term in zip(tensors, terms, strict=True)]
     names = ["".join(dict.fromkeys(term)) for term in terms]

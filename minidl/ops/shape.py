@@ -429,7 +429,7 @@ def _check_sequence(name: str, tensors: Any) -> None:
             raise DTypeError(f"{name}: expected Tensors, got {type(tensor).__name__}")
 
 
-def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
+def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple[Tensor, ...]:
     """Return, for every point of the grid that vectors span, each of its coordinates.
 
     Parameters
@@ -446,7 +446,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Tensor, ...]:
     """
     if indexing not in ("ij", "xy"):
         raise ArgumentError(f"meshgrid: indexing must be 'ij' or 'xy', got {indexing!r}")
-    vectors = tensors[0] if isinstance(tensors[0], (list, tuple)) else tensors
+    vectors: Any = tensors[0] if isinstance(tensors[0], (list, tuple)) else tensors
     if any(vector.ndim > 1 for vector in vectors):
         raise ShapeError("meshgrid: expected vectors")
     shape = [vector.numel() for vector in vectors]

@@ -1,18 +1,20 @@
 """PyTorch's other spellings of arguments: ``axis=``, ``keepdims=``, ``size=``, ``out=``.
 
 Functions here have one spelling of each argument, and return new memory. PyTorch also takes NumPy's
-names of axes, sizes by keyword, and ``out=``; :func:`spelled` adds them.
+names of axes, sizes by keyword, and ``out=``; :func:`spelled` adds them. They expect Tensors and
+don't check it, because that takes time: :func:`explain` checks it once something has failed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import Any
+from inspect import signature
+from typing import Any, TypeVar
 
 from ..autograd import no_grad
 from ..device import active
-from ..errors import ArgumentError, AutogradError, DTypeError
+from ..errors import ArgumentError, AutogradError, DTypeError, MinidlError
 from ..tensor import Tensor, uint8
 from .inplace import store
 from .operands import _RANK
@@ -30,6 +32,72 @@ _OF_ONE_DTYPE = {
     "masked_select", "matmul", "max", "median", "min", "mm", "mv", "nonzero", "norm", "scatter",
     "scatter_add", "sort", "take_along_dim", "topk", "tril", "triu", "where",
 }  # fmt: skip
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def explain(name: str, function: Callable[..., Any], args: Any, kwargs: Any, error: Any) -> None:
+    """Raise a `DTypeError` if a call failed because an argument is not a Tensor, as it should be.
+
+    Parameters
+    ----------
+    name : str
+        What was called, for the message.
+    function : callable
+        Its annotations say which arguments are Tensors.
+    args, kwargs
+        The call's arguments.
+    error : Exception
+        What it raised.
+    """
+    if isinstance(error, MinidlError):
+        return
+    called = signature(function)
+    try:
+        given = called.bind(*args, **kwargs).arguments
+    except TypeError:  # arguments are missing, as Python's message says
+        return
+    for argument, value in given.items():
+        expected = str(called.parameters[argument].annotation)
+        several = "Sequence" in expected or "Iterable" in expected
+        parts = value if several and isinstance(value, (list, tuple)) else [value]
+        if len(parts) == 1 and isinstance(parts[0], (list, tuple)) and several:
+            parts = parts[0]  # meshgrid(x, y) is meshgrid([x, y])
+        for part in parts:
+            if (
+                "Tensor" not in expected
+                or isinstance(part, Tensor)
+                or (part is None and "None" in expected)
+                or (isinstance(part, (int, float)) and "float" in expected)
+            ):
+                continue
+            raise DTypeError(
+                f"{name}: {argument} must be {'Tensors' if several else 'a Tensor'}, got "
+                f"{type(part).__name__}; minidl.tensor(x) or minidl.from_numpy(x) makes one"
+            ) from error
+
+
+def explained(function: _F, home: str | None = None) -> _F:
+    """Return a function that explains its errors with :func:`explain`; `home` is its module.
+
+    Examples
+    --------
+    >>> import minidl
+    >>> minidl.nn.functional.max_pool2d([[1.0]], 1)
+    Traceback (most recent call last):
+    minidl.errors.DTypeError: max_pool2d: input must be a Tensor, got list; ...
+    """
+
+    @wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Exception as error:
+            explain(function.__name__, function, args, kwargs, error)
+            raise
+
+    call.__module__ = home or function.__module__  # where pickle looks for it
+    return call  # type: ignore[return-value]
 
 
 def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,22 +126,30 @@ def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
-        if not kwargs:
-            return function(*args)
-        for other, name in others:
-            if other in kwargs:
-                if name in kwargs:
-                    raise ArgumentError(f"{function.__name__}: give {name} or {other}, not both")
-                kwargs[name] = kwargs.pop(other)
-        for name in sizes:
-            if name in kwargs and name not in own:
-                args = (*args, kwargs.pop(name))
-        out = kwargs.pop("out", None)
-        if isinstance(out, Tensor) and "dtype" in own:
-            dtype = kwargs.setdefault("dtype", out.dtype)
-            if dtype is not None and dtype != out.dtype:
-                raise DTypeError(f"{function.__name__}: dtype={dtype}, but out is of {out.dtype}")
-        result = function(*args, **kwargs)
+        try:
+            if not kwargs:
+                return function(*args)
+            for other, name in others:
+                if other in kwargs:
+                    if name in kwargs:
+                        raise ArgumentError(
+                            f"{function.__name__}: give {name} or {other}, not both"
+                        )
+                    kwargs[name] = kwargs.pop(other)
+            for name in sizes:
+                if name in kwargs and name not in own:
+                    args = (*args, kwargs.pop(name))
+            out = kwargs.pop("out", None)
+            if isinstance(out, Tensor) and "dtype" in own:
+                dtype = kwargs.setdefault("dtype", out.dtype)
+                if dtype is not None and dtype != out.dtype:
+                    raise DTypeError(
+                        f"{function.__name__}: dtype={dtype}, but out is of {out.dtype}"
+                    )
+            result = function(*args, **kwargs)
+        except Exception as error:
+            explain(function.__name__, function, args, kwargs, error)
+            raise
         return result if out is None else _written(function.__name__, out, result)
 
     call.has_spellings = bool(others or sizes)  # type: ignore[attr-defined]
