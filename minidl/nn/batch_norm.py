@@ -203,10 +203,7 @@ def check(input: Tensor, training: bool, *vectors: Tensor | None) -> None:
                 f"batch_norm: {name} of shape {tuple(vector.shape)}, expected ({channels},)"
             )
     if training and input.array.size == channels:
-        raise ArgumentError(
-            f"batch_norm: one number a channel has no variance to train with (input of shape "
-            f"{tuple(input.shape)})"
-        )
+        raise ArgumentError(f"batch_norm: one number a channel has no variance: {input.shape}")
     if not training and (vectors[0] is None or vectors[1] is None):
         raise ArgumentError("batch_norm: running_mean and running_var are needed outside training")
 
@@ -222,8 +219,8 @@ class BatchNorm2d(Module):
     momentum : float or None
         The weight of the new batch in the running statistics; None averages over all batches.
         Default 0.1.
-    affine : bool
-        Learn a scale and a shift for every channel. Default True.
+    affine, bias : bool
+        Learn a scale, and a shift as well, for every channel. Default True.
     track_running_stats : bool
         Default True.
     device, dtype : optional
@@ -253,13 +250,15 @@ class BatchNorm2d(Module):
         track_running_stats: bool = True,
         device: Any = None,
         dtype: Any = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         where = {"device": device, "dtype": dtype}
         self.weight = Parameter(ones(num_features, **where)) if affine else None
-        self.bias = Parameter(zeros(num_features, **where)) if affine else None
+        self.bias = Parameter(zeros(num_features, **where)) if affine and bias else None
         tracked = track_running_stats
         self.register_buffer("running_mean", zeros(num_features, **where) if tracked else None)
         self.register_buffer("running_var", ones(num_features, **where) if tracked else None)
@@ -273,13 +272,12 @@ class BatchNorm2d(Module):
                 f"{type(self).__name__}: expected input of shape "
                 f"{self._expected.format(self.num_features)}, got {tuple(input.shape)}"
             )
-        from_batch = self.training or not self.track_running_stats
-        update = self.training and self.track_running_stats
+        tracked = self.track_running_stats
+        from_batch, update = self.training or not tracked, self.training and tracked
         if update:
             with active(device_of(self.num_batches_tracked.array)):
                 self.num_batches_tracked.array += 1
-        use = update or not from_batch
-        mean, var = (self.running_mean, self.running_var) if use else (None, None)
+        mean, var = (self.running_mean, self.running_var) if tracked else (None, None)
         batches = self.num_batches_tracked if update and self.momentum is None else None
         check(input, from_batch, mean, var, self.weight, self.bias)
         running = mean, var, batches, from_batch, self.momentum or 0.0
@@ -289,7 +287,8 @@ class BatchNorm2d(Module):
         """Return the arguments, for ``repr``."""
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, track_running_stats={self.track_running_stats}"
+            f"affine={self.affine}, "
+            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
         )
 
 

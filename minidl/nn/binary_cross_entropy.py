@@ -34,7 +34,7 @@ from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .activation import sigmoid_forward
 from .module import Module
-from .reduction import check_reduction, check_same_shape, gradient_of_losses, reduce_losses
+from .reduction import alike, check_reduction, gradient_of_losses, reduce_losses
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "binary_cross_entropy", "binary_cross_entropy_with_logits",
@@ -152,7 +152,7 @@ def binary_cross_entropy_with_logits(
     name = "binary_cross_entropy_with_logits"
     check_reduction(name, reduction, size_average, reduce)
     c = _weight(name, "pos_weight", input, pos_weight)
-    target = _target(name, input, target)
+    input, target = _floats(name, input, target)
     return BinaryCrossEntropyFunction.apply(
         input, target, _weight(name, "weight", input, weight), c, reduction
     )
@@ -188,7 +188,7 @@ def binary_cross_entropy(
     """
     name, p = "binary_cross_entropy", input.array
     check_reduction(name, reduction, size_average, reduce)
-    target = _target(name, input, target)
+    input, target = _floats(name, input, target)
     if isinstance(p, np.ndarray) and ((p < 0) | (p > 1)).any():
         raise ArgumentError(f"{name}: input holds {p.min()} to {p.max()}: expected 0 to 1")
     return BinaryCrossEntropyFunction.apply(
@@ -196,12 +196,11 @@ def binary_cross_entropy(
     )
 
 
-def _target(name: str, input: Tensor, target: Tensor) -> Tensor:
-    """Return the target as floats."""
+def _floats(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both as floats of one dtype."""
     if not input.is_floating_point():
         raise DTypeError(f"{name}: input must be floats, got {input.dtype}")
-    check_same_shape(name, input, target)
-    return target if target.is_floating_point() else target.to(input.dtype)
+    return alike(name, input, target)
 
 
 def _weight(name: str, argument: str, input: Tensor, weight: Tensor | None) -> Any:

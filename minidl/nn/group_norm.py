@@ -249,4 +249,7 @@ class GroupNorm(Module):
 
     def extra_repr(self) -> str:
         """Return the arguments, for ``repr``."""
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}"
+        return (
+            f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
+            f"bias={self.bias is not None}"
+        )

@@ -92,6 +92,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     ----------
     input : Tensor, shape (..., in_features)
     weight : Tensor, shape (out_features, in_features)
+        Or (in_features,), with a bias without axes, for results without the last axis.
     bias : Tensor, shape (out_features,), optional
 
     Returns
@@ -112,6 +113,9 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> minidl.nn.functional.linear(x, w)
     tensor([[11., 17.]])
     """
+    if isinstance(weight, Tensor) and weight.ndim == 1 and (bias is None or bias.ndim == 0):
+        bias = None if bias is None else bias.reshape(1)
+        return linear(input, weight.unsqueeze(0), bias).squeeze(-1)
     check(input, weight, bias)
     return LinearFunction.apply(input, weight, bias)
 

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..autograd import Context, Function
+from ..conversion import fitting
 from ..device import Array, array_module
 from ..errors import ArgumentError
 from ..tensor import Tensor
@@ -149,6 +150,8 @@ def pad(
         left = n + (min(before, 0) + min(after, 0) if mode == "circular" else before + after)
         if left < 0 or (left == 0 and mode == "circular"):
             raise ArgumentError(f"pad: {(before, after)} crops more than the length {n}")
+    if value and input.dtype.kind != "f":
+        fitting("pad", value, input.dtype)
     if mode == "constant" or min(map(min, amounts), default=0) >= 0:
         return PadFunction.apply(input, amounts, mode, 0.0 if value is None else value)
     more = tuple((max(a, 0), max(b, 0)) for a, b in amounts)

@@ -13,8 +13,10 @@ import numpy as np
 from .. import kernels
 from ..device import Array, Shape, array_module, check_one_device
 from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
+from ..ops.dtypes import result_type
 from ..ops.precision import in_float64
 from ..tensor import Tensor
+from .arguments import check_tensors
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -63,13 +65,21 @@ def check_reduction(
         raise ArgumentError(f"{name}: size_average and reduce are gone; use reduction=")
 
 
-def check_same_shape(name: str, input: Tensor, target: Tensor) -> None:
-    """Raise an error unless the shapes are equal. Broadcasting is nearly always a mistake."""
+def alike(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return both in one dtype, or raise an error: broadcasting is nearly always a mistake."""
+    if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
+        check_tensors(name, input=input, target=target)
+    if input.dtype.kind != "f" and target.dtype.kind != "f":
+        raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
     if input.shape != target.shape:
         raise ShapeError(
             f"{name}: input has shape {tuple(input.shape)}, target {tuple(target.shape)}; "
             "expected the same"
         )
+    if input.dtype != target.dtype:
+        dtype = result_type(input, target)
+        return input.to(dtype=dtype), target.to(dtype=dtype)
+    return input, target
 
 
 def check_scores(name: str, x: Array) -> None:

@@ -25,7 +25,7 @@ from ..errors import ArgumentError
 from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .module import Module
-from .reduction import check_reduction, check_same_shape, gradient_of_losses, reduce_losses
+from .reduction import alike, check_reduction, gradient_of_losses, reduce_losses
 
 __all__ = ["L1Loss", "MSELoss", "SmoothL1Loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
 
@@ -68,19 +68,19 @@ class MSEFunction(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, target: Array, reduction: str) -> Array:
         ctx.reduction = reduction
-        ctx.kernel = kernels.of("mse_loss", x) if x.dtype == target.dtype else None
+        ctx.kernel = kernels.of("mse_loss", x)
         ctx.save_for_backward(x, target)
         if ctx.kernel:
             return ctx.kernel.forward(x, target, reduction)
         losses = mse_forward(x, target)
-        return rounded_like(reduce_losses(losses, max(losses.size, 1), reduction), x)
+        return rounded_like(reduce_losses(losses, losses.size, reduction), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         (x, target), want = ctx.saved_tensors, ctx.needs_input_grad[1]
         if ctx.kernel:
             return *ctx.kernel.backward(grad, x, target, ctx.reduction, want), None
-        g = gradient_of_losses(grad, max(x.size, 1), ctx.reduction)
+        g = gradient_of_losses(grad, x.size, ctx.reduction)
         dx = mse_backward(g, x, target)
         return dx, -dx if want else None, None
 
@@ -150,7 +150,7 @@ def mse_loss(
     tensor(5.)
     """
     check_reduction("mse_loss", reduction, size_average, reduce)
-    check_same_shape("mse_loss", input, target)
+    input, target = alike("mse_loss", input, target)
     return MSEFunction.apply(input, target, reduction)
 
 
@@ -172,7 +172,7 @@ def l1_loss(
     tensor(2.)
     """
     check_reduction("l1_loss", reduction, size_average, reduce)
-    check_same_shape("l1_loss", input, target)
+    input, target = alike("l1_loss", input, target)
     return SmoothL1Function.apply(input, target, 0.0, reduction)
 
 
@@ -208,7 +208,7 @@ def smooth_l1_loss(
     check_reduction("smooth_l1_loss", reduction, size_average, reduce)
     if beta < 0:
         raise ArgumentError(f"smooth_l1_loss: beta must be at least 0, got {beta}")
-    check_same_shape("smooth_l1_loss", input, target)
+    input, target = alike("smooth_l1_loss", input, target)
     return SmoothL1Function.apply(input, target, beta, reduction)
 
 

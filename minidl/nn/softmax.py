@@ -24,6 +24,7 @@ from .. import kernels
 from ..autograd import Context, Function
 from ..device import Array, array_module
 from ..errors import DTypeError
+from ..ops.axes import one_axis
 from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .module import Module
@@ -186,6 +187,7 @@ def _softmax(
         input = input.to(dtype=dtype)
     if not input.is_floating_point():
         raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
+    dim = one_axis(name, dim, input.ndim)
     if input.numel() == 0:
         return input.exp()  # empty, and differentiable twice
     return function.apply(input, dim)

@@ -237,9 +237,12 @@ def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
 
 def _scaled(name: str, a: Any, b: Any, alpha: Any) -> Any:
     """Return ``b * alpha``."""
-    if isinstance(alpha, float) and _dtype_of(a, b).kind != "f":
+    dtype = _dtype_of(a, b)
+    if isinstance(alpha, float) and dtype.kind != "f":
         raise DTypeError(f"{name}: alpha={alpha} needs floats; the tensors are of integers")
-    return b * (bool(alpha) if getattr(b, "dtype", None) == bool_ else alpha)
+    if isinstance(b, Tensor):
+        b = b.to(dtype=dtype)
+    return b * (bool(alpha) if dtype == bool_ else alpha)
 
 
 def mul(input: Any, other: Any) -> Tensor:

@@ -184,7 +184,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     tensor([0., 2.])
     """
     if input is None and other is None:
-        return tuple(Tensor(index) for index in condition.array.nonzero())
+        return tuple(Tensor(i) for i in condition.array.reshape(condition.shape or 1).nonzero())
     if condition.dtype == uint8:
         warn_of_uint8("where: the condition")
         condition = Tensor(condition.array != 0)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..autograd import describe
 from ..device import array_module, check_one_device, on_its_device
-from ..errors import ArgumentError, DTypeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels.cuda.put import put
 from ..tensor import Tensor
 
@@ -67,9 +67,11 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise ArgumentError(f"bincount: expected no negative numbers, got {int(array.min())}")
     if minlength < 0:
         raise ArgumentError(f"bincount: minlength must not be negative, got {minlength}")
-    if weights is None:
+    if weights is None or not array.size:
         return Tensor(xp.bincount(array, minlength=minlength))
     check_one_device("bincount", input=array, weights=weights.array)
+    if weights.shape != input.shape:
+        raise ShapeError(f"bincount: weights of shape {weights.shape}, input {input.shape}")
     if isinstance(array, np.ndarray):
         sums = np.bincount(array, weights.array, minlength)
     else:

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..conversion import fitting
 from ..device import Array, Device, active, device_of, module_for, on_its_device
-from ..errors import ArgumentError, NumberError
+from ..errors import ArgumentError, NumberError, ShapeError
 from ..kernels import cuda
 from ..kernels.cuda import copy_to
 from ..random import Generator, default_generator
@@ -291,6 +291,7 @@ def randint(
     generator: Generator | None = None,
     dtype: Any = None,
     device: Any = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Return int64 integers drawn from [low, high): ``randint(high, size)`` starts at 0."""
     if size is None:  # randint(high, size)
@@ -301,7 +302,7 @@ def randint(
         raise ArgumentError(f"randint: expected low < high, got [{low}, {high})")
     stream = (generator or default_generator).next_stream()
     array = np.asarray(stream.integers(low, high, lengths((size,))), np.dtype(dtype or int64))
-    return Tensor(array).to(_place(device))
+    return Tensor(array).to(_place(device)).requires_grad_(requires_grad)
 
 
 def randperm(n: int, *, generator: Generator | None = None, device: Any = None) -> Tensor:
@@ -326,8 +327,8 @@ def normal(
         if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
             raise ArgumentError("normal: expected a Tensor as mean or std, or size=")
         size = mean.shape if isinstance(mean, Tensor) else std.shape
-    if not isinstance(std, Tensor) and std < 0:
-        raise ArgumentError(f"normal: std must not be negative, got {std}")
+    if (std.array.min(initial=0) if isinstance(std, Tensor) else std) < 0:
+        raise ArgumentError("normal: std must not be negative")
     drawn = randn(size, generator=generator, dtype=dtype, device=device) * std + mean
     return drawn.requires_grad_() if requires_grad else drawn
 
@@ -344,7 +345,15 @@ def randn_like(input: Tensor, *, generator: Generator | None = None) -> Tensor:
 
 @on_its_device
 def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """Return 1 with the probability given by each element of `input`, else 0."""
+    """Return 1 with the probability given by each element of `input`, else 0.
+
+    Raises
+    ------
+    ArgumentError
+        A probability is not in [0, 1].
+    """
+    if not bool(((input.array >= 0) & (input.array <= 1)).all()):
+        raise ArgumentError("bernoulli: probabilities must be in [0, 1]")
     drawn = (generator or default_generator).next_stream().random(tuple(input.shape))
     drawn = copy_to(drawn, device_of(input.array))
     return Tensor((drawn < input.array).astype(input.dtype))
@@ -376,7 +385,11 @@ def multinomial(
     ------
     ArgumentError
         Weights are negative or all 0, or fewer than the samples without replacement.
+    ShapeError
+        `input` has another number of axes.
     """
+    if input.ndim not in (1, 2):
+        raise ShapeError(f"multinomial: expected shape (K,) or (N, K), got {tuple(input.shape)}")
     rows = input.cpu().array.reshape(-1, input.array.shape[-1]).astype(float64)
     needed = 1 if replacement else num_samples
     if (rows < 0).any() or ((rows > 0).sum(axis=1) < needed).any():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,8 @@ from ..autograd import Context, Function
 from ..conversion import fitting
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError
-from ..tensor import Tensor, bool_, default_dtype, int64
-from .arithmetic import maximum, minimum
-from .comparison import only_where
+from ..tensor import Tensor, as_tensor, bool_, default_dtype, int64
+from .comparison import gt, isnan, logical_or, lt, only_where, where
 from .operands import floating, unary
 
 __all__ = [
@@ -320,13 +320,18 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if min is None and max is None:
         raise ArgumentError("clamp: give min, max or both")
     if isinstance(min, Tensor) or isinstance(max, Tensor):
-        raised = input if min is None else maximum(input, min)
-        return raised if max is None else minimum(raised, max)
+        raised = input if min is None else _bounded(input, as_tensor(min), lt)
+        return raised if max is None else _bounded(raised, as_tensor(max), gt)
     low, high = (v.item() if isinstance(v, np.generic) else v for v in (min, max))
     return Clamp.apply(input, low, high)
 
 
 clip = clamp
+
+
+def _bounded(x: Tensor, bound: Tensor, is_beyond: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Return `x`, or the bound where x is beyond it (or the bound NaN): the gradient follows."""
+    return where(logical_or(is_beyond(x, bound), isnan(bound)), bound, x)
 
 
 def clamp_min(input: Tensor, min: Any) -> Tensor:

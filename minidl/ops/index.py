@@ -18,7 +18,7 @@ from ..autograd import Context, Function
 from ..autograd.tape_array import TapeArray
 from ..autograd.views import check_no_overlap
 from ..conversion import fitting
-from ..device import Array, array_module, check_one_device, device_of, on_its_device
+from ..device import Array, Shape, array_module, check_one_device, device_of, on_its_device
 from ..errors import DTypeError, IndexOutOfRange, ShapeError
 from ..kernels.cuda import copy_to
 from ..kernels.cuda.put import put
@@ -149,11 +149,12 @@ def write(x: Array, steps: Steps, value: Any) -> None:
             put(x[first], second, value, add=False)
     except IndexError as error:
         raise IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
-    except ValueError as error:
-        raise ShapeError(
-            f"x[index] = value: shape {getattr(value, 'shape', ())} does not fit shape "
-            f"{read(x, steps).shape}"
-        ) from error
+    except (ValueError, TypeError) as error:
+        raise _misfit(getattr(value, "shape", ()), read(x, steps).shape) from error
+
+
+def _misfit(value: Shape, place: Shape) -> ShapeError:
+    return ShapeError(f"x[index] = value: shape {tuple(value)} does not fit shape {tuple(place)}")
 
 
 def add_at(x: Array, steps: Steps, value: Array) -> None:
@@ -286,10 +287,12 @@ def _copy_into(view: Tensor, value: Any) -> None:
     if not isinstance(value, Tensor):
         kind: dict[str, Any] = {"dtype": view.dtype, "device": view.device}
         value = full((), value, **kind) if np.isscalar(value) else as_tensor(value)
-    if np.broadcast_shapes(view.array.shape, value.array.shape) != view.array.shape:
-        raise ShapeError(
-            f"x[index] = value: shape {tuple(value.shape)} does not fit shape {tuple(view.shape)}"
-        )
+    try:
+        fits = np.broadcast_shapes(view.array.shape, value.array.shape) == view.array.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise _misfit(value.shape, view.shape)
     copy_(view, value)
 
 

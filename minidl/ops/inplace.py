@@ -18,10 +18,10 @@ from ..autograd import Context, Function, is_grad_enabled
 from ..autograd.function import rebase
 from ..autograd.views import check_changeable, check_no_overlap
 from ..device import Array, active, array_module
-from ..errors import DTypeError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..random import default_generator
 from ..tensor import Tensor, as_tensor, float64
-from .creation import full
+from .creation import bernoulli, full
 from .operands import _RANK, unbroadcast
 
 
@@ -155,13 +155,27 @@ def uniform_(self: Tensor, a: Any = 0.0, b: Any = 1.0, *, generator: Any = None)
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
-    """Draw every element: 1 with probability `p`, else 0."""
+    """Draw every element: 1 with probability `p`, a number or a tensor, else 0."""
+    if isinstance(p, Tensor):
+        return copy_(self, bernoulli(p.expand(self.shape), generator=generator))
+    if not 0 <= p <= 1:
+        raise ArgumentError(f"bernoulli_: p must be in [0, 1], got {p}")
     return _fill_drawn(self, lambda s: s.random(self.array.size) < p, generator)
 
 
-def random_(self: Tensor, low: Any, high: Any, *, generator: Any = None) -> Tensor:
-    """Draw every element from the integers of [low, high)."""
+def random_(self: Tensor, low: Any = 0, high: Any = None, *, generator: Any = None) -> Tensor:
+    """Draw every element from the integers of [low, high): ``random_(high)`` starts at 0.
+
+    Without limits: from all that the dtype holds exactly.
+    """
+    if high is None:
+        low, high = 0, low or _LARGEST.get(self.dtype.char) or int(np.iinfo(self.dtype).max) + 1
+    if high <= low:
+        raise ArgumentError(f"random_: expected low < high, got [{low}, {high})")
     return _fill_drawn(self, lambda s: s.integers(low, high, self.array.size), generator)
+
+
+_LARGEST = {"?": 2, "e": 2**11, "f": 2**24, "d": 2**53}
 
 
 def _drawn_dtype(tensor: Tensor) -> Any:

@@ -118,6 +118,8 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """Return the product of a matrix and a vector."""
+    if input.ndim != 2 or vec.ndim != 1:
+        raise ShapeError(f"mv: expected a matrix and a vector, got {input.shape} and {vec.shape}")
     return matmul(input, vec)
 
 
@@ -130,6 +132,8 @@ def dot(input: Tensor, other: Tensor) -> Tensor:
 
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """Return the outer product of two vectors."""
+    if input.ndim != 1 or vec2.ndim != 1:
+        raise ShapeError(f"outer: expected two vectors, got {input.shape} and {vec2.shape}")
     return input.unsqueeze(1) * vec2.unsqueeze(0)
 
 
@@ -208,7 +212,7 @@ def _letters(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
             dots = "".join(unused[:count][::-1])  # aligned at the right, as broadcasting is
             longest = max(longest, dots, key=len)
             terms[i] = term.replace("...", dots)
-        if len(terms[i]) != tensor.ndim:
+        if len(terms[i]) != tensor.ndim or not (terms[i] + "a").isalpha():
             raise ArgumentError(
                 f"einsum: {term!r} does not fit operand {i} of shape {tuple(tensor.shape)}"
             )
@@ -228,6 +232,8 @@ def _summed_diagonals(tensor: Tensor, term: str) -> Tensor:
         while term.count(letter) > 1:
             a = term.index(letter)
             b = term.index(letter, a + 1)
+            if tensor.array.shape[a] != tensor.array.shape[b]:
+                raise ShapeError(f"einsum: {letter!r} names axes of two lengths in {tensor.shape}")
             tensor = tensor.diagonal(0, a, b).movedim(-1, a)
             term = term[:b] + term[b + 1 :]
     return tensor

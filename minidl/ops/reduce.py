@@ -581,4 +581,7 @@ def isclose(
     """Return where ``|input - other| <= atol + rtol·|other|``."""
     check_one_device("isclose", input=input.array, other=other.array)
     xp = array_module(input.array)
-    return Tensor(xp.isclose(input.array, other.array, rtol, atol, equal_nan))
+    try:
+        return Tensor(xp.isclose(input.array, other.array, rtol, atol, equal_nan))
+    except ValueError as error:
+        raise ShapeError(f"isclose: shapes {input.shape} and {other.shape} don't fit") from error

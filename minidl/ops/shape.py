@@ -358,7 +358,10 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
         input, dim = input.reshape(-1), 0
     axis = one_axis("repeat_interleave", dim, input.ndim)
     if isinstance(repeats, Tensor):
-        positions = np.arange(input.array.shape[axis]).repeat(repeats.cpu().array)
+        length, times = input.array.shape[axis], repeats.cpu().array
+        if times.shape not in ((), (1,), (length,)) or times.dtype.kind not in "iu":
+            raise ShapeError(f"repeat_interleave: expected {length} integers, got {repeats}")
+        positions = np.arange(length).repeat(times)
         return input[(slice(None),) * axis + (Tensor(positions).to(input.device),)]
     if repeats < 0:
         raise ArgumentError(f"repeat_interleave: repeats must be at least 0, got {repeats}")
@@ -367,9 +370,11 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
     return flatten(spread, axis, axis + 1)
 
 
-def clone(input: Tensor) -> Tensor:
-    """Return a copy, recorded on the tape."""
-    return Copy.apply(input, "K")
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """Return a copy, recorded on the tape; `memory_format` as for ``contiguous``."""
+    if memory_format is None:
+        return Copy.apply(input, "K")
+    return Copy.apply(input, "C").contiguous(memory_format)
 
 
 def contiguous(input: Tensor) -> Tensor:
@@ -449,6 +454,8 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
     vectors: Any = tensors[0] if isinstance(tensors[0], (list, tuple)) else tensors
     if any(vector.ndim > 1 for vector in vectors):
         raise ShapeError("meshgrid: expected vectors")
+    if len({vector.dtype for vector in vectors}) > 1:
+        raise DTypeError(f"meshgrid: expected one dtype, got {[v.dtype for v in vectors]}")
     shape = [vector.numel() for vector in vectors]
     grids = []
     for axis, vector in enumerate(vectors):

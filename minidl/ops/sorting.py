@@ -159,12 +159,24 @@ def unique(
     return tuple(map(Tensor, found)) if isinstance(found, tuple) else Tensor(found)
 
 
+def isin(
+    elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False
+) -> Tensor:
+    """Return where the elements occur in `test_elements` (or, to `invert`, where they don't).
+
+    One of both may be a number. `assume_unique` is accepted for compatibility with PyTorch.
+    """
+    if isinstance(elements, Tensor) and isinstance(test_elements, Tensor):
+        check_one_device("isin", elements=elements.array, test_elements=test_elements.array)
+    home = (elements if isinstance(elements, Tensor) else as_tensor(test_elements)).device
+    found = _is_in(as_tensor(elements, device=home), as_tensor(test_elements, device=home))
+    return ~found if invert else found
+
+
 @on_its_device
-def isin(elements: Tensor, test_elements: Tensor) -> Tensor:
-    """Return where the elements occur in `test_elements`."""
-    array, tested = elements.array, as_tensor(test_elements).array
-    check_one_device("isin", elements=array, test_elements=tested)
+def _is_in(elements: Tensor, test_elements: Tensor) -> Tensor:
+    array, tested = elements.array, test_elements.array
     if isinstance(tested, np.ndarray):
-        return Tensor(np.isin(array, tested))
+        return Tensor(np.asarray(np.isin(array, tested)))
     both = common_dtype(array.dtype, tested.dtype)
     return Tensor(cuda_sort.is_in(array.astype(both), tested.astype(both)))

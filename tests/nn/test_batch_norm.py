@@ -204,7 +204,7 @@ def test_batch_norm_errors_name_the_argument() -> None:
         "weight": lambda: F.batch_norm(x, three, three, two),
         "bias": lambda: F.batch_norm(x, three, three, three, two),
         "running_mean|training": lambda: F.batch_norm(x, None, None),
-        "input|value": lambda: F.batch_norm(minidl.ones(1, 3), None, None, training=True),
+        "input|variance": lambda: F.batch_norm(minidl.ones(1, 3), None, None, training=True),
         "4|input": lambda: nn.BatchNorm2d(3)(minidl.ones(2, 3)),
         "3|input": lambda: nn.BatchNorm2d(4)(x),
     }.items():

@@ -68,7 +68,7 @@ def test_module(device: str) -> None:
     helpers.assert_close(
         layer(minidl.tensor(x, device=device)), reference.group_norm(x, num_groups=2), 40
     )
-    assert repr(layer) == "GroupNorm(2, 4, eps=1e-05, affine=True)"
+    assert repr(layer) == "GroupNorm(2, 4, eps=1e-05, affine=True, bias=True)"
 
 
 def test_errors_name_the_argument() -> None:

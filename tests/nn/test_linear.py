@@ -83,7 +83,7 @@ def test_errors_name_the_argument() -> None:
     x, weight = minidl.zeros(2, 3), minidl.zeros(4, 3)
     for match, call in {
         "input|weight": lambda: F.linear(minidl.zeros(2, 4), weight),
-        "weight": lambda: F.linear(x, minidl.zeros(3)),
+        "weight": lambda: F.linear(x, minidl.zeros(2, 2, 3)),
         "bias": lambda: F.linear(x, weight, minidl.zeros(3)),
         "dtype|float64": lambda: F.linear(x, weight.double()),
     }.items():

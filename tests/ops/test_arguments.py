@@ -7,6 +7,7 @@ import pytest
 
 import minidl
 from minidl.errors import MinidlError
+from minidl.nn import functional as F
 
 X = minidl.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 BYTES = minidl.tensor([[200, 100], [1, 2]], dtype=minidl.uint8)
@@ -45,6 +46,18 @@ REFUSED = {
     "scattering a large number": (lambda: BYTES[0].scatter(0, FIRST, 300), RuntimeError),
     "filling with a vector": (lambda: X.clone().fill_(FLOATS), RuntimeError),
     "distinct slices of a number": (lambda: NUMBER.unique(dim=0), IndexError),
+    "a grid of two dtypes": (lambda: minidl.meshgrid(X[0], FIRST), RuntimeError),
+    "an outer product of matrices": (lambda: minidl.outer(X, X), RuntimeError),
+    "the diagonal of two lengths": (lambda: minidl.einsum("ii", X), RuntimeError),
+    "dots that are no axes": (lambda: minidl.einsum("i.", X), RuntimeError),
+    "a probability above 1": (lambda: minidl.bernoulli(X), RuntimeError),
+    "a probability below 0": (lambda: X.clone().bernoulli_(-0.5), RuntimeError),
+    "a negative deviation": (lambda: minidl.normal(0.0, -X), RuntimeError),
+    "positions drawn from a number": (lambda: NUMBER.multinomial(1), RuntimeError),
+    "no integers to draw": (lambda: X.clone().random_(3, 3), RuntimeError),
+    "a softmax over a missing axis": (lambda: X.softmax(2), IndexError),
+    "a margin of bytes": (lambda: F.pad(BYTES, (1, 1), value=300), RuntimeError),
+    "the loss of integers": (lambda: F.mse_loss(BYTES, BYTES), RuntimeError),
     "a product in another dtype": (
         lambda: minidl.mm(X, X.T, out=minidl.zeros(2, 2, dtype=minidl.float64)),
         RuntimeError,
@@ -97,6 +110,21 @@ COMPUTED = {
         lambda: minidl.sum(BYTES, 0, out=of(minidl.uint8, 0, 0)),
         of(minidl.uint8, 201, 102),
     ),
+    "where a number is": (lambda: minidl.where(NUMBER > 0)[0], of(minidl.int64, 0)),
+    "a number in a vector": (lambda: minidl.isin(2, X[0]), minidl.tensor(True)),
+    "other numbers": (
+        lambda: minidl.isin(X[0], 2, invert=True),
+        minidl.tensor([True, False, True]),
+    ),
+    "a copy with channels last": (
+        lambda: X.reshape(1, 3, 2, 1).clone(memory_format=minidl.channels_last),
+        X.reshape(1, 3, 2, 1),
+    ),
+    "the loss of nothing": (lambda: F.mse_loss(X[:0], X[:0]), minidl.tensor(float("nan"))),
+    "one output without its axis": (
+        lambda: F.linear(X, X[0], NUMBER),
+        of(minidl.float32, 16, 34),
+    ),
     "a larger result than out": (
         lambda: minidl.eq(X, 2, out=minidl.zeros(0)),
         of(minidl.float32, 0, 1, 0, 0, 0, 0).reshape(2, 3),
@@ -124,3 +152,37 @@ def test_the_median_of_nothing_has_an_empty_gradient():
     x = minidl.zeros(0, requires_grad=True)
     x.median().backward()
     assert x.grad.shape == (0,)
+
+
+def test_integers_are_drawn_up_to_what_the_dtype_holds():
+    assert set(minidl.zeros(100, dtype=bool).random_().tolist()) == {True, False}
+    assert 2**23 < minidl.zeros(1000).random_().max() < 2**24
+    assert set(minidl.zeros(100).random_(2).tolist()) == {0, 1}
+
+
+def test_each_element_has_its_own_probability():
+    assert minidl.zeros(2, 3).bernoulli_(minidl.tensor([0.0, 1.0, 0.0])).tolist() == [[0, 1, 0]] * 2
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.smooth_l1_loss])
+def test_a_loss_of_two_dtypes_has_the_wider_one(loss, device):
+    x = minidl.tensor([1.0, 2.0], dtype=minidl.float16, device=device, requires_grad=True)
+    y = loss(x, minidl.tensor([1.0, 4.0], device=device))
+    y.backward()
+    assert (y.dtype, x.grad.dtype) == (minidl.float32, minidl.float16)
+    assert loss(minidl.tensor([1, 2]), minidl.ones(2).half()).dtype == minidl.float16
+
+
+def test_a_bound_that_is_reached_gets_no_gradient():
+    x, low, high = (minidl.tensor(v, requires_grad=True) for v in ([1.0, 2.0, 5.0],) * 3)
+    minidl.clamp(x, low - minidl.tensor([0.0, -1.0, 0.0]), high).sum().backward()
+    assert x.grad.tolist() == [1, 0, 1] and low.grad.tolist() == [0, 0, 0]
+    assert high.grad.tolist() == [0, 1, 0]
+
+
+def test_values_that_do_not_fit_an_index_are_refused_in_a_sentence():
+    x, w = minidl.zeros(2, 3), minidl.zeros(2, 3, requires_grad=True) * 1
+    for target in (x, w):
+        for index in (0, slice(None), Ellipsis, x == 0, [0, 1]):
+            with pytest.raises(MinidlError, match="does not fit"):
+                target[index] = minidl.ones(7, 7)

@@ -29,7 +29,7 @@ def forward(x: Array, target: Array, reduction: str) -> Array:
     )
     if each:
         return result
-    return add_up(SOURCE, out, None, float(max(x.size, 1)), reduction == "mean")[0]
+    return add_up(SOURCE, out, None, float(x.size), reduction == "mean")[0]
 
 
 def backward(
