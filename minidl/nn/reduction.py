@@ -16,7 +16,6 @@ from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from ..ops.dtypes import result_type
 from ..ops.precision import in_float64
 from ..tensor import Tensor
-from .arguments import check_tensors
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -67,8 +66,6 @@ def check_reduction(
 
 def alike(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return both in one dtype, or raise an error: broadcasting is nearly always a mistake."""
-    if not (isinstance(input, Tensor) and isinstance(target, Tensor)):
-        check_tensors(name, input=input, target=target)
     if input.dtype.kind != "f" and target.dtype.kind != "f":
         raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
     if input.shape != target.shape:
