@@ -51,7 +51,7 @@ class DataError(MinidlError, ValueError, RuntimeError):
 
 
 class SampleTypeError(DataError, TypeError):
-    """A sample has a type that can't be batched."""
+    """A sample has a type that can't be batched, or that a transform does not take."""
 
 
 class CheckpointError(MinidlError, ValueError, RuntimeError):

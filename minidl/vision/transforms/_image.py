@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...device import array_module
-from ...errors import ArgumentError, DataError, DTypeError, ShapeError
+from ...errors import ArgumentError, DTypeError, SampleTypeError, ShapeError
 from ...tensor import Tensor
 
 
@@ -35,13 +35,13 @@ def is_rgb_bytes(image: Any) -> bool:
 def require_pil(image: Any, who: str) -> None:
     """Raise unless the picture is a Pillow image."""
     if not is_pil(image):
-        raise DataError(f"{who}: expected a PIL image, got {type(image).__name__}")
+        raise SampleTypeError(f"{who}: expected a PIL image, got {type(image).__name__}")
 
 
 def require_float_tensor(image: Any, who: str) -> None:
     """Raise unless the picture is a floating-point tensor of shape (..., C, H, W)."""
     if not isinstance(image, Tensor):
-        raise DataError(
+        raise SampleTypeError(
             f"{who}: expected a tensor of shape (C, H, W), got {type(image).__name__}; "
             "put ToTensor() or ToPixels() before it"
         )
@@ -59,7 +59,7 @@ def size_of(image: Any, who: str) -> tuple[int, int]:
     if isinstance(image, Tensor) and image.ndim >= 2:
         return image.shape[-2], image.shape[-1]
     shape = f" of shape {tuple(image.shape)}" if isinstance(image, Tensor) else ""
-    raise DataError(
+    raise SampleTypeError(
         f"{who}: expected a PIL image or a tensor of shape (..., H, W), "
         f"got {type(image).__name__}{shape}"
     )
@@ -69,6 +69,7 @@ def crop(image: Any, top: int, left: int, height: int, width: int) -> Any:
     """Return a part that lies inside the picture; for a tensor, as a view."""
     if is_pil(image):
         return image.crop((left, top, left + width, top + height))
+    size_of(image, "crop")
     return Tensor(image.array[..., top : top + height, left : left + width])
 
 
@@ -78,6 +79,7 @@ def hflip(image: Any) -> Any:
         from PIL import Image
 
         return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    size_of(image, "hflip")
     return Tensor(image.array[..., ::-1].copy(order="K"))
 
 
@@ -87,6 +89,7 @@ def vflip(image: Any) -> Any:
         from PIL import Image
 
         return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    size_of(image, "vflip")
     return Tensor(image.array[..., ::-1, :].copy(order="K"))
 
 
@@ -106,6 +109,7 @@ def pad(image: Any, ltrb: tuple[int, int, int, int], fill: Any = 0, mode: str = 
         if image.mode == "P":
             padded.putpalette(image.getpalette())
         return padded
+    size_of(image, "pad")
     array = image.array
     widths = ((0, 0),) * (array.ndim - 2) + border
     padded = array_module(array).pad(array, widths, "constant" if mode == "constant" else mode)
@@ -167,6 +171,15 @@ def probability(p: float, who: str) -> float:
     if not 0 <= p <= 1:
         raise ArgumentError(f"{who}: p must be between 0 and 1, got {p}")
     return p
+
+
+def two(values: Any, name: str) -> tuple[float, float]:
+    """Return two numbers, or raise."""
+    if not isinstance(values, Sequence):
+        raise DTypeError(f"{name} must be two numbers, got {values!r}")
+    if len(values) != 2:
+        raise ArgumentError(f"{name} must be two numbers, got {len(values)}")
+    return values[0], values[1]
 
 
 def neighbors(shared: int | None, who: str) -> int | None:

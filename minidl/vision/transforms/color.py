@@ -57,7 +57,7 @@ class Normalize:
 
     Parameters
     ----------
-    mean, std : sequence of float, of length C or 1
+    mean, std : sequence of float, of length C or 1, or array or Tensor (C, 1, 1) or (C, H, W)
         On the scale of the picture: 0 to 1 after :class:`ToTensor`.
     inplace : bool, default False
         Whether to change the tensor itself.
@@ -82,8 +82,7 @@ class Normalize:
         self.mean = mean
         self.std = std
         self.inplace = inplace
-        self._mean = np.asarray(mean, np.float64).reshape(-1, 1, 1)
-        self._std = np.asarray(std, np.float64).reshape(-1, 1, 1)
+        self._mean, self._std = _channels(mean), _channels(std)
         if np.any(self._std == 0):
             raise ArgumentError(f"Normalize: std must not be zero, got {std}")
 
@@ -99,6 +98,12 @@ class Normalize:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(mean={self.mean}, std={self.std})"
+
+
+def _channels(values: Any) -> Array:
+    """Return one number a channel as (C, 1, 1), and (C, H, W) as it is."""
+    numbers = np.asarray(values, np.float64)
+    return numbers if numbers.ndim > 1 else numbers.reshape(-1, 1, 1)
 
 
 def _beside(values: Array, pixels: Array, who: str) -> Array:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ...device import Array
-from ...errors import ArgumentError, DataError, DTypeError, ShapeError
-from ...tensor import Tensor
+from ...errors import ArgumentError, DTypeError, SampleTypeError, ShapeError
+from ...tensor import Tensor, default_dtype
 from ._image import is_pil, require_pil
 from .adjust import convert_image_dtype
 
@@ -30,7 +30,7 @@ def image_planes(picture: Any, who: str) -> Array:
     elif isinstance(picture, np.ndarray):
         pixels = picture
     else:
-        raise DataError(
+        raise SampleTypeError(
             f"{who}: expected a PIL image or a NumPy array, got {type(picture).__name__}"
         )
     if pixels.ndim == 2:
@@ -72,9 +72,11 @@ class ToTensor:
     def __call__(self, picture: Any) -> Tensor:
         planes = image_planes(picture, "ToTensor")
         if planes.dtype == np.uint8:
-            return Tensor(np.divide(planes, np.float32(255), dtype=np.float32))
+            dtype: Any = default_dtype()
+            return Tensor(np.divide(planes, dtype.type(255), dtype=dtype))
         if is_pil(picture):
-            return Tensor(planes.astype(np.float32 if planes.dtype == np.bool_ else planes.dtype))
+            whole = planes.dtype != np.bool_
+            return Tensor(planes.astype(planes.dtype if whole else default_dtype()))
         return Tensor(planes)
 
     def __repr__(self) -> str:
@@ -151,19 +153,18 @@ class ToPILImage:
     ----------
     mode : str, optional
         Pillow's mode. Default: by the number of channels L, LA, RGB or RGBA; for one channel of
-        int16, int32 or float32 numbers (only in arrays) I;16, I or F.
+        int16 or int32 numbers I;16 or I. Must be "F" if floats are to stay as they are.
 
     Raises
     ------
     DataError, DTypeError, ShapeError
-        The value is neither, is an array of floats, or has other than 1 to 4 channels.
+        The value is neither, has other numbers, or has other than 1 to 4 channels.
     ArgumentError
         The mode does not fit the channels.
 
     Notes
     -----
-    Floats in a tensor are taken as 0 to 1 and multiplied by 255, without rounding; integers are
-    taken as bytes.
+    Floats are taken as 0 to 1 and multiplied by 255, without rounding.
 
     Examples
     --------
@@ -181,13 +182,11 @@ class ToPILImage:
 
         if isinstance(picture, Tensor):
             pixels = picture.detach().cpu().array
-            if pixels.dtype.kind == "f" and self.mode != "F":
-                pixels = (pixels * pixels.dtype.type(255)).astype(np.uint8)
             pixels = pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
         elif isinstance(picture, np.ndarray):
             pixels = picture
         else:
-            raise DataError(
+            raise SampleTypeError(
                 f"ToPILImage: expected a tensor or a NumPy array, got {type(picture).__name__}"
             )
         pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
@@ -195,24 +194,24 @@ class ToPILImage:
             raise ShapeError(
                 f"ToPILImage: expected 1 to 4 channels in 2 or 3 axes, got {tuple(picture.shape)}"
             )
-        channels = pixels.shape[2]
-        usual = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}[channels]
+        if pixels.dtype.kind == "f" and self.mode != "F":
+            pixels = (pixels * pixels.dtype.type(255)).astype(np.uint8)
+        channels, kind = pixels.shape[2], str(pixels.dtype)
+        known = {2: ["LA"], 3: ["RGB", "YCbCr", "HSV"], 4: ["RGBA", "CMYK", "RGBX"]}
+        modes = {"uint8": known.get(channels, ["L"])}
         if channels == 1:
-            usual = {"int16": "I;16", "int32": "I", "float32": "F"}.get(str(pixels.dtype), "L")
-        mode = self.mode or usual
-        kinds = {"I;16": np.int16, "I": np.int32, "F": np.float32}
-        known = {1: (usual,), 2: ("LA",), 3: ("RGB", "YCbCr", "HSV"), 4: ("RGBA", "CMYK", "RGBX")}
-        if mode not in known[channels]:
-            raise ArgumentError(
-                f"ToPILImage: mode must be {' or '.join(known[channels])} for {channels} channels "
-                f"of {pixels.dtype}, got {mode!r}"
-            )
-        if pixels.dtype.kind == "f" and mode != "F":
+            modes |= {"int16": ["I;16"], "int32": ["I"], "float32": ["F"]}
+        if kind not in modes:
             raise DTypeError(
-                f"ToPILImage: mode {mode} takes an array of bytes, got {pixels.dtype}; multiply by "
-                "255 and convert it to uint8, or pass a tensor"
+                f"ToPILImage: expected {channels} channels of {' or '.join(modes)}, got {kind}"
             )
-        pixels = np.ascontiguousarray(pixels.astype(kinds.get(mode, np.uint8)))
+        mode = self.mode or modes[kind][0]
+        if mode not in modes[kind]:
+            raise ArgumentError(
+                f"ToPILImage: mode must be {' or '.join(modes[kind])} for {channels} channels of "
+                f"{kind}, got {mode!r}"
+            )
+        pixels = np.ascontiguousarray(pixels)
         return Image.frombytes(mode, pixels.shape[1::-1], pixels.tobytes())
 
     def __repr__(self) -> str:
@@ -240,7 +239,7 @@ class ConvertImageDtype:
 
     def __call__(self, image: Tensor) -> Tensor:
         if not isinstance(image, Tensor):
-            raise DataError(
+            raise SampleTypeError(
                 f"ConvertImageDtype: expected a tensor, got {type(image).__name__}; put "
                 "PILToTensor() or ToTensor() before it"
             )

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import DataError
+from ...errors import SampleTypeError
 from ...tensor import Tensor
 from . import _image
 from ._image import hflip, is_pil, size_of, vflip
@@ -144,5 +144,5 @@ def ten_crop(img: Any, size: int | Sequence[int], vertical_flip: bool = False) -
 def to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
     """Return a PIL image in gray; for tensors there is :func:`rgb_to_grayscale`."""
     if not is_pil(img):
-        raise DataError("to_grayscale: expected a PIL image; a tensor takes rgb_to_grayscale")
+        raise SampleTypeError("to_grayscale: expected a PIL image; a tensor takes rgb_to_grayscale")
     return rgb_to_grayscale(img, num_output_channels)

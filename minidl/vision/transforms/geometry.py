@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ...data import sample_stream
-from ...errors import ArgumentError, DataError
+from ...errors import ArgumentError, DTypeError, SampleTypeError
 from ...tensor import Tensor
-from ._image import fill_of, probability, size_of
-from .resize import InterpolationMode
+from ._image import fill_of, probability, size_of, two
+from .resize import InterpolationMode, interpolation_mode
 from .warp import affine, rotate
 
 __all__ = ["RandomAffine", "RandomErasing", "RandomRotation"]
@@ -24,9 +24,17 @@ def _range(value: float | Sequence[float], name: str) -> tuple[float, float]:
         if value < 0:
             raise ArgumentError(f"{name} must not be negative if it is one number, got {value}")
         return -float(value), float(value)
-    if len(value) != 2 or value[0] > value[1]:
+    low, high = two(value, name)
+    if low > high:
         raise ArgumentError(f"{name} must be one number, or two in order, got {value}")
-    return float(value[0]), float(value[1])
+    return float(low), float(high)
+
+
+def _fill(fill: Any) -> Any:
+    """Return the value outside the picture: 0 for None."""
+    if fill is not None and not isinstance(fill, int | float | Sequence):
+        raise DTypeError(f"fill must be a number, or one for each channel, got {fill!r}")
+    return 0 if fill is None else fill
 
 
 class RandomRotation:
@@ -67,8 +75,11 @@ class RandomRotation:
         fill: Any = 0,
     ) -> None:
         self.degrees = _range(degrees, "RandomRotation: degrees")
-        self.interpolation, self.expand = interpolation, expand
-        self.center, self.fill = center, fill
+        self.interpolation, self.expand = (
+            interpolation_mode(interpolation, "RandomRotation"),
+            expand,
+        )
+        self.center, self.fill = center, _fill(fill)
 
     @staticmethod
     def get_params(degrees: Sequence[float]) -> float:
@@ -123,17 +134,22 @@ class RandomAffine:
         center: Sequence[float] | None = None,
     ) -> None:
         self.degrees = _range(degrees, "RandomAffine: degrees")
-        if translate is not None and not all(0 <= part <= 1 for part in translate):
-            raise ArgumentError(f"RandomAffine: translate must lie in 0 to 1, got {translate}")
-        if scale is not None and not 0 < scale[0] <= scale[1]:
-            raise ArgumentError(f"RandomAffine: scale must be positive, in order, got {scale}")
+        if translate is not None:
+            translate = two(translate, "RandomAffine: translate")
+            if not all(0 <= part <= 1 for part in translate):
+                raise ArgumentError(f"RandomAffine: translate must lie in 0 to 1, got {translate}")
+        if scale is not None:
+            scale = two(scale, "RandomAffine: scale")
+            if not 0 < scale[0] <= scale[1]:
+                raise ArgumentError(f"RandomAffine: scale must be positive, in order, got {scale}")
         self.translate, self.scale = translate, scale
         self.shear: list[float] | None = None
         if shear is not None:
-            both = [] if isinstance(shear, int | float) or len(shear) < 4 else list(shear[2:])
-            along_x = shear if isinstance(shear, int | float) else shear[:2]
-            self.shear = [*_range(along_x, "RandomAffine: shear"), *both]
-        self.interpolation, self.fill, self.center = interpolation, fill, center
+            one = isinstance(shear, int | float) or len(shear) != 4
+            ranges = [shear] if one else [shear[:2], shear[2:]]
+            self.shear = [side for r in ranges for side in _range(r, "RandomAffine: shear")]  # type: ignore[arg-type]
+        self.interpolation = interpolation_mode(interpolation, "RandomAffine")
+        self.fill, self.center = _fill(fill), center
 
     @staticmethod
     def get_params(
@@ -171,7 +187,7 @@ class RandomAffine:
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(degrees={self.degrees}, translate={self.translate}, "
-            f"scale={self.scale}, shear={self.shear})"
+            f"scale={self.scale}, shear={self.shear}, interpolation={self.interpolation.value})"
         )
 
 
@@ -216,6 +232,11 @@ class RandomErasing:
         inplace: bool = False,
     ) -> None:
         self.p = probability(p, "RandomErasing")
+        scale, ratio = two(scale, "RandomErasing: scale"), two(ratio, "RandomErasing: ratio")
+        text = isinstance(value, str)
+        if (text and value != "random") or not (text or np.asarray(value).dtype.kind in "biuf"):
+            kind = ArgumentError if text else DTypeError
+            raise kind(f'RandomErasing: value must be numbers or "random", got {value!r}')
         if not 0 <= scale[0] <= scale[1] <= 1 or not 0 < ratio[0] <= ratio[1]:
             raise ArgumentError(
                 f"RandomErasing: scale must lie in 0 to 1 and ratio be positive, both in order, "
@@ -225,35 +246,32 @@ class RandomErasing:
 
     @staticmethod
     def get_params(
-        img: Tensor, scale: Sequence[float], ratio: Sequence[float]
-    ) -> tuple[int, int, int, int] | None:
-        """Choose top, left, height and width; None if ten tries did not fit."""
+        img: Tensor, scale: Sequence[float], ratio: Sequence[float], value: Any = None
+    ) -> tuple[int, int, int, int, Tensor]:
+        """Choose top, left, height, width and what to write; the picture if ten tries don't fit."""
         (height, width), rng = img.shape[-2:], sample_stream()
         for _ in range(10):
             area = height * width * rng.uniform(scale[0], scale[1])
             aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
             h, w = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if h < height and w < width:
-                return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
-        return None
+                top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+                if value is None:
+                    numbers = rng.standard_normal((*img.shape[:-2], h, w))
+                else:
+                    numbers = np.asarray(fill_of(value, img.shape[-3])).reshape(-1, 1, 1)
+                return top, left, h, w, Tensor(numbers.astype(np.float32))
+        return 0, 0, height, width, img
 
     def __call__(self, image: Tensor) -> Tensor:
         if not isinstance(image, Tensor) or image.ndim < 3:
-            raise DataError("RandomErasing: expected a tensor of shape (..., C, H, W)")
+            raise SampleTypeError("RandomErasing: expected a tensor of shape (..., C, H, W)")
         rng = sample_stream()
         if rng.random() >= self.p:
             return image
-        place = self.get_params(image, self.scale, self.ratio)
-        if place is None:
-            return image
-        top, left, h, w = place
-        values: Any = self.value
-        if isinstance(values, str):
-            values = rng.standard_normal((*image.shape[:-2], h, w))
-        else:
-            values = fill_of(values, image.shape[-3])
-        values = np.asarray(values, np.float32)
-        return erase(image, top, left, h, w, Tensor(values), self.inplace)
+        value = None if isinstance(self.value, str) else self.value
+        chosen = self.get_params(image, self.scale, self.ratio, value)
+        return erase(image, *chosen, self.inplace)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(p={self.p}, scale={self.scale}, ratio={self.ratio})"

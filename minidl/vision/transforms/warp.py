@@ -15,7 +15,7 @@ import numpy as np
 from ...device import Array, array_module
 from ...errors import ArgumentError
 from ...tensor import Tensor
-from ._image import fill_of, is_pil, size_of
+from ._image import fill_of, is_pil, size_of, two
 from .resize import InterpolationMode, interpolation_mode
 
 __all__ = ["affine", "rotate"]
@@ -168,6 +168,7 @@ def affine(
     """
     height, width = size_of(image, "affine")
     mode = _mode(interpolation, "affine")
+    translate = two(translate, "affine: translate")
     if scale <= 0:
         raise ArgumentError(f"affine: scale must be greater than 0, got {scale}")
     slants = [float(shear), 0.0] if isinstance(shear, int | float) else list(map(float, shear))

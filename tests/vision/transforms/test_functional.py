@@ -106,12 +106,19 @@ def test_to_pil_image() -> None:
     assert F.to_pil_image(np.full((2, 3), 300, np.int32)).getpixel((0, 0)) == 300
     with pytest.raises(ArgumentError, match="RGB or YCbCr or HSV for 3 channels"):
         F.to_pil_image(PICTURE, "CMYK")
-    with pytest.raises(DTypeError, match="multiply by 255"):
-        F.to_pil_image(np.zeros((2, 3, 3), np.float32))
+    assert F.to_pil_image(np.full((2, 3, 3), 0.5)).getpixel((0, 0)) == (127,) * 3
+    for array, message in (
+        (np.zeros((2, 3, 3), np.int64), "3 channels of uint8, got int64"),
+        (np.zeros((2, 3), np.uint16), "1 channels of uint8 or int16"),
+    ):
+        with pytest.raises(DTypeError, match=message):
+            F.to_pil_image(array)
     with pytest.raises(ShapeError, match="1 to 4 channels"):
         F.to_pil_image(minidl.zeros(5, 2, 2))
-    with pytest.raises(DataError, match="got list"):
-        F.to_pil_image([1])
+    for wrong in (F.to_pil_image, F.to_tensor, F.pil_to_tensor, F.hflip, F.vflip, F.get_dimensions):
+        with pytest.raises(DataError, match="got list") as error:
+            wrong([1])
+        assert isinstance(error.value, TypeError)
 
 
 def test_fill_has_one_number_or_one_for_each_channel() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import minidl
+import minidl.vision.transforms.functional as F
 from minidl.errors import ArgumentError, DataError
 from minidl.vision import transforms
 from minidl.vision.transforms import RandomAffine, RandomErasing, RandomRotation
@@ -39,9 +40,32 @@ def test_an_affine_map_is_drawn_from_the_ranges() -> None:
     only_x = RandomAffine(0, shear=5)
     assert only_x.shear == [-5.0, 5.0]
     assert only_x(Image.new("RGB", (7, 5))).size == (7, 5)
-    for bad in ({"translate": (0.1, 1.1)}, {"scale": (0, 1)}, {"scale": (2, 1)}):
+    values = ({"translate": (0.1, 1.1)}, {"scale": (0, 1)}, {"scale": (2, 1)}, {"scale": [1]},
+              {"scale": (1, 2, 3)}, {"shear": (1, 2, 3)}, {"shear": [1]})  # fmt: skip
+    for bad in values:
         with pytest.raises(ArgumentError, match=next(iter(bad))):
             RandomAffine(0, **bad)
+    for wrong in ({"translate": 1}, {"scale": 2.0}, {"fill": {}}):
+        with pytest.raises(TypeError, match=next(iter(wrong))):
+            RandomAffine(0, **wrong)
+    with pytest.raises(TypeError, match="translate"):
+        F.affine(Image.new("RGB", (7, 5)), 0, 1, 1, 0)
+    assert RandomRotation(0, interpolation=2, fill=None).fill == 0
+
+
+def test_what_erases_is_chosen_with_the_place() -> None:
+    image = minidl.ones(3, 40, 50)
+    *place, values = RandomErasing.get_params(image, (0.1, 0.2), (1, 1), [5, 6, 7])
+    assert values.flatten().tolist() == [5, 6, 7]
+    assert F.erase(image, *place, values)[1].max() == 6
+    *_, h, w, values = RandomErasing.get_params(image, (0.1, 0.2), (1, 1))
+    assert tuple(values.shape) == (3, h, w)
+    assert RandomErasing.get_params(image, (1, 1), (1, 1), [0]) == (0, 0, 40, 50, image)
+    for bad, error in (("black", ValueError), ({}, TypeError)):
+        with pytest.raises(error, match="value"):
+            RandomErasing(value=bad)
+    with pytest.raises(TypeError, match="scale"):
+        RandomErasing(scale=0.1)  # type: ignore[arg-type]
 
 
 def test_a_rectangle_is_erased() -> None:

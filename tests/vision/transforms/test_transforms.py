@@ -306,6 +306,15 @@ def test_to_pixels_keeps_bytes_values() -> None:
     assert white.tolist() == [[[255.0] * 2] * 2]
 
 
+def test_to_tensor_makes_numbers_of_the_default_dtype() -> None:
+    minidl.set_default_dtype(minidl.float64)
+    try:
+        tensor = transforms.ToTensor()(Image.new("L", (1, 1), 51))
+    finally:
+        minidl.set_default_dtype(minidl.float32)
+    assert tensor.dtype == minidl.float64 and tensor.item() == 0.2
+
+
 def test_pil_to_tensor_keeps_the_type_and_copies() -> None:
     image = Image.fromarray(coded(5, 7))
     tensor = transforms.PILToTensor()(image)
@@ -354,6 +363,11 @@ def test_normalize(device: str) -> None:
     out = transforms.Normalize(mean, std)(image)
     np.testing.assert_array_equal(out.cpu().numpy(), expected)
     np.testing.assert_array_equal(image.cpu().numpy(), array)
+    if device == "cpu":
+        whole = [np.broadcast_to(numbers, array.shape) for numbers in column]
+        for spread in (column, whole, map(minidl.from_numpy, column)):
+            again = transforms.Normalize(*spread)(image)
+            np.testing.assert_array_equal(again.numpy(), expected)
     assert transforms.Normalize(mean, std, inplace=True)(image) is image
     np.testing.assert_array_equal(image.cpu().numpy(), expected)
 
