@@ -145,9 +145,10 @@ class RandomAffine:
         self.translate, self.scale = translate, scale
         self.shear: list[float] | None = None
         if shear is not None:
-            one = isinstance(shear, int | float) or len(shear) != 4
-            ranges = [shear] if one else [shear[:2], shear[2:]]
-            self.shear = [side for r in ranges for side in _range(r, "RandomAffine: shear")]  # type: ignore[arg-type]
+            ranges = [shear]
+            if not isinstance(shear, int | float) and len(shear) == 4:
+                ranges = [shear[:2], shear[2:]]
+            self.shear = [side for r in ranges for side in _range(r, "RandomAffine: shear")]
         self.interpolation = interpolation_mode(interpolation, "RandomAffine")
         self.fill, self.center = _fill(fill), center
 
