@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,15 +20,19 @@ def pair(name: str, value: Any, least: int = 1) -> Pair:
 
     Raises
     ------
+    DTypeError
+        It is neither; the message names the argument.
     ArgumentError
-        It is neither, or smaller than `least`; the message names the argument.
+        There are more than two, or one is smaller than `least`.
     """
     values = (value, value) if isinstance(value, (int, np.integer)) else value
     try:
         if len(values) == 1:
             values = (*values, *values)
-        first, second = (int(v) for v in values)
-    except (TypeError, ValueError) as error:
+        first, second = (index(v) for v in values)
+    except TypeError as error:
+        raise DTypeError(f"{name}: expected an integer or two, got {value!r}") from error
+    except ValueError as error:
         raise ArgumentError(f"{name}: expected an integer or two, got {value!r}") from error
     if min(first, second) < least:
         raise ArgumentError(f"{name}: expected at least {least}, got {value!r}")

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -205,14 +206,18 @@ def interpolate(
     given = list(given) if isinstance(given, (list, tuple)) else [given] * len(old)
     if len(given) != len(old):
         raise ArgumentError(f"interpolate: expected one or {len(old)} numbers, got {given}")
-    new = [int(n) for n in given]
-    scales = [n / max(o, 1) for n, o in zip(old, new, strict=True)]
     if size is None:
         new = [math.floor(n * float(factor)) for n, factor in zip(old, given, strict=True)]
         scales = [1 / factor for factor in given]
+    else:
+        try:
+            new = [index(n) for n in given]
+        except TypeError as error:
+            raise DTypeError(f"interpolate: size must be integers, got {size!r}") from error
+        scales = [n / max(o, 1) for n, o in zip(old, new, strict=True)]
     if recompute_scale_factor:
         scales = [n / max(o, 1) for n, o in zip(old, new, strict=True)]
-    if min(*old, *new, 1) < 1:
+    if min(*old, *new, 1) < 1 or math.prod(new) > 2**48:
         raise ShapeError(f"interpolate: sizes must be positive, got {old} to {tuple(new)}")
     if mode == "area":
         return adaptive_avg_pool2d(input, (new[0], new[1]))

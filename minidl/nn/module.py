@@ -153,6 +153,8 @@ class Module(State, Hooks):
         self._check_new_name(name, "_modules")
         self._modules[name] = module
 
+    register_module = add_module
+
     def _check_new_name(self, name: str, registry: str) -> None:
         if registry not in self.__dict__:
             raise AttributeError(

@@ -88,13 +88,17 @@ clip_grad_norm = clip_grad_norm_  # its name before
 
 
 @no_grad()
-def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -> None:
+def clip_grad_value_(
+    parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
+) -> None:
     """Limit every number of the gradients to [-clip_value, clip_value] in place.
 
     Parameters
     ----------
     parameters : Tensor or iterable of Tensor
     clip_value : float
+    foreach : bool, optional
+        Accepted for compatibility with PyTorch.
     """
     gradients = _gradients(parameters)
     if not gradients:

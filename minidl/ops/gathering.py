@@ -14,13 +14,13 @@ from ..conversion import fitting
 from ..device import Array, array_module, check_one_device, on_its_device
 from ..errors import DTypeError, IndexOutOfRange, ShapeError
 from ..tensor import Tensor
-from .axes import one_axis
+from .axes import length_of, one_axis
 from .comparison import masked_fill
-from .index import Assign, Steps, add_at, check_positions, read
+from .index import Assign, Steps, add_at, check_positions, read, steps_of
 from .operands import unbroadcast
 
 __all__ = [
-    "gather", "index_add", "index_fill", "scatter", "scatter_add", "take_along_dim",
+    "gather", "index_add", "index_fill", "index_put", "scatter", "scatter_add", "take_along_dim",
 ]  # fmt: skip
 
 
@@ -112,7 +112,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     """Return :func:`gather` with the other axes broadcast; without `dim`, of both flattened."""
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1))
-    axis = one_axis("take_along_dim", dim, input.ndim)
+    axis, _ = length_of("take_along_dim", input, dim)
+    if input.ndim != indices.ndim:
+        raise ShapeError(f"take_along_dim: indices {indices.shape} of input {input.shape}")
     shape = list(
         np.broadcast_shapes(
             *(tuple(n for d, n in enumerate(x.array.shape) if d != axis) for x in (input, indices))
@@ -178,6 +180,25 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     source = source if alpha == 1 else alpha * source
     positions = checked_positions("index_add", index, input.array, axis)
     return AddAt.apply(input, source, (..., (slice(None),) * axis + (positions,)))
+
+
+@on_its_device
+def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
+    """Return `input` with `values` written at positions, or added to the elements there.
+
+    Parameters
+    ----------
+    input : Tensor
+    indices : sequence of Tensor
+        ``input[indices]`` are the elements.
+    values : Tensor
+    accumulate : bool
+        Add, where a position may occur several times. Default False.
+    """
+    if values.dtype != input.dtype:
+        raise DTypeError(f"index_put: values are {values.dtype}, input is {input.dtype}")
+    steps = steps_of(tuple(indices), input.array)
+    return (AddAt if accumulate else Assign).apply(input, values, steps)
 
 
 @on_its_device

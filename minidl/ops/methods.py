@@ -14,7 +14,19 @@ import numpy as np
 from .. import autograd
 from ..device import Device, active, channels_last
 from ..errors import ArgumentError, DTypeError
-from ..tensor import Tensor, as_tensor, bool_, float16, float32, float64, int32, int64, uint8
+from ..tensor import (
+    Tensor,
+    as_tensor,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+)
 from ..tensor import tensor as make_tensor
 from . import (
     arithmetic,
@@ -46,6 +58,15 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 for _function in FUNCTIONS.values():
     _function.__module__ = "minidl.ops"  # where pickle looks for it
+FUNCTIONS |= {
+    other: FUNCTIONS[name]
+    for other, name in {
+        "absolute": "abs", "divide": "div", "fix": "trunc", "greater": "gt", "greater_equal": "ge",
+        "less": "lt", "less_equal": "le", "moveaxis": "movedim", "multiply": "mul",
+        "negative": "neg", "not_equal": "ne", "subtract": "sub", "swapdims": "swapaxes",
+        "true_divide": "div",
+    }.items()
+}  # fmt: skip
 
 #: Functions that are no methods: they make a tensor, or do not start with one. (``where``,
 #: ``clone`` and ``contiguous`` differ as methods; see below.)
@@ -62,10 +83,11 @@ _NO_METHODS = {
 _IN_PLACE = (
     "abs", "add", "addcdiv", "addcmul", "addmm", "bitwise_and", "bitwise_or", "bitwise_xor", "ceil",
     "clamp", "clamp_max", "clamp_min", "clip", "cos", "cumprod", "cumsum", "div", "eq", "exp",
-    "expm1", "floor", "floor_divide", "fmod", "ge", "gt", "index_add", "index_fill", "le", "lerp",
-    "log", "log10", "log1p", "log2", "logical_and", "logical_not", "logical_or", "logical_xor",
-    "lt", "masked_fill", "mul", "ne", "neg", "pow", "reciprocal", "remainder", "round", "rsqrt",
-    "scatter", "scatter_add", "sign", "sin", "sqrt", "square", "sub", "tril", "triu", "trunc",
+    "expm1", "floor", "floor_divide", "fmod", "ge", "gt", "index_add", "index_fill", "index_put",
+    "le", "lerp", "log", "log10", "log1p", "log2", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "lt", "masked_fill", "mul", "ne", "neg", "pow", "reciprocal", "remainder",
+    "round", "rsqrt", "scatter", "scatter_add", "sign", "sin", "sqrt", "square", "sub", "tril",
+    "triu", "trunc",
 )  # fmt: skip
 
 
@@ -258,8 +280,8 @@ def _as(name: str, dtype: np.dtype) -> Callable[[Tensor], Tensor]:
 attach(
     to, cpu, cuda, older.type, older.new, explained(type_as), _as("half", float16),
     _as("float", float32),
-    _as("double", float64), _as("int", int32), _as("long", int64), _as("bool", bool_),
-    _as("byte", uint8), gpu=cuda,
+    _as("double", float64), _as("char", int8), _as("short", int16), _as("int", int32),
+    _as("long", int64), _as("bool", bool_), _as("byte", uint8), gpu=cuda,
 )  # fmt: skip
 
 

@@ -25,7 +25,8 @@ from .operands import common_dtype, unbroadcast
 __all__ = [
     "broadcast_to", "cast", "cat", "chunk", "clone", "concat", "concatenate", "contiguous",
     "expand", "expand_as", "flatten", "flip", "hstack", "meshgrid", "move",
-    "movedim", "narrow", "permute", "repeat", "repeat_interleave", "reshape", "roll", "select",
+    "movedim", "narrow", "permute", "ravel", "repeat", "repeat_interleave", "reshape",
+    "reshape_as", "roll", "select",
     "split", "squeeze", "stack", "swapaxes", "t", "tile", "transpose",
     "unbind", "unflatten", "unsqueeze", "view", "view_as", "vstack",
 ]  # fmt: skip
@@ -231,6 +232,16 @@ def _check_viewable(input: Tensor, shape: Shape) -> None:
 def view_as(input: Tensor, other: Tensor) -> Tensor:
     """Return the tensor with the shape of `other`."""
     return view(input, other.shape)
+
+
+def reshape_as(input: Tensor, other: Tensor) -> Tensor:
+    """Return the tensor with the shape of `other`, sharing the memory where possible."""
+    return reshape(input, other.shape)
+
+
+def ravel(input: Tensor) -> Tensor:
+    """Return the elements as one axis."""
+    return reshape(input, -1)
 
 
 def permute(input: Tensor, dims: Any, *more: int) -> Tensor:

@@ -57,6 +57,10 @@ REFUSED = {
     "no integers to draw": (lambda: X.clone().random_(3, 3), RuntimeError),
     "a softmax over a missing axis": (lambda: X.softmax(2), IndexError),
     "a margin of bytes": (lambda: F.pad(BYTES, (1, 1), value=300), RuntimeError),
+    "a fraction of a size": (lambda: F.interpolate(X[None], size=2.5), TypeError),
+    "an enormous size": (lambda: F.interpolate(X[None], scale_factor=1e20), RuntimeError),
+    "a fraction of a window": (lambda: F.max_pool2d(X[None], 1.5), TypeError),
+    "putting another dtype": (lambda: X.index_put((FIRST,), FIRST), RuntimeError),
     "the loss of integers": (lambda: F.mse_loss(BYTES, BYTES), RuntimeError),
     "a product in another dtype": (
         lambda: minidl.mm(X, X.T, out=minidl.zeros(2, 2, dtype=minidl.float64)),
@@ -119,6 +123,14 @@ COMPUTED = {
     "a copy with channels last": (
         lambda: X.reshape(1, 3, 2, 1).clone(memory_format=minidl.channels_last),
         X.reshape(1, 3, 2, 1),
+    ),
+    "numbers put where others are": (
+        lambda: X.index_put([FIRST, FIRST], minidl.tensor([7.0])),
+        of(minidl.float32, 7, 2, 3, 4, 5, 6).reshape(2, 3),
+    ),
+    "numbers added at one place": (
+        lambda: X[0].clone().index_put_((FIRST.repeat(2),), X[0, :2], accumulate=True),
+        of(minidl.float32, 4, 2, 3),
     ),
     "the loss of nothing": (lambda: F.mse_loss(X[:0], X[:0]), minidl.tensor(float("nan"))),
     "one output without its axis": (
