@@ -15,6 +15,7 @@ import numpy as np
 from ...data import sample_stream
 from ...device import array_module
 from ...errors import ArgumentError
+from ...ops import stack
 from ...tensor import Tensor
 from ._image import crop, is_pil, is_rgb_bytes, pair, size_of
 from .crop import RandomCrop, random_place
@@ -60,6 +61,8 @@ def _resize(
     """Resize a picture, or only the part in a box of (left, top, right, bottom)."""
     from PIL import Image
 
+    if isinstance(image, Tensor) and image.dtype == np.uint8 and image.ndim > 3 and len(image):
+        return stack([_resize(one, height, width, mode, box) for one in image])
     quick = is_rgb_bytes(image) and isinstance(image.array, np.ndarray)
     if quick and mode not in _NOT_AS_PILLOW:
         picture = Image.fromarray(image.array.transpose(1, 2, 0))

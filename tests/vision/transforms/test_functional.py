@@ -121,6 +121,14 @@ def test_to_pil_image() -> None:
         assert isinstance(error.value, TypeError)
 
 
+def test_a_batch_is_resized_as_each_of_its_pictures() -> None:
+    batch = minidl.randint(0, 256, (2, 2, 3, 9, 7), dtype=minidl.uint8)
+    for picture in (batch, batch.float(), batch[:, :, :1]):
+        small = F.resize(picture, [5, 4])
+        assert minidl.equal(small[1, 0], F.resize(picture[1, 0], [5, 4]))
+    assert tuple(F.resize(batch[:0], [5, 4]).shape) == (0, 2, 3, 5, 4)
+
+
 def test_fill_has_one_number_or_one_for_each_channel() -> None:
     image = Image.new("RGB", (2, 2))
     assert F.pad(image, 1, fill=255).getpixel((0, 0)) == (255, 255, 255)
