@@ -14,7 +14,6 @@ import argparse
 import os
 import sys
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any
 
 from tqdm import tqdm
@@ -26,10 +25,11 @@ from minidl.training import command_line, describe
 from minidl.training.schedules import has_color_noise, make_scheduler, parameter_groups
 from minidl.vision import figures, picture_options
 from minidl.vision.batches import PictureBatches
-from minidl.vision.datasets import FakeData, Shapes
-from minidl.vision.datasets.opening import check_classes, open_folder, print_skipped
+from minidl.vision.datasets.opening import check_classes
 from minidl.vision.metrics import accuracy, evaluate
 from minidl.vision.models import AlexNet, alexnet
+from minidl.vision.predictions import Recorder
+from minidl.vision.runs import open_data
 from minidl.vision.statistics import PixelStatistics
 
 
@@ -61,22 +61,10 @@ DEFAULTS = {**picture_options.DEFAULTS, **command_line.DEFAULTS}
 MAY_CHANGE = picture_options.MAY_CHANGE | command_line.MAY_CHANGE
 
 
-def open_data(settings: dict[str, Any]) -> tuple[Any, Any, list[str]]:
-    """Return the training pictures, the validation pictures, and the names of the classes."""
-    if settings["synthetic"]:
-        fake = partial(FakeData, image_size=(3, 256, 256), num_classes=1000)
-        return fake(12_800), fake(1_280, random_offset=12_800), fake(0).classes
-    if settings["data"] is None:
-        shapes = Shapes(split="train")
-        return shapes, Shapes(split="val"), shapes.classes
-    train, val = open_folder(settings["data"], settings["on_bad_image"], settings["exif"])
-    print_skipped(train.skipped, val.skipped)
-    return train, val, train.classes
-
-
 class Run(training.Run):
     """Trains AlexNet. The base class saves, resumes, logs, and stops after a signal."""
 
+    model: AlexNet
     data_advice = ", or add --on-bad-image skip (and --bad-image-budget N)"
 
     def __init__(self, model: AlexNet, pictures: PictureBatches, options: Any) -> None:
@@ -89,6 +77,7 @@ class Run(training.Run):
         )  # fmt: skip
         super().__init__(model, optimizer, scheduler, options, len(pictures), pictures=pictures)
         self.pictures = pictures
+        self.seen: Recorder | None = None  # the predictions of the last validation
 
     def train_epoch(self) -> float:
         """Train for an epoch, or the rest of one; return the images per second."""
@@ -108,17 +97,26 @@ class Run(training.Run):
 
     def validate(self, ten_crop: bool = False) -> dict[str, float]:
         """Return the loss and the accuracies on the validation pictures."""
-        return evaluate(self.model, self.interruption.watch(self.pictures.evaluation(ten_crop)))
+        batches = self.interruption.watch(self.pictures.evaluation(ten_crop))
+        self.seen = Recorder()
+        return evaluate(self.model, batches, record=self.seen)
 
-    def draw(self) -> None:
-        """Draw the filters of the first layer and the learning curves."""
-        figures.save_all(self.model, self.log.path, self.options.output)
+    def draw(self, **more: dict[str, float]) -> None:
+        """Draw the first layer's filters, the learning curves, and the page of all figures."""
+        output, scores = self.options.output, {"single crop": self.last_scores(), **more}
+        seen = self.seen.predictions() if self.seen else None
+        source = figures.Source(
+            self.model, self.pictures, self.options.classes, output, scores, seen
+        )
+        figures.save_all(self.model, self.log.path, output, source)
 
     def finish(self) -> None:
         """Report the final scores (with --ten-crop, over ten crops, too) and the bad pictures."""
         final = {"single crop": self.last_scores()}
         if self.options.ten_crop:
             final["ten crops"] = self.validate(ten_crop=True)
+            with self.leniency.writing("the figures"):
+                self.draw(**final)
         bad, output = self.pictures.bad, self.options.output
         self.write_report(final, bad_pictures=len(bad.found))
         if bad.found:

@@ -22,14 +22,14 @@ from ..files import write_atomically
 from . import machine
 from .log import as_json
 
-__all__ = ["write"]
+__all__ = ["PAPER", "write"]
 
 _SOURCE = (
     "A. Krizhevsky, I. Sutskever, G. E. Hinton: ImageNet Classification with Deep Convolutional "
     "Neural Networks, NIPS 2012"
 )
 #: For each of the paper's measurements: its description, its place, and the errors in percent.
-_PAPER = (
+PAPER = (
     ("one network, ten crops, ILSVRC-2012 validation", "table 2", 40.7, 18.2),
     ("five networks, ten crops, ILSVRC-2012 validation", "table 2", 38.1, 16.4),
     ("one network, ten crops, ILSVRC-2010 test", "table 1", 37.5, 17.0),
@@ -117,7 +117,7 @@ def _content(
         "results": {name: _with_errors(as_json(scores)) for name, scores in final.items()},
         "paper": [
             _with_errors({"what": what, "where": where, "top1": 100 - top1, "top5": 100 - top5})
-            for what, where, top1, top5 in (_PAPER if classes == _PAPER_CLASSES else ())
+            for what, where, top1, top5 in (PAPER if classes == _PAPER_CLASSES else ())
         ],
         "best": max(epochs, key=_score, default=None),
         "last": epochs[-1] if epochs else None,

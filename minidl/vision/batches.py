@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -17,11 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from ..data import DataLoader, DeviceBatches
+from ..data import DataLoader, DeviceBatches, Subset
 from ..errors import DataError
 from .bad_images import BadImages
 from .models.rows import RowNet
 from .statistics import PixelStatistics
+from .transforms import CenterCrop, Compose, Resize
 from .transforms.presets import alexnet_evaluation, alexnet_finish, alexnet_training
 
 __all__ = ["PictureBatches"]
@@ -175,6 +176,27 @@ class PictureBatches:
         loader.set_epoch(0)  # so that an evaluation moves nothing
         return self._to_device(islice(loader, self.limit), loader)
 
+    def some(self, pictures: Any, indices: Sequence[int]) -> DeviceBatches:
+        """Return batches of chosen pictures with the central crop of each.
+
+        Parameters
+        ----------
+        pictures : Dataset
+            ``self.train`` or ``self.val``.
+        indices : sequence of int
+        """
+        transform = alexnet_evaluation(*self._input, raw=True, statistics=self.statistics)
+        loader = self._load(_view(pictures, indices, transform), self.batch_size)
+        loader.set_epoch(0)
+        return self._to_device(iter(loader), loader)
+
+    def shown(self, pictures: Any, indices: Sequence[int]) -> list[tuple[np.ndarray, int]]:
+        """Return the central crops of chosen pictures, (size, size, 3) bytes, and their labels."""
+        size = self._input[0]
+        view = _view(pictures, indices, Compose([Resize(round(size / 7) * 8), CenterCrop(size)]))
+        samples = (view[place] for place in range(len(view)))
+        return [(np.asarray(picture.convert("RGB")), int(label)) for picture, label in samples]
+
     def _to_device(self, batches: Iterator[Any], loader: DataLoader) -> DeviceBatches:
         def counted() -> Iterator[Any]:
             for batch in batches:
@@ -182,6 +204,15 @@ class PictureBatches:
                 yield batch
 
         return DeviceBatches(counted(), self.device, self._finish)
+
+
+def _view(pictures: Any, indices: Sequence[int], transform: Any) -> Subset:
+    """Return chosen pictures with a transform of their own."""
+    pictures = copy.copy(pictures)
+    if isinstance(pictures, Subset):
+        pictures.dataset = copy.copy(pictures.dataset)
+    _set_transform(pictures, transform)
+    return Subset(pictures, indices)
 
 
 def _set_transform(pictures: Any, transform: Any) -> None:

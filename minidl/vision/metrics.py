@@ -5,7 +5,7 @@ Nothing here waits for a GPU but :meth:`RunningMeans.read` (and what calls it).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -147,7 +147,10 @@ def class_scores(model: Module, images: Tensor) -> Tensor:
 
 @no_grad()
 def evaluate(
-    model: Module, batches: Iterable[Sequence[Tensor]], topk: Sequence[int] = (1, 5)
+    model: Module,
+    batches: Iterable[Sequence[Tensor]],
+    topk: Sequence[int] = (1, 5),
+    record: Callable[[Tensor, Tensor], object] | None = None,
 ) -> dict[str, float]:
     """Return a classifier's mean loss and top-k accuracies over a set of pictures.
 
@@ -161,6 +164,9 @@ def evaluate(
         to the model's device.
     topk : sequence of int, default (1, 5)
         The values of k, clipped to the number of classes.
+    record : callable, optional
+        Called with the scores and labels of each batch, such as a
+        :class:`~minidl.vision.predictions.Recorder`.
 
     Returns
     -------
@@ -190,6 +196,8 @@ def evaluate(
             if device is not None:
                 images, labels = images.to(device), labels.to(device)
             scores = class_scores(model, images)
+            if record is not None:
+                record(scores, labels)
             ks = [min(k, scores.shape[1]) for k in topk]
             means.update(
                 cross_entropy(scores, labels), *accuracy(scores, labels, ks), weight=len(labels)

@@ -1,0 +1,40 @@
+"""minidl.vision.figures.architecture: towers, arrows, sizes."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+
+import pytest
+
+from minidl.vision.figures import architecture_svg
+from minidl.vision.models import alexnet, cuda_convnet, lenet5
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def count(svg: str, kind: str) -> int:
+    return sum(element.get("class") == kind for element in ET.fromstring(svg).iter())
+
+
+def test_the_papers_two_towers() -> None:
+    svg = architecture_svg(alexnet("paper"))
+    assert count(svg, "front") == 2 * 5 and count(svg, "units") == 2 * 2 + 1
+    # input → conv1: 2; conv2, conv4, conv5 within the towers: 2 each; conv3, fc6, fc7 across them:
+    # 4 each; fc8: 2.
+    assert count(svg, "arrow") == 2 + 3 * 2 + 3 * 4 + 2
+    texts = [element.text for element in ET.fromstring(svg).iter(f"{SVG}text")]
+    for shape in ("227×227×3", "55×55×48", "27×27×128", "13×13×192", "13×13×128", "2048", "1000"):
+        assert shape in texts
+    assert "max pool 3×3 / 2" in texts and "11×11 / 4" in texts
+    assert "conv2: 27×27×256, kernels 5×5, 2 groups, then max pool 3×3 / 2" in svg
+
+
+@pytest.mark.parametrize("variant", ["single-tower", "torchvision", "slim", "half"])
+def test_one_tower(variant: str) -> None:
+    svg = architecture_svg(alexnet(variant))
+    assert count(svg, "front") == 5 and count(svg, "arrow") == 8
+
+
+def test_small_networks() -> None:
+    assert "local" in architecture_svg(cuda_convnet("13pct"))
+    assert count(architecture_svg(lenet5()), "front") == 2
