@@ -12,7 +12,7 @@ from ...autograd import enable_grad, no_grad
 from ...errors import ShapeError
 from ...nn import Module
 from ...tensor import Tensor, tensor
-from .canvas import new_figure, show
+from .canvas import Sheet
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,21 +89,24 @@ def plot_activations(model: Module, image: Tensor, maps: int = 12) -> Figure:
         after = order[place + 1] if place + 1 < len(order) else name
         shown = after if issubclass(kinds[after], nn.ReLU | nn.Tanh) else name
         drawn.append((next(rows, name), outputs[shown][0].float().cpu().numpy()))
-    figure = new_figure(1.0 * maps + 1.0, 1.15 * len(drawn))
-    parts = figure.subfigures(len(drawn), 1, squeeze=False)[:, 0]
-    for part, (name, values) in zip(parts, drawn, strict=True):
-        part.supylabel(name, fontsize=10)
+    sheet = Sheet(0.7 + maps, 1.15 * len(drawn))
+    for row, (name, values) in enumerate(drawn):
+        y = 1.15 * row
+        sheet.text(0.35, y + 0.62, name, fontsize=10)
         if values.ndim == 3 and values.shape[1] > 1:
             best = np.argsort(-values.max(axis=(1, 2)), kind="stable")[:maps]
-            for axes, channel in zip(part.subplots(1, maps), best, strict=False):
-                show(axes, values[channel], f"{channel}")
+            for column, channel in enumerate(best):
+                sheet.picture(0.72 + column, y + 0.2, 0.9, values[channel])
+                sheet.text(0.72 + column + 0.45, y + 0.11, f"{channel}", fontsize=7)
             continue
-        axes = part.subplots()
-        width = 1 if values.size > 100 else 8
-        axes.vlines(range(values.size), 0, values.ravel(), linewidth=width, color="#2c7fb8")
-        axes.set(xlim=(-0.5, values.size - 0.5), yticks=[])
-        axes.tick_params(labelsize=7)
-    return figure
+        units = values.ravel()
+        low, high = min(0.0, float(units.min())), max(0.0, float(units.max())) or 1.0
+        x = 0.72 + (np.arange(units.size) + 0.5) * (maps - 0.1) / units.size
+        base, tops = (y + 1.1 - 0.9 * (value - low) / (high - low) for value in (0.0, units))
+        width = max(0.5, min(8.0, 300 / units.size))
+        sheet.axes.vlines(x, base, tops, linewidth=width, color="#2c7fb8")
+        sheet.text(0.72, y + 0.11, f"{units.size} units", ha="left", fontsize=7)
+    return sheet.done()
 
 
 def saliency(model: Module, image: Tensor, label: int) -> np.ndarray:
@@ -226,10 +229,12 @@ def plot_saliency(
     overlay = nn.functional.interpolate(
         larger, size=picture.shape[:2], mode="bilinear", align_corners=False
     ).numpy()[0, 0]
-    figure = new_figure(10, 3.6)
-    left, middle, right = figure.subplots(1, 3)
-    show(left, picture, "the picture")
-    show(middle, pixels, f"saliency for “{name}”")
-    show(right, picture, f"Grad-CAM for “{name}”")
-    right.imshow(overlay, cmap="inferno", alpha=0.55, interpolation="nearest")
-    return figure
+    titles = ("the picture", f"saliency for “{name}”", f"Grad-CAM for “{name}”")
+    sheet = Sheet(9.9, 3.6)
+    for number, (title, shown) in enumerate(zip(titles, (picture, pixels, picture), strict=True)):
+        sheet.text(3.3 * number + 1.65, 0.18, title, fontsize=10)
+        sheet.picture(3.3 * number + 0.1, 0.35, 3.1, shown)
+    sheet.axes.imshow(
+        overlay, extent=(6.7, 9.8, 3.45, 0.35), aspect="auto", cmap="inferno", alpha=0.55
+    )
+    return sheet.done()

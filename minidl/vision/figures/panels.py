@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..predictions import Predictions
-from .canvas import OTHER, RIGHT, WRONG, new_figure, shorten, show
+from .canvas import OTHER, RIGHT, WRONG, Sheet, new_figure, shorten
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,22 +44,21 @@ def plot_top5(
     matplotlib.figure.Figure
     """
     rows = -(-len(pictures) // columns)
-    figure = new_figure(2.6 * columns, 3.9 * rows)
-    for part, picture, chances, label in zip(
-        figure.subfigures(rows, columns, squeeze=False).flat, pictures, probabilities, labels,
-        strict=False,
-    ):  # fmt: skip
-        above, below = part.subplots(2, 1, height_ratios=[1.5, 1])
-        show(above, picture, shorten(names[label]))
+    sheet = Sheet(2.6 * columns, 3.9 * rows)
+    for number, (picture, chances, label) in enumerate(
+        zip(pictures, probabilities, labels, strict=True)
+    ):
+        x, y = 2.6 * (number % columns) + 0.15, 3.9 * (number // columns) + 0.3
+        sheet.text(x + 1.15, y - 0.12, shorten(names[label]), fontsize=10)
+        sheet.picture(x, y, 2.3, picture)
         best = np.argsort(-chances, kind="stable")[:5]
-        colors = [RIGHT if answer == label else OTHER for answer in best]
-        below.barh(range(len(best)), 100 * chances[best], color=colors)
         for place, answer in enumerate(best):
-            below.text(2, place, shorten(names[answer], 26), va="center", fontsize=8)
-        below.set(xlim=(0, 100), ylim=(4.6, -0.6), yticks=[])
-        below.set_xlabel("probability, %", fontsize=8)
-        below.tick_params(labelsize=8)
-    return figure
+            below, share = y + 2.45 + 0.22 * place, float(chances[answer])
+            sheet.bar(x, below, 2.3 * share, 0.18, RIGHT if answer == label else OTHER)
+            sheet.text(x + 0.05, below, shorten(names[answer]), ha="left", fontsize=8)
+            sheet.text(x + 2.27, below, f"{share:.0%}", ha="right", fontsize=8)
+        sheet.line([x, x, x + 2.3, x + 2.3, x], [y + k for k in (2.33, 3.45, 3.45, 2.33, 2.33)])
+    return sheet.done()
 
 
 def plot_neighbors(
@@ -82,19 +81,20 @@ def plot_neighbors(
     -------
     matplotlib.figure.Figure
     """
-    count = len(neighbors[0])
-    figure = new_figure(1.35 * (count + 1.25), 1.6 * len(queries))
-    shares = [1.0, 0.12] + [1.0] * count
-    axes = figure.subplots(len(queries), count + 2, squeeze=False, width_ratios=shares)
-    for row, query, near, label, others in zip(
-        axes, queries, neighbors, query_labels, neighbor_labels, strict=True
+    sheet = Sheet(1.35 * (len(neighbors[0]) + 1) + 0.3, 1.6 * len(queries))
+    for row, (query, near, label, others) in enumerate(
+        zip(queries, neighbors, query_labels, neighbor_labels, strict=True)
     ):
-        show(row[0], query, shorten(label, 16))
-        row[1].axis("off")
-        row[1].axvline(0.5, color="black")
-        for place, picture, other in zip(row[2:], near, others, strict=True):
-            show(place, picture, shorten(other, 16), "black" if other == label else WRONG)
-    return figure
+        y = 1.6 * row + 0.27
+        sheet.text(0.65, y - 0.12, shorten(label, 16))
+        sheet.picture(0.05, y, 1.25, query)
+        sheet.line([1.47, 1.47], [y, y + 1.25], "black")
+        for place, (picture, other) in enumerate(zip(near, others, strict=True)):
+            x = 1.35 * (place + 1) + 0.3
+            sheet.picture(x, y, 1.25, picture)
+            color = "black" if other == label else WRONG
+            sheet.text(x + 0.6, y - 0.12, shorten(other, 16), color)
+    return sheet.done()
 
 
 def plot_mistakes(
@@ -109,20 +109,16 @@ def plot_mistakes(
     The parameters are those of :func:`plot_top5`; see ``Predictions.mistakes`` for the indices.
     """
     rows = -(-len(pictures) // columns)
-    figure = new_figure(1.9 * columns, 2.4 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for place in axes.flat:
-        place.axis("off")
-    for place, picture, chances, label in zip(
-        axes.flat, pictures, probabilities, labels, strict=False
+    sheet = Sheet(1.9 * columns, 2.4 * rows)
+    for number, (picture, chances, label) in enumerate(
+        zip(pictures, probabilities, labels, strict=True)
     ):
+        x, y = 1.9 * (number % columns) + 0.1, 2.4 * (number // columns) + 0.45
         answer = int(chances.argmax())
-        title = (
-            f"{shorten(names[label])}\nanswer: {shorten(names[answer], 15)} ({chances[answer]:.0%})"
-        )
-        place.axis("on")
-        show(place, picture, title)
-    return figure
+        said = f"answer: {shorten(names[answer], 15)} ({chances[answer]:.0%})"
+        sheet.text(x + 0.85, y - 0.22, f"{shorten(names[label])}\n{said}", fontsize=8.5)
+        sheet.picture(x, y, 1.7, picture)
+    return sheet.done()
 
 
 def plot_confusion(predictions: Predictions, names: Sequence[str]) -> Figure:

@@ -62,7 +62,10 @@ def test_drawn() -> None:
     pytest.importorskip("matplotlib")
     net = alexnet("cifar", num_classes=4)
     image, picture = minidl.randn(1, *net.input_size), np.zeros((32, 32, 3), np.uint8)
-    figure = plot_activations(net, image, maps=3)
-    assert [part.get_supylabel() for part in figure.subfigs] == list(net.named_rows())
-    shown = [axes.get_title() for axes in plot_saliency(net, picture, image, 2, "cat").axes]
-    assert shown == ["the picture", "saliency for “cat”", "Grad-CAM for “cat”"]
+    said = [text.get_text() for text in plot_activations(net, image, maps=3).axes[0].texts]
+    assert [text for text in said if text in net.named_rows()] == list(net.named_rows())
+    assert said.count("4096 units") == 2 and said[-1] == "4 units"
+    shown = plot_saliency(net, picture, image, 2, "cat").axes[0]
+    titles = [text.get_text() for text in shown.texts]
+    assert titles == ["the picture", "saliency for “cat”", "Grad-CAM for “cat”"]
+    assert len(shown.images) == 4

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,40 +20,47 @@ CHANCES = np.array([[0.5, 0.2, 0.1, 0.1, 0.06, 0.04], [0.1, 0.2, 0.3, 0.25, 0.1,
 LABELS = np.array([0, 3, 5])
 
 
+def texts(figure: Any) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
 def test_the_five_best_with_the_right_one_in_orange() -> None:
     figure = plot_top5(PICTURES, CHANCES, LABELS, NAMES, columns=2)
-    pictures, bars = figure.axes[::2], figure.axes[1::2]
-    assert [axes.get_title() for axes in pictures] == ["cat", "fox", "hen"]
-    assert [text.get_text() for text in bars[1].texts] == ["emu", "fox", "dog", "cat", "gnu"]
-    widths = [bar.get_width() for bar in bars[1].patches]
-    np.testing.assert_allclose(widths, [30, 25, 20, 10, 10], rtol=1e-6)
-    colors = [bar.get_facecolor() for bar in bars[1].patches]
+    first = 1 + 2 * 5  # a title, and for each bar a name and a number
+    assert [texts(figure)[k * first] for k in range(3)] == ["cat", "fox", "hen"]
+    second = texts(figure)[first + 1 : 2 * first]
+    assert second == "emu 30% fox 25% dog 20% cat 10% gnu 10%".split()
+    bars = figure.axes[0].patches
+    widths = np.array([bar.get_width() for bar in bars[5:10]])
+    np.testing.assert_allclose(widths / widths.sum(), np.array([30, 25, 20, 10, 10]) / 95)
+    colors = [bar.get_facecolor() for bar in bars[5:10]]
     assert [color == colors[1] for color in colors] == [False, True, False, False, False]
-    assert len({bar.get_facecolor() for bar in bars[2].patches}) == 1  # hen is not among the five
+    assert len({bar.get_facecolor() for bar in bars[10:]}) == 1  # hen is not among the five
 
 
 def test_fewer_than_five_classes() -> None:
     figure = plot_top5(PICTURES[:1], CHANCES[:1, :2], LABELS[:1], NAMES[:2])
-    assert [text.get_text() for text in figure.axes[1].texts] == ["cat", "dog"]
+    assert texts(figure) == ["cat", "cat", "50%", "dog", "20%"]
 
 
 def test_neighbors_of_other_classes_are_violet() -> None:
     figure = plot_neighbors(PICTURES[:1], [PICTURES[1:]], ["cat"], [["cat", "dog"]])
-    query, _, same, other = figure.axes
-    assert [axes.get_title() for axes in (query, same, other)] == ["cat", "cat", "dog"]
-    assert same.title.get_color() == query.title.get_color() != other.title.get_color()
+    query, same, other = figure.axes[0].texts
+    assert texts(figure) == ["cat", "cat", "dog"]
+    assert same.get_color() == query.get_color() != other.get_color()
+    places = [image.get_extent() for image in figure.axes[0].images]
+    assert [place[0] for place in places] == sorted({place[0] for place in places})  # in order
 
 
 def test_mistakes() -> None:
     figure = plot_mistakes(PICTURES[1:], CHANCES[1:], LABELS[1:], NAMES)
-    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
-    assert titles == ["fox\nanswer: emu (30%)", "hen\nanswer: cat (90%)"]
+    assert texts(figure) == ["fox\nanswer: emu (30%)", "hen\nanswer: cat (90%)"]
 
 
 def test_confusion() -> None:
     axes = plot_confusion(Predictions(CHANCES, LABELS), NAMES).axes[0]
-    texts = {text.get_position(): text.get_text() for text in axes.texts}
-    assert texts == {(0, 0): "1", (2, 3): "1", (0, 5): "1"}  # (answer, right class)
+    counts = {text.get_position(): text.get_text() for text in axes.texts}
+    assert counts == {(0, 0): "1", (2, 3): "1", (0, 5): "1"}  # (answer, right class)
     large = Predictions(np.eye(50, dtype=np.float32), np.arange(50))
     assert not plot_confusion(large, [str(k) for k in range(50)]).axes[0].texts
 
