@@ -26,8 +26,12 @@ def command(program: str, *arguments: object) -> list[str]:
     """The command line of an example, with Python warnings as errors.
 
     If the tests run on the simulated GPU, so does the example. AlexNet for 32 × 32 pixels is small.
+    A training run draws its page of figures only where a test asks for it, because that takes
+    seconds.
     """
     words = [str(ROOT / "examples" / program), *map(str, arguments)]
+    if program == "alexnet_imagenet.py" and "--report" not in words:
+        words.insert(1, "--no-report")
     if program.startswith("alexnet_"):
         words = [str(ROOT / "tests" / "small_networks.py"), *words]
     simulator = sys.modules.get("cupy_on_cpu")

@@ -25,7 +25,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     pictures = draw(folder / "pictures", ("cat", "dog", "<emu>"), 10, (48, 40))
     run(
         folder, "alexnet_imagenet.py", "--data", pictures, "--variant", "cifar", "--batch-size", 4,
-        "--num-threads", 1, "--epochs", 1, "--output", folder / "run",
+        "--num-threads", 1, "--epochs", 1, "--output", folder / "run", "--report",
     )  # fmt: skip
     yield folder / "run"
     shutil.rmtree(folder)

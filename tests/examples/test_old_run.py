@@ -60,7 +60,7 @@ def resumed(tmp_path: Path) -> Any:
     model: Any = Tiny()
     batches = PictureBatches(model, Noise(), Noise(), batch_size=4, workers=0, folder=tmp_path)
     program = runpy.run_path(str(ROOT / "examples" / "alexnet_imagenet.py"))
-    run = program["Run"](model, batches, argparse.Namespace(**settings))
+    run = program["Run"](model, batches, argparse.Namespace(**settings, report=False))
     run.load(state)
     return run
 
