@@ -24,6 +24,7 @@ from ..autograd.tape_array import recorded_by
 from ..autograd.views import check_changeable, check_no_overlap
 from ..device import Array, array_module
 from ..ops.inplace import is_recorded
+from ..ops.precision import in_float32, rounded, widened
 from ..tensor import Tensor
 from .module import Module
 
@@ -47,6 +48,7 @@ def tanh_forward(x: Array) -> Array:
     return array_module(x).tanh(x)
 
 
+@in_float32
 def tanh_backward(grad: Array, y: Array) -> Array:
     """Return g·(1 − y²)."""
     return grad * (1 - y * y)
@@ -60,6 +62,7 @@ def sigmoid_forward(x: Array) -> Array:
     return xp.where(x >= 0, 1, small) / (1 + small)
 
 
+@in_float32
 def sigmoid_backward(grad: Array, y: Array) -> Array:
     """Return g·y·(1 − y)."""
     return grad * y * (1 - y)
@@ -116,7 +119,7 @@ class SigmoidFunction(Function):
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
         ctx.kernel = kernels.of("sigmoid", x)
-        y = ctx.kernel.forward(x) if ctx.kernel else sigmoid_forward(x)
+        y = ctx.kernel.forward(x) if ctx.kernel else rounded(sigmoid_forward(*widened(x)), x.dtype)
         ctx.save_for_backward(y)
         return y
 

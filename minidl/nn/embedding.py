@@ -30,6 +30,7 @@ from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from ..ops import empty
 from ..ops.index import add_at
 from ..ops.inplace import changed
+from ..ops.precision import widened
 from ..tensor import Tensor
 from . import init
 from .module import Module, Parameter
@@ -49,6 +50,7 @@ def backward(grad: Array, index: Array, rows: int, padding: int | None, by_freq:
     xp = array_module(grad)
     if by_freq:
         counts = xp.bincount(index.reshape(-1), minlength=rows)  # (V,)
+        (grad,) = widened(grad)
         grad = grad / counts[index][..., None].astype(grad.dtype)  # (..., D)
     dweight = xp.zeros((rows, grad.shape[-1]), grad.dtype)  # (V, D)
     add_at(dweight, (..., (index,)), grad)  # not dweight[index] += grad, which keeps one of several

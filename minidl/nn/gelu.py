@@ -26,6 +26,7 @@ from ..autograd import Context, Function
 from ..autograd.tape_array import is_on_tape, recorded_by
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError
+from ..ops.precision import rounded, widened
 from ..tensor import Tensor
 from .module import Module
 
@@ -107,17 +108,16 @@ class GELUFunction(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, approximate: str) -> Array:
         plain = forward if approximate == "none" else tanh_forward
-        wide = x.astype("float32") if x.dtype.itemsize < 4 else x
-        y, slope = (array.astype(x.dtype, copy=False) for array in plain(wide))
+        y, slope = plain(*widened(x))
         ctx.plain = plain
         ctx.save_for_backward(slope, x)
-        return y
+        return rounded(y, x.dtype)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         slope, x = ctx.saved_tensors
         if is_on_tape(x):
-            slope = ctx.plain(x)[1]
+            slope = ctx.plain(*widened(x))[1]
         return backward(grad, slope), None
 
 

@@ -30,6 +30,7 @@ from ..autograd.tape_array import is_on_tape, recorded_by
 from ..device import Array, array_module
 from ..errors import ShapeError
 from ..kernels.windows import Geometry, Pair, plan
+from ..ops.precision import rounded, widened
 from ..tensor import Tensor
 from .arguments import IntOrPair, check_images, pair
 from .module import Module
@@ -61,6 +62,7 @@ def col2im(columns: Array, geometry: Geometry, size: Pair) -> Array:
         n, c, kh, kw, oh, ow = columns.shape
         return to_images(columns.reshape(n, c * kh * kw, oh * ow), geometry, size)
     xp, (kernel_h, kernel_w) = array_module(columns), geometry.kernel
+    (columns,) = widened(columns)
     padded = xp.zeros((*columns.shape[:2], *geometry.span), columns.dtype)
     for kh in range(kernel_h):
         for kw in range(kernel_w):
@@ -117,7 +119,7 @@ def to_images(columns: Array, geometry: Geometry, size: Pair) -> Array:
     channels = rows // math.prod(geometry.kernel)
     columns = columns.reshape(n, channels, *geometry.kernel, *geometry.out)
     kernel = kernels.of("im2col", columns)
-    return (kernel.col2im if kernel else col2im)(columns, geometry, size)
+    return rounded((kernel.col2im if kernel else col2im)(columns, geometry, size), columns.dtype)
 
 
 def unfold(

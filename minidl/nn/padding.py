@@ -19,6 +19,7 @@ from ..autograd import Context, Function
 from ..conversion import fitting
 from ..device import Array, array_module
 from ..errors import ArgumentError
+from ..ops.precision import widened
 from ..tensor import Tensor
 from .module import Module
 
@@ -93,7 +94,8 @@ class PadFunction(Function):
         xp = array_module(grad)
         inner, own = _overlap(ctx.shape, ctx.amounts)
         if ctx.mode != "constant":
-            grad = grad.copy()  # lines of the border are added to those that they were copied from
+            # lines of the border are added to those that they were copied from
+            grad = widened(grad)[0].copy()
             for axis, lines in _borders(ctx.shape, ctx.amounts, ctx.mode)[::-1]:
                 reached = (*(slice(None),) * axis, *inner[axis + 1 :])
                 for position, source in lines:

@@ -26,6 +26,7 @@ from ..autograd import Context, Function
 from ..autograd.tape_array import is_on_tape
 from ..device import Array, array_module
 from ..errors import AutogradError, DTypeError
+from ..ops.precision import in_float32, rounded
 from ..tensor import Tensor
 from .activation import check_inplace, sigmoid_forward
 from .module import Module
@@ -41,6 +42,7 @@ def leaky_relu_forward(x: Array, negative_slope: float) -> tuple[Array, Array]:
     return x * slope, slope
 
 
+@in_float32
 def elu_forward(x: Array, alpha: float) -> tuple[Array, Array]:
     """Return y and dy/dx."""
     xp = array_module(x)
@@ -49,12 +51,14 @@ def elu_forward(x: Array, alpha: float) -> tuple[Array, Array]:
     return y, xp.where(x > 0, x.dtype.type(1), alpha * xp.exp(low))
 
 
+@in_float32
 def silu_forward(x: Array) -> tuple[Array, Array]:
     """Return y and dy/dx."""
     s = sigmoid_forward(x)
     return x * s, s * (1 + x * (1 - s))
 
 
+@in_float32
 def softplus_forward(x: Array, beta: float, threshold: float) -> tuple[Array, Array]:
     """Return y and dy/dx; y = x where β·x is above the threshold."""
     xp, z = array_module(x), beta * x
@@ -109,7 +113,7 @@ class RectifierFunction(Function):
         ctx.rectifier, ctx.settings = rectifier, settings
         ctx.save_for_backward(slope, None if inplace or rectifier in CURVATURES else x)
         if not inplace:
-            return y
+            return rounded(y, x.dtype)
         x[...] = y
         ctx.mark_dirty(x)
         return x

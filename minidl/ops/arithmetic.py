@@ -25,6 +25,7 @@ from .operands import (
     unbroadcast,
     without_gradient,
 )  # fmt: skip
+from .precision import wide_in_between
 
 __all__ = [
     "add", "addcdiv", "addcmul", "div", "floor_divide", "fmod", "lerp", "maximum", "minimum",
@@ -226,23 +227,24 @@ def _split_by(grad: Array, not_a: Array, not_b: Array, equal: Array, ctx: Contex
 def add(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return ``input + alpha * other``."""
     a, b = operands("add", input, other)
-    return Add.apply(a, b if alpha == 1 else _scaled("add", a, b, alpha))
+    return Add.apply(a, b) if alpha == 1 else _with_scaled(Add, "add", a, b, alpha)
 
 
 def sub(input: Any, other: Any, *, alpha: Any = 1) -> Tensor:
     """Return ``input - alpha * other``."""
     a, b = operands("sub", input, other)
-    return Sub.apply(a, b if alpha == 1 else _scaled("sub", a, b, alpha))
+    return Sub.apply(a, b) if alpha == 1 else _with_scaled(Sub, "sub", a, b, alpha)
 
 
-def _scaled(name: str, a: Any, b: Any, alpha: Any) -> Any:
-    """Return ``b * alpha``."""
+@wide_in_between
+def _with_scaled(function: Any, name: str, a: Any, b: Any, alpha: Any) -> Tensor:
+    """Return the sum or difference of a and ``b * alpha``."""
     dtype = _dtype_of(a, b)
     if isinstance(alpha, float) and dtype.kind != "f":
         raise DTypeError(f"{name}: alpha={alpha} needs floats; the tensors are of integers")
     if isinstance(b, Tensor):
         b = b.to(dtype=dtype)
-    return b * (bool(alpha) if dtype == bool_ else alpha)
+    return function.apply(a, b * (bool(alpha) if dtype == bool_ else alpha))
 
 
 def mul(input: Any, other: Any) -> Tensor:
@@ -354,19 +356,19 @@ def fmod(input: Any, other: Any) -> Tensor:
     return Remainder.apply(*operands("fmod", input, other), "fmod")
 
 
+@wide_in_between
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     """Return ``input + weight * (end - input)``."""
-    if input.dtype == float16:
-        wide = weight.to(float32) if isinstance(weight, Tensor) else weight
-        return lerp(input.to(float32), end.to(float32), wide).to(float16)
     return input + weight * (end - input)
 
 
+@wide_in_between
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """Return ``input + value * tensor1 * tensor2``."""
     return input + (tensor1 if value == 1 else value * tensor1) * tensor2
 
 
+@wide_in_between
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """Return ``input + value * tensor1 / tensor2``."""
     return input + (tensor1 if value == 1 else value * tensor1) / tensor2

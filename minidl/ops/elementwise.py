@@ -15,6 +15,7 @@ from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, as_tensor, bool_, default_dtype, int64
 from .comparison import gt, isnan, logical_or, lt, only_where, where
 from .operands import floating, unary
+from .precision import wide_in_between
 
 __all__ = [
     "abs", "ceil", "clamp", "clamp_max", "clamp_min", "clip", "cos", "cosh", "exp", "expm1",
@@ -268,6 +269,7 @@ def sqrt(input: Tensor) -> Tensor:
     return Sqrt.apply(input)
 
 
+@wide_in_between
 def rsqrt(input: Tensor) -> Tensor:
     """Return ``1 / sqrt(input)``."""
     return 1.0 / sqrt(input)

@@ -22,7 +22,7 @@ from ..device import Array, Shape, array_module, check_one_device, device_of, on
 from ..errors import DTypeError, IndexOutOfRange, ShapeError
 from ..kernels.cuda import copy_to
 from ..kernels.cuda.put import put
-from ..tensor import Tensor, as_tensor, bool_, uint8
+from ..tensor import Tensor, as_tensor, bool_, float16, float64, uint8
 from .axes import one_axis
 from .comparison import warn_of_uint8
 from .creation import full
@@ -162,6 +162,10 @@ def add_at(x: Array, steps: Steps, value: Array) -> None:
     first, second = steps
     if second is None:
         x[first] += value
+    elif x.dtype == float16 and isinstance(x, np.ndarray):  # the kernel below does so, too
+        wide = x[first].astype(float64)
+        np.add.at(wide, second, value)
+        x[first] = wide
     elif isinstance(x, (np.ndarray, TapeArray)):
         np.add.at(x[first], second, value)
     else:

@@ -16,7 +16,7 @@ import numpy as np
 from ..device import Array, Shape, active, array_module, check_one_device, device_of
 from ..errors import DTypeError, ShapeError
 from ..kernels.cpu import apply_ufunc
-from ..tensor import Tensor, as_tensor, bool_, default_dtype, float32
+from ..tensor import Tensor, as_tensor, bool_, default_dtype, float16, float32
 from .precision import added_up, rounded
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
@@ -94,6 +94,8 @@ def meet(a: Any, b: Any) -> tuple[Any, Any]:
     if (a.ndim == 0) != (b.ndim == 0):  # one has no axes: it decides only by a higher kind
         weak, strong = (a.dtype, b.dtype) if a.ndim == 0 else (b.dtype, a.dtype)
         dtype = weak if _RANK[weak.kind] > _RANK[strong.kind] else strong
+        if dtype == float16 != weak and isinstance(a, np.ndarray):  # too large for float16?
+            return (a.item(), b) if a.ndim == 0 else (a, b.item())
     else:
         dtype = common_dtype(a.dtype, b.dtype)
     return a.astype(dtype, copy=False), b.astype(dtype, copy=False)
@@ -119,6 +121,8 @@ def binary(name: str, ufunc_name: str, a: Any, b: Any) -> Array:
 
 def _of_half_and_number(name: str, ufunc_name: str, a: Any, b: Any) -> Array:
     """Apply a ufunc to float16 and a Python number, which may be too large for float16."""
+    if ufunc_name in ("remainder", "fmod"):  # which jump: PyTorch rounds their numbers
+        a, b = (v if hasattr(v, "dtype") else float(np.float16(v)) for v in (a, b))
     a, b = (v.astype(float32) if hasattr(v, "dtype") else v for v in (a, b))
     y = binary(name, ufunc_name, a, b)
     return y.astype(np.float16) if y.dtype == float32 else y

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..device import Array, array_module
-from ..tensor import float16, float32, float64
+from ..tensor import Tensor, float16, float32, float64
 
 #: From this length on, columns of float32 are added up in float64. NumPy adds rows in pairs, but
 #: columns number after number: the error grows with the length.
@@ -58,6 +58,21 @@ def widened(*arrays: Array | None) -> Any:
 
 def _wider(arg: Any, dtype: np.dtype) -> Any:
     return arg.astype(dtype) if getattr(arg, "dtype", None) == float16 else arg
+
+
+def wide_in_between(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Decorate an operation of several steps: of float16 alone it computes in float32."""
+
+    @wraps(function)
+    def wide(*args: Any, **kwargs: Any) -> Tensor:
+        tensors = [arg for arg in (*args, *kwargs.values()) if isinstance(arg, Tensor)]
+        if any(tensor.dtype != float16 for tensor in tensors):
+            return function(*args, **kwargs)
+        args = tuple(arg.to(float32) if isinstance(arg, Tensor) else arg for arg in args)
+        kwargs = {k: v.to(float32) if isinstance(v, Tensor) else v for k, v in kwargs.items()}
+        return function(*args, **kwargs).to(float16)
+
+    return wide
 
 
 def _wide(dtype: np.dtype) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -22,6 +22,7 @@ from ..kernels.cpu import product as cpu_product
 from ..kernels.cuda import product as cuda_product
 from ..tensor import Tensor, float16, float32
 from .operands import unbroadcast
+from .precision import wide_in_between
 
 __all__ = [
     "addmm", "baddbmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer",
@@ -137,11 +138,13 @@ def outer(input: Tensor, vec2: Tensor) -> Tensor:
     return input.unsqueeze(1) * vec2.unsqueeze(0)
 
 
+@wide_in_between
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """Return ``beta * input + alpha * mat1 @ mat2``."""
     return _weighted(input, mm(mat1, mat2), beta, alpha)
 
 
+@wide_in_between
 def baddbmm(
     input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1
 ) -> Tensor:

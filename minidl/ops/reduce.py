@@ -17,7 +17,7 @@ from ..errors import DTypeError, NothingToChooseError, ShapeError
 from ..tensor import Tensor, bool_, default_dtype, float16, float32, float64, int64, uint8
 from .arithmetic import maximum, minimum
 from .axes import Dim, axes_of
-from .precision import added_up, rounded
+from .precision import added_up, rounded, rounded_like, wide_in_between, widened
 
 __all__ = [
     "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "cumprod",
@@ -65,7 +65,8 @@ class Mean(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        scaled = grad / _count(ctx.shape, ctx.axes)
+        (wide,) = widened(grad)  # the count may be too large for float16
+        scaled = rounded(wide / _count(ctx.shape, ctx.axes), grad.dtype)
         return _spread(scaled, ctx.shape, ctx.axes, ctx.keepdim), None, None
 
 
@@ -199,8 +200,8 @@ class ExtremeOverAll(Function):
         hit = x == kept
         if ctx.nan_is_equal:
             hit = hit | ((x != x) & (kept != kept))
-        share = _spread(grad, x.shape, ctx.axes, ctx.keepdim)
-        hits = hit.sum(axis=ctx.axes, keepdims=True).astype(grad.dtype)
+        (share,) = widened(_spread(grad, x.shape, ctx.axes, ctx.keepdim))
+        hits = hit.sum(axis=ctx.axes, keepdims=True).astype(share.dtype)
         return share * hit / hits, None, None, None, None
 
 
@@ -211,12 +212,13 @@ class Prod(Function):
     def forward(ctx: Context, x: Array, axis: int, keepdim: bool) -> Array:
         ctx.save_for_backward(x)
         ctx.axis, ctx.keepdim = axis, keepdim
-        dtype = x.dtype if x.dtype.kind == "f" else int64
-        return array_module(x).prod(x, axis=axis, keepdims=keepdim, dtype=dtype)
+        dtype = int64 if x.dtype.kind != "f" else float32 if x.dtype == float16 else x.dtype
+        y = array_module(x).prod(x, axis=axis, keepdims=keepdim, dtype=dtype)
+        return rounded_like(y, x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        (x,) = ctx.saved_tensors
+        (x,) = widened(*ctx.saved_tensors)
         xp = array_module(x)
         first = xp.moveaxis(x, ctx.axis, 0)
         one = xp.ones_like(first[:1])
@@ -245,7 +247,7 @@ def _running(name: str, x: Array, axis: int) -> Array:
     """Return running sums or products: of integers in int64, of float16 by way of float32."""
     dtype = int64 if x.dtype.kind != "f" else float32 if x.dtype == float16 else x.dtype
     y = getattr(array_module(x), name)(x, axis=axis, dtype=dtype)
-    return rounded(y, x.dtype) if x.dtype == float16 else y
+    return rounded_like(y, x)
 
 
 class Cumprod(Function):
@@ -261,7 +263,8 @@ class Cumprod(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         xp = array_module(grad)
-        x, y, grad = (xp.moveaxis(array, ctx.axis, 0) for array in (*ctx.saved_tensors, grad))
+        arrays = widened(*ctx.saved_tensors, grad)
+        x, y, grad = (xp.moveaxis(array, ctx.axis, 0) for array in arrays)
         dx = xp.empty_like(grad)
         later = xp.zeros_like(grad[:1]).sum(axis=0)  # g_{i+1}·x_{i+1}
         for i in range(len(x) - 1, -1, -1):
@@ -496,10 +499,9 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return Cumprod.apply(input, *axes_of("cumprod", dim, input.ndim))
 
 
+@wide_in_between
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
     """Return ``log(sum(exp(input)))`` over `dim` without overflow."""
-    if input.dtype == float16:
-        return logsumexp(input.to(float32), dim, keepdim).to(float16)
     return LogSumExp.apply(input, axes_of("logsumexp", dim, input.ndim), keepdim)
 
 
