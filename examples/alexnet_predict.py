@@ -1,8 +1,7 @@
 """Classify pictures with a trained AlexNet, or write a submission to ILSVRC-2012.
 
     python examples/alexnet_predict.py cat.jpg holiday/             (the latest run's best network)
-    python examples/alexnet_predict.py --checkpoint alexnet.safetensors --variant torchvision \\
-        --classes imagenet_classes.txt cat.jpg
+    python examples/alexnet_predict.py --checkpoint alexnet.pth --classes names.txt cat.jpg
     python examples/alexnet_predict.py --submission test.txt --devkit DIR ILSVRC2012_img_test/
     python examples/alexnet_predict.py --check test.txt
 
@@ -30,18 +29,19 @@ import minidl
 from minidl.data import DataLoader, Dataset, DeviceBatches
 from minidl.errors import ArgumentError, CheckpointError, DataError, DeviceError
 from minidl.nn.functional import softmax
-from minidl.nn.module import StateDictError
 from minidl.training import latest_run
-from minidl.training.checkpoints import Checkpoints
 from minidl.training.command_line import Layout
 from minidl.vision import submission
 from minidl.vision.datasets.decoding import pil_loader, shown
 from minidl.vision.datasets.folder import DOCUMENTS, has_image_extension, is_hidden
 from minidl.vision.datasets.opening import describe_skipped
 from minidl.vision.metrics import class_scores
-from minidl.vision.models import AlexNet, alexnet
+from minidl.vision.models.networks import make_network, plans
+from minidl.vision.models.rows import RowNet
 from minidl.vision.statistics import PixelStatistics
 from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_finish
+from minidl.vision.weights.files import read
+from minidl.vision.weights.layouts import recognize
 
 
 class Pictures(Dataset):
@@ -89,35 +89,30 @@ def find_pictures(places: Iterable[str]) -> list[str]:
 class Network(NamedTuple):
     """A trained network, the names of its classes, and the statistics of its training pictures."""
 
-    model: AlexNet
+    model: RowNet
     classes: list[str]
     statistics: PixelStatistics | None
 
 
 def load_network(options: argparse.Namespace) -> Network:
     """Load the network given by ``--checkpoint`` and related options."""
-    wanted = options.checkpoint or latest_run("runs", "alexnet*")
-    path, state = Checkpoints.load(wanted, prefer="best", map_location="cpu")
-    run = state.get("options") if isinstance(state, dict) else None
+    content = read(options.checkpoint or latest_run("runs", "alexnet*"))
+    path, state = content.path, content.value
+    run: Any = state.get("options") if isinstance(state, dict) else None
     if run is not None and options.variant:
         raise ArgumentError(f"--variant: {path} already says {run['variant']!r}; omit it")
-    if run is None:
-        if not (options.variant and options.classes):
-            raise ArgumentError(
-                f"{path} holds only weights: add --variant NAME, such as torchvision, and "
-                f"--classes FILE, the names of the network's outputs in order, one per line"
-            )
-        run, state = {"variant": options.variant, "init": None}, {"model": state}
+    if run is None and not options.classes:
+        raise ArgumentError(
+            f"{path} holds only weights: add --classes FILE, the names of the network's outputs in "
+            "order, one per line"
+        )
+    weights = recognize(content, plans(options.variant))
     classes = read_lines(options.classes) if options.classes else run["classes"]
-    model = alexnet(run["variant"], len(classes), init=run["init"])
-    try:
-        model.load_state_dict(state["model"])
-    except StateDictError as error:
-        raise CheckpointError(
-            f"{path} does not match variant {model.variant!r} with {len(classes)} classes: "
-            + str(error).splitlines()[1].strip()
-        ) from error
-    known = state.get("pictures", {}).get("statistics")
+    if len(classes) != weights.num_classes:
+        raise CheckpointError(f"{path} has {weights.num_classes} classes, not {len(classes)}")
+    model = make_network(weights.variant, len(classes), init=run["init"] if run else None)
+    weights.fill(model)
+    known = state.get("pictures", {}).get("statistics") if run else None
     return Network(model.eval(), classes, PixelStatistics(**known) if known else None)
 
 
@@ -138,13 +133,18 @@ def predict(
     model, _, statistics = network
     size, scale = model.input_size[-1], model.input_scale
     device = next(model.parameters()).device
-    crop = alexnet_evaluation(size, scale, options.ten_crop, raw=True, statistics=statistics)
+    if (expected := model.preprocessing) is not None:  # of weights from elsewhere
+        crop = expected.transforms(options.ten_crop, raw=True)
+        finish: Any = expected.finish()
+    else:
+        crop = alexnet_evaluation(size, scale, options.ten_crop, raw=True, statistics=statistics)
+        finish = alexnet_finish(scale, statistics, size)
     exif = not options.submission if options.exif is None else options.exif
     loader = DataLoader(
         Pictures(paths, crop, exif), options.batch_size, num_workers=options.workers,
         pin_memory=device.type == "gpu",
     )  # fmt: skip
-    for images, errors in DeviceBatches(loader, device, alexnet_finish(scale, statistics, size)):
+    for images, errors in DeviceBatches(loader, device, finish):
         with minidl.no_grad():
             scores = class_scores(model, images)
             probabilities = softmax(scores, 1).cpu().numpy()
@@ -213,8 +213,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Layout)
     parser.add_argument("pictures", nargs="*", metavar="PICTURE", help="a file or a folder")
     add = parser.add_argument_group("network").add_argument
-    add("--checkpoint", metavar="PATH", help="a run's folder, or a file (default: latest run)")
-    add("--variant", metavar="NAME", help="variant of weights from elsewhere, such as torchvision")
+    add("--checkpoint", metavar="PATH", help="a run's folder, or a file of weights: .safetensors, "
+        ".pth, .npz, .npy, .caffemodel (default: latest run)")  # fmt: skip
+    add("--variant", metavar="NAME", help="variant of weights that fit several")
     add("--classes", metavar="FILE", help="names of the classes, one per line (default: the run's)")
     add("--ten-crop", action="store_true", help="average over ten crops (default: one)")
     add("--exif", action=argparse.BooleanOptionalAction, help="turn pictures as EXIF says "

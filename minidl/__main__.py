@@ -1,6 +1,7 @@
 """``python -m minidl``: the report of the machine, which a bug report should include.
 
-``python -m minidl scan FOLDER`` names every suspicious picture file of a folder.
+``python -m minidl scan FOLDER`` names every suspicious picture file of a folder; ``inspect FILE``
+prints what a file of weights holds, and ``convert IN OUT`` makes another kind of file of it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 
 from .training.machine import report
 from .vision import scan
+from .vision.weights import convert
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,6 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     scan_parser = commands.add_parser("scan", help="name every suspicious picture of a folder")
     scan.add_arguments(scan_parser)
     scan_parser.set_defaults(run=scan.run)
+    inspect_parser = commands.add_parser("inspect", help="print what a file of weights holds")
+    convert.add_inspect_arguments(inspect_parser)
+    inspect_parser.set_defaults(run=convert.run_inspect)
+    convert_parser = commands.add_parser("convert", help="make another kind of file of weights")
+    convert.add_convert_arguments(convert_parser)
+    convert_parser.set_defaults(run=convert.run_convert)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status

@@ -1,4 +1,4 @@
-"""AlexNet for 32 × 32 pixels with 64 units instead of 4096: a tenth of the parameters to save.
+"""AlexNets with 64 units instead of 4096: a tenth of the parameters to save.
 
 ``python small_networks.py PROGRAM ARGUMENTS`` runs a program with this network.
 """
@@ -15,15 +15,16 @@ from dataclasses import replace
 
 @contextmanager
 def small_networks() -> Iterator[None]:
-    """Make ``alexnet("cifar")`` small within the block."""
-    module = importlib.import_module("minidl.vision.models.alexnet")
-    variant = module._VARIANTS["cifar"]
-    rows = (row._replace(outputs=64) if row.outputs == 4096 else row for row in variant.rows)
-    module._VARIANTS["cifar"] = replace(variant, rows=tuple(rows))
+    """Make all variants of ``alexnet`` small within the block."""
+    variants = importlib.import_module("minidl.vision.models.variants").VARIANTS
+    before = dict(variants)
+    for name, variant in before.items():
+        rows = (row._replace(outputs=64) if row.outputs == 4096 else row for row in variant.rows)
+        variants[name] = replace(variant, rows=tuple(rows))
     try:
         yield
     finally:
-        module._VARIANTS["cifar"] = variant
+        variants.update(before)
 
 
 if __name__ == "__main__":

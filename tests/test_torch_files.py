@@ -289,8 +289,11 @@ def bomb(size: int) -> bytes:
 
 GROWTH = {
     # 10 bytes for a copy of 10,000
-    "copies": b"X\x10'\x00\x00" + b"a" * 10_000 + b"q\x00X\x06\x00\x00\x00latin1q\x010"
-    b"](" + b"c_codecs\nencode\nh\x00h\x01\x86R" * 10_000 + b"e",
+    "copies": b"](X\x10'\x00\x00"
+    + b"a" * 10_000
+    + b"q\x00X\x06\x00\x00\x00latin1q\x01"
+    + b"c_codecs\nencode\nh\x00h\x01\x86R" * 10_000
+    + b"e",
     "lists": b"](" + b"]" * 200_000 + b"e",
     # each list holds the one before it twice
     "laughs": b"(]q\x00" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(99)) + b"t",

@@ -34,7 +34,9 @@ class PictureBatches:
     Parameters
     ----------
     model : RowNet
-        The network, which determines device, size and scale of the input.
+        The network, which determines device, size and scale of the input. If it has weights from
+        elsewhere, pictures are prepared as their ``preprocessing`` says, unless there are
+        statistics.
     train, val : Dataset
         Pictures and labels; a data set whose ``transform`` can be set, or a Subset of one.
     statistics : PixelStatistics, optional
@@ -77,7 +79,11 @@ class PictureBatches:
         self.batch_size, self.limit = batch_size, limit
         self._input = model.input_size[-1], model.input_scale
         size, scale = self._input
-        self._finish = alexnet_finish(scale, statistics, size)  # bytes to numbers
+        self._expected = model.preprocessing if statistics is None else None
+        if self._expected is None:
+            self._finish: Any = alexnet_finish(scale, statistics, size)  # bytes to numbers
+        else:
+            self._finish = self._expected.finish()
         on_gpu = self.device.type == "gpu"
         self._load = partial(DataLoader, num_workers=workers, pin_memory=on_gpu)
         self._train_loader = self._load(train, batch_size, shuffle=True)
@@ -170,7 +176,11 @@ class PictureBatches:
             From the iterator; also if there are more bad pictures than the budget.
         """
         pictures = copy.copy(self.val)
-        transform = alexnet_evaluation(*self._input, ten_crop, raw=True, statistics=self.statistics)
+        if self._expected is None:
+            known = self.statistics
+            transform = alexnet_evaluation(*self._input, ten_crop, raw=True, statistics=known)
+        else:
+            transform = self._expected.transforms(ten_crop, raw=True)
         _set_transform(pictures, transform)
         loader = self._load(pictures, -(-self.batch_size // 10) if ten_crop else self.batch_size)
         loader.set_epoch(0)  # so that an evaluation moves nothing

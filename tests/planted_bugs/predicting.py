@@ -51,8 +51,8 @@ BUGS = [
     (
         "predict: ten crops use only one",
         "examples/alexnet_predict.py:predict",
-        "options.ten_crop",
-        "False",
+        "crop = alexnet_evaluation(size, scale, options.ten_crop, raw=True, statistics=statistics)",
+        "crop = alexnet_evaluation(size, scale, False, raw=True, statistics=statistics)",
         "tests/examples/test_alexnet_predict.py::test_prints_the_classes_of_pictures",
     ),
     (

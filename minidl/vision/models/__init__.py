@@ -15,6 +15,7 @@ from ...missing import attributes
 from .alexnet import AlexNet, alexnet
 from .cuda_convnet import CudaConvnet, ScaledTanh, cuda_convnet
 from .lenet import LeNet, lenet5
+from .networks import load_network
 from .pretrained import AlexNet_Weights
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "alexnet",
     "cuda_convnet",
     "lenet5",
+    "load_network",
 ]
 
 __getattr__ = attributes(globals())

@@ -21,10 +21,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from ...errors import ArgumentError
-from ...nn import Flatten, Module, Sequential
+from ...nn import Module
 from ...tensor import Tensor
 from .presets import PRESETS, Preset, initialize
 from .rows import CLASSES, Plan, Row, RowNet, build, with_classes
+from .variants import named
 
 _80SEC = (
     Row("conv1", 32, 5, "conv relu pool"),
@@ -67,7 +68,7 @@ _11PCT = (
 _LRN = {"size": 9, "alpha": 1e-3, "beta": 0.75, "k": 1.0}
 _SPATIAL = {"size": 3, "alpha": 5e-5, "beta": 0.75, "k": 1.0}
 
-_VARIANTS = {
+VARIANTS = {
     "80sec": (_80SEC, 32),
     "18pct": (_18PCT, 32),
     "19pct": (_19PCT, 32),
@@ -85,6 +86,33 @@ _PRESETS = {
         weights={**PRESETS["he"].weights, "local": PRESETS["he"].weights["conv"], "fc10": 0.001}
     ),
 }
+
+
+def plan(
+    variant: str,
+    num_classes: int = 10,
+    activation: str | Callable[[], Module] = "relu",
+    without: Iterable[str] = (),
+) -> Plan:
+    """Return the plan of a variant; see :func:`cuda_convnet`.
+
+    Raises
+    ------
+    ArgumentError
+        The variant is unknown.
+    """
+    if variant not in VARIANTS:
+        raise ArgumentError(f"variant: expected one of {list(VARIANTS)}, got {variant!r}")
+    rows, size = VARIANTS[variant]
+    return Plan(
+        with_classes(rows, num_classes),
+        input_size=(3, size, size),
+        ceil_pool=True,
+        norm=_LRN,
+        spatial=_SPATIAL,
+        activation=activation,
+        without=frozenset((without,) if isinstance(without, str) else without),
+    )
 
 
 class CudaConvnet(RowNet):
@@ -162,28 +190,8 @@ def cuda_convnet(
     >>> net(minidl.zeros(2, *net.input_size)).shape
     Size([2, 10])
     """
-    if variant not in _VARIANTS:
-        raise ArgumentError(f"variant: expected one of {list(_VARIANTS)}, got {variant!r}")
-    rows, size = _VARIANTS[variant]
-    plan = Plan(
-        with_classes(rows, num_classes),
-        input_size=(3, size, size),
-        ceil_pool=True,
-        norm=_LRN,
-        spatial=_SPATIAL,
-        activation=activation,
-        without=frozenset((without,) if isinstance(without, str) else without),
-    )
-    stages = build(plan)
-    net = CudaConvnet(
-        {
-            "features": Sequential(stages.features),
-            "flatten": Flatten(),
-            "classifier": Sequential(stages.classifier),
-        },
-        plan,
-        variant,
-    )
+    own_plan = plan(variant, num_classes, activation, without)
+    net = CudaConvnet(named(build(own_plan)), own_plan, variant)
     own = "80sec" if variant == "80sec" else "cuda-convnet"
     initialize(net, own if init is None else init, _PRESETS)
     return net

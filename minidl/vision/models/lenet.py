@@ -6,8 +6,8 @@ of the maps, and its output layer computes distances; this version has none of t
 
 from __future__ import annotations
 
-from ...nn import Flatten, Sequential
 from .rows import CLASSES, Plan, Row, RowNet, build, with_classes
+from .variants import named
 
 _LENET5 = (
     Row("conv1", 6, 5, "conv relu avgpool"),
@@ -16,6 +16,12 @@ _LENET5 = (
     Row("fc4", 84, layers="linear relu"),
     Row("fc5", CLASSES, layers="linear"),
 )
+
+
+def plan(num_classes: int = 10, activation: str = "tanh") -> Plan:
+    """Return the plan of :func:`lenet5`."""
+    rows = with_classes(_LENET5, num_classes)
+    return Plan(rows, input_size=(1, 28, 28), pool=(2, 2), activation=activation)
 
 
 class LeNet(RowNet):
@@ -41,16 +47,5 @@ def lenet5(num_classes: int = 10, activation: str = "tanh") -> LeNet:
     >>> sum(p.numel() for p in lenet5().parameters())
     61706
     """
-    plan = Plan(
-        with_classes(_LENET5, num_classes),
-        input_size=(1, 28, 28),
-        pool=(2, 2),
-        activation=activation,
-    )
-    stages = build(plan)
-    layers = {
-        "features": Sequential(stages.features),
-        "flatten": Flatten(),
-        "classifier": Sequential(stages.classifier),
-    }
-    return LeNet(layers, plan, "lenet5")
+    own_plan = plan(num_classes, activation)
+    return LeNet(named(build(own_plan)), own_plan, "lenet5")

@@ -10,6 +10,9 @@ from typing import Any
 from ...errors import ArgumentError
 from ...files import cache_folder
 
+#: Where torchvision's file is published.
+URL = "https://download.pytorch.org/models/alexnet-owt-7be5be79.pth"
+
 #: The name of torchvision's file, converted.
 FILE = "alexnet-owt-7be5be79.safetensors"
 
@@ -22,16 +25,9 @@ class AlexNet_Weights(enum.Enum):
 
     def transforms(self) -> Any:
         """Return what prepares a picture for the network."""
-        from .. import transforms
+        from ..transforms.preprocessing import TORCHVISION
 
-        return transforms.Compose(
-            [
-                transforms.Resize(256),
-                transforms.CenterCrop(224),
-                transforms.ToTensor(),
-                transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-            ]
-        )
+        return TORCHVISION.transforms()
 
 
 def weights_file(weights: Any) -> Path:
@@ -40,7 +36,7 @@ def weights_file(weights: Any) -> Path:
     Parameters
     ----------
     weights : AlexNet_Weights, str or path-like
-        A member's name, such as "IMAGENET1K_V1", or a file.
+        A member's name, such as "IMAGENET1K_V1", or a file or a run's folder.
 
     Raises
     ------
@@ -49,12 +45,14 @@ def weights_file(weights: Any) -> Path:
     """
     if isinstance(weights, str) and weights in AlexNet_Weights.__members__:
         weights = AlexNet_Weights[weights]
-    path = Path(cache_folder() / FILE if isinstance(weights, AlexNet_Weights) else weights)
-    if path.is_file():
-        return path
+    if isinstance(weights, AlexNet_Weights):
+        places = [cache_folder() / name for name in (FILE, FILE.replace(".safetensors", ".pth"))]
+    else:
+        places = [Path(weights)]
+    for path in places:
+        if path.exists():
+            return path
     raise ArgumentError(
-        f"alexnet: there is no file {os.fspath(path)!r}, and nothing is downloaded; where "
-        "torchvision is installed, run once: import torchvision, safetensors.torch; "
-        "safetensors.torch.save_file(torchvision.models.alexnet(weights='IMAGENET1K_V1')"
-        f".state_dict(), {os.fspath(path)!r})"
+        f"alexnet: there is no file {os.fspath(places[-1])!r}, and nothing is downloaded; get it "
+        f"from {URL} and put it there"
     )

@@ -23,6 +23,7 @@ from ...nn import (
     AvgPool2d,
     Conv2d,
     Dropout,
+    Identity,
     Linear,
     LocallyConnected2d,
     LocalResponseNorm,
@@ -34,6 +35,7 @@ from ...nn import (
     Tanh,
 )
 from ...tensor import Tensor
+from ..transforms.preprocessing import Preprocessing
 
 #: Layers with weights: one for each row.
 _WEIGHTED = (Conv2d, Linear, LocallyConnected2d)
@@ -139,6 +141,53 @@ def build(plan: Plan) -> Stages:
     return stages
 
 
+def skeleton(plan: Plan) -> tuple[Stages, dict[str, Module]]:
+    """Return what :func:`build` does, without memory for weights: every layer is an Identity.
+
+    Returns
+    -------
+    Stages
+    dict of str to Module
+        The layers with weights, by the names of their rows.
+    """
+    stages, weighted = Stages(OrderedDict(), OrderedDict()), {}
+    for row in plan.rows:
+        for name in _layer_names(row, plan).values():
+            if row.name not in plan.without and name not in plan.without:
+                stage = stages.classifier if row.name.startswith("fc") else stages.features
+                stage[name] = Identity()
+                if name == row.name:
+                    weighted[name] = stage[name]
+    return stages, weighted
+
+
+def parameter_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the parameters of all rows: "conv1.weight", "conv1.bias", ..."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    sizes = _Builder(plan)
+    for row in plan.rows:
+        if row.name in plan.without:
+            continue
+        for word, name in _layer_names(row, plan).items():
+            inputs, kernel = sizes.channels, row.kernel
+            if word == "conv":
+                shapes[f"{name}.weight"] = row.outputs, inputs // row.groups, kernel, kernel
+                shapes[f"{name}.bias"] = (row.outputs,)
+                sizes.slide_conv(row)
+            elif word == "local":
+                side = sizes.size
+                shapes[f"{name}.weight"] = side**2, row.outputs, inputs * kernel**2
+                shapes[f"{name}.bias"] = row.outputs, side, side
+                sizes.channels = row.outputs
+            elif word == "linear":
+                shapes[f"{name}.weight"] = row.outputs, inputs * sizes.size**2
+                shapes[f"{name}.bias"] = (row.outputs,)
+                sizes.channels, sizes.size = row.outputs, 1
+            elif word in ("pool", "avgpool") and name not in plan.without:
+                getattr(sizes, word)(row)
+    return shapes
+
+
 def _layer_names(row: Row, plan: Plan) -> dict[str, str]:
     """Map a row's words to names of layers: {"conv": "conv1", "relu": "relu1", ...}."""
     number = row.name.lstrip("abcdefghijklmnopqrstuvwxyz")
@@ -162,10 +211,10 @@ class _Builder:
         self.channels, self.size, _ = plan.input_size  # of the next layer's input
 
     def conv(self, row: Row) -> Module:
-        padding = (row.kernel - 1) // 2 if row.padding is None else row.padding
-        ceil_mode = self.plan.ceil_conv and row.stride > 1
-        layer = Conv2d(
-            self.channels,
+        inputs = self.channels
+        padding, ceil_mode = self.slide_conv(row)
+        return Conv2d(
+            inputs,
             row.outputs,
             row.kernel,
             stride=row.stride,
@@ -173,9 +222,14 @@ class _Builder:
             groups=row.groups,
             ceil_mode=ceil_mode,
         )
+
+    def slide_conv(self, row: Row) -> tuple[int, bool]:
+        """Set the sizes behind a convolution; return its padding and whether to round up."""
+        padding = (row.kernel - 1) // 2 if row.padding is None else row.padding
+        ceil_mode = self.plan.ceil_conv and row.stride > 1
         self.channels = row.outputs
         self._slide(row.kernel, row.stride, padding, ceil_mode)
-        return layer
+        return padding, ceil_mode
 
     def local(self, row: Row) -> Module:
         size, padding = (self.size, self.size), (row.kernel - 1) // 2
@@ -249,6 +303,8 @@ class RowNet(Module):
         The scale of the input for the initial weights. "pixels": values 0 to 255 minus the training
         set's mean. "normalized": values 0 to 1 minus each channel's mean, divided by its standard
         deviation.
+    preprocessing : Preprocessing or None
+        How pictures were prepared for the weights, if those were loaded from elsewhere.
     """
 
     def __init__(self, stages: Mapping[str, Module], plan: Plan, variant: str) -> None:
@@ -258,6 +314,7 @@ class RowNet(Module):
         self.variant = variant
         self.input_size = plan.input_size
         self.input_scale = "normalized"
+        self.preprocessing: Preprocessing | None = None
         self._row_names = tuple(row.name for row in plan.rows if row.name not in plan.without)
 
     def forward(self, images: Tensor) -> Tensor:

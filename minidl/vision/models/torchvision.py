@@ -31,7 +31,7 @@ def alexnet(*, weights: Any = None, progress: bool = True, **kwargs: Any) -> Ale
     >>> models.alexnet(num_classes=10).input_size
     (3, 224, 224)
     """
-    return _alexnet(weights=weights, progress=progress, **kwargs)
+    return _alexnet("torchvision", weights=weights, progress=progress, **kwargs)
 
 
 __getattr__ = attributes(globals())

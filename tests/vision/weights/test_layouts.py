@@ -1,0 +1,218 @@
+"""Weights in every layout fill the right layers of the right variant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pickled_programs import npy_file, state_dict_file
+from small_networks import small_networks
+from weights_files import arrays_of, caffemodel_of, npy_of
+
+import minidl
+from minidl.errors import CheckpointError
+from minidl.formats import write_safetensors
+from minidl.vision.models import alexnet, load_network
+from minidl.vision.models.networks import make_network, plans
+from minidl.vision.models.rows import RowNet, parameter_shapes
+from minidl.vision.transforms.preprocessing import CAFFE, TORCHVISION
+from minidl.vision.weights.layouts import row_keys
+
+
+@pytest.fixture(autouse=True)
+def small() -> Iterator[None]:
+    with small_networks():
+        yield
+
+
+def write(folder: Path, name: str, content: Any) -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else b"".join(content))
+    return path
+
+
+def keyed(variant: str, layout: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    keys = row_keys(variant, plans(variant)[variant], layout)
+    return {keys[row]: array for row, array in arrays.items()}
+
+
+def assert_filled(net: RowNet, arrays: dict[str, np.ndarray]) -> None:
+    for row, layer in net.named_rows().items():
+        for kind in ("weight", "bias"):
+            found = getattr(layer, kind).detach().numpy()
+            assert found.tobytes() == np.ascontiguousarray(arrays[f"{row}.{kind}"]).tobytes()
+
+
+@pytest.mark.parametrize("variant", [*plans()])
+def test_shapes_and_keys_are_the_networks_own(variant: str) -> None:
+    net = make_network(variant, 7)
+    own = {
+        f"{row}.{kind}": getattr(layer, kind)
+        for row, layer in net.named_rows().items()
+        for kind in ("weight", "bias")
+    }
+    shapes = parameter_shapes(plans(variant)[variant])
+    assert list(shapes) == list(own)
+    last = [*net.named_rows()][-1]
+    for name, shape in shapes.items():
+        assert tuple(own[name].shape)[name.startswith(last) :] == shape[name.startswith(last) :]
+    named = dict(net.named_parameters())
+    for name, key in row_keys(variant, plans(variant)[variant], "minidl").items():
+        assert named[key] is own[name]
+
+
+def test_torchvisions_keys_are_those_of_torchvision() -> None:
+    keys = row_keys("torchvision", plans()["torchvision"], "torchvision")
+    numbers = {key.rsplit(".", 1)[0] for key in keys.values()}
+    assert numbers == {f"features.{i}" for i in (0, 3, 6, 8, 10)} | {
+        f"classifier.{i}" for i in (1, 4, 6)
+    }
+    numbers = {
+        key.split(".")[0]
+        for key in row_keys("single-tower", plans()["single-tower"], "sequential").values()
+    }
+    assert numbers == {"0", "4", "8", "10", "12", "17", "20", "22"}
+
+
+LAYOUTS = [
+    ("torchvision", "torchvision", ""),
+    ("torchvision", "rows", ""),
+    ("single-tower", "minidl", ""),  # AlexNet_model.0.weight
+    ("single-tower", "sequential", ""),
+    ("single-tower", "sequential", "net."),
+    ("cifar", "torchvision", ""),
+    ("80sec", "minidl", ""),
+    ("half", "torchvision", ""),
+]
+
+
+@pytest.mark.parametrize(("variant", "layout", "prefix"), LAYOUTS)
+@pytest.mark.parametrize("kind", [".safetensors", ".npz", ".pth", "old.pth"])
+def test_state_dicts(variant: str, layout: str, prefix: str, kind: str, tmp_path: Path) -> None:
+    arrays = arrays_of(variant)
+    state = {prefix + key: array for key, array in keyed(variant, layout, arrays).items()}
+    path = tmp_path / f"x{kind}"
+    if kind == ".safetensors":
+        write(tmp_path, path.name, write_safetensors(state, {"format": "pt"}))
+    elif kind == ".npz":
+        np.savez(path, **state)  # type: ignore[arg-type]
+    else:
+        write(tmp_path, path.name, state_dict_file(state, old=kind == "old.pth"))
+    net = load_network(path)
+    assert net.variant == variant and not net.training
+    assert_filled(net, arrays)
+    expected = TORCHVISION if variant in ("torchvision", "single-tower") else None
+    assert net.preprocessing == expected
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda key: f"module.{key}",
+        lambda key: f"_orig_mod.{key}",
+        lambda key: key.replace("features.", "features.module."),  # PyTorch's ImageNet example
+    ],
+)
+def test_checkpoints_of_pytorchs_programs(wrap: Any, tmp_path: Path) -> None:
+    arrays = arrays_of("torchvision")
+    state = {wrap(key): array for key, array in keyed("torchvision", "torchvision", arrays).items()}
+    content = state_dict_file(state, epoch=3, arch="alexnet", best_acc1=0.5)
+    net = alexnet(weights=write(tmp_path, "model_best.pth", content), num_classes=7)
+    assert net.variant == "torchvision" and net.training
+    assert_filled(net, arrays)
+
+
+@pytest.mark.parametrize("as_dicts", [False, True])
+def test_bvlc_alexnet_npy(as_dicts: bool, tmp_path: Path) -> None:
+    arrays = arrays_of("caffe")
+    path = write(tmp_path, "bvlc_alexnet.npy", npy_of(arrays, as_dicts))
+    net = alexnet(weights=path, num_classes=7)
+    assert net.variant == "caffe" and net.preprocessing == CAFFE and net.input_scale == "pixels"
+    assert_filled(net, arrays)
+    # Python agrees about the handwritten file.
+    known = np.load(path, encoding="bytes", allow_pickle=True).item()
+    assert known[b"conv2"][b"weights" if as_dicts else 0].shape == (5, 5, 48, 256)
+    assert known[b"fc6"][b"weights" if as_dicts else 0].shape == (9216, 64)
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize(("order", "variant"), [("norm pool", "caffe"), ("pool norm", "caffenet")])
+def test_caffemodels(old: bool, order: str, variant: str, tmp_path: Path) -> None:
+    arrays = arrays_of(variant)
+    content = caffemodel_of(arrays, order, old, last="fc8_flickr")
+    net = load_network(write(tmp_path, "x.caffemodel", content))
+    assert net.variant == variant and net.preprocessing == CAFFE
+    assert_filled(net, arrays)
+
+
+def test_a_variant_may_be_named(tmp_path: Path) -> None:
+    arrays = arrays_of("paper")
+    path = tmp_path / "x"
+    minidl.save({"model": keyed("paper", "minidl", arrays)}, path)
+    with pytest.raises(CheckpointError, match="name one: paper, original, caffe, caffenet"):
+        load_network(path)
+    for variant in ("paper", "original", "caffe"):
+        assert load_network(path, variant).variant == variant
+        net = alexnet(variant, 7, weights=path)
+        assert net.variant == variant
+        assert_filled(net, arrays)
+    with pytest.raises(CheckpointError, match="do not fit torchvision"):
+        load_network(path, "torchvision")
+    with pytest.raises(CheckpointError, match=r"fc8.weight has shape \(1000, 64\), .* \(7, 64\)"):
+        alexnet("paper", weights=path)
+
+
+def test_a_runs_folder(tmp_path: Path) -> None:
+    from minidl.training import Checkpoints
+
+    arrays = arrays_of("six-conv")
+    model = {k: minidl.from_numpy(a) for k, a in keyed("six-conv", "minidl", arrays).items()}
+    Checkpoints(tmp_path).save({"model": model, "options": {"variant": "six-conv"}}, best=True)
+    net = alexnet(weights=tmp_path, num_classes=7)
+    assert net.variant == "six-conv"
+    assert_filled(net, arrays)
+
+
+def test_half_precision_widens(tmp_path: Path) -> None:
+    arrays = {n: a.astype(np.float16) for n, a in arrays_of("80sec").items()}
+    state = keyed("80sec", "minidl", arrays)
+    net = load_network(write(tmp_path, "x.safetensors", write_safetensors(state, {})))
+    assert_filled(net, {name: array.astype(np.float32) for name, array in arrays.items()})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("features.0.bias"),
+        lambda state: state.update({"more": np.zeros(1, np.float32)}),
+        lambda state: state.update({"features.0.weight": np.zeros((64, 3, 11, 10), np.float32)}),
+        lambda state: state.update({"features.0.bias": np.zeros(64, np.int64)}),
+        lambda state: state.update({"classifier.6.bias": np.zeros(6, np.float32)}),
+        lambda state: state.update({"classifier.6.bias": np.zeros((), np.float32)}),
+    ],
+)
+def test_what_does_not_fit_is_refused(change: Any, tmp_path: Path) -> None:
+    state = keyed("torchvision", "torchvision", arrays_of("torchvision"))
+    change(state)
+    path = write(tmp_path, "x.pth", state_dict_file(state))
+    with pytest.raises(CheckpointError, match=r"x\.pth': its .* arrays .* do not fit"):
+        load_network(path)
+
+
+@pytest.mark.parametrize(
+    "value", [[], {}, 3, {"conv1": []}, {"conv1": [1, 2]}, {"conv1": "ab"}, {3: 4}]
+)
+def test_files_without_weights(value: Any, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        load_network(write(tmp_path, "x.npy", npy_file(value)))
+
+
+def test_a_checkpoint_that_holds_itself(tmp_path: Path) -> None:
+    from pickled_programs import Raw, zip_file
+
+    content = zip_file(Raw(b"}q\x00X\x05\x00\x00\x00modelh\x00s"), {})
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        load_network(write(tmp_path, "x.pth", content))
