@@ -9,14 +9,14 @@ from typing import Any
 #: Kinds of things that minidl leaves out, and words that their names begin with.
 OUT_OF_SCOPE = {
     "distributed training": (
-        "distributed", "DistributedDataParallel", "DistributedSampler", "DataParallel", "parallel",
-        "data_parallel", "multiprocessing",
+        "distributed", "DistributedDataParallel", "DistributedSampler", "data_parallel", "fsdp",
+        "init_process_group", "all_reduce", "rpc",
     ),
     "recurrent layers": ("RNN", "LSTM", "GRU", "rnn", "pack_padded", "pad_packed", "pad_sequence"),
     "attention and transformers": (
         "Transformer", "MultiheadAttention", "scaled_dot_product_attention", "multi_head_attention",
     ),
-    "sparse tensors": ("sparse", "Sparse", "coalesce", "spmm", "hspmm", "EmbeddingBag"),
+    "sparse tensors": ("sparse", "Sparse", "to_sparse", "coalesce", "spmm", "EmbeddingBag"),
     "complex numbers": ("complex", "Complex", "cfloat", "cdouble", "chalf", "view_as_complex",
                         "view_as_real", "polar", "fft", "stft", "istft"),
     "forward-mode and functional derivatives": ("func", "vmap", "jvp", "jacrev", "jacfwd",
@@ -30,6 +30,13 @@ OUT_OF_SCOPE = {
     "the bfloat16 dtype": ("bfloat16",),
     "writers for TensorBoard": ("tensorboard",),
     "downloads": ("hub", "model_zoo", "load_state_dict_from_url"),
+    "linear algebra beyond products": ("linalg", "svd", "inverse", "cholesky", "pinverse"),
+    "networks other than AlexNet and LeNet": (
+        "resnet", "ResNet", "vgg", "VGG", "densenet", "DenseNet", "inception", "Inception",
+        "googlenet", "GoogLeNet", "mobilenet", "MobileNet", "squeezenet", "SqueezeNet",
+        "shufflenet", "efficientnet", "EfficientNet", "mnasnet", "regnet", "convnext", "vit_",
+        "swin_", "wide_resnet", "resnext", "detection", "segmentation", "video",
+    ),
 }  # fmt: skip
 
 
@@ -42,20 +49,28 @@ def sentence(module: str, name: str, names: Any) -> str:
     names : iterable of str
         The names that it has.
     """
+    public = sorted(n for n in names if not n.startswith("_"))
     for kind, beginnings in OUT_OF_SCOPE.items():
         if name.startswith(beginnings) or module.endswith(beginnings):
+            there = f"; it has {', '.join(public)}" if "networks" in kind else ""
             return (
-                f"{module} has no {name!r}: minidl does not support {kind}; see 'A script from "
-                "PyTorch' in its README"
+                f"{module} has no {name!r}: minidl does not support {kind}{there}; see 'A script "
+                "from PyTorch' in its README"
             )
     from difflib import get_close_matches
 
-    public = sorted(n for n in names if not n.startswith("_"))
     close = get_close_matches(name, public, 3)
     if close:
         return f"{module} has no {name!r}; did you mean {' or '.join(close)}?"
     hint = f"it has {', '.join(public)}" if len(public) < 40 else f"dir({module}) lists its names"
     return f"{module} has no {name!r}; {hint}"
+
+
+class MissingAttribute(AttributeError):
+    """An attribute that a Tensor does not have; the message is made when it is read."""
+
+    def __str__(self) -> str:
+        return sentence("Tensor", str(self.name), dir(self.obj))
 
 
 def attributes(
@@ -87,7 +102,12 @@ def attributes(
         module = namespace["__name__"]
         if name.startswith("__"):  # Python asks for these itself
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        text = sentence(module, name, namespace.get("__all__", namespace))
+        own = (
+            n
+            for n, v in namespace.items()
+            if f"{getattr(v, '__module__', '')}.".startswith(f"{module}.")
+        )
+        text = sentence(module, name, namespace.get("__all__", own))
         if _is_from_import(sys._getframe(1)):
             raise ImportError(text, name=module)
         raise AttributeError(text)

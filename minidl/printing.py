@@ -17,13 +17,17 @@ def format_array(array: np.ndarray, *notes: str) -> str:
     if array.dtype.kind == "f":
         options["formatter"] = {"float_kind": _float_format(array)}
     prefix = "tensor("
-    body = np.array2string(array, separator=", ", prefix=prefix, max_line_width=80, **options)
-    parts = [body.replace(", ...,", ",  ...,")]  # as PyTorch prints it
-    if array.size == 0 and array.ndim != 1:
-        parts.append(f"size={tuple(array.shape)}")
+    width = 80 + max(array.ndim - 1, 0)  # NumPy keeps room for closing brackets
+    body = np.array2string(array, separator=", ", prefix=prefix, max_line_width=width, **options)
+    text = prefix + body.replace(", ...,", ",  ...,")  # as PyTorch prints it
     if array.dtype.name not in _PLAIN:
-        parts.append(f"dtype=minidl.{array.dtype}")
-    return f"{prefix}{', '.join([*parts, *notes])})"
+        notes = (f"dtype=minidl.{array.dtype}", *notes)
+    if array.size == 0 and array.ndim != 1:
+        notes = (f"size={tuple(array.shape)}", *notes)
+    for note in notes:
+        line = len(text) - text.rfind("\n") + 1
+        text += (", " if line + len(note) + 2 <= 80 else ",\n" + " " * len(prefix)) + note
+    return f"{text})"
 
 
 def _float_format(array: np.ndarray) -> Callable[[Any], str]:

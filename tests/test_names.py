@@ -134,10 +134,22 @@ MISSING = [
     ("minidl.cuda", "Stream", "it has "),
     ("minidl.backends", "cusparse", "it has cuda"),
     ("minidl.vision", "ops", "it has bad_images"),
-    ("minidl.vision.models", "resnet18", "it has AlexNet"),
+    ("minidl.vision.models", "resnet18", "networks other than AlexNet.*it has AlexNet"),
+    ("minidl.nn.utils", "parametrize", "it has clip_grad_norm"),
+    ("minidl", "linalg", "linear algebra"),
     ("minidl.vision.datasets", "SVHN", "it has CIFAR10"),
     ("minidl.vision.transforms", "AutoAugment", "it has |dir"),
 ]
+
+
+def test_a_missing_method_says_what_there_is() -> None:
+    x = minidl.zeros(2)
+    assert not hasattr(x, "unsqeeze") and not hasattr(x, "_secret")
+    with pytest.raises(AttributeError, match="Tensor has no 'unsqeeze'; did you mean unsqueeze"):
+        x.unsqeeze(0)
+    with pytest.raises(AttributeError, match="does not support sparse tensors"):
+        x.to_sparse()
+    assert x.is_xpu is x.is_meta is x.is_sparse is False
 
 
 @pytest.mark.parametrize(("module", "name", "says"), MISSING)

@@ -401,6 +401,7 @@ PRINTED = [
     [np.nan, 1.0, np.inf],
     [np.nan, 1.5, -np.inf], np.zeros((0, 3), np.float32), RNG.standard_normal((1, 2, 2)),
     RNG.standard_normal((20, 60)).astype(np.float32), np.arange(2000), np.int32(3),
+    RNG.standard_normal((1, 10)) / 20, RNG.standard_normal((2, 1, 1, 16)), np.zeros((0, 3)),
 ]  # fmt: skip
 
 
@@ -419,6 +420,8 @@ def test_printing_says_what_matters(device: str) -> None:
     assert repr(x * 2) == f"tensor([2., 5.]{where}, grad_fn=<MulBackward0>)"
     assert repr(x.detach().double()) == f"tensor([1.0000, 2.5000], dtype=minidl.float64{where})"
     assert f"{minidl.tensor(1.5, device=device)}" == "1.5"
+    if device == "cpu":  # a note that does not fit begins a line
+        assert repr(minidl.zeros(18) * x[0]).endswith("0., 0.],\n       grad_fn=<MulBackward0>)")
     assert f"{minidl.tensor([1], device=device)}" == f"tensor([1]{where})"
 
 

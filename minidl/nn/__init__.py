@@ -25,8 +25,10 @@ from .summary import Summary, summary
 
 
 def _on_first_use(name: str) -> Any:
-    if name not in ("parallel", "DataParallel"):
+    if name not in ("parallel", "DataParallel", "modules"):
         raise KeyError(name)
+    if name == "modules":
+        return importlib.import_module(f"{__name__}.modules")
     parallel = importlib.import_module(f"{__name__}.parallel")
     return parallel if name == "parallel" else parallel.DataParallel
 

@@ -208,35 +208,8 @@ def check(input: Tensor, training: bool, *vectors: Tensor | None) -> None:
         raise ArgumentError("batch_norm: running_mean and running_var are needed outside training")
 
 
-class BatchNorm2d(Module):
-    """Batch normalization of images: see :func:`batch_norm`.
-
-    Parameters
-    ----------
-    num_features : int
-    eps : float
-        Default 1e-5.
-    momentum : float or None
-        The weight of the new batch in the running statistics; None averages over all batches.
-        Default 0.1.
-    affine, bias : bool
-        Learn a scale, and a shift as well, for every channel. Default True.
-    track_running_stats : bool
-        Default True.
-    device, dtype : optional
-        Default float32 on the CPU.
-
-    Attributes
-    ----------
-    weight, bias : Parameter, shape (num_features,)
-    running_mean, running_var : Tensor, shape (num_features,)
-    num_batches_tracked : Tensor of int64, shape ()
-
-    Raises
-    ------
-    ShapeError
-        In the forward: the input is not (N, num_features, H, W).
-    """
+class _NormBase(Module):
+    """What batch and instance normalization share: parameters and running statistics."""
 
     _axes: tuple[int, ...] = (4,)
     _expected = "(N, {0}, H, W)"
@@ -265,6 +238,18 @@ class BatchNorm2d(Module):
         batches = zeros((), dtype=int64, device=device) if tracked else None
         self.register_buffer("num_batches_tracked", batches)
 
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        return (
+            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
+            f"affine={self.affine}, bias={self.bias is not None}, "
+            f"track_running_stats={self.track_running_stats}"
+        )
+
+
+class _BatchNorm(_NormBase):
+    """The base of batch normalizations, for ``isinstance``."""
+
     def forward(self, input: Tensor) -> Tensor:
         """Return the normalized `input`."""
         if input.ndim not in self._axes or input.array.shape[1] != self.num_features:
@@ -283,16 +268,41 @@ class BatchNorm2d(Module):
         running = mean, var, batches, from_batch, self.momentum or 0.0
         return BatchNormFunction.apply(input, self.weight, self.bias, self.eps, *running)
 
-    def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
-        return (
-            f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
-            f"affine={self.affine}, "
-            f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}"
-        )
+
+class BatchNorm2d(_BatchNorm):
+    """Batch normalization of images: see :func:`batch_norm`.
+
+    Parameters
+    ----------
+    num_features : int
+    eps : float
+        Default 1e-5.
+    momentum : float or None
+        The weight of the new batch in the running statistics; None averages over all batches.
+        Default 0.1.
+    affine : bool
+        Learn a scale and a shift for every channel. Default True.
+    track_running_stats : bool
+        Default True.
+    device, dtype : optional
+        Default float32 on the CPU.
+    bias : bool
+        With `affine`, learn the shift. Default True.
+
+    Attributes
+    ----------
+    weight, bias : Parameter, shape (num_features,)
+    running_mean, running_var : Tensor, shape (num_features,)
+    num_batches_tracked : Tensor of int64, shape ()
+
+    Raises
+    ------
+    ShapeError
+        In the forward: the input is not (N, num_features, H, W).
+    """
 
 
-class BatchNorm1d(BatchNorm2d):
+class BatchNorm1d(_BatchNorm):
     """Batch normalization of vectors (N, C) or sequences (N, C, L): see :class:`BatchNorm2d`."""
 
     _axes = (2, 3)

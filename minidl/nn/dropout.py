@@ -207,7 +207,20 @@ def plain_dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tenso
     return input if p == 0 else DropoutFunction.apply(input, p, 1.0, False)
 
 
-class Dropout(Module):
+class _Dropout(Module):
+    """The base: a probability."""
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        check_probability(type(self).__name__, p)
+        self.p, self.inplace = p, inplace
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout(_Dropout):
     """Dropout that scales in training and does nothing at test.
 
     Parameters
@@ -223,18 +236,9 @@ class Dropout(Module):
         `p` is not a probability.
     """
 
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        super().__init__()
-        check_probability(type(self).__name__, p)
-        self.p, self.inplace = p, inplace
-
     def forward(self, input: Tensor) -> Tensor:
         """Drop elements in training; return `input` otherwise."""
         return dropout(input, self.p, self.training, self.inplace)
-
-    def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
-        return f"p={self.p}, inplace={self.inplace}"
 
 
 class PlainDropout(Module):
@@ -265,7 +269,7 @@ class PlainDropout(Module):
         return f"p={self.p}"
 
 
-class Dropout2d(Dropout):
+class Dropout2d(_Dropout):
     """Dropout of whole channels: see :func:`dropout2d`.
 
     Parameters

@@ -20,7 +20,7 @@ from typing import Any
 from ..autograd import no_grad
 from ..errors import ArgumentError, ShapeError
 from ..tensor import Tensor
-from .batch_norm import BatchNorm2d, batch_norm
+from .batch_norm import _NormBase, batch_norm
 from .group_norm import group_norm
 
 __all__ = ["InstanceNorm1d", "InstanceNorm2d", "InstanceNorm3d", "instance_norm"]
@@ -89,7 +89,43 @@ def instance_norm(
     return group_norm(input, input.array.shape[1], weight, bias, eps)
 
 
-class InstanceNorm2d(BatchNorm2d):
+class _InstanceNorm(_NormBase):
+    """The base of instance normalizations, for ``isinstance``."""
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = False,
+        track_running_stats: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        bias: bool = True,
+    ) -> None:
+        options = track_running_stats, device, dtype
+        super().__init__(num_features, eps, momentum, affine, *options, bias=bias)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the normalized `input`."""
+        alone = input.ndim == self._axes[0]  # one image, without a batch's axis
+        shape = input.array.shape
+        if input.ndim not in self._axes or shape[0 if alone else 1] != self.num_features:
+            raise ShapeError(
+                f"{type(self).__name__}: expected input of shape "
+                f"{self._expected.format(self.num_features)}, got {tuple(input.shape)}"
+            )
+        from_input = self.training or not self.track_running_stats
+        result = instance_norm(
+            input.unsqueeze(0) if alone else input,
+            self.running_mean, self.running_var, self.weight, self.bias, from_input,
+            self.momentum or 0.0, self.eps,
+        )  # fmt: skip
+        return result.squeeze(0) if alone else result
+
+
+class InstanceNorm2d(_InstanceNorm):
     """Instance normalization of images (N, C, H, W) or (C, H, W): see :func:`instance_norm`.
 
     Parameters
@@ -118,48 +154,15 @@ class InstanceNorm2d(BatchNorm2d):
     _axes = (3, 4)
     _expected = "(N, {0}, H, W) or ({0}, H, W)"
 
-    def __init__(
-        self,
-        num_features: int,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
-        affine: bool = False,
-        track_running_stats: bool = False,
-        device: Any = None,
-        dtype: Any = None,
-        *,
-        bias: bool = True,
-    ) -> None:
-        super().__init__(
-            num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias
-        )
 
-    def forward(self, input: Tensor) -> Tensor:
-        """Return the normalized `input`."""
-        alone = input.ndim == self._axes[0]  # one image, without a batch's axis
-        shape = input.array.shape
-        if input.ndim not in self._axes or shape[0 if alone else 1] != self.num_features:
-            raise ShapeError(
-                f"{type(self).__name__}: expected input of shape "
-                f"{self._expected.format(self.num_features)}, got {tuple(input.shape)}"
-            )
-        from_input = self.training or not self.track_running_stats
-        result = instance_norm(
-            input.unsqueeze(0) if alone else input,
-            self.running_mean, self.running_var, self.weight, self.bias, from_input,
-            self.momentum or 0.0, self.eps,
-        )  # fmt: skip
-        return result.squeeze(0) if alone else result
-
-
-class InstanceNorm1d(InstanceNorm2d):
+class InstanceNorm1d(_InstanceNorm):
     """Instance normalization of sequences (N, C, L) or (C, L): see :class:`InstanceNorm2d`."""
 
     _axes = (2, 3)
     _expected = "(N, {0}, L) or ({0}, L)"
 
 
-class InstanceNorm3d(InstanceNorm2d):
+class InstanceNorm3d(_InstanceNorm):
     """Instance normalization of volumes (N, C, D, H, W): see :class:`InstanceNorm2d`."""
 
     _axes = (4, 5)

@@ -2,7 +2,8 @@
 
 Until then their parameters are empty, shape (0,), on the device and in the dtype that they will
 have. The first call draws the values, in the same Parameter objects, so an optimizer made before
-goes on working, and turns the layer into an ordinary one: a ``LazyConv2d`` becomes a ``Conv2d``.
+goes on working, and keeps those that came from a state dict. It turns the layer into an ordinary
+one: a ``LazyConv2d`` becomes a ``Conv2d``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any, ClassVar
 from ..errors import ShapeError
 from ..ops import empty
 from ..tensor import Tensor
-from .batch_norm import BatchNorm1d, BatchNorm2d
+from .batch_norm import BatchNorm1d, BatchNorm2d, _BatchNorm
 from .conv import Conv2d
 from .conv_transpose import ConvTranspose2d
 from .linear import Linear
@@ -24,12 +25,13 @@ __all__ = ["LazyBatchNorm1d", "LazyBatchNorm2d", "LazyConv2d", "LazyConvTranspos
 class _Lazy(Module):
     """The base: `_becomes` is the ordinary layer, `_axis` the axis of the input that it counts."""
 
+    _waits = True
     _becomes: ClassVar[Any]
     _axis: ClassVar[int]
     _groups_at: ClassVar[int] = 0  # among the positional arguments
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__()
+        Module.__init__(self)
         self._arguments = args, kwargs
         place = self._groups_at
         groups = kwargs.get("groups", args[place] if len(args) > place > 0 else 1)
@@ -51,8 +53,15 @@ class _Lazy(Module):
         ):  # fmt: skip
             for name, tensor in new.items():
                 waiting: Tensor | None = own[name]
-                if tensor is not None and waiting is not None:
+                if tensor is None or waiting is None:
+                    continue
+                if waiting.shape == (0,):
                     waiting.data = tensor.detach().to(waiting.device, waiting.dtype)
+                elif waiting.shape != tensor.shape:  # loaded
+                    raise ShapeError(
+                        f"{type(self).__name__}: an input of shape {shape} does not fit the "
+                        f"{name} of shape {tuple(waiting.shape)} that was loaded"
+                    )
         registries = vars(Module())
         vars(self).update({k: v for k, v in vars(layer).items() if k not in registries})
         del self._arguments
@@ -65,7 +74,7 @@ class _Lazy(Module):
         return ", ".join([*map(repr, args), *(f"{name}={value}" for name, value in kwargs.items())])
 
 
-class LazyLinear(_Lazy):
+class LazyLinear(_Lazy, Linear):
     """A :class:`Linear` that takes its number of input features from its first input.
 
     Its arguments are those of :class:`Linear` without ``in_features``.
@@ -81,7 +90,7 @@ class LazyLinear(_Lazy):
     _becomes, _axis = Linear, -1
 
 
-class LazyConv2d(_Lazy):
+class LazyConv2d(_Lazy, Conv2d):
     """A :class:`Conv2d` that takes its number of input channels from its first input.
 
     Its arguments are those of :class:`Conv2d` without ``in_channels``.
@@ -90,7 +99,7 @@ class LazyConv2d(_Lazy):
     _becomes, _axis, _groups_at = Conv2d, -3, 5
 
 
-class LazyConvTranspose2d(_Lazy):
+class LazyConvTranspose2d(_Lazy, ConvTranspose2d):
     """A :class:`ConvTranspose2d` that takes its number of input channels from its first input.
 
     Its arguments are those of :class:`ConvTranspose2d` without ``in_channels``.
@@ -99,7 +108,7 @@ class LazyConvTranspose2d(_Lazy):
     _becomes, _axis, _groups_at = ConvTranspose2d, -3, 5
 
 
-class LazyBatchNorm1d(_Lazy):
+class LazyBatchNorm1d(_Lazy, _BatchNorm):
     """A :class:`BatchNorm1d` that takes its number of features from its first input.
 
     Its arguments are those of :class:`BatchNorm1d` without ``num_features``.
@@ -108,7 +117,7 @@ class LazyBatchNorm1d(_Lazy):
     _becomes, _axis = BatchNorm1d, 1
 
 
-class LazyBatchNorm2d(_Lazy):
+class LazyBatchNorm2d(_Lazy, _BatchNorm):
     """A :class:`BatchNorm2d` that takes its number of channels from its first input.
 
     Its arguments are those of :class:`BatchNorm2d` without ``num_features``.

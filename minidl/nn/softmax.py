@@ -193,7 +193,19 @@ def _softmax(
     return function.apply(input, dim)
 
 
-class Softmax(Module):
+class _Along(Module):
+    """The base: an axis."""
+
+    def __init__(self, dim: int | None = None) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def extra_repr(self) -> str:
+        """Return the arguments, for ``repr``."""
+        return f"dim={self.dim}"
+
+
+class Softmax(_Along):
     """Softmax along an axis: see :func:`softmax`.
 
     Parameters
@@ -208,20 +220,12 @@ class Softmax(Module):
     tensor([[0.2500, 0.2500, 0.2500, 0.2500]])
     """
 
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__()
-        self.dim = dim
-
     def forward(self, input: Tensor) -> Tensor:
         """Return the softmax of `input` along `dim`."""
         return softmax(input, self.dim)
 
-    def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
-        return f"dim={self.dim}"
 
-
-class LogSoftmax(Softmax):
+class LogSoftmax(_Along):
     """The logarithm of the softmax along an axis: see :func:`log_softmax`.
 
     Parameters
@@ -235,7 +239,7 @@ class LogSoftmax(Softmax):
         return log_softmax(input, self.dim)
 
 
-class Softmin(Softmax):
+class Softmin(_Along):
     """Softmax of the negative input: see :func:`softmin`.
 
     Parameters

@@ -38,6 +38,8 @@ class IncompatibleKeys(NamedTuple):
 class State(Tree):
     """Moving, saving and loading what a module holds."""
 
+    _waits = False  # whether it is a lazy layer
+
     # --- Device and dtype -------------------------------------------------------------------------
 
     @overload
@@ -216,6 +218,14 @@ class State(Tree):
             if name in state_dict and name not in extra
         }
 
+        waiting = {  # parameters of lazy layers, which take the shape of what they are given
+            id(tensor)
+            for module in self.modules()
+            if module._waits
+            for tensor in (*module.parameters(False), *module.buffers(False))
+            if tensor.shape == (0,)
+        }
+
         problems: list[str] = []
         if strict and unexpected:
             problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}.")
@@ -225,7 +235,7 @@ class State(Tree):
             f"size mismatch for {name}: copying a param with shape {list(value.shape)} from "
             f"checkpoint, the shape in current model is {list(own[name].shape)}."
             for name, value in new.items()
-            if value.shape != own[name].shape
+            if value.shape != own[name].shape and id(own[name]) not in waiting
         ]
         if problems:
             raise StateDictError(
@@ -237,6 +247,8 @@ class State(Tree):
             for name, value in new.items():
                 if assign:
                     own[name].data = value.data
+                elif id(own[name]) in waiting:
+                    own[name].data = value.to(own[name].device, own[name].dtype).clone()
                 else:
                     own[name].copy_(value)
         for name, module in extra.items():

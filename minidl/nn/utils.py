@@ -29,6 +29,7 @@ def clip_grad_norm_(
     max_norm: float,
     norm_type: float = 2.0,
     error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
 ) -> Tensor:
     """Scale all gradients in place so that their common norm is at most `max_norm`.
 
@@ -41,6 +42,8 @@ def clip_grad_norm_(
         The p of the p-norm; ``math.inf`` for the largest magnitude. Default 2.
     error_if_nonfinite : bool
         Raise if the norm is infinite or NaN. Default False.
+    foreach : bool, optional
+        Accepted; all gradients are scaled together in any case.
 
     Returns
     -------

@@ -14,6 +14,7 @@ import numpy as np
 from .. import autograd
 from ..device import Device, active, channels_last
 from ..errors import ArgumentError, DTypeError
+from ..missing import MissingAttribute
 from ..tensor import (
     Tensor,
     as_tensor,
@@ -302,6 +303,12 @@ def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
     return self if self.is_contiguous() else shape.contiguous(self)
 
 
+def _missing(self: Tensor, name: str) -> Any:
+    if name.startswith("_"):  # asked for by Python and NumPy
+        raise AttributeError(f"'Tensor' object has no attribute {name!r}", name=name, obj=self)
+    raise MissingAttribute(name=name, obj=self)
+
+
 def pin_memory(self: Tensor) -> Tensor:
     """Return the tensor itself; pinned buffers belong to the loader."""
     return self
@@ -355,3 +362,8 @@ attach(
         doc="The tensor with its last two axes exchanged.",
     ),
 )
+attach(__getattr__=_missing)
+
+#: Kinds of tensors that are never made here.
+for _name in ("is_meta", "is_mps", "is_quantized", "is_sparse", "is_xpu"):
+    setattr(Tensor, _name, False)

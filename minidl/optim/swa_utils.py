@@ -15,7 +15,7 @@ from typing import Any
 from ..autograd import no_grad
 from ..device import Device
 from ..errors import ArgumentError
-from ..nn.batch_norm import BatchNorm2d
+from ..nn.batch_norm import _BatchNorm
 from ..nn.module import Module
 from ..tensor import Tensor, int64, tensor
 
@@ -171,7 +171,7 @@ def update_bn(loader: Iterable[Any], model: Module, device: str | Device | None 
     device : str or Device, optional
         Where batches go first. Default: they stay.
     """
-    layers = [m for m in model.modules() if isinstance(m, BatchNorm2d) and m.track_running_stats]
+    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     if not layers:
         return
     momenta = [layer.momentum for layer in layers]

@@ -56,3 +56,21 @@ def test_wrong_arguments_and_inputs() -> None:
         nn.LazyConv2d(4, 3)(minidl.randn(4, 4))
     with pytest.raises(ArgumentError, match="divisible by groups=2"):
         nn.LazyConv2d(4, 3, groups=2)(minidl.randn(1, 3, 4, 4))
+
+
+def test_a_state_dict_before_the_first_input() -> None:
+    source = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
+    x = minidl.randn(2, 3, 4, 4)
+    source(x)
+    lazy = nn.Sequential(nn.LazyConv2d(4, 3), nn.LazyBatchNorm2d(), nn.Flatten(), nn.LazyLinear(2))
+    before = list(lazy.parameters())
+    lazy.load_state_dict(source.state_dict())
+    assert all(a is b for a, b in zip(before, lazy.parameters(), strict=True))
+    assert minidl.equal(lazy.eval()(x), source.eval()(x))
+    assert type(lazy[3]) is nn.Linear
+    assert lazy[1].num_batches_tracked.item() == 1
+
+    wrong = nn.LazyLinear(2)
+    wrong.load_state_dict(source[3].state_dict())
+    with pytest.raises(ShapeError, match=r"does not fit the weight of shape \(2, 16\)"):
+        wrong(minidl.ones(1, 5))
