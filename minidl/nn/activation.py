@@ -218,7 +218,6 @@ class ReLU(Module):
         return relu(input, self.inplace)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return "inplace=True" if self.inplace else ""
 
 

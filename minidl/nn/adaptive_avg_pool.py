@@ -135,5 +135,4 @@ class AdaptiveAvgPool2d(Module):
         return adaptive_avg_pool2d(input, self.output_size)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"output_size={self.output_size}"

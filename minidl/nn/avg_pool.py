@@ -192,6 +192,5 @@ class AvgPool2d(Module):
         )
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
         return text + (", ceil_mode=True" if self.ceil_mode else "")

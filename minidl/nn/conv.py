@@ -291,7 +291,6 @@ class Conv2d(Module):
         return pad(input, (left, right, top, bottom), mode=self.padding_mode), 0
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         own = {**vars(self), "bias": self.bias is not None}
         usual = {"padding": (0, 0), "dilation": (1, 1), "groups": 1, "bias": True}
         usual |= {"padding_mode": "zeros", "ceil_mode": False}

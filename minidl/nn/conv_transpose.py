@@ -291,7 +291,6 @@ class ConvTranspose2d(Module):
         return output_size[-2] - least[0], output_size[-1] - least[1]
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         own = {**vars(self), "bias": self.bias is not None}
         usual: dict[str, Any] = {"padding": (0, 0), "dilation": (1, 1), "output_padding": (0, 0)}
         usual |= {"groups": 1, "bias": True}

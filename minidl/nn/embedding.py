@@ -278,7 +278,6 @@ class Embedding(Module):
         )
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         defaults = {
             "padding_idx": None,
             "max_norm": None,

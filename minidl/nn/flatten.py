@@ -27,5 +27,4 @@ class Flatten(Module):
         return ops.flatten(input, self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"start_dim={self.start_dim}, end_dim={self.end_dim}"

@@ -172,5 +172,4 @@ class GELU(Module):
         return gelu(input, self.approximate)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"approximate={self.approximate!r}"

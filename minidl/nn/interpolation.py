@@ -258,7 +258,6 @@ class Upsample(Module):
         )  # fmt: skip
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         name = "size" if self.scale_factor is None else "scale_factor"
         return f"{name}={getattr(self, name)}, mode={self.mode!r}"
 

@@ -69,7 +69,6 @@ class _Lazy(Module):
         return self.forward(*args, **kwargs)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         args, kwargs = self._arguments
         return ", ".join([*map(repr, args), *(f"{name}={value}" for name, value in kwargs.items())])
 

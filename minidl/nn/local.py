@@ -231,7 +231,6 @@ class LocallyConnected2d(Module):
         )
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return (
             f"{self.in_channels}, {self.out_channels}, input_size={self.input_size}, "
             f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

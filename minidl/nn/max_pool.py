@@ -204,7 +204,6 @@ class MaxPool2d(Module):
         )
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return (
             f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
             f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"

@@ -186,7 +186,6 @@ class _Pad2d(Module):
         return pad(input, self.padding, self._mode, self.value)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return str(self.padding)
 
 
@@ -220,5 +219,4 @@ class ConstantPad2d(_Pad2d):
         self.value = value
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"padding={self.padding}, value={self.value}"

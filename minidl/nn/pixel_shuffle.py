@@ -102,7 +102,6 @@ class PixelShuffle(Module):
         return pixel_shuffle(input, self.upscale_factor)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"upscale_factor={self.upscale_factor}"
 
 
@@ -123,5 +122,4 @@ class PixelUnshuffle(Module):
         return pixel_unshuffle(input, self.downscale_factor)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"downscale_factor={self.downscale_factor}"

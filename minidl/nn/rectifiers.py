@@ -249,7 +249,6 @@ class LeakyReLU(Module):
         return leaky_relu(input, self.negative_slope, self.inplace)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"negative_slope={self.negative_slope}" + (", inplace=True" if self.inplace else "")
 
 
@@ -273,7 +272,6 @@ class ELU(Module):
         return elu(input, self.alpha, self.inplace)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"alpha={self.alpha}" + (", inplace=True" if self.inplace else "")
 
 
@@ -295,7 +293,6 @@ class SiLU(Module):
         return silu(input, self.inplace)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return "inplace=True" if self.inplace else ""
 
 
@@ -317,5 +314,4 @@ class Softplus(Module):
         return softplus(input, self.beta, self.threshold)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"beta={self.beta}, threshold={self.threshold}"

@@ -204,6 +204,5 @@ class LocalResponseNorm(Module):
         )
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         text = f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
         return text + (f", groups={self.groups}" if self.groups != 1 else "")

@@ -160,5 +160,4 @@ class SpatialResponseNorm(Module):
         return spatial_response_norm(input, self.size, self.alpha, self.beta, self.k)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"

@@ -10,16 +10,8 @@ from .rmsprop import RMSprop
 from .sgd import SGD
 
 __all__ = [
-    "SGD",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Optimizer",
-    "RMSprop",
-    "lr_scheduler",
-    "param_groups",
-    "swa_utils",
-]
+    "SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "lr_scheduler",
+    "param_groups", "swa_utils",
+]  # fmt: skip
 
 __getattr__ = attributes(globals())

@@ -40,28 +40,8 @@ from .waiting import Waiting
 from .watch import FiniteCheck, FlatLoss, NotFiniteError
 
 __all__ = [
-    "Checkpoints",
-    "FiniteCheck",
-    "FlatLoss",
-    "Interrupted",
-    "Interruption",
-    "Leniency",
-    "NotFiniteError",
-    "Progress",
-    "Run",
-    "RunLog",
-    "RunState",
-    "RunningMeans",
-    "Waiting",
-    "at_least",
-    "begin",
-    "describe",
-    "latest_run",
-    "make_folder",
-    "new_run",
-    "resumed_settings",
-    "run_program",
-    "set_up_device",
-    "speak_to_nobody",
-    "versions",
-]
+    "Checkpoints", "FiniteCheck", "FlatLoss", "Interrupted", "Interruption", "Leniency",
+    "NotFiniteError", "Progress", "Run", "RunLog", "RunState", "RunningMeans", "Waiting",
+    "at_least", "begin", "describe", "latest_run", "make_folder", "new_run", "resumed_settings",
+    "run_program", "set_up_device", "speak_to_nobody", "versions",
+]  # fmt: skip

@@ -30,14 +30,9 @@ from .datasets.decoding import shown
 from .datasets.devkit import META, Classes, DevelopmentKit, read_class_list
 
 __all__ = [
-    "best_classes",
-    "check_submission",
-    "class_ids",
-    "line_order",
-    "read_classes",
-    "score_submission",
-    "write_submission",
-]
+    "best_classes", "check_submission", "class_ids", "line_order", "read_classes",
+    "score_submission", "write_submission",
+]  # fmt: skip
 
 BEST = 5  # classes on a line, at most
 PICTURES = 100_000  # of ILSVRC-2012's test set

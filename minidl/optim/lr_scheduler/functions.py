@@ -63,7 +63,6 @@ class LambdaLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        """Compute the rates of epoch ``self.last_epoch``."""
         factors = [function(self.last_epoch) for function in self.lr_lambdas]
         return [base * factor for base, factor in zip(self.base_lrs, factors, strict=True)]
 
@@ -129,7 +128,6 @@ class StepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        """Compute the rates of epoch ``self.last_epoch``."""
         if self.last_epoch == 0 or self.last_epoch % self.step_size != 0:
             return self._rates()
         return [rate * self.gamma for rate in self._rates()]
@@ -176,7 +174,6 @@ class MultiStepLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        """Compute the rates of epoch ``self.last_epoch``."""
         if self.last_epoch not in self.milestones:
             return self._rates()
         return [rate * self.gamma ** self.milestones[self.last_epoch] for rate in self._rates()]
@@ -210,7 +207,6 @@ class ExponentialLR(LRScheduler):
         return self._rates()
 
     def get_lr(self) -> list[float]:
-        """Compute the rates of epoch ``self.last_epoch``."""
         return [rate * self.gamma for rate in self._rates()]
 
     def _lr_at_epoch(self) -> list[float]:
@@ -250,7 +246,6 @@ class ConstantLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
-        """Compute the rates of epoch ``self.last_epoch``."""
         if self.last_epoch == 0:
             return [rate * self.factor for rate in self._rates()]
         if self.last_epoch != self.total_iters:
@@ -304,7 +299,6 @@ class LinearLR(LRScheduler):
         return self.get_lr() if self.last_epoch == 0 else self._rates()
 
     def get_lr(self) -> list[float]:
-        """Compute the rates of epoch ``self.last_epoch``."""
         if self.last_epoch == 0:
             return [rate * self.start_factor for rate in self._rates()]
         if self.last_epoch > self.total_iters:
@@ -353,7 +347,6 @@ class CosineAnnealingLR(LRScheduler):
         return self._rates()
 
     def get_lr(self) -> list[float]:
-        """Compute the rates of epoch ``self.last_epoch``."""
         t, low, period = self.last_epoch, self.eta_min, self.T_max
         if self._step_count == 1 and t > 0:
             return [

@@ -15,16 +15,8 @@ from .shapes import Shapes
 from .shards import Shards
 
 __all__ = [
-    "CIFAR10",
-    "CIFAR100",
-    "MNIST",
-    "FakeData",
-    "FashionMNIST",
-    "ImageFolder",
-    "ImageNet",
-    "Shapes",
-    "Shards",
-    "pil_loader",
-]
+    "CIFAR10", "CIFAR100", "MNIST", "FakeData", "FashionMNIST", "ImageFolder", "ImageNet",
+    "Shapes", "Shards", "pil_loader",
+]  # fmt: skip
 
 __getattr__ = attributes(globals())

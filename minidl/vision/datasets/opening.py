@@ -27,16 +27,9 @@ from .pictures import Pictures, PictureSet
 from .shards import MANIFEST, Shards, read_manifest
 
 __all__ = [
-    "SPLIT_NAMES",
-    "check_classes",
-    "describe_classes",
-    "describe_skipped",
-    "hold_out",
-    "is_imagenet",
-    "open_folder",
-    "open_splits",
-    "print_skipped",
-]
+    "SPLIT_NAMES", "check_classes", "describe_classes", "describe_skipped", "hold_out",
+    "is_imagenet", "open_folder", "open_splits", "print_skipped",
+]  # fmt: skip
 
 #: Names of the folders of training and of validation pictures, in any case.
 SPLIT_NAMES = {"train": ("train", "training"), "val": ("val", "valid", "validation")}

@@ -44,18 +44,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
 __all__ = [
-    "MANIFEST",
-    "STATISTICS",
-    "Shards",
-    "file_of",
-    "is_there",
-    "read_file",
-    "read_manifest",
-    "verify",
-    "write_file",
-    "write_manifest",
-    "write_shard",
-]
+    "MANIFEST", "STATISTICS", "Shards", "file_of", "is_there", "read_file", "read_manifest",
+    "verify", "write_file", "write_manifest", "write_shard",
+]  # fmt: skip
 
 MANIFEST = "shards.json"
 STATISTICS = "statistics.safetensors"

@@ -20,14 +20,9 @@ from ...tensor import Tensor
 from ._image import is_pil, size_of
 
 __all__ = [
-    "adjust_brightness",
-    "adjust_contrast",
-    "adjust_gamma",
-    "adjust_hue",
-    "adjust_saturation",
-    "convert_image_dtype",
-    "rgb_to_grayscale",
-]
+    "adjust_brightness", "adjust_contrast", "adjust_gamma", "adjust_hue", "adjust_saturation",
+    "convert_image_dtype", "rgb_to_grayscale",
+]  # fmt: skip
 
 
 def _check(image: Any, who: str) -> None:

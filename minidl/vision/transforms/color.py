@@ -34,13 +34,8 @@ from . import adjust
 from ._image import is_pil, probability, require_float_tensor, size_of
 
 __all__ = [
-    "ColorJitter",
-    "Grayscale",
-    "Normalize",
-    "PCAJitter",
-    "RandomGrayscale",
-    "SubtractMean",
-]
+    "ColorJitter", "Grayscale", "Normalize", "PCAJitter", "RandomGrayscale", "SubtractMean",
+]  # fmt: skip
 
 # For ImageNet's training pixels on the scale 0 to 1, as published by fb.resnet.torch.
 # Rows are R, G, B; column i belongs to eigenvalue i.
