@@ -17,7 +17,7 @@ from typing import Any
 from ..device import Array, array_module
 from ..errors import ArgumentError
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, check_options, refuse_differentiable
+from .optimizer import Group, Optimizer, checked, with_decay
 
 
 class Adadelta(Optimizer):
@@ -72,20 +72,12 @@ class Adadelta(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check_options("Adadelta", lr=lr, eps=eps, weight_decay=weight_decay)
         if not 0.0 <= rho <= 1.0:
             raise ArgumentError(f"Adadelta: rho must be in [0, 1], got {rho}")
-        refuse_differentiable("Adadelta", differentiable)
-        defaults = {
-            "lr": lr,
-            "rho": rho,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "maximize": maximize,
-            "capturable": capturable,
-            "foreach": foreach,
-            "differentiable": differentiable,
-        }
+        defaults = checked(
+            "Adadelta", lr=lr, rho=rho, eps=eps, weight_decay=weight_decay, foreach=foreach,
+            capturable=capturable, maximize=maximize, differentiable=differentiable,
+        )  # fmt: skip
         super().__init__(params, defaults)
 
     def _prepare(self, param: Tensor, group: Group) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
@@ -94,23 +86,12 @@ class Adadelta(Optimizer):
         return arrays, tuple(float(group[name]) for name in names)
 
     @staticmethod
-    def _rule(
-        w: Array,
-        g: Array,
-        state: tuple[Array, ...],
-        lr: float,
-        rho: float,
-        eps: float,
-        weight_decay: float,
-        maximize: float,
-    ) -> tuple[Array, ...]:
+    def _rule(w: Array, g: Array, state: tuple[Array, ...], *numbers: Any) -> tuple[Array, ...]:
         """Return the new parameter, s and u."""
+        lr, rho, eps, weight_decay, maximize = numbers
         xp = array_module(w)
         s, u = state
-        if maximize:
-            g = -g
-        if weight_decay:
-            g = g + weight_decay * w
+        g = with_decay(w, g, weight_decay, maximize)
         s = rho * s + (1 - rho) * (g * g)
         d = xp.sqrt(u + eps) / xp.sqrt(s + eps) * g
         return w - lr * d, s, rho * u + (1 - rho) * (d * d)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..device import Array, active, array_module
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, check_options, refuse_differentiable, zeros_like
+from .optimizer import Group, Optimizer, checked, with_decay, zeros_like
 
 
 class Adagrad(Optimizer):
@@ -74,26 +74,11 @@ class Adagrad(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        check_options(
-            "Adagrad",
-            lr=lr,
-            lr_decay=lr_decay,
-            weight_decay=weight_decay,
-            initial_accumulator_value=initial_accumulator_value,
-            eps=eps,
-        )
-        refuse_differentiable("Adagrad", differentiable)
-        defaults = {
-            "lr": lr,
-            "lr_decay": lr_decay,
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "initial_accumulator_value": initial_accumulator_value,
-            "foreach": foreach,
-            "maximize": maximize,
-            "differentiable": differentiable,
-            "fused": fused,
-        }
+        defaults = checked(
+            "Adagrad", lr=lr, lr_decay=lr_decay, weight_decay=weight_decay,
+            initial_accumulator_value=initial_accumulator_value, eps=eps, foreach=foreach,
+            maximize=maximize, differentiable=differentiable, fused=fused,
+        )  # fmt: skip
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: Group) -> None:
@@ -113,20 +98,10 @@ class Adagrad(Optimizer):
         return arrays, numbers
 
     @staticmethod
-    def _rule(
-        w: Array,
-        g: Array,
-        state: tuple[Array, ...],
-        rate: float,
-        eps: float,
-        weight_decay: float,
-        maximize: bool,
-    ) -> tuple[Array, ...]:
+    def _rule(w: Array, g: Array, state: tuple[Array, ...], *numbers: Any) -> tuple[Array, ...]:
         """Return the new parameter and s."""
+        rate, eps, weight_decay, maximize = numbers
         xp = array_module(w)
-        if maximize:
-            g = -g
-        if weight_decay:
-            g = g + weight_decay * w
+        g = with_decay(w, g, weight_decay, maximize)
         s = state[0] + g * g
         return w - rate * (g / (xp.sqrt(s) + eps)), s

@@ -19,7 +19,7 @@ from typing import Any
 from ..device import Array, array_module
 from ..errors import ArgumentError
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, check_options, refuse_differentiable
+from .optimizer import Group, Optimizer, checked
 
 
 class Adam(Optimizer):
@@ -83,23 +83,14 @@ class Adam(Optimizer):
         decoupled_weight_decay: bool = False,
     ) -> None:
         where = type(self).__name__
-        check_options(where, lr=lr, eps=eps, weight_decay=weight_decay)
         if len(betas) != 2 or not all(0.0 <= float(beta) < 1.0 for beta in betas):
             raise ArgumentError(f"{where}: betas must be two numbers in [0, 1), got {betas}")
-        refuse_differentiable(where, differentiable)
-        defaults = {
-            "lr": lr,
-            "betas": (float(betas[0]), float(betas[1])),
-            "eps": eps,
-            "weight_decay": weight_decay,
-            "amsgrad": amsgrad,
-            "maximize": maximize,
-            "foreach": foreach,
-            "capturable": capturable,
-            "differentiable": differentiable,
-            "fused": fused,
-            "decoupled_weight_decay": decoupled_weight_decay,
-        }
+        defaults = checked(
+            where, lr=lr, betas=(float(betas[0]), float(betas[1])), eps=eps,
+            weight_decay=weight_decay, amsgrad=amsgrad, maximize=maximize, foreach=foreach,
+            capturable=capturable, differentiable=differentiable, fused=fused,
+            decoupled_weight_decay=decoupled_weight_decay,
+        )  # fmt: skip
         super().__init__(params, defaults)
 
     def _prepare(self, param: Tensor, group: Group) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
@@ -118,20 +109,10 @@ class Adam(Optimizer):
         return arrays, numbers
 
     @staticmethod
-    def _rule(
-        w: Array,
-        g: Array,
-        state: tuple[Array, ...],
-        beta1: float,
-        beta2: float,
-        eps: float,
-        step_size: float,  # ε/(1 − β₁ᵗ)
-        root: float,  # √(1 − β₂ᵗ)
-        weight_decay: float,
-        decoupled_lr: float | None,
-        maximize: bool,
-    ) -> tuple[Array, ...]:
+    def _rule(w: Array, g: Array, state: tuple[Array, ...], *numbers: Any) -> tuple[Array, ...]:
         """Return the new parameter, m, s and, for AMSGrad, the largest s so far."""
+        # step_size is ε/(1 − β₁ᵗ), root is √(1 − β₂ᵗ)
+        beta1, beta2, eps, step_size, root, weight_decay, decoupled_lr, maximize = numbers
         xp = array_module(w)
         m, s, *largest = state
         if maximize:
@@ -191,16 +172,7 @@ class AdamW(Adam):
         fused: bool | None = None,
     ) -> None:
         super().__init__(
-            params,
-            lr,
-            betas,
-            eps,
-            weight_decay,
-            amsgrad,
-            foreach=foreach,
-            maximize=maximize,
-            capturable=capturable,
-            differentiable=differentiable,
-            fused=fused,
+            params, lr, betas, eps, weight_decay, amsgrad, foreach=foreach, maximize=maximize,
+            capturable=capturable, differentiable=differentiable, fused=fused,
             decoupled_weight_decay=True,
-        )
+        )  # fmt: skip

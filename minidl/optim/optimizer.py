@@ -37,6 +37,9 @@ Group = dict[str, Any]
 _OF_A_KIND = {"momentum", "dampening", "nesterov", "betas", "amsgrad", "alpha", "centered", "rho",
               "lr_decay", "initial_accumulator_value"}  # fmt: skip
 
+_AT_LEAST_0 = {"alpha", "eps", "initial_accumulator_value", "lr", "lr_decay", "momentum",
+               "weight_decay"}  # fmt: skip
+
 
 class Optimizer:
     """Base class of all optimizers.
@@ -433,17 +436,21 @@ def param_groups(
     return [group for group in groups if group["params"]]
 
 
-def check_options(where: str, **options: float) -> None:
-    """Raise an ArgumentError that names the first of `options` that is not at least 0."""
+def checked(where: str, **options: Any) -> dict[str, Any]:
+    """Return `options`, or raise an ArgumentError that names the first that is out of its range."""
     for name, value in options.items():
-        if not float(value) >= 0.0:  # NaN fails too
+        if name in _AT_LEAST_0 and not float(value) >= 0.0:  # NaN fails too
             raise ArgumentError(f"{where}: {name} must be at least 0, got {value}")
-
-
-def refuse_differentiable(where: str, differentiable: bool) -> None:
-    """Raise an ArgumentError if a step is to be recorded."""
-    if differentiable:
+    if options["differentiable"]:
         raise ArgumentError(f"{where}: a differentiable step is not supported")
+    return options
+
+
+def with_decay(w: Array, g: Array, weight_decay: float, maximize: float) -> Array:
+    """Return the gradient to descend: of -L to maximize L, plus that of the decay's penalty."""
+    if maximize:
+        g = -g
+    return g + weight_decay * w if weight_decay else g
 
 
 def zeros_like(array: Array) -> Array:

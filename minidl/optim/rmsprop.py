@@ -15,7 +15,7 @@ from typing import Any
 
 from ..device import Array, array_module
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, check_options, refuse_differentiable
+from .optimizer import Group, Optimizer, checked, with_decay
 
 
 class RMSprop(Optimizer):
@@ -75,22 +75,11 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        check_options(
-            "RMSprop", lr=lr, eps=eps, momentum=momentum, weight_decay=weight_decay, alpha=alpha
-        )
-        refuse_differentiable("RMSprop", differentiable)
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "alpha": alpha,
-            "eps": eps,
-            "centered": centered,
-            "weight_decay": weight_decay,
-            "capturable": capturable,
-            "foreach": foreach,
-            "maximize": maximize,
-            "differentiable": differentiable,
-        }
+        defaults = checked(
+            "RMSprop", lr=lr, alpha=alpha, eps=eps, weight_decay=weight_decay, momentum=momentum,
+            centered=centered, capturable=capturable, foreach=foreach, maximize=maximize,
+            differentiable=differentiable,
+        )  # fmt: skip
         super().__init__(params, defaults)
 
     def _prepare(self, param: Tensor, group: Group) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
@@ -101,25 +90,12 @@ class RMSprop(Optimizer):
         return arrays, tuple(float(group[name]) for name in names)
 
     @staticmethod
-    def _rule(
-        w: Array,
-        g: Array,
-        state: tuple[Array, ...],
-        lr: float,
-        alpha: float,
-        eps: float,
-        weight_decay: float,
-        momentum: float,
-        centered: float,
-        maximize: float,
-    ) -> tuple[Array, ...]:
+    def _rule(w: Array, g: Array, state: tuple[Array, ...], *numbers: Any) -> tuple[Array, ...]:
         """Return the new parameter, s and, where they are kept, b and a."""
+        lr, alpha, eps, weight_decay, momentum, centered, maximize = numbers
         xp = array_module(w)
         s, *others = state
-        if maximize:
-            g = -g
-        if weight_decay:
-            g = g + weight_decay * w
+        g = with_decay(w, g, weight_decay, maximize)
         s = alpha * s + (1 - alpha) * (g * g)
         variance, new = s, [s]
         if centered:

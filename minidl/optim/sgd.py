@@ -27,7 +27,7 @@ from typing import Any
 from ..device import Array
 from ..errors import ArgumentError
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, check_options, refuse_differentiable, zeros_like
+from .optimizer import Group, Optimizer, checked, zeros_like
 
 
 class SGD(Optimizer):
@@ -92,24 +92,15 @@ class SGD(Optimizer):
         fused: bool | None = None,
         rate_in_velocity: bool = False,
     ) -> None:
-        check_options("SGD", lr=lr, momentum=momentum, weight_decay=weight_decay)
+        defaults = checked(
+            "SGD", lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay,
+            nesterov=nesterov, maximize=maximize, foreach=foreach, differentiable=differentiable,
+            fused=fused, rate_in_velocity=rate_in_velocity,
+        )  # fmt: skip
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ArgumentError("SGD: nesterov needs a momentum above 0 and dampening 0")
         if rate_in_velocity and (nesterov or dampening != 0):
             raise ArgumentError("SGD: rate_in_velocity excludes nesterov and dampening")
-        refuse_differentiable("SGD", differentiable)
-        defaults = {
-            "lr": lr,
-            "momentum": momentum,
-            "dampening": dampening,
-            "weight_decay": weight_decay,
-            "nesterov": nesterov,
-            "maximize": maximize,
-            "foreach": foreach,
-            "differentiable": differentiable,
-            "fused": fused,
-            "rate_in_velocity": rate_in_velocity,
-        }
         super().__init__(params, defaults)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -133,42 +124,25 @@ class SGD(Optimizer):
                 state[key] = Tensor(zeros_like(param.array))
             arrays = (state[key].array,)
         numbers = (
-            float(group["lr"]),
-            momentum,
-            float(group["dampening"]),
-            float(group["weight_decay"]),
-            group["nesterov"],
-            group["maximize"],
-            in_velocity,
-            first,
-        )
+            float(group["lr"]), momentum, float(group["dampening"]), float(group["weight_decay"]),
+            group["nesterov"], group["maximize"], in_velocity, first,
+        )  # fmt: skip
         return arrays, numbers
 
     @staticmethod
-    def _rule(
-        w: Array,
-        g: Array,
-        state: tuple[Array, ...],
-        lr: float,
-        momentum: float,
-        dampening: float,
-        weight_decay: float,
-        nesterov: bool,
-        maximize: bool,
-        rate_in_velocity: bool,
-        first: bool,
-    ) -> tuple[Array, ...]:
+    def _rule(w: Array, g: Array, state: tuple[Array, ...], *numbers: Any) -> tuple[Array, ...]:
         """Return the new parameter and, with momentum, the new b or v."""
+        lr, momentum, dampening, decay, nesterov, maximize, rate_in_velocity, first = numbers
         if maximize:
             g = -g
         if rate_in_velocity and momentum:
             v = momentum * state[0]
-            if weight_decay:
-                v = v - (weight_decay * lr) * w
+            if decay:
+                v = v - (decay * lr) * w
             v = v - lr * g
             return w + v, v
-        if weight_decay:
-            g = g + weight_decay * w
+        if decay:
+            g = g + decay * w
         if not momentum:
             return (w - lr * g,)
         b = g if first else momentum * state[0] + (1 - dampening) * g

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,18 @@ import numpy as np
 from ...device import array_module
 from ...errors import ArgumentError, DTypeError, SampleTypeError, ShapeError
 from ...tensor import Tensor
+
+
+class Transform:
+    """The base of the transforms: ``repr`` shows the attributes named in `_shown`."""
+
+    _shown: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        values = [getattr(self, name) for name in self._shown]
+        values = [value.value if isinstance(value, Enum) else value for value in values]
+        shown = map("{}={}".format, self._shown, values)
+        return f"{type(self).__name__}({', '.join(shown)})"
 
 
 def is_pil(image: Any) -> bool:

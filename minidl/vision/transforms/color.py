@@ -31,7 +31,7 @@ from ...device import Array, array_module
 from ...errors import ArgumentError, ShapeError
 from ...tensor import Tensor
 from . import adjust
-from ._image import is_pil, probability, require_float_tensor, size_of
+from ._image import Transform, is_pil, probability, require_float_tensor, size_of
 
 __all__ = [
     "ColorJitter", "Grayscale", "Normalize", "PCAJitter", "RandomGrayscale", "SubtractMean",
@@ -47,7 +47,7 @@ IMAGENET_EIGENVECTORS = (
 )
 
 
-class Normalize:
+class Normalize(Transform):
     """Subtracts a mean from each channel and divides by a standard deviation.
 
     Parameters
@@ -73,6 +73,8 @@ class Normalize:
     [[[-2.0, 2.0]]]
     """
 
+    _shown = ("mean", "std")
+
     def __init__(self, mean: Sequence[float], std: Sequence[float], inplace: bool = False) -> None:
         self.mean = mean
         self.std = std
@@ -90,9 +92,6 @@ class Normalize:
         pixels = image.array - mean
         pixels /= std
         return Tensor(pixels)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(mean={self.mean}, std={self.std})"
 
 
 def _channels(values: Any) -> Array:
@@ -262,7 +261,7 @@ class PCAJitter:
         return f"{type(self).__name__}(mode={self.mode!r}, std={self.std}, white={self.white})"
 
 
-class Grayscale:
+class Grayscale(Transform):
     """Converts a picture to gray: 0.299 R + 0.587 G + 0.114 B.
 
     Parameters
@@ -285,6 +284,8 @@ class Grayscale:
     76
     """
 
+    _shown = ("num_output_channels",)
+
     def __init__(self, num_output_channels: int = 1) -> None:
         if num_output_channels not in (1, 3):
             raise ArgumentError(
@@ -295,11 +296,8 @@ class Grayscale:
     def __call__(self, image: Any) -> Any:
         return adjust.rgb_to_grayscale(image, self.num_output_channels)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(num_output_channels={self.num_output_channels})"
 
-
-class RandomGrayscale:
+class RandomGrayscale(Transform):
     """Converts a picture to gray with a given probability; it keeps its number of channels.
 
     Parameters
@@ -315,6 +313,8 @@ class RandomGrayscale:
     tensor([0.2989, 0.2989, 0.2989])
     """
 
+    _shown = ("p",)
+
     def __init__(self, p: float = 0.1) -> None:
         self.p = probability(p, "RandomGrayscale")
 
@@ -324,14 +324,11 @@ class RandomGrayscale:
         channels = len(image.getbands()) if is_pil(image) else image.shape[-3]
         return adjust.rgb_to_grayscale(image, channels)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(p={self.p})"
-
 
 _Range = tuple[float, float] | None
 
 
-class ColorJitter:
+class ColorJitter(Transform):
     """Changes brightness, contrast, saturation and hue at random, in random order.
 
     Parameters
@@ -357,6 +354,8 @@ class ColorJitter:
     >>> twice(Image.new("RGB", (1, 1), (10, 20, 30))).getpixel((0, 0))
     (20, 40, 60)
     """
+
+    _shown = ("brightness", "contrast", "saturation", "hue")
 
     def __init__(
         self,
@@ -391,12 +390,6 @@ class ColorJitter:
             if (factor := factors[which]) is not None:
                 image = changes[which](image, factor)
         return image
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(brightness={self.brightness}, contrast={self.contrast}, "
-            f"saturation={self.saturation}, hue={self.hue})"
-        )
 
 
 def _around(

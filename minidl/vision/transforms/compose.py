@@ -7,7 +7,7 @@ from typing import Any
 
 from ...data import sample_stream
 from ...errors import ArgumentError
-from ._image import probability
+from ._image import Transform, probability
 from .resize import ResizeAndCrop
 
 __all__ = ["Compose", "Lambda", "RandomApply", "RandomChoice", "RandomOrder"]
@@ -61,7 +61,7 @@ def _with_pairs_as_one(transforms: Sequence[Any]) -> list[Any]:
     return steps
 
 
-class Lambda:
+class Lambda(Transform):
     """Applies a user-defined function.
 
     Parameters
@@ -95,9 +95,6 @@ class Lambda:
 
     def __call__(self, image: Any) -> Any:
         return self.lambd(image)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
 
 
 class _Random:

@@ -14,7 +14,7 @@ import numpy as np
 from ...device import Array
 from ...errors import ArgumentError, DTypeError, SampleTypeError, ShapeError
 from ...tensor import Tensor, default_dtype
-from ._image import is_pil, require_pil
+from ._image import Transform, is_pil, require_pil
 from .adjust import convert_image_dtype
 
 __all__ = ["ConvertImageDtype", "PILToTensor", "ToPILImage", "ToPixels", "ToTensor"]
@@ -42,7 +42,7 @@ def image_planes(picture: Any, who: str) -> Array:
     return pixels.transpose(2, 0, 1)
 
 
-class ToTensor:
+class ToTensor(Transform):
     """Makes a float32 tensor of shape (C, H, W) with values from 0 to 1.
 
     Called with a PIL image, or with an array of shape (H, W) or (H, W, C).
@@ -79,11 +79,8 @@ class ToTensor:
             return Tensor(planes.astype(planes.dtype if whole else default_dtype()))
         return Tensor(planes)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
 
-
-class ToPixels:
+class ToPixels(Transform):
     """Makes a float32 tensor of shape (C, H, W) that keeps the values 0 to 255.
 
     Networks whose initial values were chosen for raw pixels (the paper's, the original program's,
@@ -117,11 +114,8 @@ class ToPixels:
             pixels *= np.float32(255)
         return Tensor(pixels)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
 
-
-class PILToTensor:
+class PILToTensor(Transform):
     """Makes a tensor of shape (C, H, W) from a PIL image, with its values and type (mostly uint8).
 
     Raises
@@ -142,11 +136,8 @@ class PILToTensor:
         # A copy: Pillow may lend its own memory, read-only.
         return Tensor(image_planes(picture, "PILToTensor").copy(order="K"))
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}()"
 
-
-class ToPILImage:
+class ToPILImage(Transform):
     """Makes a PIL image from a tensor of shape (C, H, W) or (H, W), or an array (H, W, C).
 
     Parameters
@@ -173,6 +164,8 @@ class ToPILImage:
     >>> ToPILImage()(minidl.ones(3, 2, 4)).size
     (4, 2)
     """
+
+    _shown = ("mode",)
 
     def __init__(self, mode: str | None = None) -> None:
         self.mode = mode
@@ -214,11 +207,8 @@ class ToPILImage:
         pixels = np.ascontiguousarray(pixels)
         return Image.frombytes(mode, pixels.shape[1::-1], pixels.tobytes())
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(mode={self.mode})"
 
-
-class ConvertImageDtype:
+class ConvertImageDtype(Transform):
     """Converts a tensor to another dtype, and scales it so that white stays white.
 
     Parameters
@@ -234,6 +224,8 @@ class ConvertImageDtype:
     [[[0.20000000298023224]]]
     """
 
+    _shown = ("dtype",)
+
     def __init__(self, dtype: Any) -> None:
         self.dtype = dtype
 
@@ -244,6 +236,3 @@ class ConvertImageDtype:
                 "PILToTensor() or ToTensor() before it"
             )
         return convert_image_dtype(image, self.dtype)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(dtype={self.dtype})"

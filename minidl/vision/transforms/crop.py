@@ -16,14 +16,14 @@ from typing import Any
 from ...data import sample_stream
 from ...data.stream import shared_stream
 from ...errors import ArgumentError, DataError
-from ._image import border, crop, hflip, neighbors, pad, pair, size_of, vflip
+from ._image import Transform, border, crop, hflip, neighbors, pad, pair, size_of, vflip
 
 __all__ = ["CenterCrop", "FiveCrop", "Pad", "RandomCrop", "TenCrop"]
 
 _PADDING_MODES = ("constant", "edge", "reflect", "symmetric")
 
 
-class CenterCrop:
+class CenterCrop(Transform):
     """Cuts out the center.
 
     A picture that is smaller than the crop first gets a black (zero) border. If the number of
@@ -42,6 +42,7 @@ class CenterCrop:
     [[[5, 6], [9, 10]]]
     """
 
+    _shown = ("size",)
     takes_bytes = True
 
     def __init__(self, size: int | Sequence[int]) -> None:
@@ -57,15 +58,12 @@ class CenterCrop:
             height, width = size_of(image, "CenterCrop")
         return crop(image, *_center(height, width, h, w), h, w)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(size={self.size})"
-
 
 def _center(height: int, width: int, h: int, w: int) -> tuple[int, int]:
     return round((height - h) / 2), round((width - w) / 2)
 
 
-class Pad:
+class Pad(Transform):
     """Puts a border around a picture.
 
     Parameters
@@ -91,6 +89,8 @@ class Pad:
     [[[1, 1, 2, 2]]]
     """
 
+    _shown = ("padding", "fill", "padding_mode")
+
     def __init__(
         self, padding: int | Sequence[int], fill: Any = 0, padding_mode: str = "constant"
     ) -> None:
@@ -108,14 +108,8 @@ class Pad:
         size_of(image, "Pad")
         return pad(image, self._border, self.fill, self.padding_mode)
 
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(padding={self.padding}, fill={self.fill}, "
-            f"padding_mode={self.padding_mode})"
-        )
 
-
-class RandomCrop:
+class RandomCrop(Transform):
     """Cuts out a part at a random place.
 
     Parameters
@@ -147,6 +141,8 @@ class RandomCrop:
     >>> tuple(RandomCrop(224)(minidl.zeros(3, 256, 256)).shape)
     (3, 224, 224)
     """
+
+    _shown = ("size", "padding", "shared")
 
     def __init__(
         self,
@@ -187,11 +183,6 @@ class RandomCrop:
                 image = Pad((missing_w, missing_h), self.fill, self.padding_mode)(image)
         return crop(image, *self.get_params(image, self.size, self.shared))
 
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(size={self.size}, padding={self.padding}, shared={self.shared})"
-        )
-
 
 def random_place(
     picture: tuple[int, int], output_size: tuple[int, int], shared: int | None
@@ -208,7 +199,7 @@ def random_place(
     return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
 
 
-class FiveCrop:
+class FiveCrop(Transform):
     """The four corners and the center of a picture.
 
     Parameters
@@ -234,14 +225,13 @@ class FiveCrop:
     [0, 2, 6, 8, 4]
     """
 
+    _shown = ("size",)
+
     def __init__(self, size: int | Sequence[int]) -> None:
         self.size = pair(size, "FiveCrop")
 
     def __call__(self, image: Any) -> tuple[Any, ...]:
         return _five_crops(image, self.size, "FiveCrop")
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(size={self.size})"
 
 
 def _five_crops(image: Any, size: tuple[int, int], who: str) -> tuple[Any, ...]:
@@ -254,7 +244,7 @@ def _five_crops(image: Any, size: tuple[int, int], who: str) -> tuple[Any, ...]:
     return tuple(crop(image, top, left, h, w) for top, left in starts)
 
 
-class TenCrop:
+class TenCrop(Transform):
     """The four corners and the center, and the same five of the mirror image.
 
     Parameters
@@ -290,6 +280,8 @@ class TenCrop:
     [0, 2, 6, 8, 4, 2, 0, 8, 6, 4]
     """
 
+    _shown = ("size", "vertical_flip")
+
     def __init__(self, size: int | Sequence[int], vertical_flip: bool = False) -> None:
         self.size = pair(size, "TenCrop")
         self.vertical_flip = vertical_flip
@@ -298,6 +290,3 @@ class TenCrop:
         views = _five_crops(image, self.size, "TenCrop")
         mirrored = vflip(image) if self.vertical_flip else hflip(image)
         return views + _five_crops(mirrored, self.size, "TenCrop")
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(size={self.size}, vertical_flip={self.vertical_flip})"

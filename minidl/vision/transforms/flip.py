@@ -6,12 +6,12 @@ from typing import Any
 
 from ...data import sample_stream
 from ...data.stream import shared_stream
-from ._image import hflip, neighbors, probability, size_of, vflip
+from ._image import Transform, hflip, neighbors, probability, size_of, vflip
 
 __all__ = ["RandomHorizontalFlip", "RandomVerticalFlip"]
 
 
-class RandomHorizontalFlip:
+class RandomHorizontalFlip(Transform):
     """Mirrors left and right with a given probability.
 
     Parameters
@@ -35,6 +35,8 @@ class RandomHorizontalFlip:
     [[[3, 2, 1]]]
     """
 
+    _shown = ("p", "shared")
+
     def __init__(self, p: float = 0.5, shared: int | None = None) -> None:
         self.p = probability(p, type(self).__name__)
         self.shared = neighbors(shared, type(self).__name__)
@@ -48,11 +50,8 @@ class RandomHorizontalFlip:
         size_of(image, "RandomHorizontalFlip")
         return hflip(image) if self.draw() else image
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(p={self.p}, shared={self.shared})"
 
-
-class RandomVerticalFlip:
+class RandomVerticalFlip(Transform):
     """Exchanges top and bottom with a given probability.
 
     Parameters
@@ -68,12 +67,11 @@ class RandomVerticalFlip:
     [[[2], [1]]]
     """
 
+    _shown = ("p",)
+
     def __init__(self, p: float = 0.5) -> None:
         self.p = probability(p, type(self).__name__)
 
     def __call__(self, image: Any) -> Any:
         size_of(image, "RandomVerticalFlip")
         return vflip(image) if sample_stream().random() < self.p else image
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(p={self.p})"

@@ -11,7 +11,7 @@ import numpy as np
 from ...data import sample_stream
 from ...errors import ArgumentError, DTypeError, SampleTypeError
 from ...tensor import Tensor
-from ._image import fill_of, probability, size_of, two
+from ._image import Transform, fill_of, probability, size_of, two
 from .resize import InterpolationMode, interpolation_mode
 from .warp import affine, rotate
 
@@ -37,7 +37,7 @@ def _fill(fill: Any) -> Any:
     return 0 if fill is None else fill
 
 
-class RandomRotation:
+class RandomRotation(Transform):
     """Rotates a picture by a random angle.
 
     Parameters
@@ -66,6 +66,8 @@ class RandomRotation:
     [[[2, 4], [1, 3]]]
     """
 
+    _shown = ("degrees", "expand")
+
     def __init__(
         self,
         degrees: float | Sequence[float],
@@ -90,11 +92,8 @@ class RandomRotation:
         angle = self.get_params(self.degrees)
         return rotate(image, angle, self.interpolation, self.expand, self.center, self.fill)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(degrees={self.degrees}, expand={self.expand})"
 
-
-class RandomAffine:
+class RandomAffine(Transform):
     """Rotates, shifts, scales and shears a picture at random; its size stays.
 
     Parameters
@@ -122,6 +121,8 @@ class RandomAffine:
     >>> RandomAffine(0, scale=(2, 2))(minidl.arange(16).reshape(1, 4, 4))[0, 0].tolist()
     [5, 5, 6, 6]
     """
+
+    _shown = ("degrees", "translate", "scale", "shear", "interpolation")
 
     def __init__(
         self,
@@ -185,14 +186,8 @@ class RandomAffine:
         )
         return affine(image, *chosen, self.interpolation, self.fill, self.center)
 
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(degrees={self.degrees}, translate={self.translate}, "
-            f"scale={self.scale}, shear={self.shear}, interpolation={self.interpolation.value})"
-        )
 
-
-class RandomErasing:
+class RandomErasing(Transform):
     """Overwrites a random rectangle of a tensor.
 
     Parameters
@@ -223,6 +218,8 @@ class RandomErasing:
     >>> 0.02 <= 1 - erased.mean().item() <= 0.34
     True
     """
+
+    _shown = ("p", "scale", "ratio")
 
     def __init__(
         self,
@@ -273,9 +270,6 @@ class RandomErasing:
         value = None if isinstance(self.value, str) else self.value
         chosen = self.get_params(image, self.scale, self.ratio, value)
         return erase(image, *chosen, self.inplace)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(p={self.p}, scale={self.scale}, ratio={self.ratio})"
 
 
 def erase(img: Tensor, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Tensor:

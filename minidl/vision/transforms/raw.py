@@ -28,7 +28,7 @@ from ...errors import ArgumentError, DTypeError, ShapeError
 from ...kernels import cuda
 from ...kernels.cuda import copy_to
 from ...tensor import Tensor
-from ._image import is_rgb_bytes, pair
+from ._image import Transform, is_rgb_bytes, pair
 from .color import PCAJitter
 from .convert import image_planes
 from .flip import RandomHorizontalFlip
@@ -53,7 +53,7 @@ class RawPicture(NamedTuple):
     shift: Tensor
 
 
-class ToRaw:
+class ToRaw(Transform):
     """Makes a :class:`RawPicture` from a picture: the last transform before the loader's batch.
 
     Called with a PIL image, with a uint8 array of shape (H, W) or (H, W, C), or with a uint8 tensor
@@ -82,6 +82,7 @@ class ToRaw:
     ([[[1]], [[2]], [[3]]], [0, 0, 1], [0.0, 0.0, 0.0])
     """
 
+    _shown = ("flip", "jitter")
     takes_bytes = True
 
     def __init__(
@@ -102,9 +103,6 @@ class ToRaw:
         if self.jitter is not None:
             shift[:] = self.jitter.draw()
         return RawPicture(Tensor(pixels), Tensor(place), Tensor(shift))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(flip={self.flip}, jitter={self.jitter})"
 
 
 def raw_to_input(

@@ -17,7 +17,7 @@ from ...device import array_module
 from ...errors import ArgumentError
 from ...ops import stack
 from ...tensor import Tensor
-from ._image import crop, is_pil, is_rgb_bytes, pair, size_of
+from ._image import Transform, crop, is_pil, is_rgb_bytes, pair, size_of
 from .crop import RandomCrop, random_place
 
 __all__ = ["InterpolationMode", "RandomResizedCrop", "Resize", "ResizeAndCrop"]
@@ -76,7 +76,7 @@ def _resize(
 _NOT_AS_PILLOW = (InterpolationMode.NEAREST, InterpolationMode.BICUBIC)
 
 
-class Resize:
+class Resize(Transform):
     """Resizes a PIL image, or a tensor of shape (..., H, W).
 
     Parameters
@@ -107,6 +107,8 @@ class Resize:
     >>> Resize(256)(Image.new("RGB", (500, 375))).size
     (341, 256)
     """
+
+    _shown = ("size", "interpolation", "max_size")
 
     def __init__(
         self,
@@ -150,12 +152,6 @@ class Resize:
         if self.max_size is not None and longer > self.max_size:
             shorter, longer = int(self.max_size * shorter / longer), self.max_size
         return (longer, shorter) if width <= height else (shorter, longer)
-
-    def __repr__(self) -> str:
-        return (
-            f"{type(self).__name__}(size={self.size}, interpolation={self.interpolation.value}, "
-            f"max_size={self.max_size})"
-        )
 
 
 def resample(
