@@ -239,7 +239,6 @@ class _NormBase(Module):
         self.register_buffer("num_batches_tracked", batches)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return (
             f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, "
             f"affine={self.affine}, bias={self.bias is not None}, "

@@ -216,7 +216,6 @@ class _Dropout(Module):
         self.p, self.inplace = p, inplace
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"p={self.p}, inplace={self.inplace}"
 
 
@@ -265,7 +264,6 @@ class PlainDropout(Module):
         return plain_dropout(input, self.p, self.training)
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"p={self.p}"
 
 

@@ -201,7 +201,6 @@ class _Along(Module):
         self.dim = dim
 
     def extra_repr(self) -> str:
-        """Return the arguments, for ``repr``."""
         return f"dim={self.dim}"
 
 

@@ -11,26 +11,10 @@ from typing import Any
 from ..missing import attributes
 
 __all__ = [
-    "bad_images",
-    "batches",
-    "datasets",
-    "figures",
-    "metrics",
-    "models",
-    "neighbors",
-    "picture_options",
-    "predictions",
-    "report",
-    "runs",
-    "scan",
-    "schedules",
-    "statistics",
-    "submission",
-    "training",
-    "transforms",
-    "utils",
-    "watch",
-]
+    "bad_images", "batches", "datasets", "figures", "metrics", "models", "neighbors",
+    "picture_options", "predictions", "report", "runs", "scan", "schedules", "statistics",
+    "submission", "training", "transforms", "utils", "watch",
+]  # fmt: skip
 
 
 def _on_first_use(name: str) -> Any:

@@ -23,24 +23,8 @@ from .panels import plot_confusion, plot_mistakes, plot_neighbors, plot_top5
 from .report import FIGURES, Source, save_all, save_figure, write_page
 
 __all__ = [
-    "FIGURES",
-    "Page",
-    "Source",
-    "activations",
-    "architecture_svg",
-    "filter_grid",
-    "grad_cam",
-    "plot_activations",
-    "plot_confusion",
-    "plot_curves",
-    "plot_mistakes",
-    "plot_neighbors",
-    "plot_saliency",
-    "plot_top5",
-    "saliency",
-    "save_all",
-    "save_curves",
-    "save_figure",
-    "save_filters",
-    "write_page",
-]
+    "FIGURES", "Page", "Source", "activations", "architecture_svg", "filter_grid", "grad_cam",
+    "plot_activations", "plot_confusion", "plot_curves", "plot_mistakes", "plot_neighbors",
+    "plot_saliency", "plot_top5", "saliency", "save_all", "save_curves", "save_figure",
+    "save_filters", "write_page",
+]  # fmt: skip

@@ -19,15 +19,8 @@ from .networks import load_network
 from .pretrained import AlexNet_Weights
 
 __all__ = [
-    "AlexNet",
-    "AlexNet_Weights",
-    "CudaConvnet",
-    "LeNet",
-    "ScaledTanh",
-    "alexnet",
-    "cuda_convnet",
-    "lenet5",
-    "load_network",
-]
+    "AlexNet", "AlexNet_Weights", "CudaConvnet", "LeNet", "ScaledTanh", "alexnet",
+    "cuda_convnet", "lenet5", "load_network",
+]  # fmt: skip
 
 __getattr__ = attributes(globals())
