@@ -149,7 +149,7 @@ class Tensor:
     """
 
     __slots__ = (
-        "__dict__", "__weakref__", "_node", "_requires_grad", "_view", "array", "grad", "name",
+        "__dict__", "__weakref__", "_grad", "_node", "_requires_grad", "_view", "array", "name",
         "output_index", "version",
     )  # fmt: skip
 
@@ -159,6 +159,7 @@ class Tensor:
     grad: Tensor | None
 
     if TYPE_CHECKING:  # attached from above: x.sum(), x.add_(1), x + y, x[i] = y, ...
+        data: Tensor
         T: Tensor
         mT: Tensor
 
@@ -200,7 +201,7 @@ class Tensor:
                     array, default_dtype() if isinstance(array, (list, tuple)) else None
                 )
         self.array = array
-        self.grad = None
+        self._grad: Tensor | None = None
         self._node: Any = None
         self.output_index = 0
         self._view: Any = None  # for a view: what it knows of its base (autograd.views)
@@ -224,6 +225,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if value is not True and value is not False:
+            raise AutogradError(f"requires_grad: expected a bool, got {value!r}")
         if value and self.array.dtype.kind != "f":
             raise DTypeError(
                 f"requires_grad: only floating-point tensors have gradients, got {self.dtype}"
@@ -233,13 +236,14 @@ class Tensor:
                 "requires_grad: an inference tensor can't require a gradient outside inference "
                 "mode; clone() makes a normal tensor"
             )
-        if not value and self.node is not None:
-            raise AutogradError("requires_grad=False: only leaves can be set; use detach()")
-        self._requires_grad = bool(value)
+        if self.node is not None:
+            raise AutogradError("requires_grad: only leaves can be set; use detach()")
+        self._requires_grad = value
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set ``requires_grad`` and return the tensor."""
-        self.requires_grad = requires_grad
+        if requires_grad is not True or self.node is None:
+            self.requires_grad = requires_grad
         return self
 
     @property
@@ -266,15 +270,6 @@ class Tensor:
     def grad_fn(self) -> Any:
         """The operation on the tape that made the tensor, or None."""
         return self.node
-
-    @property
-    def data(self) -> Tensor:
-        """The same memory as a tensor outside the tape."""
-        return Tensor(self.array)
-
-    @data.setter
-    def data(self, value: Any) -> None:
-        self.array = value.array if isinstance(value, Tensor) else value
 
     @property
     def shape(self) -> Size:

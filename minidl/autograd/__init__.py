@@ -27,6 +27,7 @@ file            what it holds
 ``recorded``    the same with ``create_graph=True``: backwards that are recorded
 ``tape_array``  what such a backward sees: Tensors that look like arrays
 ``visits``      which nodes a walk visits, if not all
+``checked``     ``Tensor.grad`` and others that are checked when set
 ``hooks``       functions that see a tensor's gradient, and ``handles`` that remove them
 ``ownership``   which gradients may be overwritten
 ``checks``      errors for wrong arguments and for wrong results of a backward
@@ -40,6 +41,7 @@ file            what it holds
 
 from ..missing import attributes
 from ..tensor import describe
+from .checked import attach as _attach
 from .function import Context, Function
 from .gradcheck import gradcheck, gradgradcheck
 from .handles import RemovableHandle
@@ -64,5 +66,7 @@ __all__ = [
     "inference_mode", "is_grad_enabled", "is_inference", "no_grad", "register_hook",
     "register_post_accumulate_grad_hook", "set_detect_anomaly", "set_grad_enabled",
 ]  # fmt: skip
+
+_attach()
 
 __getattr__ = attributes(globals())

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..device import Array
+from ..errors import AutogradError
 from ..tensor import Tensor
 from .views import link_opaque, shares_memory
 
@@ -46,13 +47,25 @@ def note(before: list[Any], arrays: list[Any], args: Sequence[Any], dirty: Any) 
             args[position].version[0] += 1
 
 
-def find_view(result: Tensor, args: Sequence[Any]) -> None:
-    """Make `result` a view of the argument whose memory it shares, if there is one."""
-    array: Array = result.array
-    for arg in args if array.base is not None else ():
-        if isinstance(arg, Tensor) and _shows(array, arg.array):
+def wrapped(output: Any, args: Sequence[Any], outputs: Sequence[Any], before: list[Any]) -> Any:
+    """Return an output of a forward as a Tensor: a view of the argument whose memory it shares.
+
+    What is no array stays as it is. `before` holds the earlier ones of the `outputs`: an array that
+    is returned twice is one Tensor.
+    """
+    if not hasattr(output, "dtype"):
+        return output
+    if isinstance(output, Tensor):
+        raise AutogradError("a Function's forward returned a Tensor; it must return arrays")
+    for earlier, other in zip(before, outputs, strict=False):
+        if other is output:
+            return earlier
+    result = Tensor(output)
+    for arg in args if result.array.base is not None else ():
+        if isinstance(arg, Tensor) and _shows(result.array, arg.array):
             link_opaque(result, arg)
-            return
+            break
+    return result
 
 
 def _shows(y: Array, x: Array) -> bool:

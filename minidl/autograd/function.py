@@ -115,11 +115,11 @@ class Context:
         """Return whether `array` was declared with :meth:`mark_dirty`."""
         return any(array is dirty for dirty in self._dirty)
 
-    def is_differentiable(self, array: Array) -> bool:
+    def is_differentiable(self, output: Any) -> bool:
         """Return whether an output has a gradient."""
-        if self._without_grad and any(array is other for other in self._without_grad):
+        if self._without_grad and any(output is other for other in self._without_grad):
             return False
-        return array.dtype.kind == "f"
+        return hasattr(output, "dtype") and output.dtype.kind == "f"
 
     def guard(
         self,
@@ -138,7 +138,7 @@ class Context:
             origin = places.get(id(array))
             if origin is None or self._dirty:
                 for number, output in enumerate(outputs):
-                    if output is array:
+                    if output is array and isinstance(results[number], Tensor):
                         origin = ~number
             if origin is not None and self._is_read(index):
                 tensor = args[origin] if origin >= 0 else results[~origin]
@@ -219,6 +219,14 @@ class Function:
         if cls.setup_context is not Function.setup_context:
             cls.apply = _apply_with_setup(cls)  # type: ignore[method-assign]
 
+    def __call__(self, *args: Any) -> Any:
+        """Refuse the style of Functions before PyTorch 0.4, whose instances were called."""
+        name = type(self).__name__
+        raise AutogradError(
+            f"{name}: a Function is not called; give it static methods forward(ctx, ...) and "
+            f"backward(ctx, ...), and use {name}.apply(...)"
+        )
+
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
         """Save what the backward needs, if ``forward`` has no ``ctx``: it is then called first."""
@@ -293,24 +301,24 @@ class Function:
             _note_changes(ctx, args, places, recording and True in needs)
         if before is not None:
             changes.note(before, arrays, args, ctx._dirty)
-        results = []
+        results: list[Any] = []
         returned = outputs if isinstance(outputs, tuple) else (outputs,)
         for output in returned:
             place = places.get(id(output))
             if place is not None:  # one memory, one version
                 result = args[place] if ctx.is_dirty(output) else args[place].detach()
-            else:
+            elif before is None:
                 result = Tensor(output)
                 if cls.is_view:
                     link(result, args[0], cls, args[1:])
-                elif before is not None:
-                    changes.find_view(result, args)
+            else:
+                result = changes.wrapped(output, args, returned, results)
             results.append(result)
         if recording and True in needs:
             node = Node(cls, ctx, edges)
-            for result in results:
-                differentiable = ctx.is_differentiable(result.array)
-                if ctx._dirty and differentiable and ctx.is_dirty(result.array):
+            for result, output in zip(results, returned, strict=True):
+                differentiable = ctx.is_differentiable(output)
+                if ctx._dirty and differentiable and ctx.is_dirty(output):
                     rebase(result, node, node.add_slot(result.array))
                 else:
                     node.add_output(result, differentiable)

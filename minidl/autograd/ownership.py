@@ -55,18 +55,18 @@ def accumulate(tensor: Tensor, gradients: list[Any], position: int) -> None:
     owned = is_ours_alone(gradients, position)
     gradient, dtype = gradients[position], tensor.array.dtype
     with _accumulating:
-        total = tensor.grad
+        total = tensor._grad
         if total is None and owned and gradient.dtype == dtype:
-            tensor.grad = Tensor(gradient)
+            tensor._grad = Tensor(gradient)
             return
         with active(device_of(tensor.array)):
             if total is None:
-                tensor.grad = Tensor(gradient.astype(dtype, order="C"))  # a copy
+                tensor._grad = Tensor(gradient.astype(dtype, order="C"))  # a copy
             elif _can_change(total.array):
                 total.array += gradient.astype(total.array.dtype, copy=False)
                 total.version[0] += 1
             else:
-                tensor.grad = Tensor(total.array + gradient.astype(dtype, copy=False))
+                tensor._grad = Tensor(total.array + gradient.astype(dtype, copy=False))
 
 
 def _can_change(array: Any) -> bool:

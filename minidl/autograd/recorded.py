@@ -138,7 +138,7 @@ class RecordedTraveling(Traveling):
             return _run_once(node, grads)
         arrays: list[Any] = []
         for grad, (shape, dtype, where) in zip(grads, node.outputs, strict=True):
-            if grad is None and node.context.materialize_grads:
+            if grad is None and node.context.materialize_grads and dtype is not None:
                 with active(where):
                     grad = Tensor(module_for(where).zeros(shape, dtype))
             arrays.append(None if grad is None else TapeArray(grad))

@@ -14,7 +14,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from ..device import Array, Device, Shape, device_of
+from ..device import CPU, Array, Device, Shape, device_of
+from ..errors import AutogradError
 from ..tensor import Tensor
 from .handles import RemovableHandle, add_hook
 
@@ -99,7 +100,7 @@ class Node(_Hooked):
     sequence : int
         Position on the tape; greater than that of every node it depends on.
     outputs : list of (shape, dtype, Device)
-        What the outputs' gradients must be.
+        What the outputs' gradients must be. The dtype is None for an output that is no Tensor.
     retained : dict
         Weak references to the outputs that keep their gradient, by output number.
     hooks : Hooks or None
@@ -116,8 +117,11 @@ class Node(_Hooked):
         self.retained: dict[int, Any] | None = None
         self.hooks: Hooks | None = None
 
-    def add_output(self, tensor: Tensor, differentiable: bool) -> None:
+    def add_output(self, tensor: Any, differentiable: bool) -> None:
         """Register the next output; it requires a gradient if it is `differentiable`."""
+        if not isinstance(tensor, Tensor):
+            self.outputs.append(((), None, CPU))
+            return
         array = tensor.array
         if differentiable:
             tensor._requires_grad = True
@@ -139,6 +143,21 @@ class Node(_Hooked):
         if self.hooks is None:
             self.hooks = Hooks()
         return self.hooks
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what a user's Function set on its ``ctx``, which is its node in PyTorch."""
+        function = object.__getattribute__(self, "function")
+        if name.startswith("_") or not function.is_foreign:
+            raise AttributeError(f"{name_of(function)} has no attribute {name!r}")
+        if self.context is None:
+            raise AutogradError(
+                f"{name_of(function)}.{name}: the tape was walked and freed already; pass "
+                "retain_graph=True to backward()"
+            )
+        value = getattr(self.context, name)
+        if name != "saved_tensors":
+            return value
+        return tuple(Tensor(saved) if hasattr(saved, "dtype") else saved for saved in value)
 
     # --- For who looks at the tape ----------------------------------------------------------------
 

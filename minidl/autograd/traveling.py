@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..device import active, device_of, module_for
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError, AutogradError, DTypeError, ShapeError
 from ..kernels import cuda
 from ..tensor import Tensor, describe
 from .checks import check_no_nan, check_not_freed, checked_results
@@ -76,6 +76,8 @@ class Traveling:
             self.visits.collect(node, grads)
             if node in self.visits.filled:
                 self._arrive(node, grads)
+            elif node.hooks is not None and self.visits.ends_at(node):
+                self._call_prehooks(node.hooks, grads)
         return node, grads
 
     def through(self, node: Node, grads: list[Any]) -> list[Any]:
@@ -122,10 +124,14 @@ class Traveling:
         """Add the gradient of a leaf to its ``.grad``, between its hooks."""
         hooks = leaf.hooks or Hooks()
         self._call_prehooks(hooks, grads)
-        before = self._as_tensors(grads) if hooks.after else ()
         self.accumulate(leaf.variable, grads, 0)
+        before = self._as_tensors(grads) if hooks.after else ()  # perhaps now the leaf's own .grad
         for hook in tuple(hooks.accumulated.values()):
-            self._call(hook, leaf.variable)
+            if self._call(hook, leaf.variable) is not None:
+                raise AutogradError(
+                    f"the hook {_name(hook)} of {describe(leaf.variable)} returned a value; hooks "
+                    "that run after accumulation must return None"
+                )
         self._call_posthooks(hooks, [], before)
 
     def _as_tensors(self, gradients: list[Any]) -> tuple[Tensor | None, ...]:
@@ -163,8 +169,8 @@ class Traveling:
                 alone.append(is_ours_alone(grads, index))
                 continue
             alone.append(False)
-            if ctx.materialize_grads:
-                shape, dtype, where = node.outputs[index]
+            shape, dtype, where = node.outputs[index]
+            if ctx.materialize_grads and dtype is not None:
                 with active(where):
                     grads[index] = module_for(where).zeros(shape, dtype)
         ctx.may_overwrite = tuple(alone)

@@ -82,6 +82,10 @@ class Visits:
         needed = node in self.passed or node in self.asked or node in self.filled
         return (node if needed else None), index, sequence
 
+    def ends_at(self, node: Any) -> bool:
+        """Return whether the walk ends at `node` because ``backward`` was asked for its output."""
+        return not self.found and node in self.asked and node not in self.passed
+
     def collect(self, node: Any, grads: list[Any]) -> None:
         """Keep the gradients that were asked for."""
         for index, gradient in enumerate(grads):

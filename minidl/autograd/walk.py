@@ -109,7 +109,7 @@ def grad(
     create_graph: bool = False,
     only_inputs: bool = True,
     allow_unused: bool | None = None,
-    *,
+    is_grads_batched: bool = False,
     materialize_grads: bool = False,
     _cast: bool = True,
 ) -> tuple[Tensor | None, ...]:
@@ -131,6 +131,8 @@ def grad(
     allow_unused : bool, optional
         Return None for an input that `outputs` do not depend on, instead of raising. Default:
         `materialize_grads`.
+    is_grads_batched : bool
+        Only False is supported.
     materialize_grads : bool
         Return zeros for such an input. Default False.
 
@@ -143,7 +145,7 @@ def grad(
     AutogradError
         An input is not used or does not require a gradient; and as :func:`backward`.
     ArgumentError
-        `materialize_grads` without `allow_unused`.
+        `materialize_grads` without `allow_unused`, or `is_grads_batched`.
 
     Examples
     --------
@@ -152,6 +154,11 @@ def grad(
     >>> minidl.autograd.grad(x * x, x)
     (tensor(6.),)
     """
+    if is_grads_batched:
+        raise ArgumentError(
+            "grad(): is_grads_batched=True is not supported; call grad() for each gradient with "
+            "retain_graph=True"
+        )
     if materialize_grads and allow_unused is False:
         raise ArgumentError("grad(): materialize_grads=True needs allow_unused=True or None")
     roots, sources = as_list(outputs), as_list(inputs)

@@ -318,3 +318,91 @@ def test_a_changed_input_is_refused_only_where_a_gradient_needs_it(device: str) 
         else:
             out.backward()
             assert (y.grad == matrix.sum(1).expand(4, 3)).all()
+
+
+# --- Results of all kinds -------------------------------------------------------------------------
+
+
+class Mixed(minidl.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any, scale: float) -> Any:
+        ctx.scale = scale
+        ctx.save_for_backward(x, None)
+        return None, x * scale, "text", 3, x + 1, [x]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        ctx.seen.append([grad is None for grad in grads])
+        return grads[1] * ctx.scale + grads[4], None
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_results_that_are_no_arrays_stay_as_they_are(create_graph: bool, device: str) -> None:
+    x = minidl.ones(3, device=device, requires_grad=True)
+    nothing, scaled, text, number, _, items = Mixed.apply(x, 2.0)
+    assert (nothing, text, number, type(items)) == (None, "text", 3, list)
+    scaled.grad_fn.context.seen = seen = []
+    scaled.sum().backward(create_graph=create_graph)
+    assert x.grad.tolist() == [2.0, 2.0, 2.0]
+    assert seen == [[True, False, True, True, False, True]]  # zeros for the unused array
+
+
+def test_the_node_shows_what_its_context_holds(device: str) -> None:
+    x = minidl.ones(3, device=device, requires_grad=True)
+    node = Mixed.apply(x, 2.0)[1].grad_fn
+    assert node.scale == 2.0
+    saved, nothing = node.saved_tensors
+    assert isinstance(saved, Tensor)
+    assert saved.tolist() == [1.0, 1.0, 1.0]
+    assert nothing is None
+    with pytest.raises(AttributeError, match="no attribute 'other'"):
+        (x * 2).grad_fn.other  # noqa: B018
+    node.free()
+    with pytest.raises(AutogradError, match="freed already"):
+        node.saved_tensors  # noqa: B018
+
+
+def test_an_array_returned_twice_is_one_tensor(device: str) -> None:
+    class Twice(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            y = x * 2
+            return y, y
+
+        @staticmethod
+        def backward(ctx: Any, first: Any, second: Any) -> Any:
+            return first * 2 + second * 2
+
+    x = minidl.ones(3, device=device, requires_grad=True)
+    first, second = Twice.apply(x)
+    assert first is second
+    (first + second).sum().backward()
+    assert x.grad.tolist() == [4.0, 4.0, 4.0]
+
+
+def test_two_arguments_with_one_memory_keep_their_own_marks(device: str) -> None:
+    class Pass(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, y: Any) -> Any:
+            ctx.mark_non_differentiable(y)
+            return x, y
+
+        @staticmethod
+        def backward(ctx: Any, first: Any, second: Any) -> Any:
+            return first, None
+
+    x = minidl.ones(3, device=device, requires_grad=True)
+    first, second = Pass.apply(x, x.detach())
+    assert (first.requires_grad, second.requires_grad) == (True, False)
+
+
+def test_a_returned_tensor_and_a_called_function_are_explained() -> None:
+    class Wrong(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return Tensor(x)
+
+    with pytest.raises(AutogradError, match="must return arrays"):
+        Wrong.apply(minidl.ones(3))
+    with pytest.raises(AutogradError, match=r"use Wrong.apply"):
+        Wrong()(minidl.ones(3))

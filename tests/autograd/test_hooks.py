@@ -265,3 +265,40 @@ def test_inputs_with_create_graph(device: str) -> None:
     (x * x * y).sum().backward(create_graph=True, inputs=[x])
     assert y.grad is None
     assert minidl.autograd.grad(x.grad.sum(), y)[0].tolist() == [2.0, 4.0]
+
+
+# --- Hooks of PyTorch's own tests -----------------------------------------------------------------
+
+
+def test_a_leafs_hooks_run_around_the_accumulation(device: str) -> None:
+    x = leaf(1.0, device=device)
+    node = (x * 1).grad_fn.next_functions[0][0]
+    x.register_hook(lambda grad: grad - 2)
+    node.register_prehook(lambda grads: (grads[0] / 5,))
+    x.register_post_accumulate_grad_hook(lambda leaf: leaf.grad.add_(0.5) and None)
+
+    def last(_: Any, grads: Any) -> None:
+        x.grad = grads[0] * 10  # grads[0] is the memory of x.grad
+
+    node.register_hook(last)
+    x.sum().backward()
+    assert x.grad.tolist() == pytest.approx([3.0])
+
+
+@pytest.mark.parametrize("value", [1, minidl.ones(1)])
+def test_a_hook_after_accumulation_returns_none(value: Any, device: str) -> None:
+    x = leaf(1.0, device=device)
+    x.register_post_accumulate_grad_hook(lambda leaf: value)
+    with pytest.raises(AutogradError, match="must return None"):
+        x.sum().backward()
+
+
+def test_backward_with_inputs_runs_the_prehooks_of_their_nodes(device: str) -> None:
+    x, log = leaf(1.0, device=device), []
+    y = x * 1
+    y.grad_fn.register_prehook(lambda grads: log.append("node") or (grads[0] * 2,))
+    y.register_hook(lambda grad: log.append("tensor") or grad * 3)
+    y.sum().backward(inputs=(y,))
+    assert (log, y.grad.tolist()) == (["tensor", "node"], [3.0])
+    minidl.autograd.grad(y.sum(), y)
+    assert log == ["tensor", "node", "tensor"]

@@ -125,3 +125,21 @@ def test_output_that_is_no_tensor() -> None:
         output = named(x)
     output["y"].sum().backward()
     assert x.grad.tolist() == [[2.0, 2.0]]
+
+
+def test_arguments_that_share_memory_keep_their_own_requires_grad(device: str) -> None:
+    x = minidl.ones(3, device=device, requires_grad=True)
+    seen = []
+
+    class Three(nn.Module):
+        def forward(self, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+            seen.append((a.requires_grad, b.requires_grad, c.requires_grad))
+            return a.sum() + b.sum() + c.sum()
+
+    module, loss = Three(), nn.L1Loss()
+    for each in module, loss:
+        each.register_full_backward_hook(lambda module, inputs, outputs: None)
+    module(x, x.detach(), x)
+    assert seen == [(True, False, True)]
+    loss(x.detach(), x).backward()
+    assert x.grad is not None

@@ -5,6 +5,27 @@ from __future__ import annotations
 #: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
+        "functions: results that share memory share a mark_non_differentiable",
+        "minidl.autograd.function:Function.apply",
+        "differentiable = ctx.is_differentiable(output)",
+        "differentiable = ctx.is_differentiable(result.array)",
+        "tests/autograd/test_function.py::test_two_arguments_with_one_memory_keep_their_own_marks",
+    ),
+    (
+        "hooks: a leaf's node hook sees a copy of the gradient",
+        "minidl.autograd.traveling:Traveling._arrive",
+        "self.accumulate(leaf.variable, grads, 0)",
+        "grads += [grads[0]]; self.accumulate(leaf.variable, grads, 0); grads.pop()",
+        "tests/autograd/test_hooks.py::test_a_leafs_hooks_run_around_the_accumulation",
+    ),
+    (
+        "grad: a gradient of another shape is taken",
+        "minidl.autograd.checked:_set_grad",
+        '"shape", "dtype"',
+        '("dtype",)',
+        "tests/autograd/test_checked.py",
+    ),
+    (
         "gpu: a second GPU's gradients start on the first",
         "minidl.autograd.checks:_seed",
         "with active(device_of(tensor.array)):",
