@@ -65,7 +65,7 @@ def attach() -> None:
         ),
         "_base": property(_base, doc="The tensor whose memory this view shows, or None."),
         "output_nr": property(
-            lambda self: self.node and self.output_index or 0,
+            lambda self: 0 if self.node is None else self.output_index,
             doc="Which output of its ``grad_fn`` the tensor is.",
         ),
     }.items():
