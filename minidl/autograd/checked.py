@@ -5,7 +5,6 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
-from ..device import device_of
 from ..errors import AutogradError, DTypeError
 from ..tensor import Tensor, describe
 
