@@ -77,15 +77,14 @@ class GradScaler:
         """Return `outputs` as they are."""
         return outputs
 
-    def unscale_(self, optimizer: Any) -> None:
-        """Do nothing."""
-
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """Return ``optimizer.step()``."""
         return optimizer.step(*args, **kwargs)
 
-    def update(self, new_scale: Any = None) -> None:
+    def unscale_(self, ignored: Any = None) -> None:
         """Do nothing."""
+
+    update = load_state_dict = unscale_
 
     def is_enabled(self) -> bool:
         """Return False."""
@@ -94,9 +93,6 @@ class GradScaler:
     def state_dict(self) -> dict[str, Any]:
         """Return an empty dict."""
         return {}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Do nothing."""
 
 
 __getattr__ = attributes(globals())

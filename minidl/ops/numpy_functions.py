@@ -100,14 +100,6 @@ def _transpose(a: Tensor, axes: Any = None) -> Tensor:
     return shape.permute(a, tuple(range(a.ndim))[::-1] if axes is None else tuple(axes))
 
 
-def _reshape(a: Tensor, shape: Any) -> Tensor:
-    return a.reshape(shape)
-
-
-def _squeeze(a: Tensor, axis: Any = None) -> Tensor:
-    return shape.squeeze(a, axis)
-
-
 def _expand_dims(a: Tensor, axis: Any) -> Tensor:
     axes = (axis,) if isinstance(axis, int) else tuple(axis)
     for d in sorted(one_axis("expand_dims", d, a.ndim + len(axes)) for d in axes):
@@ -120,10 +112,6 @@ def _concatenate(arrays: Any, axis: int | None = 0) -> Tensor:
     return shape.cat([t.reshape(-1) for t in tensors] if axis is None else tensors, axis or 0)
 
 
-def _stack(arrays: Any, axis: int = 0) -> Tensor:
-    return shape.stack([as_tensor(array) for array in arrays], axis)
-
-
 def _split(a: Tensor, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     axis = one_axis("split", axis, a.ndim)
     length, cuts = a.array.shape[axis], indices_or_sections
@@ -134,26 +122,6 @@ def _split(a: Tensor, indices_or_sections: Any, axis: int = 0) -> list[Tensor]:
     ends = [0, *(int(cut) for cut in cuts), length]
     whole = (slice(None),) * axis
     return [a[(*whole, slice(i, j))] for i, j in pairwise(ends)]
-
-
-def _flip(m: Tensor, axis: Any = None) -> Tensor:
-    return shape.flip(m, tuple(range(m.ndim)) if axis is None else axis)
-
-
-def _roll(a: Tensor, shift: Any, axis: Any = None) -> Tensor:
-    return shape.roll(a, shift, axis)
-
-
-def _repeat(a: Tensor, repeats: Any, axis: int | None = None) -> Tensor:
-    return shape.repeat_interleave(a, repeats, axis)
-
-
-def _tile(a: Tensor, reps: Any) -> Tensor:
-    return shape.tile(a, (reps,) if isinstance(reps, int) else tuple(reps))
-
-
-def _swapaxes(a: Tensor, axis1: int, axis2: int) -> Tensor:
-    return shape.transpose(a, axis1, axis2)
 
 
 # --- Positions ------------------------------------------------------------------------------------
@@ -183,19 +151,11 @@ def _setitem(x: Tensor, key: Any, value: Any) -> Tensor:
     return index.Assign.apply(x, value, _steps(key))
 
 
-def _add_at(x: Tensor, key: Any, value: Any) -> Tensor:
-    return gathering.AddAt.apply(x, as_tensor(value), _steps(key))
-
-
 def _take(a: Tensor, indices: Any, axis: int | None = None) -> Tensor:
     if axis is None:
         a, axis = a.reshape(-1), 0
     whole = (slice(None),) * one_axis("take", axis, a.ndim)
     return _getitem(a, (*whole, indices.array if isinstance(indices, Tensor) else indices))
-
-
-def _take_along_axis(arr: Tensor, indices: Any, axis: int | None) -> Tensor:
-    return gathering.take_along_dim(arr, as_tensor(indices), axis)
 
 
 def _put_along_axis(arr: Tensor, indices: Any, values: Any, axis: int) -> Tensor:
@@ -205,17 +165,9 @@ def _put_along_axis(arr: Tensor, indices: Any, values: Any, axis: int) -> Tensor
     return gathering.scatter(arr, axis, positions, values)
 
 
-def _copyto(dst: Tensor, src: Any) -> Tensor:
-    return _setitem(dst, Ellipsis, src)
-
-
 def _where(condition: Any, x: Any, y: Any) -> Tensor:
     chosen = as_tensor(condition)
     return comparison.where(chosen if chosen.dtype == bool else chosen != 0, _number(x), _number(y))
-
-
-def _clip(a: Tensor, a_min: Any = None, a_max: Any = None) -> Tensor:
-    return elementwise.clamp(a, _number(a_min), _number(a_max))
 
 
 def _matmul(a: Any, b: Any) -> Tensor:
@@ -227,14 +179,6 @@ def _dot(a: Any, b: Any) -> Tensor:
         return arithmetic.mul(_number(a), _number(b))
     b = as_tensor(b)
     return _matmul(a, b) if b.ndim <= 2 else _tensordot(as_tensor(a), b.movedim(-2, 0), 1)
-
-
-def _outer(a: Any, b: Any) -> Tensor:
-    return products.outer(as_tensor(a).reshape(-1), as_tensor(b).reshape(-1))
-
-
-def _einsum(subscripts: str, *operands: Any) -> Tensor:
-    return products.einsum(subscripts, *[as_tensor(operand) for operand in operands])
 
 
 def _tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
@@ -262,7 +206,7 @@ FUNCTIONS |= {
     },
     "abs": elementwise.abs, "absolute": elementwise.abs, "fabs": elementwise.abs,
     "negative": elementwise.neg, "positive": lambda x: x, "tanh": lambda x: x.tanh(),
-    "clip": _clip,
+    "clip": lambda a, a_min=None, a_max=None: elementwise.clamp(a, _number(a_min), _number(a_max)),
     # of two
     **{
         numpys: _binary(ours)
@@ -274,8 +218,9 @@ FUNCTIONS |= {
             "true_divide": arithmetic.div, "float_power": arithmetic.pow,
         }.items()
     },
-    "where": _where, "matmul": _matmul, "dot": _dot, "outer": _outer, "einsum": _einsum,
-    "tensordot": _tensordot,
+    "where": _where, "matmul": _matmul, "dot": _dot, "tensordot": _tensordot,
+    "outer": lambda a, b: products.outer(as_tensor(a).reshape(-1), as_tensor(b).reshape(-1)),
+    "einsum": lambda subscripts, *operands: products.einsum(subscripts, *map(as_tensor, operands)),
     # of axes
     "sum": _reduction(reduce.sum), "mean": _reduction(reduce.mean), "prod": _prod,
     "var": _spread(reduce.var), "std": _spread(reduce.std),
@@ -283,17 +228,26 @@ FUNCTIONS |= {
     "min": _extreme(reduce.amin), "amin": _extreme(reduce.amin),
     "cumsum": _running(reduce.cumsum), "cumprod": _running(reduce.cumprod),
     # of shapes
-    "reshape": _reshape, "ravel": lambda a: a.reshape(-1), "transpose": _transpose,
-    "swapaxes": _swapaxes, "moveaxis": shape.movedim, "broadcast_to": shape.broadcast_to,
-    "squeeze": _squeeze, "expand_dims": _expand_dims, "concatenate": _concatenate,
-    "stack": _stack, "split": _split, "flip": _flip, "roll": _roll, "repeat": _repeat,
-    "tile": _tile, "tril": diagonals.tril, "triu": diagonals.triu, "diagonal": diagonals.diagonal,
+    "reshape": lambda a, shape: a.reshape(shape), "ravel": lambda a: a.reshape(-1),
+    "transpose": _transpose, "moveaxis": shape.movedim, "broadcast_to": shape.broadcast_to,
+    "swapaxes": lambda a, axis1, axis2: shape.transpose(a, axis1, axis2),
+    "squeeze": lambda a, axis=None: shape.squeeze(a, axis), "expand_dims": _expand_dims,
+    "concatenate": _concatenate, "split": _split,
+    "stack": lambda arrays, axis=0: shape.stack([*map(as_tensor, arrays)], axis),
+    "flip": lambda m, axis=None: shape.flip(m, tuple(range(m.ndim)) if axis is None else axis),
+    "roll": lambda a, shift, axis=None: shape.roll(a, shift, axis),
+    "repeat": lambda a, repeats, axis=None: shape.repeat_interleave(a, repeats, axis),
+    "tile": lambda a, reps: shape.tile(a, (reps,) if isinstance(reps, int) else tuple(reps)),
+    "tril": diagonals.tril, "triu": diagonals.triu, "diagonal": diagonals.diagonal,
     "trace": diagonals.trace, "copy": shape.clone, "astype": shape.cast,
     # of positions
-    "getitem": _getitem, "setitem": _setitem, "add.at": _add_at,
-    "subtract.at": lambda x, key, value: _add_at(x, key, -as_tensor(value)),
-    "take": _take, "take_along_axis": _take_along_axis, "put_along_axis": _put_along_axis,
-    "copyto": _copyto,
+    "getitem": _getitem, "setitem": _setitem,
+    "add.at": lambda x, key, value: gathering.AddAt.apply(x, as_tensor(value), _steps(key)),
+    "subtract.at": lambda x, key, value: gathering.AddAt.apply(x, -as_tensor(value), _steps(key)),
+    "take": _take, "put_along_axis": _put_along_axis,
+    "take_along_axis":
+        lambda arr, indices, axis: gathering.take_along_dim(arr, as_tensor(indices), axis),
+    "copyto": lambda dst, src: _setitem(dst, Ellipsis, src),
 }  # fmt: skip
 
 

@@ -34,12 +34,8 @@ class Adadelta(Optimizer):
         δ, at least 0. Default 1e-6.
     weight_decay : float
         λ, at least 0. Default 0.
-    foreach, capturable : bool, optional
-        Choose an implementation in PyTorch; accepted, without effect.
-    maximize : bool
-        Ascend instead of descending. Default False.
-    differentiable : bool
-        Must be False.
+    foreach, capturable, maximize, differentiable
+        See :class:`Adam`.
 
     Raises
     ------

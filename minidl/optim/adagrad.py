@@ -35,12 +35,8 @@ class Adagrad(Optimizer):
         What s starts with, at least 0. Default 0.
     eps : float
         δ, at least 0. Default 1e-10.
-    foreach, fused : bool, optional
-        Choose an implementation in PyTorch; accepted, without effect.
-    maximize : bool
-        Ascend instead of descending. Default False.
-    differentiable : bool
-        Must be False.
+    foreach, maximize, differentiable, fused
+        See :class:`Adam`.
 
     Raises
     ------

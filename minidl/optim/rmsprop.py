@@ -36,12 +36,8 @@ class RMSprop(Optimizer):
         m, at least 0. Default 0.
     centered : bool
         Divide by an estimate of the standard deviation. Default False.
-    capturable, foreach : bool, optional
-        Choose an implementation in PyTorch; accepted, without effect.
-    maximize : bool
-        Ascend instead of descending. Default False.
-    differentiable : bool
-        Must be False.
+    capturable, foreach, maximize, differentiable
+        See :class:`Adam`.
 
     Raises
     ------

@@ -47,7 +47,8 @@ class OneCycleLR(LRScheduler):
 
     Parameters
     ----------
-    optimizer : Optimizer
+    optimizer, last_epoch
+        See :class:`LRScheduler`.
     max_lr : float or list of float
         The highest rate; one for all groups, or one each.
     total_steps : int, optional
@@ -68,8 +69,6 @@ class OneCycleLR(LRScheduler):
         The last rate is the first divided by this. Default 1e4.
     three_phase : bool
         Fall to the first rate as slowly as the rates rose, then to the last. Default False.
-    last_epoch : int
-        See :class:`LRScheduler`.
 
     Raises
     ------
@@ -188,7 +187,8 @@ class CyclicLR(LRScheduler):
 
     Parameters
     ----------
-    optimizer : Optimizer
+    optimizer, last_epoch
+        See :class:`LRScheduler`.
     base_lr, max_lr : float or list of float
         The bounds; one for all groups, or one each.
     step_size_up : int
@@ -208,8 +208,6 @@ class CyclicLR(LRScheduler):
         Move the momentum between its bounds the other way. Default True.
     base_momentum, max_momentum : float or list of float
         Default 0.8 and 0.9.
-    last_epoch : int
-        See :class:`LRScheduler`.
 
     Raises
     ------

@@ -20,11 +20,10 @@ class LambdaLR(LRScheduler):
 
     Parameters
     ----------
-    optimizer : Optimizer
+    optimizer, last_epoch
+        See :class:`LRScheduler`.
     lr_lambda : callable or list of callable
         From the epoch to a factor; one for all groups, or one each.
-    last_epoch : int
-        See :class:`LRScheduler`.
 
     Raises
     ------
@@ -94,13 +93,12 @@ class StepLR(LRScheduler):
 
     Parameters
     ----------
-    optimizer : Optimizer
+    optimizer, last_epoch
+        See :class:`LRScheduler`.
     step_size : int
         At least 1.
     gamma : float
         Default 0.1.
-    last_epoch : int
-        See :class:`LRScheduler`.
 
     Raises
     ------
@@ -141,13 +139,12 @@ class MultiStepLR(LRScheduler):
 
     Parameters
     ----------
-    optimizer : Optimizer
+    optimizer, last_epoch
+        See :class:`LRScheduler`.
     milestones : iterable of int
         Epochs, in any order; duplicates count twice.
     gamma : float
         Default 0.1.
-    last_epoch : int
-        See :class:`LRScheduler`.
 
     Examples
     --------
@@ -193,10 +190,9 @@ class ExponentialLR(LRScheduler):
 
     Parameters
     ----------
-    optimizer : Optimizer
-    gamma : float
-    last_epoch : int
+    optimizer, last_epoch
         See :class:`LRScheduler`.
+    gamma : float
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
@@ -218,13 +214,12 @@ class ConstantLR(LRScheduler):
 
     Parameters
     ----------
-    optimizer : Optimizer
+    optimizer, last_epoch
+        See :class:`LRScheduler`.
     factor : float
         In [0, 1]. Default 1/3.
     total_iters : int
         Number of epochs with smaller rates. Default 5.
-    last_epoch : int
-        See :class:`LRScheduler`.
 
     Raises
     ------
@@ -262,15 +257,14 @@ class LinearLR(LRScheduler):
 
     Parameters
     ----------
-    optimizer : Optimizer
+    optimizer, last_epoch
+        See :class:`LRScheduler`.
     start_factor : float
         In (0, 1]. Default 1/3.
     end_factor : float
         In [0, 1]. Default 1.
     total_iters : int
         Number of epochs until `end_factor` is reached. Default 5.
-    last_epoch : int
-        See :class:`LRScheduler`.
 
     Raises
     ------
@@ -320,13 +314,12 @@ class CosineAnnealingLR(LRScheduler):
 
     Parameters
     ----------
-    optimizer : Optimizer
+    optimizer, last_epoch
+        See :class:`LRScheduler`.
     T_max : int
         Number of epochs from the initial to the lowest rate.
     eta_min : float
         The lowest rate. Default 0.
-    last_epoch : int
-        See :class:`LRScheduler`.
 
     Notes
     -----

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from ...data import sample_stream
-from ...device import array_module
 from ...errors import ArgumentError
+from ...nn.functional import interpolate
 from ...ops import stack
 from ...tensor import Tensor
 from ._image import Transform, crop, is_pil, is_rgb_bytes, pair, size_of
@@ -157,64 +157,25 @@ class Resize(Transform):
 def resample(
     image: Tensor, height: int, width: int, mode: InterpolationMode, antialias: bool = True
 ) -> Tensor:
-    """Resize a tensor: a product with a matrix of weights along each axis, as in PyTorch."""
-    pixels = image.array
-    xp, real = array_module(pixels), pixels.dtype if pixels.dtype.kind == "f" else np.float32
-    if mode is InterpolationMode.NEAREST:
-        rows, columns = (
-            xp.arange(new) * old // new
-            for new, old in zip((height, width), pixels.shape[-2:], strict=True)
-        )
-        return Tensor(pixels[..., rows[:, None], columns])
-    if mode not in _KERNELS:
+    """Resize a tensor (..., H, W) by :func:`~minidl.nn.functional.interpolate`, as torchvision."""
+    if mode not in _ON_TENSORS:
         raise ArgumentError(
             f"interpolation={mode.name} is for PIL images; a tensor takes NEAREST, BILINEAR and "
             f"BICUBIC"
         )
-    down, across = (
-        xp.asarray(_weights(old, new, mode, antialias).astype(real))
-        for new, old in zip((height, width), pixels.shape[-2:], strict=True)
-    )
-    result = down @ (pixels.astype(real) @ across.T)
-    if pixels.dtype.kind != "f":
-        limits = np.iinfo(pixels.dtype)
-        result = xp.rint(result).clip(limits.min, limits.max)
-    return Tensor(result.astype(pixels.dtype))
+    dtype, nearest = image.dtype, mode is InterpolationMode.NEAREST
+    planes = image.detach().reshape(-1, 1, *image.shape[-2:])
+    planes = planes if nearest or dtype.kind == "f" else planes.float()
+    result = interpolate(
+        planes, (height, width), mode=mode.value, antialias=antialias and not nearest
+    ).reshape(*image.shape[:-2], height, width)
+    if result.dtype == dtype:
+        return result
+    limits = np.iinfo(dtype)
+    return Tensor(result.array.round().clip(limits.min, limits.max).astype(dtype))
 
 
-def _bilinear(x: np.ndarray, antialias: bool) -> np.ndarray:
-    return np.maximum(1 - abs(x), 0)
-
-
-def _bicubic(x: np.ndarray, antialias: bool) -> np.ndarray:
-    a, x = -0.5 if antialias else -0.75, abs(x)
-    near = ((a + 2) * x - (a + 3)) * x * x + 1
-    far = a * (((x - 5) * x + 8) * x - 4)
-    return np.where(x < 1, near, np.where(x < 2, far, 0))
-
-
-#: The filters of a tensor, and how far they reach.
-_KERNELS = {
-    InterpolationMode.BILINEAR: (_bilinear, 1.0),
-    InterpolationMode.BICUBIC: (_bicubic, 2.0),
-}
-
-
-def _weights(old: int, new: int, mode: InterpolationMode, antialias: bool) -> np.ndarray:
-    """Return the weight of each of `old` pixels in each of `new`: (new, old)."""
-    kernel, reach = _KERNELS[mode]
-    centers = (np.arange(new) + 0.5) * (old / new)
-    weights = np.zeros((new, old))
-    if antialias:
-        wide = max(old / new, 1.0)
-        distance = (np.arange(old) + 0.5 - centers[:, None]) / wide
-        weights = kernel(distance, True)
-        return weights / weights.sum(1, keepdims=True)
-    first = np.floor(centers - 0.5)
-    for step in range(int(1 - reach), int(reach) + 1):  # pixels beyond the border are its own
-        at = (first + step).clip(0, old - 1).astype(int)
-        np.add.at(weights, (np.arange(new), at), kernel(centers - 0.5 - first - step, False))
-    return weights
+_ON_TENSORS = (InterpolationMode.NEAREST, InterpolationMode.BILINEAR, InterpolationMode.BICUBIC)
 
 
 class ResizeAndCrop:
