@@ -201,6 +201,8 @@ def members_of(archive: ZipFile, size: int) -> dict[str, ZipInfo]:
         # zipfile limits the bytes unpacked at a time only for these two methods, 0 and 8.
         if member.compress_type not in (0, 8):
             raise CheckpointError(f"{member.filename!r} in it is not packed as by numpy.savez")
+        if member.compress_type == 0 and member.file_size > size:
+            raise CheckpointError(f"it is damaged: {member.filename!r} in it claims more bytes")
     found = {member.filename: member for member in members}
     if len(found) < len(members):
         twice = next(member.filename for member in members if found[member.filename] != member)
