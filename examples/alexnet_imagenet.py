@@ -27,9 +27,9 @@ from minidl.vision import figures, picture_options
 from minidl.vision.batches import PictureBatches
 from minidl.vision.datasets.opening import check_classes
 from minidl.vision.metrics import accuracy, evaluate
-from minidl.vision.models import AlexNet, alexnet
+from minidl.vision.models import AlexNet
 from minidl.vision.predictions import Recorder
-from minidl.vision.runs import open_data
+from minidl.vision.runs import make_network, make_pictures, open_data
 from minidl.vision.statistics import PixelStatistics
 
 
@@ -149,9 +149,9 @@ more or with --synthetic:
     return vars(parser.parse_args())
 
 
-def run(interruption: training.Interruption) -> int:
-    """Train or evaluate, as the command line says; return the exit status."""
-    given = parse()
+def run(interruption: training.Interruption, given: dict[str, Any] | None = None) -> int:
+    """Train or evaluate, as the given options or the command line say; return the exit status."""
+    given = parse() if given is None else given
     evaluating = given.pop("evaluate", False)
     settings, path, state = training.begin(given, DEFAULTS, MAY_CHANGE, "runs/alexnet", evaluating)
     picture_options.suit_older_run(settings, given, state)
@@ -169,11 +169,8 @@ def run(interruption: training.Interruption) -> int:
             statistics = known and PixelStatistics(**known)
     options = argparse.Namespace(**settings)
     manual_seed(options.seed)
-    model = alexnet(options.variant, len(classes), options.dropout, options.init).to(device)
-    pictures = PictureBatches(
-        model, train, val, statistics, options.batch_size, options.workers, options.limit_batches,
-        options.output, options.bad_image_budget, options.shared_offset,
-    )  # fmt: skip
+    model = make_network(settings, len(classes)).to(device)
+    pictures = make_pictures(model, train, val, statistics, settings)
     if evaluating:
         model.load_state_dict(state["model"])
         scores = evaluate(model, tqdm(pictures.evaluation(options.ten_crop), "evaluating"))

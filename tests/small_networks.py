@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import runpy
 import sys
 from collections.abc import Iterator
@@ -29,5 +30,6 @@ def small_networks() -> Iterator[None]:
 
 if __name__ == "__main__":
     sys.argv = sys.argv[1:]
+    sys.path.insert(0, os.path.dirname(sys.argv[0]))  # as for a program that is started itself
     with small_networks():
         runpy.run_path(sys.argv[0], run_name="__main__")

@@ -53,6 +53,8 @@ class PictureBatches:
     shared_offset : int, optional
         Number of neighbors in an epoch's order that are cropped and mirrored alike; 32 in the
         original program. Default: each picture is decided separately.
+    augment : bool, default True
+        False trains with the central crop of each picture, never mirrored.
 
     Attributes
     ----------
@@ -72,9 +74,10 @@ class PictureBatches:
         folder: str | os.PathLike[str] = ".",
         budget: int | None = None,
         shared_offset: int | None = None,
+        augment: bool = True,
     ) -> None:
         self.train, self.val, self.statistics = train, val, statistics
-        self.shared_offset = shared_offset
+        self.shared_offset, self.augment = shared_offset, augment
         self.device = next(model.parameters()).device
         self.batch_size, self.limit = batch_size, limit
         self._input = model.input_size[-1], model.input_scale
@@ -156,6 +159,7 @@ class PictureBatches:
             raw=True,
             statistics=self.statistics,
             shared_offset=self.shared_offset,
+            augment=self.augment,
         )
         _set_transform(self.train, transform)
         self._train_loader.set_epoch(epoch)

@@ -16,6 +16,7 @@ __all__ = ["DEFAULTS", "MAY_CHANGE", "add_picture_options", "suit_older_run"]
 #: Settings of a new run, for options that the user does not give.
 DEFAULTS: dict[str, Any] = {"data": None, "synthetic": False, "workers": 2, "limit_batches": None,
     "on_bad_image": "error", "bad_image_budget": None, "exif": None, "shared_offset": None,
+    "augment": True,
     "ten_crop": False, "report": True}  # fmt: skip
 #: Settings that may differ when a run is resumed.
 MAY_CHANGE = {"data", "workers", "on_bad_image", "bad_image_budget", "ten_crop", "report"}
@@ -45,6 +46,8 @@ def add_picture_options(parser: ArgumentParser) -> None:
         "(default: all but ImageNet's)")  # fmt: skip
     add("--shared-offset", type=at_least(1), metavar="N", help="crop and mirror N neighbors alike: "
         "32 in the original program (default: each by itself)")  # fmt: skip
+    add("--augment", action=BooleanOptionalAction, help="random crops and mirrored pictures "
+        "(default), or the central crop of each")  # fmt: skip
     add("--report", action=BooleanOptionalAction, help="after each epoch, write report.html, the "
         "page of all figures (default), or only filters.png and curves.png")  # fmt: skip
 

@@ -20,7 +20,7 @@ from .datasets.opening import check_classes, open_folder, print_skipped
 from .models import AlexNet, alexnet
 from .statistics import PixelStatistics
 
-__all__ = ["TrainedRun", "open_data", "open_run"]
+__all__ = ["TrainedRun", "make_network", "make_pictures", "open_data", "open_run"]
 
 
 def open_data(settings: Mapping[str, Any]) -> tuple[Any, Any, list[str]]:
@@ -46,6 +46,45 @@ def open_data(settings: Mapping[str, Any]) -> tuple[Any, Any, list[str]]:
     train, val = open_folder(settings["data"], settings["on_bad_image"], settings["exif"])
     print_skipped(train.skipped, val.skipped)
     return train, val, train.classes
+
+
+def make_network(settings: Mapping[str, Any], classes: int) -> AlexNet:
+    """Return a run's network with its initial weights.
+
+    Parameters
+    ----------
+    settings : mapping of str to object
+        "variant", "dropout", "init", and perhaps "network", a dict of further arguments of
+        :func:`~minidl.vision.models.alexnet`.
+    classes : int
+    """
+    return alexnet(
+        settings["variant"], classes, settings["dropout"], settings["init"],
+        **settings.get("network", {}),
+    )  # fmt: skip
+
+
+def make_pictures(
+    model: AlexNet,
+    train: Any,
+    val: Any,
+    statistics: PixelStatistics | None,
+    settings: Mapping[str, Any],
+) -> PictureBatches:
+    """Return a run's batches of pictures on the network's device.
+
+    Parameters
+    ----------
+    model, train, val, statistics
+        See :class:`~minidl.vision.batches.PictureBatches`.
+    settings : mapping of str to object
+        "output" and the options of :mod:`minidl.vision.picture_options`.
+    """
+    return PictureBatches(
+        model, train, val, statistics, settings["batch_size"], settings["workers"],
+        settings["limit_batches"], settings["output"], settings["bad_image_budget"],
+        settings["shared_offset"], settings["augment"],
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -101,12 +140,9 @@ def open_run(
         settings["data"] = os.path.abspath(data)
     train, val, classes = open_data(settings)
     check_classes(path, settings["classes"], settings["data"], classes)
-    model = alexnet(settings["variant"], len(classes), settings["dropout"], settings["init"])
+    model = make_network(settings, len(classes))
     model.load_state_dict(state["model"])
-    known = state["pictures"]["statistics"]
-    pictures = PictureBatches(
-        model.to(to_device(device)), train, val, known and PixelStatistics(**known),
-        settings["batch_size"], settings["workers"], settings["limit_batches"], path.parent,
-        settings["bad_image_budget"],
-    )  # fmt: skip
+    known, settings["output"] = state["pictures"]["statistics"], path.parent
+    statistics = known and PixelStatistics(**known)
+    pictures = make_pictures(model.to(to_device(device)), train, val, statistics, settings)
     return TrainedRun(model.eval(), pictures, classes, path.parent, state.get("history", []))

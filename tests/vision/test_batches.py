@@ -151,3 +151,30 @@ def test_bad_pictures_are_counted_between_batches(
     assert sorted(pictures.bad.found) == [f"picture {index}" for index in range(3)]
     with pytest.raises(DataError, match="more than the 2 allowed"):
         arrays(make(model, tmp_path / "other", bad=3, workers=workers, budget=2).training(0))
+
+
+def test_training_without_augmentation_sees_the_central_crops(
+    model: AlexNet, tmp_path: Path
+) -> None:
+    pictures = make(model, tmp_path, augment=False, batch_size=12)
+    views = np.concatenate([images.numpy() for images, _ in pictures.training(0)])
+    seen = np.concatenate(arrays(pictures.some(pictures.train, range(len(pictures.train)))))
+    assert {view.tobytes() for view in views} == {view.tobytes() for view in seen}
+    augmented = np.concatenate(arrays(make(model, tmp_path).training(0)))
+    assert not {view.tobytes() for view in augmented} <= {view.tobytes() for view in seen}
+
+
+def test_chosen_pictures_and_how_they_look(model: AlexNet, tmp_path: Path) -> None:
+    pictures = make(model, tmp_path)
+    [(images, labels)] = pictures.some(pictures.val, [3, 1])
+    whole = [
+        (image, label)
+        for batch in pictures.evaluation()
+        for image, label in zip(*batch, strict=True)
+    ]
+    for place, index in enumerate((3, 1)):
+        np.testing.assert_array_equal(images[place].numpy(), whole[index][0].numpy())
+        picture, label = pictures.shown(pictures.val, [index])[0]
+        size = model.input_size[-1]
+        assert picture.shape == (size, size, 3) and picture.dtype == np.uint8
+        assert label == labels[place].item() == whole[index][1].item()

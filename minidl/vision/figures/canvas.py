@@ -55,8 +55,9 @@ class Sheet:
 
     def text(self, x: float, y: float, text: str, color: str = "black", **look: Any) -> None:
         """Write text; by default its middle is at (x, y)."""
-        look = {"ha": "center", "va": "center", "fontsize": 9} | look
-        self.axes.text(x, y, text, color=color, **look)
+        self.axes.text(
+            x, y, text, **{"ha": "center", "va": "center", "fontsize": 9, "color": color, **look}
+        )
 
     def bar(self, x: float, y: float, width: float, height: float, color: str) -> None:
         """Draw a bar that begins at x, with its middle at y."""

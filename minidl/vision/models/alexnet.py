@@ -68,6 +68,7 @@ def alexnet(
     overlap: bool = True,
     activation: str | Callable[[], Module] = "relu",
     without: Iterable[str] = (),
+    keep_pooling: bool = False,
     weights: Any = _NOT_GIVEN,
     progress: bool = True,
     pretrained: bool = False,
@@ -102,6 +103,8 @@ def alexnet(
     without : iterable of str, default ()
         Layers to omit: "conv3" or "fc7" (with the layers without weights that follow), or single
         ones such as "norm1" or "spatial2".
+    keep_pooling : bool, default False
+        Keep the pooling behind omitted convolutions, and with it the sizes of all other maps.
     weights : str, path-like, AlexNet_Weights or None, optional
         A file of weights from minidl, PyTorch, Caffe or NumPy, in any layout that
         :mod:`minidl.vision.weights` describes; the default variant is then the one that the file
@@ -150,7 +153,7 @@ def alexnet(
         weights = AlexNet_Weights.DEFAULT
     if variant is _PAPER and weights is None:
         variant = "torchvision"
-    rest: Any = input_mode, groups, lrn_groups, overlap, activation, without
+    rest: Any = input_mode, groups, lrn_groups, overlap, activation, without, keep_pooling
     loaded = None
     if weights not in (_NOT_GIVEN, None):
         if variant is _PAPER:

@@ -95,6 +95,8 @@ class Plan:
     activation : "relu", "tanh" or callable without arguments that makes a module
     without : frozenset of str
         Names of rows ("conv4") or of single layers ("norm1") to omit.
+    keep_pooling : bool
+        Keep the pooling of omitted rows, so that the sizes of all maps stay.
     """
 
     rows: tuple[Row, ...]
@@ -108,6 +110,7 @@ class Plan:
     plain_dropout: bool = False
     activation: str | Callable[[], Module] = "relu"
     without: frozenset[str] = frozenset()
+    keep_pooling: bool = False
 
 
 class Stages(NamedTuple):
@@ -132,11 +135,11 @@ def build(plan: Plan) -> Stages:
     builder = _Builder(plan)
     stages = Stages(OrderedDict(), OrderedDict())
     for row in plan.rows:
-        if row.name in plan.without:
-            continue
+        omitted = row.name in plan.without
         stage = stages.classifier if row.name.startswith("fc") else stages.features
         for word, name in _layer_names(row, plan).items():
-            if name not in plan.without:
+            kept = "pool" in word and plan.keep_pooling if omitted else True
+            if kept and name not in plan.without:
                 stage[name] = getattr(builder, word)(row)
     return stages
 

@@ -231,6 +231,7 @@ def plan(
     overlap: bool = True,
     activation: str | Callable[[], Module] = "relu",
     without: Iterable[str] = (),
+    keep_pooling: bool = False,
 ) -> Plan:
     """Return the plan of a variant; see :func:`minidl.vision.models.alexnet` for the arguments.
 
@@ -266,6 +267,7 @@ def plan(
         plain_dropout=chosen.plain_dropout,
         activation=activation,
         without=frozenset((without,) if isinstance(without, str) else without),
+        keep_pooling=keep_pooling,
     )
 
 

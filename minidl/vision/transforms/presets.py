@@ -94,6 +94,7 @@ def alexnet_training(
     raw: bool = False,
     statistics: PixelStatistics | None = None,
     shared_offset: int | None = None,
+    augment: bool = True,
 ) -> Compose:
     """Return the training transform: a random crop, mirrored half of the time, as a tensor.
 
@@ -112,6 +113,8 @@ def alexnet_training(
     shared_offset : int, optional
         Number of neighbors in the epoch's order that are cropped at the same place and mirrored
         alike; 32 in the original program. Default: each picture is decided separately.
+    augment : bool
+        False takes the central crop and mirrors nothing. Default True.
 
     Raises
     ------
@@ -121,11 +124,13 @@ def alexnet_training(
     _, _, white = _scale(input_scale, size, statistics)
     noise = _jitter(white, statistics) if jitter else None
     crop: list[Any] = [Resize(_whole(size)), RandomCrop(size, shared=shared_offset)]
-    flip = RandomHorizontalFlip(shared=shared_offset)
+    flip: Any = RandomHorizontalFlip(shared=shared_offset)
+    if not augment:
+        crop[1], flip = CenterCrop(size), None
     if raw:
         return Compose([*crop, ToRaw(flip, noise)])
     to_tensor, center = _to_numbers(input_scale, size, statistics)
-    return Compose([*crop, flip, to_tensor, *([noise] if noise else []), center])
+    return Compose([step for step in (*crop, flip, to_tensor, noise, center) if step is not None])
 
 
 def alexnet_evaluation(

@@ -508,3 +508,11 @@ def test_any_number_of_images():
         together = net(images).numpy()
         alone = np.concatenate([net(images[i : i + 1]).numpy() for i in range(3)])
     assert np.abs(together - alone).max() <= 64 * np.finfo(np.float32).eps * np.abs(alone).max()
+
+
+@pytest.mark.parametrize("layer", ["conv2", "conv3", "conv4", "conv5"])
+def test_pooling_behind_an_omitted_layer_can_stay(layer: str) -> None:
+    table = summary(alexnet("paper", 10, without=layer, keep_pooling=True))
+    sizes = [row.output_shape[1:] for row in table.rows if row.kind == "MaxPool2d"]
+    assert sizes == [(27, 27), (13, 13), (6, 6)]
+    assert not any(row.name.endswith(layer) for row in table.rows)

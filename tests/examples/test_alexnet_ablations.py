@@ -1,0 +1,79 @@
+"""examples/alexnet_ablations.py and examples/alexnet_ensemble.py."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from programs import ROOT, assert_one_sentence, draw, run
+
+from minidl.vision.runs import make_network
+
+PROGRAM = "alexnet_ablations.py"
+SMALL = ("--variant", "cifar", "--epochs", 1, "--limit-batches", 2, "--workers", 0)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a baseline and two ablations, and of what the program said."""
+    folder = tmp_path_factory.mktemp("ablations")
+    pictures = draw(folder / "pictures", ("cat", "dog"), 20, (48, 40))
+    said = run(
+        folder, PROGRAM, "--data", pictures, *SMALL, "--no-dropout", "--no-conv3", "--output",
+        folder / "runs",
+    )  # fmt: skip
+    (folder / "said.txt").write_text(said.stdout)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_the_table_has_our_differences_beside_the_papers(runs: Path) -> None:
+    rows = [line for line in (runs / "said.txt").read_text().splitlines() if line[:1] == "|"]
+    assert [row.split(" | ")[0] for row in rows[2:]] == [
+        "| all parts", "| no dropout", "| without conv3",
+    ]  # fmt: skip
+    assert rows[-1].endswith("| about +2 / – |") and "| strong overfitting |" in rows[-2]
+    report = json.loads((runs / "runs/no-conv3/report.json").read_text())
+    assert report["settings"]["network"] == {"without": ["conv3"], "keep_pooling": True}
+    assert report["settings"]["color_jitter"] is True and report["settings"]["dropout"] == 0.5
+    dropout = json.loads((runs / "runs/no-dropout/report.json").read_text())
+    assert dropout["settings"]["dropout"] == 0.0
+
+
+def test_finished_runs_are_not_repeated_and_others_are_resumed(runs: Path) -> None:
+    (runs / "runs/no-conv3/report.json").unlink()  # as if it had been interrupted
+    again = run(runs, PROGRAM, "--no-conv3", "--output", runs / "runs").stdout
+    assert "baseline:" not in again and "no-conv3:" in again and "epoch 1/1" not in again
+    assert (runs / "runs/no-conv3/report.json").exists()
+    table = run(runs, PROGRAM, "--table", "--output", runs / "runs").stdout
+    assert table.strip() == again[again.index("| | top-1") :].strip()
+
+
+def test_every_ablation_is_a_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    program = runpy.run_path(str(ROOT / "examples" / PROGRAM))
+    sizes = {}
+    for name, ablation in program["ABLATIONS"].items():
+        settings = {"dropout": 0.5, "init": "he", **program["BASELINE"], **ablation.settings}
+        model = make_network(settings, 1000)
+        sizes[name] = sum(parameter.numel() for parameter in model.parameters())
+    paper = 60_965_224
+    same = {"no-lrn", "no-overlap", "no-dropout", "no-jitter", "no-augment", "tanh", "init-torch"}
+    assert {name for name, size in sizes.items() if size == paper} == same | {"init-paper"}
+    assert sizes["no-groups"] == 62_378_344 and sizes["half-width"] == 59_798_312
+    # conv3: 256·384·9 + 384; conv4 then sees 256 / 2 maps instead of 384 / 2.
+    assert sizes["no-conv3"] == paper - (256 * 384 * 9 + 384) - 384 * 64 * 9
+
+
+def test_an_ensemble_of_runs(runs: Path) -> None:
+    members = [runs / "runs" / name for name in ("baseline", "no-dropout")]
+    said = run(runs, "alexnet_ensemble.py", *members, "--search", "--save", runs / "mean").stdout
+    lines = [line.split(" %  ")[-1] for line in said.splitlines()[1:]]
+    assert lines[:3] == [*map(str, members), "average of 2"] and len(lines) == 5
+    assert (runs / "mean").exists()
+    bad = run(runs, "alexnet_ensemble.py", runs / "pictures", status=2)
+    assert_one_sentence(bad, "predictions.safetensors")
