@@ -1,9 +1,9 @@
-"""Noticing what a forward from outside minidl does to the memory of its arguments.
+"""Detecting that a user's forward changed its arguments or returned their memory.
 
-Nothing tells when a NumPy array is written to. A forward that changes an argument should declare it
-with ``ctx.mark_dirty``; one that does not would silently corrupt what earlier operations saved.
-Therefore the arguments are compared before and after: small arrays whole, of large ones the sum of
-their bits and a sample. Arrays on a GPU are not compared, because the host would have to wait.
+A forward that changes an argument should declare it with ``ctx.mark_dirty``; otherwise it would
+silently corrupt what earlier operations saved. NumPy doesn't report writes, so the arguments are
+compared before and after: small arrays as a whole, large ones by the sum of their bits and a
+sample. Arrays on a GPU are not compared, because the host would have to wait.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ..errors import AutogradError
 from ..tensor import Tensor
 from .views import link_opaque, shares_memory
 
-_SMALL = 4096  # bytes that are kept whole, and elements in a sample
+_SMALL = 4096  # bytes of an array that is kept whole, and elements in a sample
 
 
 def notes(arrays: list[Any]) -> list[Any]:
-    """Return for each array what shows a change of it later, None for everything else."""
+    """Return a note of each array's content, None for everything else."""
     return [_note(array) if isinstance(array, np.ndarray) else None for array in arrays]
 
 
@@ -38,7 +38,7 @@ def _note(array: np.ndarray) -> Any:
 
 
 def note(before: list[Any], arrays: list[Any], args: Sequence[Any], dirty: Any) -> None:
-    """Count the changes of arguments that the forward did not declare."""
+    """Advance the version of arguments that the forward changed without declaring it."""
     for position, earlier in enumerate(before):
         array = arrays[position]
         if earlier is None or any(array is other for other in dirty):
@@ -69,7 +69,7 @@ def wrapped(output: Any, args: Sequence[Any], outputs: Sequence[Any], before: li
 
 
 def _shows(y: Array, x: Array) -> bool:
-    """Return whether the array `y` shows memory of `x`."""
+    """Return whether the array `y` shares memory with `x`."""
     if not shares_memory(y, x):
         return False
     return not isinstance(y, np.ndarray) or np.may_share_memory(y, x)

@@ -6,11 +6,11 @@ A central difference computes one column of the Jacobian from the forward pass a
 
 with an error of ``ε²·|f‴| / 6`` from the Taylor series plus about ``u·|f| / ε`` from rounding,
 where ``u`` is the unit roundoff. In float64 (``u = 1.1e-16``) and with ``ε = 1e-6`` both are
-near 1e-10; in float32 (``u = 6e-8``) the second one alone is 0.06: the check wants float64.
+near 1e-10; in float32 (``u = 6e-8``) the second alone is 0.06, so the check needs float64.
 
-**A kink** is a place without a derivative: the slopes to the left and to the right differ however
-small the step. A smooth function's slopes differ as well, by ``ε·f″``, but that doubles with the
-step (:func:`kink_at`).
+**A kink** is a point without a derivative: the slopes to the left and to the right differ, however
+small the step. A smooth function's slopes differ, too, by ``ε·f″``, but this doubles with the step
+(:func:`kink_at`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__: list[str] = []
 
 @dataclass
 class Leaf:
-    """A tensor to differentiate by; ``tensor.array`` is exchanged to perturb it."""
+    """A tensor to differentiate by; ``tensor.array`` is replaced to perturb it."""
 
     label: str
     tensor: Tensor
@@ -45,7 +45,7 @@ class Leaf:
 
     @contextmanager
     def holding(self, values: Array) -> Iterator[None]:
-        """Let the tensor have other values, or another layout, for a while."""
+        """Give the tensor other values, or another layout, for a while."""
         original = self.tensor.array
         self.tensor.array = array_module(original).asarray(values)
         try:
@@ -56,7 +56,7 @@ class Leaf:
 
 @dataclass
 class Problem:
-    """A function of no arguments and the leaves that it is differentiated by."""
+    """A function without arguments, and the leaves to differentiate it by."""
 
     call: Callable[[], Any]
     leaves: list[Leaf]
@@ -71,7 +71,7 @@ class Problem:
         return self.labels[i] if self.labels else f"output {i}"
 
     def outputs(self) -> list[Tensor]:
-        """All outputs of one evaluation, in order."""
+        """Return all outputs of one evaluation, in order."""
         result = self.call()
         outputs = list(result) if isinstance(result, (tuple, list)) else [result]
         for i, output in enumerate(outputs):
@@ -88,15 +88,15 @@ class Problem:
         self.forms = {i: (tuple(outputs[i].shape), outputs[i].dtype) for i in numbers}
 
     def evaluate(self) -> list[Array]:
-        """Copies of all outputs on the host.
+        """Return copies of all outputs on the host.
 
-        Recorded as in the analytical pass, because `func` may use hooks or gradients itself.
+        This is recorded, because `func` itself may use hooks or gradients.
         """
         with enable_grad():
             return [host(output) for output in self.outputs()]
 
     def at(self, leaf: Leaf, step: Array) -> list[Array]:
-        """The differentiable outputs with a step added to one leaf."""
+        """Return the differentiable outputs with a step added to one leaf."""
         with leaf.holding(host(leaf.tensor) + step.astype(leaf.tensor.dtype)):
             values = self.evaluate()
         for i, form in self.forms.items():
@@ -109,7 +109,7 @@ class Problem:
 
 
 def prepare(func: Callable[..., Any], inputs: Tensor | Sequence[Any], what: str) -> Problem:
-    """The problem of `func` at `inputs`, on tensors that the user does not hold."""
+    """Return the problem of `func` at `inputs`, with tensors that the user does not hold."""
     is_module = hasattr(func, "named_parameters")
     arguments: list[Any] = []
     leaves: list[Leaf] = []
@@ -160,7 +160,7 @@ def _check_precision(label: str, tensor: Tensor) -> None:
 
 
 def _module_call(module: Any, arguments: list[Any]) -> Callable[[], Any]:
-    """``module(*arguments)``, with the buffers set back to their first values before each call."""
+    """Return ``module(*arguments)`` as a function that first resets the buffers."""
     buffers = [(buffer, buffer.array.copy()) for _, buffer in module.named_buffers()]
 
     def call() -> Any:
@@ -171,17 +171,17 @@ def _module_call(module: Any, arguments: list[Any]) -> Callable[[], Any]:
     return call
 
 
-# --- differences ----------------------------------------------------------------------------------
+# --- Differences ----------------------------------------------------------------------------------
 
 
 def difference(problem: Problem, leaf: Leaf, direction: Array, eps: float) -> list[Array]:
-    """The outputs' central difference for a step of ±eps·direction of one leaf."""
+    """Return the outputs' central differences for steps of ±eps·direction of one leaf."""
     sides = [problem.at(leaf, step) for step in (eps * direction, -eps * direction)]
     return [_minus(up, down) / (2 * eps) for up, down in zip(*sides, strict=True)]
 
 
 def jacobian(problem: Problem, leaf: Leaf, eps: float) -> list[Array]:
-    """By output: an array of shape (leaf's + output's), one difference an entry of the leaf."""
+    """Return the Jacobian of each output, of shape (leaf's shape + output's shape)."""
     columns = [difference(problem, leaf, unit, eps) for unit in units(leaf.shape)]
     return [
         np.stack(column).reshape(leaf.shape + column[0].shape)
@@ -197,8 +197,8 @@ class Kink:
     right: float
 
     def explains(self, gradient: float, tolerance: float) -> bool:
-        """Whether a gradient lies between both slopes (is a *subgradient*)."""
-        if not np.isfinite([self.left, self.right]).all():  # the edge of where func is finite
+        """Return whether a gradient lies between both slopes (is a *subgradient*)."""
+        if not np.isfinite([self.left, self.right]).all():  # the edge of func's domain
             return True
         low, high = sorted((self.left, self.right))
         return low - tolerance <= gradient <= high + tolerance
@@ -213,10 +213,10 @@ class Kink:
 def kink_at(
     problem: Problem, leaf: Leaf, direction: Array, eps: float, tolerance: float
 ) -> Callable[[Callable[[list[Array]], float]], Kink | None]:
-    """Look for kinks along `direction`: a function from "which number of the outputs" to a kink.
+    """Return a function that looks for a kink along `direction` in a number made of the outputs.
 
-    The gap between both slopes stays as it is with a kink within the step, halves with a jump, and
-    doubles with a smooth function when the step doubles.
+    When the step doubles, the difference of both slopes stays the same at a kink within the step,
+    halves at a jump, and doubles for a smooth function.
     """
     here = problem.at(leaf, np.zeros(leaf.shape))
     moved = {
@@ -241,17 +241,17 @@ def kink_at(
 
 
 def _minus(a: Array, b: Array) -> Array:
-    """``a − b``, with 0 where both are the same infinity."""
+    """Return ``a − b``, and 0 where both are the same infinity."""
     with np.errstate(invalid="ignore"):
         result: Array = np.where(a == b, 0.0, a - b)
     return result
 
 
-# --- arrays ---------------------------------------------------------------------------------------
+# --- Arrays ---------------------------------------------------------------------------------------
 
 
 def units(shape: tuple[int, ...]) -> Iterator[Array]:
-    """Every array of a shape with a single 1, in order."""
+    """Yield every array of a shape with a single 1, in order."""
     for index in np.ndindex(*shape):
         unit = np.zeros(shape)
         unit[index] = 1.0
@@ -259,17 +259,17 @@ def units(shape: tuple[int, ...]) -> Iterator[Array]:
 
 
 def host(tensor: Tensor) -> Array:
-    """A copy of a tensor's values as a NumPy array."""
+    """Return a copy of a tensor's values as a NumPy array."""
     return np.array(tensor.detach().cpu().numpy())
 
 
 def transposed(array: Array) -> Array:
-    """A copy whose first axis is the innermost in memory."""
+    """Return a copy whose first axis is the innermost in memory."""
     return array.T.copy(order="C").T
 
 
 def spread_out(array: Array) -> Array:
-    """A copy with a hole after each element in memory."""
+    """Return a copy with a gap after each element in memory."""
     wide = array_module(array).empty((*array.shape, 2), array.dtype)
     wide[..., 0], wide[..., 1] = array, np.nan
     view: Array = wide[..., 0]

@@ -1,26 +1,26 @@
-"""Numerical against analytical gradients: the judge of every ``backward`` in and on top of minidl.
+"""Check a ``backward``, minidl's or a user's, against differences of its forward.
 
-A backward pass claims to compute ``vᵀJ`` for any weights ``v`` on the outputs, where
-``J[k, j] = ∂out_k / ∂in_j`` is the Jacobian. Two things follow, and both are checked.
+A backward pass must compute ``vᵀJ`` for any weights ``v`` of the outputs, where
+``J[k, j] = ∂out_k / ∂in_j`` is the Jacobian. This has two parts, and both are checked.
 
-**The numbers are right.** Differences of the forward (``differences.py``) know ``J``.
+**The numbers are right.** Differences of the forward (``differences.py``) give ``J``.
 
-* *Small* problems compare the whole Jacobian, entry by entry: ``2·numel(in)`` forward passes and
-  ``numel(out)`` backward passes, each with a single 1 in ``v``.
-* *Large* ones compare the number ``vᵀJu`` for a few random ``v`` and ``u``. If it differs, the
-  set of entries that ``u`` moves is halved, and the half that differs more is kept, until one entry
-  of the input is left: a wrong entry is found among a million after twenty halvings.
+* For *small* problems the whole Jacobian is compared, entry by entry: ``2·numel(in)`` forward
+  passes and ``numel(out)`` backward passes, each with a single 1 in ``v``.
+* For *large* ones the number ``vᵀJu`` is compared for a few random ``v`` and ``u``. If it differs,
+  a binary search over the entries that ``u`` moves finds a wrong one: among a million entries in
+  twenty steps.
 
-**The backward is a linear map and nothing else.** ``vᵀJ`` for random weights of either sign, tiny
-and huge, must be what the single rows promise. It must not depend on how ``v`` or the inputs lie in
-memory, on which other gradients are wanted, on calls before or in between, and nothing may be
-overwritten. A backward that ignores ``v`` passes the first test where the output is one number; it
-fails this one.
+**The backward is linear and has no side effects.** ``vᵀJ`` for random weights of either sign, tiny
+and huge, must follow from the single rows. It must not depend on the memory layout of ``v`` or the
+inputs, on which other gradients are wanted, or on other calls, and nothing may be overwritten. A
+backward that ignores ``v`` passes the first part if the output is one number; it fails this one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -48,15 +48,15 @@ __all__: list[str] = []
 
 # The whole Jacobian is compared up to this many entries, random directions above it.
 FULL_JACOBIAN_LIMIT = 2**14
-# A wrong gradient hides from one direction only if errors cancel by accident, from three never.
+# Errors may cancel by accident along one direction, but not along three.
 DIRECTIONS = 3
-# With this many kinks along one direction, no entry beside them can be judged any more.
+# After this many kinks along one direction, the search for wrong entries is given up.
 MOST_KINKS = 16
 SEED = 20120930
 
 
 def differentiable(outputs: list[Tensor]) -> list[int]:
-    """Which outputs have gradients."""
+    """Return the numbers of the outputs that have gradients."""
     return [i for i, out in enumerate(outputs) if out.requires_grad and out.dtype.kind == "f"]
 
 
@@ -66,7 +66,7 @@ Weights = Sequence[Array | None]
 
 @dataclass
 class Check:
-    """One check; :func:`~minidl.autograd.gradcheck` describes the settings."""
+    """A check; see :func:`~minidl.autograd.gradcheck` for the settings."""
 
     eps: float
     atol: float
@@ -107,11 +107,9 @@ class Check:
         fast = self.fast_mode
         if fast is None:
             fast = entries_in * entries_out > FULL_JACOBIAN_LIMIT
-        claims = None
         if fast:
             self.along_directions(outputs)
-        else:
-            claims = self.whole_jacobian(outputs)
+        claims = None if fast else self.whole_jacobian(outputs)
         self.backward_is_linear(outputs, claims)
         self.layouts_do_not_matter()
         self.calls_do_not_meet()
@@ -122,7 +120,7 @@ class Check:
             raise GradcheckError(self.kinks[0] + more)
 
     def nothing_depends(self, outputs: list[Tensor]) -> None:
-        """Without an output that has a gradient, differences must be 0."""
+        """If no output has a gradient, all differences must be 0."""
         floats = [i for i, output in enumerate(outputs) if output.dtype.kind == "f"]
         self.problem.choose(outputs, floats)
         for leaf in self.leaves:
@@ -137,7 +135,7 @@ class Check:
                     )
 
     def measure_precision(self, outputs: list[Tensor]) -> None:
-        """How exactly two ways to one gradient must agree, and how huge and tiny weights may be."""
+        """Set how closely two ways to a gradient must agree, and how large weights may be."""
         tensors = [leaf.tensor for leaf in self.leaves] + [outputs[i] for i in self.problem.numbers]
         coarsest = max((np.finfo(tensor.dtype) for tensor in tensors), key=lambda info: info.eps)
         # A step of eps suits values that are known to about eps².
@@ -146,7 +144,7 @@ class Check:
         # float64: 2^±153, which float32 can't hold. A power of two changes no other bit.
         self.huge = 2.0 ** (exponent * 15 // 100)
 
-    # --- the forward and the backward by themselves -----------------------------------------------
+    # --- No side effects --------------------------------------------------------------------------
 
     def forward_is_deterministic(self) -> None:
         first, second = (self.problem.evaluate() for _ in range(2))
@@ -162,22 +160,24 @@ class Check:
         try:
             with no_grad():
                 unrecorded = self.problem.outputs()
-        except Exception:  # func itself asks for gradients, or hooks into them
+        except Exception:  # func itself computes gradients or registers hooks
             return
         self.same_outputs(unrecorded, outputs, "where gradients are recorded")
 
     def same_outputs(self, some: list[Tensor], others: list[Tensor], when: str) -> None:
-        """Raise an error where outputs differ by more than rounding."""
+        """Raise an error if outputs differ by more than rounding."""
         pairs = [(host(a), host(b)) for a, b in zip(some, others, strict=True)]
-        allowed = self.precision * _size([b for _, b in pairs])  # one may be all rounding
+        allowed = self.precision * _size(
+            [b for _, b in pairs]
+        )  # an output may be nothing but rounding
         for i, (a, b) in enumerate(pairs):
             if a.shape != b.shape or not _same(a, b, allowed):
                 raise GradcheckError(f"func's {self.problem.label(i)} differs {when}")
 
     def backward_is_clean(self, outputs: list[Tensor]) -> None:
-        """Backward passes over one tape give the same bits and overwrite nothing.
+        """Check that backward passes over one tape give the same bits and overwrite nothing.
 
-        Between the second and the third, `func` runs elsewhere: what it saved must not change.
+        Before the third, `func` runs at another point, which must not change what it saved here.
         """
         numbers, weights = self.problem.numbers, self.random_weights()
         gradients = [like(outputs[i], w) for i, w in zip(numbers, weights, strict=True)]
@@ -211,7 +211,7 @@ class Check:
                         f"the same tape: {what}"
                     )
 
-    # --- the numbers ------------------------------------------------------------------------------
+    # --- The numbers ------------------------------------------------------------------------------
 
     def whole_jacobian(self, outputs: list[Tensor]) -> list[Array]:
         """Compare all entries; return the backward's, for each leaf (entries in, entries out)."""
@@ -225,10 +225,8 @@ class Check:
                 rows.append([g.ravel() for g in self.backward(outputs, others)])
         claims = []
         for i, leaf in enumerate(self.leaves):
-            found = [row[i] for row in rows]
-            claims.append(
-                np.stack(found, 1).astype(float) if found else np.zeros((leaf.tensor.numel(), 0))
-            )
+            empty = np.zeros((leaf.tensor.numel(), 0))
+            claims.append(np.stack([row[i] for row in rows], 1).astype(float) if rows else empty)
             self.compare(leaf, claims[-1])
         return claims
 
@@ -240,7 +238,7 @@ class Check:
         numerical = np.concatenate([part.reshape(len(found), -1) for part in parts], 1)
         error = np.abs(found - numerical)
         allowed = self.atol + self.rtol * np.abs(numerical)
-        wrong = ~(error <= allowed)  # NaN compares as False: it is never right
+        wrong = ~(error <= allowed)  # NaN is always wrong
         excess = np.where(np.isnan(error), np.inf, error)
         looks: dict[int, Any] = {}
         for flat in np.flatnonzero(wrong)[np.argsort(-excess[wrong], kind="stable")]:
@@ -268,7 +266,7 @@ class Check:
             )
 
     def locate(self, k: int) -> tuple[int, tuple[int, ...]]:
-        """The output and the index in it of one number of all outputs."""
+        """Return the position of an output, and the index in it, of number `k` of all outputs."""
         for position, shape in enumerate(self.shapes):
             size = int(np.prod(shape))
             if k < size:
@@ -286,7 +284,7 @@ class Check:
             raise GradcheckError(self.kinks[-1])
 
     def along_directions(self, outputs: list[Tensor]) -> None:
-        """Compare slopes of a random sum of the outputs along random directions."""
+        """Compare the slopes of random sums of the outputs along random directions."""
         for _ in range(DIRECTIONS):
             weights = self.random_weights()
             for leaf, claimed in zip(self.leaves, self.backward(outputs, weights), strict=True):
@@ -297,10 +295,10 @@ class Check:
                         break
 
     def compare_along(self, slopes: _Slopes, direction: Array) -> bool:
-        """Whether a kink was found and taken out of the direction."""
+        """Compare along a direction; return whether a kink was found and removed from it."""
         numerical, found, noise = slopes.along(direction)
         error = abs(numerical - found)
-        # A sum may be known better than rtol: one wrong entry must not drown among many.
+        # Where the sum is known better than rtol, be stricter: rtol would hide one wrong entry.
         if error <= self.atol + min(self.rtol * abs(numerical), 4 * noise):
             return False
         leaf, index = slopes.leaf, slopes.worst_entry(direction)
@@ -325,10 +323,10 @@ class Check:
             f"{error_there:.3g}{_outside(kink)}"
         )
 
-    # --- a linear map and nothing else ------------------------------------------------------------
+    # --- Linear, and independent of anything else -------------------------------------------------
 
     def backward_is_linear(self, outputs: list[Tensor], claims: list[Array] | None) -> None:
-        """`claims` are the rows that single ones gave, None where they are unknown."""
+        """Check linearity; `claims` is the Jacobian that backward gave, None if unknown."""
         mixed = self.random_weights()
         spread = [g * 10.0 ** self.rng.uniform(-3, 3, g.shape) for g in self.random_weights()]
         positive = [np.abs(g) for g in self.random_weights()]
@@ -363,9 +361,9 @@ class Check:
                 )  # fmt: skip
 
     def layouts_do_not_matter(self) -> None:
-        """Neither of the gradients nor of the inputs; and an output's gradient may be one number.
+        """Check other memory layouts of the gradients and of the inputs.
 
-        What `func` refuses to take is left out.
+        Layouts that `func` refuses are skipped.
         """
         weights = self.random_weights()
         outputs = self.problem.outputs()
@@ -379,24 +377,20 @@ class Check:
         message = "differs when the gradient of the output repeats one number (stride 0)"
         self.expect(message, found, self.backward(outputs, ones), ones)
         for what, layout in _LAYOUTS.items():
-            originals = [leaf.tensor.array for leaf in self.leaves]
-            try:
-                for leaf, array in zip(self.leaves, originals, strict=True):
-                    leaf.tensor.array = layout(array)
+            with ExitStack() as stack:
+                for leaf in self.leaves:
+                    stack.enter_context(leaf.holding(layout(leaf.tensor.array)))
                 try:
                     moved = self.problem.outputs()
-                except Exception:  # such as view(): its right
+                except Exception:  # such as that of view()
                     continue
                 self.same_outputs(moved, outputs, f"when the inputs are {what} in memory")
                 found = self.backward(moved, weights, when=f" with inputs {what}")
-            finally:
-                for leaf, array in zip(self.leaves, originals, strict=True):
-                    leaf.tensor.array = array
             message = f"differs when the inputs are {what} in memory"
             self.expect(message, found, expected, weights)
 
     def calls_do_not_meet(self) -> None:
-        """Two calls of `func` on one tape don't share what they saved or return."""
+        """Check that two calls of `func` on one tape share nothing that they saved or return."""
         weights = self.random_weights()
         calls = [self.problem.outputs() for _ in range(2)]
         one = self.backward(calls[0], weights)
@@ -405,7 +399,7 @@ class Check:
         self.expect("is not the sum of two calls' on one tape", both, expected, weights)
 
     def each_gradient_alone(self) -> None:
-        """A gradient does not depend on which others are wanted (``ctx.needs_input_grad``)."""
+        """Check that a gradient does not depend on ``ctx.needs_input_grad`` of the others."""
         weights = self.random_weights()
         expected = self.backward(self.problem.outputs(), weights)
         for i, leaf in enumerate(self.leaves):
@@ -416,7 +410,7 @@ class Check:
                 try:
                     try:
                         outputs = self.problem.outputs()
-                    except Exception:  # func itself asks for all of them
+                    except Exception:  # func itself computes all of them
                         continue
                     only = f"{'all but ' if others else 'only '}{leaf.label}"
                     when = f" where {only} requires a gradient"
@@ -433,10 +427,10 @@ class Check:
     def expect(
         self, what: str, found: list[Array], expected: list[Array], weights: Weights
     ) -> None:
-        """Raise an error where two ways to the same gradient differ by more than rounding.
+        """Raise an error if gradients differ by more than rounding.
 
-        A gradient may be all rounding (of a bias before a normalization): what counts is the size
-        of the largest one, and that of the weights.
+        A gradient may be nothing but rounding (of a bias before a normalization), so the tolerance
+        depends on the largest gradient and on the weights.
         """
         allowed = self.precision * (_size(expected) + _size(weights)) + self.nondet_tol
         for leaf, a, b in zip(self.leaves, found, expected, strict=True):
@@ -448,7 +442,7 @@ class Check:
                     f"{worst}, expected {b[worst]:.9g}, got {a[worst]:.9g}"
                 )
 
-    # --- what all of them use ---------------------------------------------------------------------
+    # --- Helpers ----------------------------------------------------------------------------------
 
     def random_weights(self) -> list[Array]:
         return [random_direction(self.rng, shape) for shape in self.shapes]
@@ -460,9 +454,9 @@ class Check:
         layout: Callable[[Array], Array] | None = None,
         when: str = "",
     ) -> list[Array]:
-        """The gradient of each leaf, on the host; zeros where there is none. Keeps the tape.
+        """Return the gradient of each leaf, on the host; zeros if it has none. Keeps the tape.
 
-        `outputs` are those of one call, or of several, one after the other.
+        `outputs` are those of one call, or of several in sequence.
         """
         calls = len(weights) // len(self.problem.numbers)
         length = len(outputs) // calls
@@ -496,7 +490,7 @@ class Check:
     def checked(self, leaf: Leaf, gradient: Tensor | None) -> Array:
         if gradient is None:
             return np.zeros(leaf.shape)
-        # The tape casts what a promoting or casting operation returns.
+        # An operation that promotes or casts returns a wider gradient, which the tape casts.
         forms = [leaf.tensor.dtype, *(dtype for _, dtype in self.problem.forms.values())]
         narrowest = min(dtype.itemsize for dtype in forms)
         right = gradient.dtype.kind == "f" and gradient.dtype.itemsize >= narrowest
@@ -509,8 +503,8 @@ class Check:
 
 
 _AGAIN = (
-    "the backward pass is not deterministic, or changes what it has saved",
-    "func ran elsewhere in between, and changed what an earlier call had saved; save on ctx",
+    "the backward pass is not deterministic, or changes what was saved",
+    "another call of func in between changed what this one had saved; save on ctx",
 )
 _NOT_LINEAR = "is not linear in the gradient of the output, with "
 _LAYOUTS = {"transposed": transposed, "spread out": spread_out}
@@ -518,7 +512,7 @@ _LAYOUTS = {"transposed": transposed, "spread out": spread_out}
 
 @dataclass
 class _Slopes:
-    """Slopes of a weighted sum of the outputs, numerical and claimed by backward."""
+    """Slopes of a weighted sum of the outputs, numerical and analytical."""
 
     problem: Problem
     leaf: Leaf
@@ -530,7 +524,7 @@ class _Slopes:
         return sum(float(np.vdot(w, c)) for w, c in zip(self.weights, changes, strict=True))
 
     def along(self, direction: Array) -> tuple[float, float, float]:
-        """The numerical slope, the analytical one, and how uncertain the first one is."""
+        """Return the numerical slope, the analytical one, and the uncertainty of the first."""
         near, far = (
             self.weigh(difference(self.problem, self.leaf, direction, step))
             for step in (self.eps, 2 * self.eps)
@@ -542,15 +536,14 @@ class _Slopes:
         return float(np.vdot(self.claimed[moved], direction[moved]))
 
     def worst_entry(self, direction: Array) -> tuple[int, ...]:
-        """Halve the entries that move, keep the half that differs more, until one is left."""
+        """Return a wrong entry: halve the entries that move, keep the half that differs more."""
         candidates = np.flatnonzero(direction)
         while candidates.size > 1:
             halves = np.array_split(candidates, 2)
             errors = []
             for half in halves:
-                part = np.zeros(direction.size)
-                part[half] = direction.ravel()[half]
-                part = part.reshape(direction.shape)
+                part = np.zeros(direction.shape)
+                part.flat[half] = direction.flat[half]
                 changes = difference(self.problem, self.leaf, part, self.eps)
                 error = abs(self.weigh(changes) - self.claim(part))
                 errors.append(np.inf if np.isnan(error) else error)
@@ -559,25 +552,25 @@ class _Slopes:
 
 
 def random_direction(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Entries of either sign and of size 0.5 to 1.5: none so small that it would hide an error."""
+    """Return entries of either sign and of size 0.5 to 1.5: none is too small to show an error."""
     signs: Array = rng.integers(0, 2, size=shape) * 2.0 - 1.0
     return np.asarray(signs * rng.uniform(0.5, 1.5, size=shape))
 
 
 def _repeated(array: Array) -> Array:
-    """An array of ones that takes the memory of one number."""
+    """Return an array of ones that has the memory of one number."""
     module = array_module(array)
     result: Array = module.broadcast_to(module.ones((), array.dtype), array.shape)
     return result
 
 
 def like(output: Tensor, values: Array) -> Tensor:
-    """A Tensor with a copy of `values`, of the dtype and on the device of `output`."""
+    """Return a Tensor with a copy of `values`, in the dtype and on the device of `output`."""
     return Tensor(array_module(output.array).array(values, dtype=output.dtype))
 
 
 def _same(a: Array, b: Array, tolerance: float) -> bool:
-    """Whether two arrays are equal (NaN equals NaN), or differ by `tolerance` at most."""
+    """Return whether arrays are equal (NaN equals NaN), or differ by `tolerance` at most."""
     equal = (a == b) | ((a != a) & (b != b))
     if tolerance > 0:
         equal |= abs(a - b) <= tolerance
@@ -585,7 +578,7 @@ def _same(a: Array, b: Array, tolerance: float) -> bool:
 
 
 def _size(arrays: Weights) -> float:
-    """The largest absolute value."""
+    """Return the largest absolute value."""
     return max((float(np.abs(a).max()) for a in arrays if a is not None and a.size), default=0.0)
 
 

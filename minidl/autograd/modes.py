@@ -1,4 +1,4 @@
-"""Whether operations are recorded: :class:`no_grad` and its relatives. Every thread has its own."""
+"""Whether operations are recorded: :class:`no_grad` and its relatives. Each thread has its own."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def switch(enabled: bool) -> bool:
 class _Decorator:
     """A context manager that also decorates functions, generators and methods.
 
-    A generator runs in the mode; whoever iterates over it doesn't.
+    A generator runs in the mode, its caller doesn't.
     """
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -42,7 +42,7 @@ class _Decorator:
         return super().__new__(cls)
 
     def clone(self) -> Self:
-        """Return another one: every call of a decorated function enters its own."""
+        """Return a new one; each call of a decorated function enters its own."""
         return type(self)()
 
     def __enter__(self) -> None:
@@ -223,7 +223,7 @@ def is_inference(tensor: Tensor) -> bool:
 
 
 class anomaly:
-    """What :class:`detect_anomaly` has switched on, in all threads."""
+    """What :class:`detect_anomaly` has switched on, for all threads."""
 
     enabled = False
     check_nan = False

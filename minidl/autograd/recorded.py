@@ -1,11 +1,11 @@
-"""A backward that is recorded: how ``create_graph=True`` gives gradients a tape of their own.
+"""Recording a backward: with ``create_graph=True``, gradients get a tape of their own.
 
-The backward of a node runs as always, but on :class:`~.tape_array.TapeArray`, and without kernels:
-its plain code is what is recorded. What the forward saved gets its place on the tape back:
+The backward of a node runs on :class:`~.tape_array.TapeArray` and without kernels, so its plain
+code is recorded. What the forward saved is linked to the tape again:
 
-- an argument stands where its edge leads, and a result is an output of the node itself;
-- an intermediate is an output of the Function that ``Function.intermediates`` names, whose
-  backward leads to the same arguments;
+- an argument is what its edge leads to, and a result is an output of the node itself;
+- an intermediate is an output of the Function ``Function.intermediates``, whose backward leads to
+  the same arguments;
 - everything else is a constant: masks, positions, random numbers.
 """
 
@@ -25,7 +25,7 @@ from .traveling import Traveling
 
 
 class Alias(Function):
-    """A leaf under the array that it had at the time of the forward."""
+    """A leaf with the array that it had during the forward."""
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
@@ -33,7 +33,7 @@ class Alias(Function):
 
 
 class Once(Function):
-    """What a backward returned that is declared to be differentiable once."""
+    """The results of a backward that is declared once_differentiable."""
 
     @staticmethod
     def backward(ctx: Context, *grads: Array) -> Any:
@@ -43,7 +43,7 @@ class Once(Function):
 
 
 def on_tape(array: Array, edge: Edge) -> Tensor:
-    """Return a Tensor of an array whose gradient goes along an edge."""
+    """Return an array as a Tensor whose gradient goes along an edge."""
     target, index = edge
     if index < 0:
         if target.array is array:
@@ -56,7 +56,7 @@ def on_tape(array: Array, edge: Edge) -> Tensor:
 
 
 def outputs_of(node: Node, arrays: list[Array]) -> list[Tensor]:
-    """Return arrays as the outputs of a node that was made for them."""
+    """Return arrays as outputs of a node that was made for them."""
     tensors = [Tensor(array) for array in arrays]
     for tensor in tensors:
         node.add_output(tensor, True)
@@ -64,7 +64,7 @@ def outputs_of(node: Node, arrays: list[Array]) -> list[Tensor]:
 
 
 class RecordedContext:
-    """What a backward that is recorded sees of the Context of its node."""
+    """The Context of a node as a recorded backward sees it."""
 
     kernel = None
 
@@ -81,7 +81,7 @@ class RecordedContext:
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
-        """What the forward saved, on the tape."""
+        """What the forward saved, linked to the tape."""
         saved, intermediates = list(self._context.saved_tensors), []
         for index, array in enumerate(saved):
             if hasattr(array, "dtype"):
@@ -109,7 +109,7 @@ class RecordedContext:
         )
 
     def _linked(self, array: Array, origin: int | None, what: str) -> TapeArray:
-        """Return an array with its place on the tape, or as a constant."""
+        """Return an array linked to the tape, or as a constant."""
         if not self._is_differentiable(array):
             return TapeArray(Tensor(array))
         edges = self._node.edges
@@ -127,13 +127,12 @@ class RecordedContext:
 
 
 class RecordedTraveling(Traveling):
-    """Gradients that are Tensors: what is done with them is recorded."""
+    """Gradients that are Tensors, so that computing with them is recorded."""
 
     recorded = True
 
     @staticmethod
     def run(node: Node, grads: list[Any]) -> list[Any]:
-        """Return what a node's backward returns, checked."""
         if getattr(node.function.backward, "once_differentiable", False):
             return _run_once(node, grads)
         arrays: list[Any] = []
@@ -158,31 +157,29 @@ class RecordedTraveling(Traveling):
 
     @staticmethod
     def sum(before: Any, gradient: Any) -> Any:
-        """Return the sum of gradients that reached one tensor by different paths."""
         return before + gradient
 
     @staticmethod
     def cast(gradient: Any, dtype: Any) -> Any:
-        """Return a gradient in the dtype of its tensor."""
         return gradient.to(dtype=dtype)
 
     @staticmethod
     def as_tensor(gradient: Any) -> Tensor:
-        """Return a gradient as hooks see it."""
         tensor: Tensor = gradient
         return tensor
 
     @staticmethod
     def as_gradient(tensor: Tensor) -> Any:
-        """Return a Tensor as it travels."""
         return tensor
 
 
 def _run_once(node: Node, grads: list[Any]) -> list[Any]:
-    """Return what a backward returns that can't be recorded: to differentiate it is an error."""
+    """Return the results of a backward that can't be recorded; differentiating them is an error."""
     with no_grad():
         results = Traveling.run(node, [None if grad is None else grad.array for grad in grads])
-    if not any(grad is not None and grad.requires_grad for grad in grads):  # PyTorch: constants
+    if not any(
+        grad is not None and grad.requires_grad for grad in grads
+    ):  # constants, as in PyTorch
         return [None if result is None else Tensor(result) for result in results]
     context = Context(Once, tuple(edge is not None for edge in node.edges))
     context.name = node.function.__name__

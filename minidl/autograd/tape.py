@@ -1,9 +1,9 @@
-"""The tape: a :class:`Node` for each recorded operation, with edges to what it was computed from.
+"""The tape: a :class:`Node` for each recorded operation, with edges to its arguments.
 
 An edge ``(target, index)`` says where the gradient of one argument goes:
 
 - ``(node, k)``: the argument was output number k of that node;
-- ``(tensor, -1)``: it was a leaf, whose ``.grad`` adds the gradient up;
+- ``(tensor, -1)``: it was a leaf, and the gradient is added to its ``.grad``;
 - ``None``: it needs no gradient.
 """
 
@@ -39,7 +39,7 @@ class Hooks:
 
     __slots__ = ("accumulated", "after", "before", "tensors")
 
-    #: Whether any leaf has ever had hooks. Walks then find out when leaves are complete.
+    #: Whether any leaf has ever had hooks. Walks then keep track of when leaves are complete.
     on_leaves = False
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Hooks:
 
 
 class _Hooked:
-    """What is common to nodes and leaves: hooks of their own."""
+    """The base of nodes and leaves, which have hooks."""
 
     __slots__ = ()
 
@@ -68,7 +68,7 @@ class _Hooked:
         ----------
         fn : callable
             Gets two tuples of Tensors (or None): the gradients of the arguments and those of the
-            outputs. Returns None, or what replaces the first.
+            outputs. Returns None, or replacements for the first tuple.
 
         Returns
         -------
@@ -77,7 +77,7 @@ class _Hooked:
         return add_hook(self.own_hooks().after, fn)
 
     def register_prehook(self, fn: Callable[..., Any]) -> RemovableHandle:
-        """Call ``fn(grad_outputs)`` before the node's backward; it may return what replaces them.
+        """Call ``fn(grad_outputs)`` before the node's backward; it may return replacements.
 
         Returns
         -------
@@ -100,7 +100,7 @@ class Node(_Hooked):
     sequence : int
         Position on the tape; greater than that of every node it depends on.
     outputs : list of (shape, dtype, Device)
-        What the outputs' gradients must be. The dtype is None for an output that is no Tensor.
+        Of the outputs' gradients. The dtype is None for an output that is no Tensor.
     retained : dict
         Weak references to the outputs that keep their gradient, by output number.
     hooks : Hooks or None
@@ -139,13 +139,12 @@ class Node(_Hooked):
         self.context = None
 
     def own_hooks(self) -> Hooks:
-        """Return the hooks, to add one."""
         if self.hooks is None:
             self.hooks = Hooks()
         return self.hooks
 
     def __getattr__(self, name: str) -> Any:
-        """Return what a user's Function set on its ``ctx``, which is its node in PyTorch."""
+        """Return an attribute of a user's ``ctx``, which is the node itself in PyTorch."""
         function = object.__getattribute__(self, "function")
         if name.startswith("_") or not function.is_foreign:
             raise AttributeError(f"{name_of(function)} has no attribute {name!r}")
@@ -159,7 +158,7 @@ class Node(_Hooked):
             return value
         return tuple(Tensor(saved) if hasattr(saved, "dtype") else saved for saved in value)
 
-    # --- For who looks at the tape ----------------------------------------------------------------
+    # --- For inspection ---------------------------------------------------------------------------
 
     def name(self) -> str:
         """Return the operation's name, such as ``"MulBackward0"``."""
@@ -243,12 +242,12 @@ def node_edge(target: Any, index: int) -> tuple[Any, int]:
     return (accumulator(target), 0) if index < 0 else (target, index)
 
 
-#: The nodes of leaves by the id of the leaf, which they keep alive.
+#: The nodes of leaves by the id of the leaf, which the node keeps alive.
 _accumulators: weakref.WeakValueDictionary[int, AccumulateGrad] = weakref.WeakValueDictionary()
 
 
 def accumulator(leaf: Tensor) -> AccumulateGrad:
-    """Return the node of a leaf: the same one as long as somebody holds it."""
+    """Return the node of a leaf, the same one as long as it is referred to."""
     node = _accumulators.get(id(leaf))
     if node is None:
         node = _accumulators.setdefault(id(leaf), AccumulateGrad(leaf))

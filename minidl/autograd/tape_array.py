@@ -1,17 +1,17 @@
 """Arrays on the tape: what a backward sees while it is recorded itself (``create_graph=True``).
 
-A backward is code on arrays. A gradient that is to have a gradient of its own must be computed by
-recorded operations. A :class:`TapeArray` is both: to that code it looks like an array of NumPy or
-CuPy, inside it is a Tensor, and what is computed with it is computed by the operations of
-:mod:`minidl.ops`. So the code of a backward, plain code or a user's, gives gradients of any order.
+A backward is code for arrays, but a gradient with a gradient of its own must be computed by
+recorded operations. A :class:`TapeArray` fits both: it looks like an array of NumPy or CuPy,
+contains a Tensor, and is computed with by the operations of :mod:`minidl.ops`. Thus the code of a
+backward, minidl's or a user's, gives gradients of any order.
 
-Three doors lead here, and :func:`call` stands behind them all: operators and methods
-(``grad * y``, ``grad.sum(axis=0)``), NumPy's own functions (``np.exp(x)``), and the functions of
-the module that ``array_module(x)`` returns (:class:`TapeModule`), where ``xp.zeros`` makes a
-TapeArray too. Arrays without a gradient are computed with NumPy's or CuPy's own functions.
+All computation passes through :func:`call`: operators and methods (``grad * y``,
+``grad.sum(axis=0)``), NumPy's own functions (``np.exp(x)``), and the functions of the module that
+``array_module(x)`` returns (:class:`TapeModule`), where ``xp.zeros`` makes a TapeArray, too.
+Without a gradient to record, NumPy's or CuPy's own functions compute.
 
-Changing a TapeArray in place gives it another value: operations that have used the former one keep
-it. ``x[1:]`` remembers that it is a view, as NumPy's does.
+A change in place gives a TapeArray another value; operations that used the earlier one keep it.
+``x[1:]`` is a view, as in NumPy.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from ..tensor import Tensor
 
 Callback = TypeVar("Callback", bound=Callable[..., Any])
 
-#: NumPy's functions by name, on Tensors: filled by ``ops/numpy_functions.py``, which stands above.
+#: NumPy's functions for Tensors, by name; ``ops/numpy_functions.py`` fills it.
 FUNCTIONS: dict[str, Callable[..., Any]] = {}
 
-#: Functions whose results have no gradient, or that read no numbers.
+#: Functions whose results have no gradient, or that don't read values.
 CONSTANT = frozenset(
     "all allclose any argmax argmin argsort array_equal ceil count_nonzero empty_like equal floor "
     "floor_divide full_like greater greater_equal isclose isfinite isinf isnan less less_equal "
@@ -56,14 +56,14 @@ class TapeArray:
     """
 
     __slots__ = ("_seen", "_source", "_tensor", "_version")
-    __array_priority__ = 1000  # CuPy's arrays leave operators to us
+    __array_priority__ = 1000  # CuPy's arrays then leave operators to this class
     __hash__ = object.__hash__
 
     def __init__(self, tensor: Tensor) -> None:
         self._tensor = tensor
-        self._version = 0  # counts the changes in place
+        self._version = 0  # the number of changes in place
         self._source: Any = None  # of a view: the array, the function's name, its other arguments
-        self._seen = 0  # the array's version at that time
+        self._seen = 0  # the source's version that this view reflects
 
     @property
     def tensor(self) -> Tensor:
@@ -78,7 +78,7 @@ class TapeArray:
         return self._tensor
 
     def change(self, tensor: Tensor) -> None:
-        """Take another value, and let the array that this one is a view of take it too."""
+        """Take another value, and pass it on to the array that this one is a view of."""
         if self._source is not None:
             base, name, args, _, _ = self._source
             if name != "getitem":
@@ -91,7 +91,7 @@ class TapeArray:
         self._tensor = tensor
         self._version += 1
 
-    # --- What code on arrays asks for ---------------------------------------------------------
+    # --- An array's attributes and methods ----------------------------------------------------
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -109,39 +109,31 @@ class TapeArray:
         raise AttributeError(f"an array on the tape has no attribute {name!r}")
 
     def reshape(self, *shape: Any, **options: Any) -> Any:
-        """Return the array with another shape."""
         return call("reshape", (self, shape[0] if len(shape) == 1 else shape), options)
 
     def transpose(self, *axes: Any) -> Any:
-        """Return the array with its axes in another order."""
         return call("transpose", (self, axes[0] if len(axes) == 1 else axes or None))
 
     def flatten(self) -> Any:
-        """Return a copy with one axis."""
         return call("ravel", (self.copy(),))
 
     def copy(self, order: Any = "C") -> TapeArray:
-        """Return a copy."""
         tensor = self.tensor
         return TapeArray(tensor if tensor.requires_grad else Tensor(tensor.array.copy(order)))
 
     def astype(self, dtype: Any, copy: bool = True, **options: Any) -> TapeArray:
-        """Return the array with another dtype."""
         tensor = self.tensor
         if tensor.requires_grad and np.dtype(dtype).kind == "f":
             return TapeArray(FUNCTIONS["astype"](tensor, np.dtype(dtype)))
         return TapeArray(Tensor(tensor.array.astype(dtype, copy=copy)))
 
     def fill(self, value: Any) -> None:
-        """Set every element to a number."""
         self[...] = value
 
     def item(self) -> Any:
-        """Return the only element as a Python number."""
         return _numbers_of(self).item()
 
     def tolist(self) -> Any:
-        """Return the elements as nested lists of Python numbers."""
         return _numbers_of(self).tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -178,7 +170,7 @@ class TapeArray:
         if isinstance(value, TapeArray) and value._source is not None:
             base, name, args, *_ = value._source
             if base is self and name == "getitem" and args[0] is index:
-                return  # the end of self[index] += ..., which has changed self already
+                return  # self[index] += ... ends here, and has changed self already
         own, index, value = self.tensor, _tensors(index), _tensors(value)
         if _needs_gradient((own, value)):
             self.change(FUNCTIONS["setitem"](own, index, value))
@@ -253,7 +245,7 @@ def wrapped(value: Any) -> Any:
 
 
 def call(name: str, args: Any, kwargs: Any = None, function: Any = None) -> Any:
-    """Compute a function of NumPy of TapeArrays, and record it if one has a gradient.
+    """Compute a function of NumPy for TapeArrays, recorded if one requires a gradient.
 
     Parameters
     ----------
@@ -286,7 +278,7 @@ def call(name: str, args: Any, kwargs: Any = None, function: Any = None) -> Any:
 
 
 def _evaluate(name: str, args: Any, kwargs: dict[str, Any], function: Any) -> Any:
-    """Compute a function of NumPy of Tensors: by an operation if one requires a gradient."""
+    """Compute a function of NumPy for Tensors, by an operation if one requires a gradient."""
     if name not in CONSTANT and _needs_gradient((args, *kwargs.values())):
         operation = FUNCTIONS.get(name)
         if operation is None:
@@ -308,7 +300,7 @@ def _evaluate(name: str, args: Any, kwargs: dict[str, Any], function: Any) -> An
 
 
 #: Functions that change their first argument.
-_CHANGES = {"copyto": "copyto", "put_along_axis": "put_along_axis"}
+_CHANGES = {"copyto", "put_along_axis"}
 
 
 def _change(name: str, target: Any, *args: Any, **kwargs: Any) -> None:
@@ -327,7 +319,7 @@ def _share_memory(one: TapeArray, other: TapeArray) -> bool:
 
 
 def _store(target: TapeArray, result: TapeArray) -> None:
-    """Let an array take a result of its own shape and dtype."""
+    """Write a result into an array, in the array's shape and dtype."""
     own, new = target.tensor, result.tensor
     if not _needs_gradient((own, new)):
         own.array[...] = new.array
@@ -338,7 +330,7 @@ def _store(target: TapeArray, result: TapeArray) -> None:
 
 
 def _into(out: Any, result: Any) -> Any:
-    """Store a result in the array that was given as ``out=``."""
+    """Write a result into the array given as ``out=``, if any, and return it."""
     out = out[0] if isinstance(out, tuple) else out
     if out is None:
         return result
@@ -349,7 +341,7 @@ def _into(out: Any, result: Any) -> Any:
 
 
 def _numbers_of(value: TapeArray) -> Any:
-    """Return the array, which must not need a gradient: nothing of it can be recorded then."""
+    """Return the array for code that can't be recorded, so that it must not need a gradient."""
     if value.tensor._requires_grad:
         raise _no_numbers()
     return value.tensor.array
@@ -358,9 +350,9 @@ def _numbers_of(value: TapeArray) -> Any:
 def _no_numbers() -> AutogradError:
     return AutogradError(
         "gradients of gradients: a backward takes the numbers out of an array on the tape (it "
-        "writes to an array of np.zeros, or calls float() or a compiled function); write "
-        "np.zeros_like(grad) for the array and compute with NumPy's functions alone, or declare "
-        "the backward once_differentiable"
+        "writes to an array of np.zeros, or calls float() or a compiled function); use "
+        "np.zeros_like(grad) and NumPy's functions alone, or declare the backward "
+        "once_differentiable"
     )
 
 
@@ -383,7 +375,7 @@ class TapeModule:
 
 
 def recorded_by(function: Callable[[], Any]) -> Callable[[Callback], Callback]:
-    """Decorate plain code that is itself an operation, so that a TapeArray is recorded as that.
+    """Decorate plain code that is an operation itself: TapeArrays record that operation.
 
     Parameters
     ----------
@@ -404,7 +396,7 @@ def recorded_by(function: Callable[[], Any]) -> Callable[[Callback], Callback]:
 
 
 def is_on_tape(array: Any) -> bool:
-    """Return whether the array is a TapeArray: code that computes by kernels asks."""
+    """Return whether the array is a TapeArray, which kernels can't read."""
     return isinstance(array, TapeArray)
 
 

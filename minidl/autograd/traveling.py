@@ -1,7 +1,6 @@
-"""The gradients that travel: how they wait, are added up, and pass a node or its hooks.
+"""Gradients on their way: how they wait, are added up, and pass a node or its hooks.
 
-:class:`Traveling` moves arrays. What a subclass for gradients of another kind replaces stands at
-its end.
+:class:`Traveling` moves arrays; a subclass for other gradients replaces the methods at its end.
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from .visits import Visits
 
 
 class Traveling:
-    """The gradients that wait for their node's turn.
+    """The gradients that wait for their node's turn in a walk.
 
     Parameters
     ----------
     visits : Visits or None
-        The nodes of this walk; None: all that the roots depend on.
+        The nodes to visit; None: all nodes that the roots depend on.
     """
 
     def __init__(self, visits: Visits | None) -> None:
@@ -38,7 +37,7 @@ class Traveling:
         self.heap: list[tuple[float, Any]] = []  # the latest node on top
 
     def send(self, edge: Edge, gradients: list[Any], position: int) -> None:
-        """Bring a gradient along an edge: to a leaf, or to a node, where it waits."""
+        """Move a gradient along an edge: to a leaf, or to a node, where it waits."""
         target, index = edge
         if self.visits is not None:
             target, index, sequence = self.visits.stop(target, index)
@@ -57,7 +56,7 @@ class Traveling:
         gradient, gradients[position] = gradients[position], None
         dtype = target.outputs[index][1]
         if gradient.dtype != dtype and (self.visits is None or self.visits.cast):
-            gradient = self.cast(gradient, dtype)  # the operation had promoted its argument
+            gradient = self.cast(gradient, dtype)  # the operation promoted its argument
         before = waiting[index]
         waiting[index] = gradient if before is None else self.sum(before, gradient)
 
@@ -108,7 +107,7 @@ class Traveling:
             if grads[index] is not None:
                 tensor = self.as_tensor(grads[index])
                 grads[index] = self.as_gradient(_replaced(hook, tensor, self._call(hook, tensor)))
-                del tensor  # else the gradient would look shared
+                del tensor  # a second reference would make the gradient look shared
 
     def _call_prehooks(self, hooks: Hooks, grads: list[Any]) -> None:
         for hook in tuple(hooks.before.values()):
@@ -121,7 +120,7 @@ class Traveling:
             self._replace(hook, results, self._call(hook, self._as_tensors(results), grads))
 
     def _arrive(self, leaf: AccumulateGrad, grads: list[Any]) -> None:
-        """Add the gradient of a leaf to its ``.grad``, between its hooks."""
+        """Run a leaf's hooks, and between them add the gradient to its ``.grad``."""
         hooks = leaf.hooks or Hooks()
         self._call_prehooks(hooks, grads)
         self.accumulate(leaf.variable, grads, 0)
@@ -138,7 +137,7 @@ class Traveling:
         return tuple([None if g is None else self.as_tensor(g) for g in gradients])
 
     def _replace(self, hook: Callable[..., Any], gradients: list[Any], returned: Any) -> None:
-        """Put what a hook returned for several gradients in their places."""
+        """Replace gradients by what a hook returned for them."""
         if returned is None:
             return
         returned = (returned,) if isinstance(returned, Tensor) else tuple(returned)
@@ -155,14 +154,14 @@ class Traveling:
                 gradients[index] = self.as_gradient(_replaced(hook, old, new))
                 del old
 
-    # --- What depends on the kind of the gradients ------------------------------------------------
+    # --- What a subclass replaces -----------------------------------------------------------------
 
-    recorded = False  # whether what hooks do is
+    recorded = False  # whether hooks run with recording on
     accumulate = staticmethod(accumulate)
 
     @staticmethod
     def run(node: Node, grads: list[Any]) -> list[Any]:
-        """Return what a node's backward returns, checked."""
+        """Return the checked results of a node's backward."""
         ctx, alone = node.context, []
         for index in range(len(grads)):
             if grads[index] is not None:
@@ -198,12 +197,12 @@ class Traveling:
 
     @staticmethod
     def as_tensor(gradient: Any) -> Tensor:
-        """Return a gradient as hooks see it."""
+        """Return a gradient as the Tensor that hooks see."""
         return Tensor(gradient)
 
     @staticmethod
     def as_gradient(tensor: Tensor) -> Any:
-        """Return a Tensor as it travels."""
+        """Return what a hook returned as a gradient."""
         return tensor.array
 
 

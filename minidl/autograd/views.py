@@ -1,10 +1,10 @@
 """Views: tensors that share the memory of another, their *base*, and follow its history.
 
 ``v = x[1:]`` shares the memory of x. A :class:`View` records how: the base, and the operations that
-lead from it to v. When x or another of its views is changed in place, the base gets a new place on
-the tape (``function.rebase``), and v is where the same operations lead from there. Nobody keeps a
-list of the views: each compares ``version[1]``, which counts the changes of history, with the count
-that it has seen, when its place on the tape is next asked for.
+lead from it to v. When x or another view of it is changed in place, the base gets a new place on
+the tape (``function.rebase``), and so does v, by the same operations. There is no list of views:
+when a view's place on the tape is needed, it compares ``version[1]``, the number of changes of
+history, with the number that it has seen.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Steps = tuple[tuple[Any, tuple[Any, ...]], ...]
 
 
 class View:
-    """What a view knows of its base.
+    """What a view knows about its base.
 
     Attributes
     ----------
@@ -53,17 +53,17 @@ class View:
         return self._base
 
     def refresh(self, tensor: Tensor) -> None:
-        """Bring the view `tensor` to its place on the tape if the history has changed."""
+        """Update the place of the view `tensor` on the tape if the history has changed."""
         if self.seen != tensor.version[1] and self.problem is None:
             self._replay(tensor)
 
     def refresh_argument(self, tensor: Tensor) -> None:
-        """Refresh the view `tensor`, which an operation is about to read.
+        """Update the view `tensor`, which an operation is about to read.
 
         Raises
         ------
         AutogradError
-            Its place can't be found again.
+            Its new place can't be computed.
         """
         if self.seen != tensor.version[1] and self.base._requires_grad:
             if self.problem is not None:
@@ -103,7 +103,7 @@ def link(result: Tensor, source: Tensor, function: Any, args: tuple[Any, ...]) -
 
 
 def link_opaque(result: Tensor, source: Tensor) -> None:
-    """Make `result`, which an unknown forward cut from the memory of `source`, a view."""
+    """Make `result` a view of `source`, whose memory it shares in an unknown way."""
     result.version = source.version
     base = source if source._view is None else source._view.base
     result._view = View(base, (), source.version[1], IN_FUNCTION)
@@ -112,7 +112,7 @@ def link_opaque(result: Tensor, source: Tensor) -> None:
 def reshape_in_place(tensor: Tensor, result: Tensor) -> None:
     """Give `tensor` the shape and the place on the tape of `result`, a view of it.
 
-    A base becomes a view: of a tensor that stays behind for its other views.
+    A base becomes a view of a new tensor, which takes its place for the other views.
     """
     if result is tensor:
         return
@@ -150,8 +150,7 @@ def check_changeable(tensor: Tensor) -> None:
     Raises
     ------
     AutogradError
-        It is a leaf that requires a gradient, a view of one, or a view without a known way from
-        its base.
+        It is a leaf that requires a gradient, a view of one, or a view that was not recorded.
     """
     view = tensor._view
     if view is not None and view.base._requires_grad and view.base._node is None:
@@ -172,7 +171,7 @@ def check_changeable(tensor: Tensor) -> None:
 
 
 def check_no_overlap(tensor: Tensor) -> None:
-    """Raise an error if elements of `tensor` share memory, as those of an expanded one do.
+    """Raise an error if elements of `tensor` share memory, as after ``expand``.
 
     Raises
     ------
@@ -186,8 +185,8 @@ def check_no_overlap(tensor: Tensor) -> None:
         and any(step == 0 and n > 1 for step, n in zip(array.strides, array.shape, strict=True))
     ):
         raise AutogradError(
-            f"in place: several elements of {describe(tensor)} share one place in memory, as after "
-            "expand(); clone() the tensor first"
+            f"in place: several elements of {describe(tensor)} share memory, as after expand(); "
+            "clone() the tensor first"
         )
 
 
@@ -200,7 +199,7 @@ def region(base: Array, steps: Steps) -> Array:
 
 
 class _Scratch:
-    """A context whose notes nobody reads."""
+    """A context that is never read."""
 
 
 def axis_order(array: Array) -> tuple[int, ...]:
@@ -209,8 +208,10 @@ def axis_order(array: Array) -> tuple[int, ...]:
 
 
 def copy_in_order(array: Array, order: tuple[int, ...]) -> Array:
-    """Return a copy whose memory has the axes in the given order: what is a view of one array of
-    that order is a view of each."""
+    """Return a copy whose memory has the axes in the given order.
+
+    Arrays of one order have the same views.
+    """
     inverse = tuple(order.index(axis) for axis in range(len(order)))
     copied: Array = array.transpose(order).copy(order="C").transpose(inverse)
     return copied

@@ -1,6 +1,6 @@
-"""Which nodes a walk visits: those that lead to the tensors that it was asked for.
+"""Which nodes a walk visits: those that lead to the tensors whose gradients are wanted.
 
-A walk needs this only if it was asked for some tensors, or if leaves have hooks, which run when a
+A walk needs this only for gradients of given tensors, or if leaves have hooks, which run when a
 leaf's gradient is complete.
 """
 
@@ -14,31 +14,30 @@ from .tape import AccumulateGrad, Node, accumulator, edge_of, next_sequence, nod
 
 
 class Visits:
-    """The nodes that a walk visits, and where leaves stand among them.
+    """The nodes that a walk visits, and the positions of leaves among them.
 
-    A leaf stands right before the first node that uses it, so that its gradient is complete at its
-    turn.
+    A leaf comes right before the first node that uses it, so its gradient is complete at its turn.
 
     Parameters
     ----------
     roots : sequence of Tensor
         Where the walk starts.
     inputs : sequence of Tensor, optional
-        What gradients are asked for. Default: all leaves.
+        The tensors whose gradients are wanted. Default: all leaves.
     collected : bool
         Keep the inputs' gradients in `found` and leave ``.grad`` alone. Default False.
     cast : bool
-        Give each gradient the dtype of its tensor. Default True; gradcheck looks at what a backward
-        returned.
+        Give each gradient the dtype of its tensor. Default True; gradcheck needs the dtypes that
+        backwards return.
 
     Attributes
     ----------
     passed : set of Node
-        Where gradients go on through a node's backward.
+        Nodes whose backward runs.
     filled : set of AccumulateGrad
-        Where they are added to a leaf's ``.grad``.
+        Leaves whose gradient is added to ``.grad``.
     found : dict
-        By (node, output number): the gradients that were asked for.
+        The wanted gradients, by (node, output number).
     """
 
     def __init__(
@@ -67,13 +66,13 @@ class Visits:
         self.filled = leaves if inputs is None else leaves & self.asked
 
     def _meet(self, target: Any, index: int, sequence: float) -> Any:
-        """Return the node of an edge; a leaf gets its place when it is met first."""
+        """Return the node of an edge; a leaf gets its position when it is first met."""
         if index >= 0:
             return target
         return self._leaves.setdefault(id(target), (accumulator(target), sequence))[0]
 
     def stop(self, target: Any, index: int) -> tuple[Any, int, float]:
-        """Return where a gradient on an edge waits, and until when; None: it isn't needed."""
+        """Return the node (None: not needed), output number and turn of a gradient on an edge."""
         if index < 0:
             node, sequence = self._leaves[id(target)]
             index = 0
@@ -87,7 +86,7 @@ class Visits:
         return not self.found and node in self.asked and node not in self.passed
 
     def collect(self, node: Any, grads: list[Any]) -> None:
-        """Keep the gradients that were asked for."""
+        """Keep the wanted gradients of a node's outputs."""
         for index, gradient in enumerate(grads):
             if (node, index) in self.found:
                 self.found[node, index] = gradient

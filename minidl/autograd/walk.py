@@ -1,7 +1,7 @@
 """The walk back over the tape: :func:`backward`, :func:`grad`, and the loop of both, :func:`walk`.
 
-The latest node on the tape comes first. All nodes that depend on a node come after it on the tape,
-so the gradients that reach it are complete when its turn comes, and each node is visited once.
+The latest node on the tape comes first. A node's dependents are later on the tape, so all of its
+gradients have arrived when its turn comes, and each node is visited once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def walk(
 ) -> None:
     """Walk the tape back from `roots`, whose gradients are given.
 
-    Gradients of leaves are added to their ``.grad``, unless the walk's visits say otherwise.
+    Leaves add their gradients to ``.grad``, unless the visits say otherwise.
     """
     visits = traveling.visits
     for position, root in enumerate(roots):
@@ -36,7 +36,7 @@ def walk(
     while traveling.heap:
         node, grads = traveling.latest()  # dL/dy for each output y of the node
         if visits is not None and node not in visits.passed:
-            continue  # it was asked for, and nothing before it
+            continue  # it was asked for, but nothing before it
         results = traveling.through(node, grads)  # dL/dx for each argument x
         del grads  # else a gradient that backward passed on would look shared
         if not retain_graph:
@@ -196,7 +196,7 @@ def _walk(
     create_graph: bool,
     visits: Visits | None,
 ) -> None:
-    """Walk back with gradients of the right kind."""
+    """Walk back with arrays as gradients, or with Tensors for `create_graph`."""
     retain = create_graph if retain_graph is None else retain_graph
     if create_graph:
         with enable_grad():
