@@ -61,7 +61,7 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from . import (
-        accelerator, amp, backends, checkpoint, data, distributed, multiprocessing, optim,
+        accelerator, amp, backends, checkpoint, data, distributed, multiprocessing, onnx, optim,
         serialization, training, utils, vision,
     )  # fmt: skip
     from .checkpoint import load, save
@@ -71,7 +71,7 @@ globals().update(ops.older.CONSTRUCTORS)
 #: Modules that are imported when they are first used, and what stands in one.
 _MODULES = (
     "accelerator", "amp", "backends", "checkpoint", "data", "distributed", "multiprocessing",
-    "optim", "serialization", "training", "utils", "vision",
+    "onnx", "optim", "serialization", "training", "utils", "vision",
 )  # fmt: skip
 _IN_MODULES = {"load": "checkpoint", "save": "checkpoint"}
 

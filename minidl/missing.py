@@ -25,7 +25,7 @@ OUT_OF_SCOPE = {
                                                "ConvTranspose1d", "ConvTranspose3d"),
     "pooling in one or three dimensions": ("MaxPool1d", "MaxPool3d", "AvgPool1d", "AvgPool3d",
                                            "max_pool1d", "max_pool3d", "avg_pool1d", "avg_pool3d"),
-    "compilation and export": ("jit", "compile", "fx", "onnx", "export", "quantization",
+    "compilation and export": ("jit", "compile", "fx", "export", "quantization",
                                "quantize", "ao", "_dynamo"),
     "the bfloat16 dtype": ("bfloat16",),
     "writers for TensorBoard": ("tensorboard",),

@@ -24,7 +24,12 @@ LAYERS = (
     ("utils",),
     ("training",),
     ("vision",),
-    ("", "__main__", "checkpoints"),  # the package itself, its program, a module's former name
+    (
+        "",
+        "__main__",
+        "checkpoints",
+        "onnx",
+    ),  # the package itself, its program, a module's former name
 )
 
 HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}

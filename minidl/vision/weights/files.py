@@ -100,7 +100,7 @@ def _read_npy(path: str | os.PathLike[str]) -> Any:
     with open(path, "rb") as file:
         version = np.lib.format.read_magic(file)
         read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_{version[1]}")
-        shape, _, dtype = read_header(file)
+        shape, _, dtype = read_header(file, max_header_size=1000)
         if not dtype.hasobject or shape != ():
             raise CheckpointError("it holds one array; expected a pickled dict of arrays")
         return read_pickle(file, dtypes="biufO")

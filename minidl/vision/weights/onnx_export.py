@@ -33,9 +33,9 @@ _OPSET = 17
 class _Graph:
     """A chain of nodes under construction: `output` and `shape` are those of the last one."""
 
-    def __init__(self, onnx: Any, shape: tuple[int, ...]) -> None:
+    def __init__(self, onnx: Any, shape: tuple[int, ...], source: str) -> None:
         self.onnx, self.shape = onnx, shape
-        self.output = "images"
+        self.output = source
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
         self.layer = ""
@@ -231,6 +231,7 @@ def export_onnx(
     path: str | os.PathLike[str],
     input_size: tuple[int, ...] | None = None,
     metadata: Mapping[str, str] | None = None,
+    names: tuple[str, str] = ("images", "logits"),
 ) -> None:
     """Write a network as an ONNX file, as it is in evaluation.
 
@@ -239,11 +240,13 @@ def export_onnx(
     net : RowNet or Sequential
         Of the layers in ``_NODES``, in float32.
     path : str or path-like
-        Replaced atomically. The graph takes "images" (N, \\*input_size) and returns "logits".
+        Replaced atomically.
     input_size : tuple of int, optional
         Channels, height and width of one image. Default: the network's.
     metadata : mapping of str to str, optional
         Text to keep in the file.
+    names : tuple of str
+        Of the input, of shape (N, \\*input_size), and of the output. Default "images", "logits".
 
     Raises
     ------
@@ -258,7 +261,7 @@ def export_onnx(
             "ONNX files need the package onnx: pip install 'minidl[onnx]'"
         ) from error
     size = tuple(net.input_size if input_size is None else input_size)
-    graph = _Graph(onnx, (1, *size))
+    graph = _Graph(onnx, (1, *size), names[0])
     training, images = net.training, zeros(1, *size)
     for parameter in net.parameters():
         images = images.to(parameter.device)
@@ -272,14 +275,13 @@ def export_onnx(
                 graph.shape = tuple(images.shape)
     finally:
         net.train(training)
-    graph.layer = "logits"
-    graph.nodes.append(onnx.helper.make_node("Identity", [graph.output], ["logits"]))
+    graph.nodes.append(onnx.helper.make_node("Identity", [graph.output], [names[1]]))
     value = onnx.helper.make_tensor_value_info
     made = onnx.helper.make_graph(
         graph.nodes,
         type(net).__name__,
-        [value("images", onnx.TensorProto.FLOAT, ["N", *size])],
-        [value("logits", onnx.TensorProto.FLOAT, ["N", *graph.shape[1:]])],
+        [value(names[0], onnx.TensorProto.FLOAT, ["N", *size])],
+        [value(names[1], onnx.TensorProto.FLOAT, ["N", *graph.shape[1:]])],
         graph.constants,
     )
     opset = [onnx.helper.make_opsetid("", _OPSET)]

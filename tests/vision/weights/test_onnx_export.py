@@ -127,3 +127,17 @@ def test_layers_that_are_not_exported(layer: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=r"onnx: 1\.0"):
         export_onnx(net, tmp_path / "x.onnx", (3, 8, 8))
     assert not list(tmp_path.iterdir())
+
+
+def test_pytorchs_call(tmp_path: Path) -> None:
+    net = make_network("lenet5", 7)
+    path = tmp_path / "x.onnx"
+    options = {"dynamic_axes": {"x": {0: "n"}}, "opset_version": 13}
+    minidl.onnx.export(
+        net, minidl.zeros(1, 1, 28, 28), path, input_names=["x"], output_names=["y"], **options
+    )
+    images = np.ones((3, 1, 28, 28), np.float32)
+    (found,) = runtime.InferenceSession(path).run(["y"], {"x": images})
+    np.testing.assert_allclose(found, net(minidl.from_numpy(images)).detach().numpy(), atol=1e-5)
+    with pytest.raises(ArgumentError, match="one batch"):
+        minidl.onnx.export(net, [1], path)  # type: ignore[arg-type]
