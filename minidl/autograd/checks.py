@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..device import Array, active, array_module, check_one_device, device_of
-from ..errors import ArgumentError, AutogradError, ShapeError
+from ..errors import ArgumentError, AutogradError, DTypeError, ShapeError
 from ..tensor import Tensor
 from .tape import Node
 
@@ -38,6 +38,10 @@ def seeds(
 
 def _seed(tensor: Tensor, gradient: Any) -> Array:
     shape, dtype = tensor.array.shape, tensor.array.dtype
+    if not (gradient is None or isinstance(gradient, (Tensor, np.ndarray))) and not hasattr(
+        gradient, "__array_function__"
+    ):
+        raise DTypeError(f"gradient: expected a Tensor or None, got a {type(gradient).__name__}")
     if gradient is None:
         if tensor.array.size != 1:
             raise AutogradError(
@@ -74,6 +78,15 @@ def check_no_nan(node: Node, results: list[Any]) -> None:
             )
 
 
+def _reduced(gradient: Any, shape: tuple[int, ...]) -> Any:
+    """Return a gradient, summed over axes along which its tensor was repeated to get its shape."""
+    more = gradient.ndim - len(shape)
+    if more < 0 or any(n not in (1, m) for n, m in zip(shape, gradient.shape[more:], strict=True)):
+        return gradient
+    stretched = [more + axis for axis, n in enumerate(shape) if n != gradient.shape[more + axis]]
+    return gradient.sum((*range(more), *stretched)).reshape(shape)
+
+
 def checked_results(node: Node, results: Any) -> list[Any]:
     """Return the results of a node's backward as a list: one array or None for each argument."""
     results = list(results) if isinstance(results, tuple) else [results]
@@ -99,6 +112,8 @@ def checked_results(node: Node, results: Any) -> list[Any]:
                 )
         target, index = edge
         shape = target.array.shape if index < 0 else target.outputs[index][0]
+        if gradient.shape != shape and node.function.is_foreign:
+            gradient = results[position] = _reduced(gradient, shape)
         if gradient.shape != shape:
             raise ShapeError(
                 f"{node.function.__name__}.backward returned a gradient of shape "

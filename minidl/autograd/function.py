@@ -111,6 +111,10 @@ class Context:
 
     # --- For the tape -----------------------------------------------------------------------------
 
+    def free(self) -> None:
+        """Drop what was saved, but no other attribute."""
+        self._saved, self.__class__ = (), FreedContext
+
     def is_dirty(self, array: Array) -> bool:
         """Return whether `array` was declared with :meth:`mark_dirty`."""
         return any(array is dirty for dirty in self._dirty)
@@ -168,6 +172,18 @@ class Context:
                     ([0], 0, *guard[2:]) if guard[2] == index else guard for guard in self._guards
                 ]
         self._saved = tuple(saved)
+
+
+class FreedContext(Context):
+    """The context of a user's Function once the walk has passed; its backward may run again."""
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """Raise an error."""
+        raise AutogradError(
+            f"{self.function.__name__}: saved tensors were freed when the tape was walked; pass "
+            "retain_graph=True to the first backward() to walk it twice"
+        )
 
 
 class Function:

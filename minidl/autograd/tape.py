@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ..device import CPU, Array, Device, Shape, device_of
-from ..errors import AutogradError
 from ..tensor import Tensor
 from .handles import RemovableHandle, add_hook
 
@@ -135,8 +134,12 @@ class Node(_Hooked):
         return len(self.outputs) - 1
 
     def free(self) -> None:
-        """Drop what the forward saved."""
-        self.context = None
+        """Drop what the forward saved; without anything saved, the node can be visited again."""
+        if self.context._saved:
+            if self.function.is_foreign:
+                self.context.free()
+            else:
+                self.context = None
 
     def own_hooks(self) -> Hooks:
         if self.hooks is None:
@@ -148,11 +151,6 @@ class Node(_Hooked):
         function = object.__getattribute__(self, "function")
         if name.startswith("_") or not function.is_foreign:
             raise AttributeError(f"{name_of(function)} has no attribute {name!r}")
-        if self.context is None:
-            raise AutogradError(
-                f"{name_of(function)}.{name}: the tape was walked and freed already; pass "
-                "retain_graph=True to backward()"
-            )
         value = getattr(self.context, name)
         if name != "saved_tensors":
             return value

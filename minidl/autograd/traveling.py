@@ -44,7 +44,8 @@ class Traveling:
             if target is None:
                 return
         elif index < 0:
-            self.accumulate(target, gradients, position)
+            if target._requires_grad:  # it may have been switched off after the forward
+                self.accumulate(target, gradients, position)
             gradients[position] = None
             return
         else:
@@ -123,9 +124,10 @@ class Traveling:
         """Run a leaf's hooks, and between them add the gradient to its ``.grad``."""
         hooks = leaf.hooks or Hooks()
         self._call_prehooks(hooks, grads)
-        self.accumulate(leaf.variable, grads, 0)
+        if leaf.variable._requires_grad:
+            self.accumulate(leaf.variable, grads, 0)
         before = self._as_tensors(grads) if hooks.after else ()  # perhaps now the leaf's own .grad
-        for hook in tuple(hooks.accumulated.values()):
+        for hook in tuple(hooks.accumulated.values() if leaf.variable._requires_grad else ()):
             if self._call(hook, leaf.variable) is not None:
                 raise AutogradError(
                     f"the hook {_name(hook)} of {describe(leaf.variable)} returned a value; hooks "

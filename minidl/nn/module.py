@@ -245,7 +245,7 @@ class Module(State, Hooks):
             if set_to_none:
                 parameter.grad = None
             elif parameter.grad is not None:
-                parameter.grad = parameter.grad.detach().zero_()
+                parameter.grad.detach_().zero_()  # create_graph=True leaves it on the tape
 
     # --- Printing ---------------------------------------------------------------------------------
 

@@ -358,7 +358,8 @@ def test_the_node_shows_what_its_context_holds(device: str) -> None:
     with pytest.raises(AttributeError, match="no attribute 'other'"):
         (x * 2).grad_fn.other  # noqa: B018
     node.free()
-    with pytest.raises(AutogradError, match="freed already"):
+    assert node.scale == 2.0
+    with pytest.raises(AutogradError, match="were freed"):
         node.saved_tensors  # noqa: B018
 
 
@@ -406,3 +407,62 @@ def test_a_returned_tensor_and_a_called_function_are_explained() -> None:
         Wrong.apply(minidl.ones(3))
     with pytest.raises(AutogradError, match=r"use Wrong.apply"):
         Wrong()(minidl.ones(3))
+
+
+# --- A second walk, and gradients of other shapes -------------------------------------------------
+
+
+def test_a_function_that_saved_nothing_can_be_walked_again(device: str) -> None:
+    class Attribute(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.factor = 3.0
+            return x * 3.0
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return grad * ctx.factor
+
+    x = minidl.ones(2, device=device, requires_grad=True)
+    y = Attribute.apply(x.view(1, 2) + x).sum()
+    y.backward()
+    y.backward()
+    assert x.grad.tolist() == [12.0, 12.0]
+    z = y.exp()
+    z.backward()
+    with pytest.raises(AutogradError, match="retain_graph"):
+        z.backward()
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_gradient_of_a_broadcast_argument_is_summed(create_graph: bool, device: str) -> None:
+    class Add(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, y: Any) -> Any:
+            return x + y
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return grad, grad
+
+    x = minidl.ones(3, 2, device=device, requires_grad=True)
+    for shape in (2,), (3, 1), (1, 1), ():
+        y = minidl.ones(shape, device=device, requires_grad=True)
+        out = Add.apply(x, y)
+        (out * out).sum().backward(create_graph=create_graph)
+        assert (y.grad == 24.0 / y.numel()).all()
+        assert y.grad.shape == shape
+
+
+def test_a_gradient_that_can_not_be_summed_is_refused(device: str) -> None:
+    class First(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 1
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            return grad[:1]
+
+    with pytest.raises(ShapeError, match=r"shape \(1,\) for argument 0"):
+        First.apply(minidl.ones(2, device=device, requires_grad=True)).sum().backward()

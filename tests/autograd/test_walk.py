@@ -384,3 +384,21 @@ def test_hooks_run_before_a_gradient_is_collected(device: str) -> None:
     x.register_post_accumulate_grad_hook(lambda leaf: seen.append(leaf))
     dx, dy = minidl.autograd.grad(y, (x, y))
     assert dx.item() == 150.0 and dy.item() == 10.0 and not seen and x.grad is None
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_leaf_switched_off_after_the_forward_gets_no_gradient(hooked: bool) -> None:
+    x, w = minidl.ones(2, requires_grad=True), minidl.ones(2, requires_grad=True)
+    if hooked:
+        x.register_post_accumulate_grad_hook(lambda leaf: pytest.fail("nothing is accumulated"))
+    y = (x * w).sum()
+    x.requires_grad_(False)
+    y.backward()
+    assert x.grad is None
+    assert w.grad.tolist() == [1.0, 1.0]
+
+
+def test_a_seed_that_is_no_tensor_is_refused() -> None:
+    x = minidl.ones(2, requires_grad=True)
+    with pytest.raises(DTypeError, match="expected a Tensor or None, got a float"):
+        minidl.autograd.grad((x * 2).sum(), x, 1.0)

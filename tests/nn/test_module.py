@@ -285,7 +285,9 @@ def test_zero_grad(device):
     layer = Affine().to(device)
     layer(minidl.tensor([1.0, 3.0], device=device)).sum().backward()
     assert layer.weight.grad.tolist() == [1.0, 3.0]
+    gradient = layer.weight.grad
     layer.zero_grad(set_to_none=False)
+    assert layer.weight.grad is gradient
     assert layer.weight.grad.tolist() == [0.0, 0.0]
     layer.zero_grad()
     assert layer.weight.grad is None

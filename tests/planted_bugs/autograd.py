@@ -5,6 +5,20 @@ from __future__ import annotations
 #: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
+        "functions: a gradient is summed over the wrong axes",
+        "minidl.autograd.checks:_reduced",
+        "more = gradient.ndim - len(shape)",
+        "more = 0",
+        "tests/autograd/test_function.py::test_a_gradient_of_a_broadcast_argument_is_summed",
+    ),
+    (
+        "walk: a leaf that was switched off gets a gradient",
+        "minidl.autograd.traveling:Traveling.send",
+        "if target._requires_grad:",
+        "if True:",
+        "tests/autograd/test_walk.py::test_a_leaf_switched_off_after_the_forward_gets_no_gradient",
+    ),
+    (
         "functions: results that share memory share a mark_non_differentiable",
         "minidl.autograd.function:Function.apply",
         "differentiable = ctx.is_differentiable(output)",
