@@ -27,17 +27,9 @@ from .pickles import Name, RefusedError, only, read_pickle
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _STORAGES = {
-    "Float": "<f4",
-    "Double": "<f8",
-    "Half": "<f2",
-    "BFloat16": "<u2",
-    "Long": "<i8",
-    "Int": "<i4",
-    "Short": "<i2",
-    "Char": "<i1",
-    "Byte": "<u1",
-    "Bool": "?",
-}
+    "Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": "<u2", "Long": "<i8",
+    "Int": "<i4", "Short": "<i2", "Char": "<i1", "Byte": "<u1", "Bool": "?",
+}  # fmt: skip
 _MAX_EXPANDED = 1 << 22  # elements of a tensor that repeats those of a smaller storage
 
 Make = Callable[[np.ndarray, str], Any]

@@ -56,10 +56,6 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[..., Any]) -
     hook : callable
         Gets the leaf; what it returns is ignored.
 
-    Returns
-    -------
-    RemovableHandle
-
     Raises
     ------
     AutogradError

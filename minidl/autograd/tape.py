@@ -68,20 +68,11 @@ class _Hooked:
         fn : callable
             Gets two tuples of Tensors (or None): the gradients of the arguments and those of the
             outputs. Returns None, or replacements for the first tuple.
-
-        Returns
-        -------
-        RemovableHandle
         """
         return add_hook(self.own_hooks().after, fn)
 
     def register_prehook(self, fn: Callable[..., Any]) -> RemovableHandle:
-        """Call ``fn(grad_outputs)`` before the node's backward; it may return replacements.
-
-        Returns
-        -------
-        RemovableHandle
-        """
+        """Call ``fn(grad_outputs)`` before the node's backward; it may return replacements."""
         return add_hook(self.own_hooks().before, fn)
 
 

@@ -48,12 +48,7 @@ _VIEWS = frozenset(
 
 
 class TapeArray:
-    """A Tensor that looks like an array.
-
-    Parameters
-    ----------
-    tensor : Tensor
-    """
+    """A Tensor that looks like an array."""
 
     __slots__ = ("_seen", "_source", "_tensor", "_version")
     __array_priority__ = 1000  # CuPy's arrays then leave operators to this class

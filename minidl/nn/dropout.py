@@ -143,21 +143,13 @@ def dropout2d(
     Parameters
     ----------
     input : Tensor, shape (N, C, H, W) or (N, C, L)
-    p : float
-        In [0, 1]. Default 0.5.
-    training : bool
-        Without it the input comes back as it is. Default True.
-    inplace : bool
-        Overwrite `input`. Default False.
+    p, training, inplace
+        As for :func:`dropout`, with the same errors.
 
     Raises
     ------
-    ArgumentError
-        `p` is not a probability.
     ShapeError
         `input` does not have three or four axes.
-    AutogradError
-        `inplace`, and `input` is a leaf that requires a gradient.
 
     Examples
     --------
@@ -190,16 +182,8 @@ def plain_dropout(input: Tensor, p: float = 0.5, training: bool = True) -> Tenso
 
     Parameters
     ----------
-    input : Tensor
-    p : float
-        In [0, 1]. Default 0.5.
-    training : bool
-        Default True.
-
-    Raises
-    ------
-    ArgumentError
-        `p` is not a probability.
+    input, p, training
+        As for :func:`dropout`, with the same errors.
     """
     check_probability("plain_dropout", p)
     if not training:

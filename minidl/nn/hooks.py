@@ -101,10 +101,6 @@ class Hooks:
             Run before the hooks that are there already.
         with_kwargs : bool, default False
             Call ``hook(module, args, kwargs)``; it then returns None or ``(args, kwargs)``.
-
-        Returns
-        -------
-        RemovableHandle
         """
         return add_hook(self._forward_pre_hooks, _Hook(hook, with_kwargs), prepend)
 
@@ -129,10 +125,6 @@ class Hooks:
         always_call : bool, default False
             Run the hook (with output None) even when ``forward`` raises.
 
-        Returns
-        -------
-        RemovableHandle
-
         Examples
         --------
         >>> import minidl
@@ -156,10 +148,6 @@ class Hooks:
             go on with.
         prepend : bool, default False
             Run before the hooks that are there already.
-
-        Returns
-        -------
-        RemovableHandle
         """
         return add_hook(self._backward_pre_hooks, _Hook(hook), prepend)
 
@@ -175,10 +163,6 @@ class Hooks:
             outputs, None for those without one. Returns None, or what replaces the first.
         prepend : bool, default False
             Run before the hooks that are there already.
-
-        Returns
-        -------
-        RemovableHandle
 
         Examples
         --------

@@ -196,20 +196,16 @@ def zeros_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Return zeros of the shape, dtype and device of `input`."""
-    dtype = dtype or input.dtype
-    return zeros(
-        input.shape, dtype=dtype, device=device or input.device, requires_grad=requires_grad
-    )
+    like = {"dtype": dtype or input.dtype, "device": device or input.device}
+    return zeros(input.shape, **like, requires_grad=requires_grad)
 
 
 def ones_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Return ones of the shape, dtype and device of `input`."""
-    dtype = dtype or input.dtype
-    return ones(
-        input.shape, dtype=dtype, device=device or input.device, requires_grad=requires_grad
-    )
+    like = {"dtype": dtype or input.dtype, "device": device or input.device}
+    return ones(input.shape, **like, requires_grad=requires_grad)
 
 
 def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
@@ -224,10 +220,8 @@ def empty_like(
     input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
     """Return an uninitialized tensor of the shape, dtype and device of `input`."""
-    dtype = dtype or input.dtype
-    return empty(
-        input.shape, dtype=dtype, device=device or input.device, requires_grad=requires_grad
-    )
+    like = {"dtype": dtype or input.dtype, "device": device or input.device}
+    return empty(input.shape, **like, requires_grad=requires_grad)
 
 
 # --- Random numbers -------------------------------------------------------------------------------

@@ -42,14 +42,8 @@ DEFAULTS: dict[str, Any] = {"seed": 0, "device": "auto", "tf32": False, "num_thr
     "lr_drop_at": None, "save_minutes": 15.0, "save_weights": False}  # fmt: skip
 #: Settings that may differ when a run is resumed; any other difference would make another run.
 MAY_CHANGE = {
-    "device",
-    "num_threads",
-    "epochs",
-    "lr_drop_at",
-    "output",
-    "save_minutes",
-    "save_weights",
-}
+    "device", "num_threads", "epochs", "lr_drop_at", "output", "save_minutes", "save_weights",
+}  # fmt: skip
 
 
 def at_least(least: float) -> Callable[[str], float]:

@@ -144,16 +144,10 @@ def alexnet_evaluation(
 
     Parameters
     ----------
-    size : int
-        Height and width of the net's input, ``model.input_size[-1]``.
-    input_scale : {"pixels", "normalized"}
-        ``model.input_scale``.
+    size, input_scale, raw, statistics
+        As for :func:`alexnet_training`.
     ten_crop : bool
         Take corners and center, and their mirror images. Default False.
-    raw : bool
-        Make a :class:`RawPicture` instead, for :func:`alexnet_finish`. Default False.
-    statistics : PixelStatistics, optional
-        Statistics of the training pictures. Default: ImageNet's.
 
     Raises
     ------
@@ -175,10 +169,8 @@ def alexnet_finish(
 
     Parameters
     ----------
-    input_scale : {"pixels", "normalized"}
-        ``model.input_scale``.
-    statistics : PixelStatistics, optional
-        Statistics of the training pictures. Default: ImageNet's.
+    input_scale, statistics
+        As for :func:`alexnet_training`.
     size : int
         Height and width of the net's input: the mean picture is resized like the pictures. Default
         224, which also serves 227.
