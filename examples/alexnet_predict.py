@@ -110,7 +110,8 @@ def load_network(options: argparse.Namespace) -> Network:
     classes = read_lines(options.classes) if options.classes else run["classes"]
     if len(classes) != weights.num_classes:
         raise CheckpointError(f"{path} has {weights.num_classes} classes, not {len(classes)}")
-    model = make_network(weights.variant, len(classes), init=run["init"] if run else None)
+    made_with = {**weights.options, "init": run["init"] if run else None}
+    model = make_network(weights.variant, len(classes), **made_with)
     weights.fill(model)
     known = state.get("pictures", {}).get("statistics") if run else None
     return Network(model.eval(), classes, PixelStatistics(**known) if known else None)

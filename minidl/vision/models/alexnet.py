@@ -165,7 +165,10 @@ def alexnet(
         loaded = read_weights(weights_file(weights), plans)
         variant = loaded.variant
     variant = str(variant)
-    own = plan(variant, num_classes, dropout, *rest)
+    if loaded is not None and rest == (None, None, None, True, "relu", (), False):
+        own = plan(variant, num_classes, **{"dropout": dropout, **loaded.options})
+    else:
+        own = plan(variant, num_classes, dropout, *rest)
     net = AlexNet(VARIANTS[variant].layout(build(own)), own, variant)
     initialize(net, VARIANTS[variant].init if init is None else init)
     if loaded is not None:

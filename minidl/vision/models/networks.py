@@ -17,8 +17,14 @@ from .variants import VARIANTS
 from .variants import plan as plan_of_alexnet
 
 
-def plans(variant: str | None = None) -> dict[str, Plan]:
+def plans(variant: str | None = None, **options: Any) -> dict[str, Plan]:
     """Return the plans of all variants, or of one, with their usual number of classes.
+
+    Parameters
+    ----------
+    variant : str, optional
+    **options
+        For one variant of :func:`alexnet`.
 
     Raises
     ------
@@ -32,7 +38,7 @@ def plans(variant: str | None = None) -> dict[str, Plan]:
         return found
     if variant not in found:
         raise ArgumentError(f"variant: expected one of {list(found)}, got {variant!r}")
-    return {variant: found[variant]}
+    return {variant: plan_of_alexnet(variant, **options) if options else found[variant]}
 
 
 def make_network(variant: str, num_classes: int, **options: Any) -> RowNet:
@@ -96,6 +102,6 @@ def load_network(path: str | os.PathLike[str], variant: str | None = None) -> Ro
     from ..weights.layouts import read_weights  # which needs this package's tables
 
     weights = read_weights(path, plans(variant))
-    net = make_network(weights.variant, weights.num_classes)
+    net = make_network(weights.variant, weights.num_classes, **weights.options)
     weights.fill(net)
     return net.eval()

@@ -14,7 +14,7 @@ network remains consistent.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -119,6 +119,10 @@ class Stages(NamedTuple):
     features: OrderedDict[str, Module]
     classifier: OrderedDict[str, Module]
 
+    def of(self, row: Row) -> OrderedDict[str, Module]:
+        """Return the stage of a row."""
+        return self.classifier if row.name.startswith("fc") else self.features
+
 
 def build(plan: Plan) -> Stages:
     """Turn the rows of a plan into layers, named after their rows.
@@ -134,14 +138,19 @@ def build(plan: Plan) -> Stages:
         raise ArgumentError(f"without: there is no layer {unknown[0]!r} among {sorted(known)}")
     builder = _Builder(plan)
     stages = Stages(OrderedDict(), OrderedDict())
+    for row, word, name in _kept(plan):
+        stages.of(row)[name] = getattr(builder, word)(row)
+    return stages
+
+
+def _kept(plan: Plan) -> Iterator[tuple[Row, str, str]]:
+    """Yield the row, the word and the name of each layer that is not omitted."""
     for row in plan.rows:
         omitted = row.name in plan.without
-        stage = stages.classifier if row.name.startswith("fc") else stages.features
         for word, name in _layer_names(row, plan).items():
             kept = "pool" in word and plan.keep_pooling if omitted else True
             if kept and name not in plan.without:
-                stage[name] = getattr(builder, word)(row)
-    return stages
+                yield row, word, name
 
 
 def skeleton(plan: Plan) -> tuple[Stages, dict[str, Module]]:
@@ -154,13 +163,10 @@ def skeleton(plan: Plan) -> tuple[Stages, dict[str, Module]]:
         The layers with weights, by the names of their rows.
     """
     stages, weighted = Stages(OrderedDict(), OrderedDict()), {}
-    for row in plan.rows:
-        for name in _layer_names(row, plan).values():
-            if row.name not in plan.without and name not in plan.without:
-                stage = stages.classifier if row.name.startswith("fc") else stages.features
-                stage[name] = Identity()
-                if name == row.name:
-                    weighted[name] = stage[name]
+    for row, _, name in _kept(plan):
+        stages.of(row)[name] = Identity()
+        if name == row.name:
+            weighted[name] = stages.of(row)[name]
     return stages, weighted
 
 
@@ -168,26 +174,23 @@ def parameter_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the parameters of all rows: "conv1.weight", "conv1.bias", ..."""
     shapes: dict[str, tuple[int, ...]] = {}
     sizes = _Builder(plan)
-    for row in plan.rows:
-        if row.name in plan.without:
-            continue
-        for word, name in _layer_names(row, plan).items():
-            inputs, kernel = sizes.channels, row.kernel
-            if word == "conv":
-                shapes[f"{name}.weight"] = row.outputs, inputs // row.groups, kernel, kernel
-                shapes[f"{name}.bias"] = (row.outputs,)
-                sizes.slide_conv(row)
-            elif word == "local":
-                side = sizes.size
-                shapes[f"{name}.weight"] = side**2, row.outputs, inputs * kernel**2
-                shapes[f"{name}.bias"] = row.outputs, side, side
-                sizes.channels = row.outputs
-            elif word == "linear":
-                shapes[f"{name}.weight"] = row.outputs, inputs * sizes.size**2
-                shapes[f"{name}.bias"] = (row.outputs,)
-                sizes.channels, sizes.size = row.outputs, 1
-            elif word in ("pool", "avgpool") and name not in plan.without:
-                getattr(sizes, word)(row)
+    for row, word, name in _kept(plan):
+        inputs, kernel = sizes.channels, row.kernel
+        if word == "conv":
+            shapes[f"{name}.weight"] = row.outputs, inputs // row.groups, kernel, kernel
+            shapes[f"{name}.bias"] = (row.outputs,)
+            sizes.slide_conv(row)
+        elif word == "local":
+            side = sizes.size
+            shapes[f"{name}.weight"] = side**2, row.outputs, inputs * kernel**2
+            shapes[f"{name}.bias"] = row.outputs, side, side
+            sizes.channels = row.outputs
+        elif word == "linear":
+            shapes[f"{name}.weight"] = row.outputs, inputs * sizes.size**2
+            shapes[f"{name}.bias"] = (row.outputs,)
+            sizes.channels, sizes.size = row.outputs, 1
+        elif word in ("pool", "avgpool"):
+            getattr(sizes, word)(row)
     return shapes
 
 

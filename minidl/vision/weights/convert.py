@@ -77,11 +77,13 @@ def convert(
         raise ArgumentError(f"{os.fspath(target)}: expected one of {', '.join(_SUFFIXES)}, or --to")
     weights = recognize(read(source, source_kind), plans(variant))
     metadata = {"variant": weights.variant}
+    if weights.options:
+        metadata["options"] = json.dumps(weights.options)
     if weights.preprocessing is not None:
         metadata["preprocessing"] = json.dumps(weights.preprocessing.to_dict())
     try:
         if kind == "onnx":
-            net = make_network(weights.variant, weights.num_classes)
+            net = make_network(weights.variant, weights.num_classes, **weights.options)
             weights.fill(net)
             export_onnx(net, target, metadata=metadata)
         else:
@@ -97,7 +99,7 @@ def _pieces(kind: str, weights: Weights, metadata: dict[str, str], layout: str |
     """Return the content of a file with a state dict."""
     if kind == "minidl":
         layout = layout or "minidl"
-    plan = plans(weights.variant)[weights.variant]
+    plan = plans(weights.variant, **weights.options)[weights.variant]
     keys = row_keys(weights.variant, plan, "minidl")
     if layout != "minidl" and not any(
         part.isdigit() for key in keys.values() for part in key.split(".")
@@ -106,7 +108,8 @@ def _pieces(kind: str, weights: Weights, metadata: dict[str, str], layout: str |
     arrays = {key: np.ascontiguousarray(weights.arrays[row]) for row, key in keys.items()}
     if kind == "minidl":
         model = {key: Tensor(array) for key, array in arrays.items()}
-        return encode({"model": model, "options": {"variant": weights.variant}})
+        options = {"variant": weights.variant, "network": weights.options}
+        return encode({"model": model, "options": options})
     if kind == "safetensors":
         return write_safetensors(arrays, {"format": "pt", **metadata})
     if kind == "npz":
@@ -142,6 +145,8 @@ def describe(content: Content, variant: str | None = None) -> Iterator[str]:
     found = fitting(content, plans(variant))
     yield "fits: " + (", ".join(weights.variant for weights in found) or "no network by name")
     for weights in found:
+        if weights.options:
+            yield f"options of {weights.variant}: {_short(str(weights.options))}"
         known = weights.preprocessing
         if known is not None:
             how = ", ".join(f"{key} {value}" for key, value in known.to_dict().items())

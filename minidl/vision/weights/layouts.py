@@ -31,6 +31,7 @@ from ...errors import ArgumentError, CheckpointError
 from ...tensor import Tensor
 from ..models.rows import Plan, RowNet, parameter_shapes, skeleton
 from ..models.variants import VARIANTS, named, numbered, one_sequential
+from ..models.variants import plan as plan_of_alexnet
 from ..transforms.preprocessing import CAFFE, TORCHVISION, Preprocessing
 from .caffe_file import Net
 from .files import Content, as_array, read
@@ -49,11 +50,14 @@ class Weights(NamedTuple):
     arrays : dict of str to ndarray
     preprocessing : Preprocessing or None
         How pictures were prepared in training, if that is known.
+    options : dict of str to object
+        Further arguments of ``alexnet`` that made the network, such as "without".
     """
 
     variant: str
     arrays: dict[str, np.ndarray]
     preprocessing: Preprocessing | None
+    options: dict[str, Any]
 
     @property
     def num_classes(self) -> int:
@@ -149,14 +153,28 @@ def fitting(content: Content, plans: Mapping[str, Plan]) -> list[Weights]:
     The number of classes may be any. If the file says which variant it is, that is the only one,
     unless it is not in `plans`.
     """
-    value, said = content.value, content.metadata.get("variant")
+    value, said, options = content.value, content.metadata.get("variant"), {}
     preprocessing = _preprocessing(content)
     if isinstance(value, Net):
         rows, said, preprocessing = _from_caffe(value), _caffe_variant(value), CAFFE
     elif tensorflow := _from_tensorflow(value):
         rows, said, preprocessing = tensorflow, "caffe", CAFFE
     else:
-        rows, value, said = None, *_state_dict(value, said)
+        rows, run = None, value.get("options") if isinstance(value, dict) else None
+        value = _state_dict(value)
+        if isinstance(run, dict) and isinstance(run.get("variant"), str):
+            said, options = run["variant"], _options_of_run(run)
+        elif "options" in content.metadata:
+            options = _json(content, "options")
+            if not isinstance(options, dict):
+                raise CheckpointError(f"{content.path!r} is damaged: options: {options!r}")
+    if options and said in plans and said in VARIANTS:
+        try:
+            made = plan_of_alexnet(said, **options)
+            parameter_shapes(made)
+            plans = {**plans, said: made}
+        except (ArgumentError, ArithmeticError, AttributeError, TypeError) as error:
+            raise CheckpointError(f"{content.path!r} names impossible options: {error}") from error
     found = []
     for variant in plans if said is None or said not in plans else (said,):
         candidates = [rows] if rows else _from_keys(value, variant, plans[variant])
@@ -164,7 +182,7 @@ def fitting(content: Content, plans: Mapping[str, Plan]) -> list[Weights]:
             fits = _shaped(arrays, plans[variant])
             if fits is not None:
                 known = preprocessing or _TRAINED_WITH.get(variant)
-                found.append(Weights(variant, fits, known))
+                found.append(Weights(variant, fits, known, options if variant == said else {}))
                 break
     return found
 
@@ -173,19 +191,32 @@ def _preprocessing(content: Content) -> Preprocessing | None:
     if "preprocessing" not in content.metadata:
         return None
     try:
-        return Preprocessing.from_dict(json.loads(content.metadata["preprocessing"]))
-    except (ArgumentError, ValueError, RecursionError) as error:
+        return Preprocessing.from_dict(_json(content, "preprocessing"))
+    except ArgumentError as error:
         raise CheckpointError(f"{content.path!r} is damaged: {error}") from error
 
 
-def _state_dict(value: Any, said: str | None) -> tuple[dict[str, np.ndarray], str | None]:
-    """Return the arrays of a state dict, alone or in a checkpoint, and the variant it names."""
+def _json(content: Content, key: str) -> Any:
+    try:
+        return json.loads(content.metadata[key])
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{content.path!r} is damaged: {key}: {error}") from error
+
+
+def _options_of_run(run: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``alexnet`` that a run's settings hold, if not the defaults."""
+    network = run.get("network") or {}
+    options = dict(network) if isinstance(network, dict) else {}
+    if run.get("dropout", 0.5) != 0.5:
+        options["dropout"] = run["dropout"]
+    return options
+
+
+def _state_dict(value: Any) -> dict[str, np.ndarray]:
+    """Return the arrays of a state dict, alone or in a checkpoint."""
     for _ in range(4):  # not for ever: a checkpoint may hold itself
         if not isinstance(value, dict):
             break
-        options = value.get("options")
-        if isinstance(options, dict) and isinstance(options.get("variant"), str):
-            said = options["variant"]
         inside = [value[key] for key in _AROUND if isinstance(value.get(key), dict)]
         if not inside:
             break
@@ -195,7 +226,7 @@ def _state_dict(value: Any, said: str | None) -> tuple[dict[str, np.ndarray], st
         array = as_array(item)
         if isinstance(key, str) and array is not None:
             arrays[".".join(part for part in key.split(".") if part not in _DROPPED)] = array
-    return arrays, said
+    return arrays
 
 
 def _from_keys(
@@ -275,7 +306,7 @@ def _why_not(content: Content, plans: Mapping[str, Plan]) -> str:
     if isinstance(content.value, Net):
         arrays = _from_caffe(content.value)
     else:
-        arrays = _from_tensorflow(content.value) or _state_dict(content.value, None)[0]
+        arrays = _from_tensorflow(content.value) or _state_dict(content.value)
     if not arrays:
         return "it holds no weights of a network, by name"
     first = ", ".join(f"{name} {array.shape}" for name, array in list(arrays.items())[:3])

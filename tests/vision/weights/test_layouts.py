@@ -13,12 +13,13 @@ from small_networks import small_networks
 from weights_files import arrays_of, caffemodel_of, npy_of
 
 import minidl
-from minidl.errors import CheckpointError
+from minidl.errors import ArgumentError, CheckpointError
 from minidl.formats import write_safetensors
 from minidl.vision.models import alexnet, load_network
 from minidl.vision.models.networks import make_network, plans
 from minidl.vision.models.rows import RowNet, parameter_shapes
 from minidl.vision.transforms.preprocessing import CAFFE, TORCHVISION
+from minidl.vision.weights.convert import convert
 from minidl.vision.weights.layouts import row_keys
 
 
@@ -40,6 +41,7 @@ def keyed(variant: str, layout: str, arrays: dict[str, np.ndarray]) -> dict[str,
 
 
 def assert_filled(net: RowNet, arrays: dict[str, np.ndarray]) -> None:
+    assert len(arrays) == 2 * len(net.named_rows())
     for row, layer in net.named_rows().items():
         for kind in ("weight", "bias"):
             found = getattr(layer, kind).detach().numpy()
@@ -174,6 +176,45 @@ def test_a_runs_folder(tmp_path: Path) -> None:
     net = alexnet(weights=tmp_path, num_classes=7)
     assert net.variant == "six-conv"
     assert_filled(net, arrays)
+
+
+def test_a_run_may_have_changed_the_network(tmp_path: Path) -> None:
+    from minidl.training import Checkpoints
+
+    changes = {"without": ["norm1", "conv4"], "overlap": False, "groups": 1, "activation": "tanh"}
+    made = alexnet("paper", 7, dropout=0.25, **changes)  # type: ignore[arg-type]
+    settings = {"variant": "paper", "dropout": 0.25, "network": changes}
+    (tmp_path / "run").mkdir()
+    Checkpoints(tmp_path / "run").save({"model": made.state_dict(), "options": settings}, best=True)
+    images = minidl.randn(2, 3, 227, 227)
+    expected = made.eval()(images)
+    path = tmp_path / "x.safetensors"
+    convert(tmp_path / "run", path)
+    convert(path, tmp_path / "minidl", target_kind="minidl")
+    for source in (tmp_path / "run", path, tmp_path / "minidl"):
+        assert minidl.equal(load_network(source)(images), expected)
+        assert minidl.equal(alexnet(weights=source, num_classes=7).eval()(images), expected)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        '{"without": ["conv9"]}',
+        '{"x": 1}',
+        "[]",
+        "{",
+        '{"groups": "a"}',
+        '{"input_mode": "x"}',
+        '{"without": 3}',
+        '{"activation": 3}',
+    ],
+)
+def test_impossible_options_are_refused(options: str, tmp_path: Path) -> None:
+    state = keyed("paper", "minidl", arrays_of("paper"))
+    metadata = {"variant": "paper", "options": options}
+    path = write(tmp_path, "x.safetensors", write_safetensors(state, metadata))
+    with pytest.raises((CheckpointError, ArgumentError)):
+        load_network(path)
 
 
 def test_half_precision_widens(tmp_path: Path) -> None:
