@@ -163,7 +163,7 @@ class Program:
     def run(self) -> None:
         """Make all shards that are missing, then the statistics."""
         self.folders = open_folders(self.options.data)
-        print_skipped(*(folder.skipped for folder in self.folders.values()))
+        print_skipped(self.options.data, *(folder.skipped for folder in self.folders.values()))
         if self.turned():
             for folder in self.folders.values():
                 folder.loader = partial(pil_loader, exif=True)

@@ -54,5 +54,9 @@ class SampleTypeError(DataError, TypeError):
     """A sample has a type that can't be batched, or that a transform does not take."""
 
 
+class NoDataError(DataError, FileNotFoundError):
+    """There is no such folder, or there are no pictures in it."""
+
+
 class CheckpointError(MinidlError, ValueError, RuntimeError):
     """A checkpoint is missing, damaged or belongs to something else."""

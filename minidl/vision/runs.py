@@ -44,7 +44,7 @@ def open_data(settings: Mapping[str, Any]) -> tuple[Any, Any, list[str]]:
         shapes = Shapes(split="train")
         return shapes, Shapes(split="val"), shapes.classes
     train, val = open_folder(settings["data"], settings["on_bad_image"], settings["exif"])
-    print_skipped(train.skipped, val.skipped)
+    print_skipped(settings["data"], train.skipped, val.skipped)
     return train, val, train.classes
 
 

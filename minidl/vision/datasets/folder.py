@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError, DataError
+from ...errors import ArgumentError, DataError, NoDataError
 from .decoding import pil_loader, shown
 from .index import Samples, Targets, read_index, write_index
 from .pictures import PictureSet
@@ -139,8 +139,9 @@ class ImageFolder(PictureSet):
     Raises
     ------
     DataError
-        ``root`` is missing or has no class folders, a class is empty or can't be read, or ``index``
-        names a file of another kind; or, from ``dataset[index]``, the file is damaged.
+        ``root`` is missing or has no class folders, or a class is empty (errors that are a
+        FileNotFoundError, too); a class can't be read, or ``index`` names a file of another kind;
+        or, from ``dataset[index]``, the file is damaged.
     ArgumentError
         Both ``index`` and ``is_valid_file`` are given.
 
@@ -209,7 +210,7 @@ class ImageFolder(PictureSet):
         directory = os.fspath(directory)
         if not Path(directory).is_dir():
             found = "a file" if Path(directory).exists() else "nothing"
-            raise DataError(
+            raise NoDataError(
                 f"no folder of pictures at {directory!r}: expected "
                 f"{directory}/<class>/<picture>.jpg, found {found}"
             )
@@ -224,7 +225,7 @@ class ImageFolder(PictureSet):
         except OSError as error:
             raise _unreadable(directory, error) from error
         if not classes:
-            raise DataError(
+            raise NoDataError(
                 f"no class folders in {directory!r}: expected {directory}/<class>/<picture>.jpg, "
                 f"found {_listing(directory)}"
             )
@@ -295,7 +296,7 @@ class ImageFolder(PictureSet):
         empty = [name for name, count in zip(self.class_to_idx, counts, strict=True) if count == 0]
         if empty and not allow_empty:
             more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
-            raise DataError(
+            raise NoDataError(
                 f"no pictures for the classes {', '.join(map(repr, empty[:_SHOWN]))}{more}: "
                 f"expected {self.root}/<class>/<picture>.jpg with one of the extensions "
                 f"{' '.join(IMG_EXTENSIONS)}, found in {empty[0]!r}: "

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError, DataError
+from ...errors import ArgumentError, DataError, NoDataError
 from ...random import stream
 from .decoding import pil_loader
 from .devkit import DevelopmentKit
@@ -27,8 +27,8 @@ from .pictures import Pictures, PictureSet
 from .shards import MANIFEST, Shards, read_manifest
 
 __all__ = [
-    "SPLIT_NAMES", "check_classes", "describe_classes", "describe_skipped", "hold_out",
-    "is_imagenet", "open_folder", "open_splits", "print_skipped",
+    "SPLIT_NAMES", "check_classes", "describe_classes", "describe_skipped", "describe_unused",
+    "hold_out", "is_imagenet", "open_folder", "open_splits", "print_skipped",
 ]  # fmt: skip
 
 #: Names of the folders of training and of validation pictures, in any case.
@@ -219,7 +219,7 @@ def open_folder(
     """
     folder = Path(root)
     if not folder.is_dir():
-        raise DataError(
+        raise NoDataError(
             f"no folder of pictures at {folder}: expected one with train/<class>/<picture>.jpg and "
             f"val/..., <class>/<picture>.jpg, ImageNet's archives or shards, found "
             f"{'a file' if folder.exists() else 'nothing'}"
@@ -248,10 +248,33 @@ def is_imagenet(pictures: PictureSet) -> bool:
     return all(map(_WNID.fullmatch, pictures.names))
 
 
-def print_skipped(*skipped: Mapping[str, int]) -> None:
-    """Print the sentence of :func:`describe_skipped`, if there is one."""
-    if sentence := describe_skipped(*skipped):
-        print(sentence)
+def print_skipped(folder: str | os.PathLike[str], *skipped: Mapping[str, int]) -> None:
+    """Print what is not used: the sentences of the next two functions, if there are any."""
+    for sentence in (describe_unused(folder), describe_skipped(*skipped)):
+        if sentence:
+            print(sentence)
+
+
+def describe_unused(root: str | os.PathLike[str]) -> str:
+    """Return a sentence about folders beside the splits that look like one, such as test; or ""."""
+    folder = Path(root)
+    places = {} if (folder / MANIFEST).exists() else _split_folders(folder)
+    if not places.get("train", folder / "train").is_dir():
+        return ""
+    others = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.is_dir() and _says_split(path.name) and path not in places.values()
+    )
+    if not others:
+        return ""
+    sentence = f"{folder}: {' and '.join(others)} not used"
+    if places["val"].is_dir():
+        return sentence
+    return (
+        f"{sentence}; a tenth of {places['train'].name} is held out for validation (to validate "
+        f"on {others[0]}, rename it to val)"
+    )
 
 
 def describe_skipped(*skipped: Mapping[str, int]) -> str:
@@ -273,8 +296,10 @@ def describe_skipped(*skipped: Mapping[str, int]) -> str:
     kinds = [f"{count:,} {kind or 'without extension'}" for kind, count in sorted(found.items())]
     if not kinds:
         return ""
-    files = f"{found.total():,} file{'s' * (found.total() > 1)}"
-    return f"skipped {files} whose names are not those of pictures: {', '.join(kinds)}"
+    what = "files whose names are not those of pictures"
+    if found.total() == 1:
+        what = "file whose name is not that of a picture"
+    return f"skipped {found.total():,} {what}: {', '.join(kinds)}"
 
 
 def check_classes(run: Any, trained: Sequence[str], folder: Any, found: Sequence[str]) -> None:

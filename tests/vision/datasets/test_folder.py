@@ -223,3 +223,11 @@ def test_real_photographs() -> None:
     data = ImageFolder(Path(root) / "imagenet-sample")
     assert len(data.classes) == len(data)
     assert all(data[index][0].mode == "RGB" for index in range(0, len(data), 10))
+
+
+def test_missing_pictures_are_a_file_not_found_error(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for root in (tmp_path / "missing", tmp_path / "a" / "b", tmp_path):
+        with pytest.raises(FileNotFoundError) as error:
+            ImageFolder(root)
+        assert isinstance(error.value, DataError)

@@ -26,10 +26,12 @@ from minidl.vision.datasets import ImageFolder, ImageNet
 from minidl.vision.datasets.opening import (
     describe_classes,
     describe_skipped,
+    describe_unused,
     hold_out,
     is_imagenet,
     open_folder,
     open_splits,
+    print_skipped,
 )
 
 
@@ -144,6 +146,24 @@ def test_skipped_files_are_counted(tmp_path: Path) -> None:
         "skipped 4 files whose names are not those of pictures: 2 without extension, 2 .heic"
     )
     assert describe_skipped({}, {}) == ""
+
+
+def test_folders_beside_the_splits_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for part in ("Train/a", "Train/b", "Test/a", "docs/a"):
+        draw(tmp_path / part, 10)
+    assert len(open_folder(tmp_path)[1]) == 2
+    print_skipped(tmp_path, {".gif": 1})
+    assert capsys.readouterr().out == (
+        f"{tmp_path}: Test not used; a tenth of Train is held out for validation (to validate on "
+        "Test, rename it to val)\n"
+        "skipped 1 file whose name is not that of a picture: 1 .gif\n"
+    )
+    draw(tmp_path / "valid" / "a", 1)
+    draw(tmp_path / "train_old", 1)
+    assert describe_unused(tmp_path) == f"{tmp_path}: Test and train_old not used"
+    assert describe_unused(tmp_path / "Train") == ""
 
 
 def test_differences_between_classes_are_described() -> None:
