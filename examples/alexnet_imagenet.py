@@ -27,7 +27,7 @@ from minidl.vision import figures, picture_options
 from minidl.vision.batches import PictureBatches
 from minidl.vision.datasets.opening import check_classes
 from minidl.vision.metrics import accuracy, evaluate
-from minidl.vision.models import AlexNet
+from minidl.vision.models.rows import RowNet
 from minidl.vision.predictions import Recorder
 from minidl.vision.runs import make_network, make_pictures, open_data
 from minidl.vision.statistics import PixelStatistics
@@ -64,12 +64,11 @@ MAY_CHANGE = picture_options.MAY_CHANGE | command_line.MAY_CHANGE
 class Run(training.Run):
     """Trains AlexNet. The base class saves, resumes, logs, and stops after a signal."""
 
-    model: AlexNet
+    model: RowNet
     data_advice = ", or add --on-bad-image skip (and --bad-image-budget N)"
 
-    def __init__(self, model: AlexNet, pictures: PictureBatches, options: Any) -> None:
-        conv1 = next(iter(model.named_rows().values()))
-        groups = parameter_groups(model, conv1, options.lr, options.weight_decay)
+    def __init__(self, model: RowNet, pictures: PictureBatches, options: Any) -> None:
+        groups = self.groups(model, options)
         optimizer = SGD(groups, momentum=options.momentum, rate_in_velocity=True)
         scheduler = make_scheduler(
             optimizer, options.schedule, options.epochs, len(pictures), options.warmup,
@@ -78,6 +77,11 @@ class Run(training.Run):
         super().__init__(model, optimizer, scheduler, options, len(pictures), pictures=pictures)
         self.pictures = pictures
         self.seen: Recorder | None = None  # the predictions of the last validation
+
+    def groups(self, model: RowNet, options: Any) -> list[dict[str, Any]]:
+        """Return the parameters with their rates and decays."""
+        conv1 = next(iter(model.named_rows().values()))
+        return parameter_groups(model, conv1, options.lr, options.weight_decay)
 
     def train_epoch(self) -> float:
         """Train for an epoch, or the rest of one; return the images per second."""

@@ -38,6 +38,7 @@ from minidl.vision.datasets.opening import describe_skipped
 from minidl.vision.metrics import class_scores
 from minidl.vision.models.networks import make_network, plans
 from minidl.vision.models.rows import RowNet
+from minidl.vision.runs import read_lines
 from minidl.vision.statistics import PixelStatistics
 from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_finish
 from minidl.vision.weights.files import read
@@ -115,16 +116,6 @@ def load_network(options: argparse.Namespace) -> Network:
     weights.fill(model)
     known = state.get("pictures", {}).get("statistics") if run else None
     return Network(model.eval(), classes, PixelStatistics(**known) if known else None)
-
-
-def read_lines(path: str) -> list[str]:
-    """Return the nonempty lines of a text file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path} can't be read: {reason}") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def predict(

@@ -32,7 +32,7 @@ def command(program: str, *arguments: object) -> list[str]:
     words = [str(ROOT / "examples" / program), *map(str, arguments)]
     if program == "alexnet_imagenet.py" and "--report" not in words:
         words.insert(1, "--no-report")
-    if program.startswith("alexnet_"):
+    if program.startswith(("alexnet_", "finetune")):
         words = [str(ROOT / "tests" / "small_networks.py"), *words]
     simulator = sys.modules.get("cupy_on_cpu")
     if simulator is not None and simulator.is_installed():

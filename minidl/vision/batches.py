@@ -180,12 +180,7 @@ class PictureBatches:
             From the iterator; also if there are more bad pictures than the budget.
         """
         pictures = copy.copy(self.val)
-        if self._expected is None:
-            known = self.statistics
-            transform = alexnet_evaluation(*self._input, ten_crop, raw=True, statistics=known)
-        else:
-            transform = self._expected.transforms(ten_crop, raw=True)
-        _set_transform(pictures, transform)
+        _set_transform(pictures, self._evaluating(ten_crop))
         loader = self._load(pictures, -(-self.batch_size // 10) if ten_crop else self.batch_size)
         loader.set_epoch(0)  # so that an evaluation moves nothing
         return self._to_device(islice(loader, self.limit), loader)
@@ -199,8 +194,7 @@ class PictureBatches:
             ``self.train`` or ``self.val``.
         indices : sequence of int
         """
-        transform = alexnet_evaluation(*self._input, raw=True, statistics=self.statistics)
-        loader = self._load(_view(pictures, indices, transform), self.batch_size)
+        loader = self._load(_view(pictures, indices, self._evaluating()), self.batch_size)
         loader.set_epoch(0)
         return self._to_device(iter(loader), loader)
 
@@ -210,6 +204,11 @@ class PictureBatches:
         view = _view(pictures, indices, Compose([Resize(round(size / 7) * 8), CenterCrop(size)]))
         samples = (view[place] for place in range(len(view)))
         return [(np.asarray(picture.convert("RGB")), int(label)) for picture, label in samples]
+
+    def _evaluating(self, ten_crop: bool = False) -> Any:
+        if self._expected is not None:
+            return self._expected.transforms(ten_crop, raw=True)
+        return alexnet_evaluation(*self._input, ten_crop, raw=True, statistics=self.statistics)
 
     def _to_device(self, batches: Iterator[Any], loader: DataLoader) -> DeviceBatches:
         def counted() -> Iterator[Any]:

@@ -10,17 +10,37 @@ from pathlib import Path
 from typing import Any
 
 from ..device import device as to_device
-from ..errors import CheckpointError
+from ..errors import CheckpointError, DataError
 from ..training import latest_run
 from ..training.checkpoints import Checkpoints
 from . import picture_options
 from .batches import PictureBatches
-from .datasets import FakeData, Shapes
+from .datasets import FakeData, ImageList, Shapes
 from .datasets.opening import check_classes, open_folder, print_skipped
-from .models import AlexNet, alexnet
+from .datasets.pictures import Pictures
+from .models import networks
+from .models.rows import RowNet
+from .models.variants import VARIANTS
 from .statistics import PixelStatistics
+from .transforms.preprocessing import Preprocessing
 
-__all__ = ["TrainedRun", "make_network", "make_pictures", "open_data", "open_run"]
+__all__ = ["TrainedRun", "make_network", "make_pictures", "open_data", "open_run", "read_lines"]
+
+
+def read_lines(path: str | os.PathLike[str]) -> list[str]:
+    """Return the nonempty lines of a text file, such as the names of classes.
+
+    Raises
+    ------
+    DataError
+        The file can't be read.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{os.fspath(path)} can't be read: {reason}") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def open_data(settings: Mapping[str, Any]) -> tuple[Any, Any, list[str]]:
@@ -30,7 +50,9 @@ def open_data(settings: Mapping[str, Any]) -> tuple[Any, Any, list[str]]:
     ----------
     settings : mapping of str to object
         "synthetic" (noise of ImageNet's size), "data" (a folder; None for Shapes), "on_bad_image"
-        and "exif": the options of :mod:`minidl.vision.picture_options`.
+        and "exif": the options of :mod:`minidl.vision.picture_options`. Or "train_list" and
+        "val_list", text files for :class:`~minidl.vision.datasets.ImageList`, and perhaps
+        "classes_file", the names of their classes.
 
     Raises
     ------
@@ -40,6 +62,12 @@ def open_data(settings: Mapping[str, Any]) -> tuple[Any, Any, list[str]]:
     if settings["synthetic"]:
         fake = partial(FakeData, image_size=(3, 256, 256), num_classes=1000)
         return fake(12_800), fake(1_280, random_offset=12_800), fake(0).classes
+    if settings.get("train_list"):
+        classes = read_lines(settings["classes_file"]) if settings.get("classes_file") else None
+        listed = ImageList(settings["train_list"], classes)
+        others = ImageList(settings["val_list"], listed.classes)
+        bad = settings["on_bad_image"]
+        return Pictures(listed, None, bad), Pictures(others, None, bad), listed.classes
     if settings["data"] is None:
         shapes = Shapes(split="train")
         return shapes, Shapes(split="val"), shapes.classes
@@ -48,24 +76,29 @@ def open_data(settings: Mapping[str, Any]) -> tuple[Any, Any, list[str]]:
     return train, val, train.classes
 
 
-def make_network(settings: Mapping[str, Any], classes: int) -> AlexNet:
+def make_network(settings: Mapping[str, Any], classes: int) -> RowNet:
     """Return a run's network with its initial weights.
+
+    What weights from elsewhere expect of pictures is attached ("preprocessing").
 
     Parameters
     ----------
     settings : mapping of str to object
         "variant", "dropout", "init", and perhaps "network", a dict of further arguments of
-        :func:`~minidl.vision.models.alexnet`.
+        :func:`~minidl.vision.models.alexnet`, and "preprocessing".
     classes : int
     """
-    return alexnet(
-        settings["variant"], classes, settings["dropout"], settings["init"],
-        **settings.get("network", {}),
-    )  # fmt: skip
+    options = {"dropout": settings["dropout"], "init": settings["init"]}
+    more = {**(options if settings["variant"] in VARIANTS else {}), **settings.get("network", {})}
+    model = networks.make_network(settings["variant"], classes, **more)
+    if settings.get("preprocessing"):
+        model.preprocessing = Preprocessing.from_dict(settings["preprocessing"])
+        model.input_scale = "normalized" if model.preprocessing.white == 1 else "pixels"
+    return model
 
 
 def make_pictures(
-    model: AlexNet,
+    model: RowNet,
     train: Any,
     val: Any,
     statistics: PixelStatistics | None,
@@ -93,7 +126,7 @@ class TrainedRun:
 
     Attributes
     ----------
-    model : AlexNet
+    model : RowNet
         With the weights of the best epoch.
     pictures : PictureBatches
     classes : list of str
@@ -102,7 +135,7 @@ class TrainedRun:
         A line for each epoch; see :func:`minidl.training.report.write`.
     """
 
-    model: AlexNet
+    model: RowNet
     pictures: PictureBatches
     classes: list[str]
     folder: Path
@@ -114,7 +147,7 @@ def open_run(
     data: str | os.PathLike[str] | None = None,
     device: str = "cpu",
 ) -> TrainedRun:
-    """Open a run of ``examples/alexnet_imagenet.py``, with the network of its best epoch.
+    """Open a run of ``alexnet_imagenet.py`` or ``finetune.py``, with its best epoch's network.
 
     Parameters
     ----------
@@ -133,7 +166,7 @@ def open_run(
     """
     path, state = Checkpoints.load(run or latest_run("runs", "alexnet*"), "best", "cpu")
     if not isinstance(state, dict) or not {"options", "model", "pictures"} <= set(state):
-        raise CheckpointError(f"{path} was not written by examples/alexnet_imagenet.py")
+        raise CheckpointError(f"{path} was not written by alexnet_imagenet.py or finetune.py")
     settings = {**picture_options.DEFAULTS, **state["options"]}
     picture_options.suit_older_run(settings, {}, state)
     if data is not None:

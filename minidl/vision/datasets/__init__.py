@@ -9,14 +9,15 @@ from .cifar import CIFAR10, CIFAR100
 from .decoding import pil_loader
 from .fake import FakeData
 from .folder import ImageFolder
+from .image_list import ImageList
 from .imagenet import ImageNet
 from .mnist import MNIST, FashionMNIST
 from .shapes import Shapes
 from .shards import Shards
 
 __all__ = [
-    "CIFAR10", "CIFAR100", "MNIST", "FakeData", "FashionMNIST", "ImageFolder", "ImageNet",
-    "Shapes", "Shards", "pil_loader",
+    "CIFAR10", "CIFAR100", "MNIST", "FakeData", "FashionMNIST", "ImageFolder", "ImageList",
+    "ImageNet", "Shapes", "Shards", "pil_loader",
 ]  # fmt: skip
 
 __getattr__ = attributes(globals())

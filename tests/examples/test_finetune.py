@@ -1,0 +1,111 @@
+"""examples/finetune.py: what is frozen stays, what is trained from elsewhere helps."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from programs import assert_one_sentence, run
+from small_networks import small_networks
+
+import minidl
+from minidl.training.checkpoints import Checkpoints
+from minidl.vision.datasets import Shapes
+from minidl.vision.models import alexnet
+
+PROGRAM = "finetune.py"
+COMMON = ("--num-threads", 1, "--workers", 0, "--no-report", "--batch-size", 8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Drawn pictures of ten classes: five to train a first network on, five to fine-tune it on."""
+    folder = tmp_path_factory.mktemp("finetune")
+    pictures = Shapes(split="train", root=folder / "shapes", train_per_class=12, val_per_class=1)
+    root = Path(pictures.samples[0][0]).parents[1]
+    for number, name in enumerate(pictures.classes):
+        shutil.copytree(root / name, folder / ("first", "second")[number % 2] / name)
+    run(
+        folder, "alexnet_imagenet.py", "--data", folder / "first", "--variant", "cifar",
+        "--epochs", 2, *COMMON, "--output", folder / "trained",
+    )  # fmt: skip
+    yield folder
+    shutil.rmtree(folder)
+
+
+def weights(path: Path, which: str = "last") -> dict[str, np.ndarray]:
+    state = Checkpoints.load(path, which)[1]["model"]
+    return {name: value.numpy() for name, value in state.items()}
+
+
+def test_frozen_layers_stay_bit_for_bit(folder: Path) -> None:
+    said = run(
+        folder, PROGRAM, "--weights", folder / "trained", "--data", folder / "second",
+        "--freeze", "conv1", "conv2", "--rate", "fc6=0", "--epochs", 1, *COMMON,
+        "--output", folder / "tuned",
+    ).stdout  # fmt: skip
+    before, after = weights(folder / "trained", "best"), weights(folder / "tuned")
+    same = {name for name in before if np.array_equal(before[name], after[name])}
+    # In torchvision's layout: conv1, conv2; then fc6, whose rate is 0.
+    assert same == {
+        f"{place}.{kind}"
+        for place in ("features.0", "features.3", "classifier.1")
+        for kind in ("weight", "bias")
+    }
+    assert "from scratch: fc8; frozen: conv1, conv2" in said
+    rows = re.findall(r"^(\w+) +(\d+) +([\d.]+)%", said, re.M)
+    assert [name for name, _, _ in rows] == sorted(
+        path.name for path in (folder / "second").iterdir()
+    )
+    assert sum(int(count) for _, count, _ in rows) == 6 and "confusion matrix" in said
+    assert {"curves.png", "best.safetensors"} <= {p.name for p in (folder / "tuned").iterdir()}
+
+
+def test_it_goes_on_where_it_was(folder: Path) -> None:
+    whole = (folder, PROGRAM, "--weights", folder / "trained", "--data", folder / "second", *COMMON)
+    run(*whole, "--epochs", 2, "--schedule", "constant", "--output", folder / "whole")
+    run(*whole, "--epochs", 1, "--schedule", "constant", "--output", folder / "half")
+    path, state = Checkpoints.load(folder / "half")
+    state["options"]["epochs"] = 2
+    minidl.save(state, path)
+    run(folder, PROGRAM, "--resume", folder / "half")
+    one, two = (weights(folder / name / "last.safetensors") for name in ("whole", "half"))
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+
+
+def test_lists_of_pictures_and_preprocessing(folder: Path) -> None:
+    for split, start in (("train", 0), ("val", 1)):
+        lines = [
+            f"{path} {label}"
+            for label, place in enumerate(sorted((folder / "second").iterdir()))
+            for path in sorted(place.iterdir())[start::2]
+        ]
+        (folder / f"{split}.txt").write_text("\n".join(lines))
+    with small_networks():
+        minidl.save(alexnet("cifar", num_classes=7).state_dict(), folder / "net.safetensors")
+    run(
+        folder, PROGRAM, "--weights", folder / "net.safetensors", "--train-list",
+        folder / "train.txt", "--val-list", folder / "val.txt", "--epochs", 1, *COMMON,
+        "--output", folder / "listed",
+    )  # fmt: skip
+    report = json.loads((folder / "listed/report.json").read_text())
+    assert report["classes"] == 5 and report["settings"]["variant"] == "cifar"
+
+
+def test_mistakes(folder: Path) -> None:
+    data = ("--data", folder / "second")
+    for arguments, words in (
+        (data, ["--weights"]),
+        ((*data, "--weights", folder / "trained", "--freeze", "conv9"), ["conv9", "conv1"]),
+        ((*data, "--weights", folder / "trained", "--freeze", "fc8"), ["fc8", "frozen"]),
+        ((*data, "--weights", folder / "trained", "--rate", "fc7"), ["LAYER=FACTOR"]),
+        ((*data, "--weights", folder / "none.pth"), ["none.pth"]),
+    ):
+        output = ("--output", folder / "mistake")
+        assert_one_sentence(run(folder, PROGRAM, *arguments, *output, status=2), *words)
+        assert not (folder / "mistake").exists()
