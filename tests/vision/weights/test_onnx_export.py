@@ -52,7 +52,7 @@ def compare(net: nn.Module, size: tuple[int, ...], path: Path, scale: float = 1.
 @pytest.mark.parametrize("variant", [*plans()])
 def test_every_variant(variant: str, tmp_path: Path) -> None:
     net = make_network(variant, 7)
-    Weights(variant, arrays_of(variant), None).fill(net)
+    Weights(variant, arrays_of(variant), None, {}).fill(net)
     compare(net, net.input_size, tmp_path / "x.onnx", 60 if net.input_scale == "pixels" else 1)
 
 
