@@ -69,6 +69,16 @@ def check_not_freed(node: Node) -> None:
         )
 
 
+def check_exact_shape(node: Node) -> None:
+    """Raise an error if a gradient that a node's backward returned had to be summed to fit."""
+    shape = node.context.shape_returned
+    if shape is not None:
+        raise ShapeError(
+            f"{node.function.__name__}.backward returned a gradient of shape {tuple(shape)}, which "
+            "is not its argument's; backward() sums over the axes that differ"
+        )
+
+
 def check_no_nan(node: Node, results: list[Any]) -> None:
     """Raise an error if a gradient that a node's backward returned has a NaN."""
     for position, gradient in enumerate(results):
@@ -113,6 +123,7 @@ def checked_results(node: Node, results: Any) -> list[Any]:
         target, index = edge
         shape = target.array.shape if index < 0 else target.outputs[index][0]
         if gradient.shape != shape and node.function.is_foreign:
+            node.context.shape_returned = gradient.shape
             gradient = results[position] = _reduced(gradient, shape)
         if gradient.shape != shape:
             raise ShapeError(

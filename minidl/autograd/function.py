@@ -61,6 +61,8 @@ class Context:
     # of a user's Function: the origins of arrays among the attributes
     _attributes: dict[str, int] | None = None
     _without_grad: tuple[Any, ...] = ()
+    # of a gradient that had to be summed to fit its argument
+    shape_returned: tuple[int, ...] | None = None
     _dirty: tuple[Any, ...] = ()
 
     def __init__(self, function: type[Function], needs_input_grad: tuple[bool, ...]) -> None:

@@ -15,7 +15,7 @@ from ..device import active, device_of, module_for
 from ..errors import ArgumentError, AutogradError, DTypeError, ShapeError
 from ..kernels import cuda
 from ..tensor import Tensor, describe
-from .checks import check_no_nan, check_not_freed, checked_results
+from .checks import check_exact_shape, check_no_nan, check_not_freed, checked_results
 from .modes import anomaly, switch
 from .ownership import accumulate, is_ours_alone
 from .tape import AccumulateGrad, Edge, Hooks, Node
@@ -90,6 +90,8 @@ class Traveling:
             before = self._as_tensors(grads) if node.hooks.after else ()
             results = self.run(node, grads)
             self._call_posthooks(node.hooks, results, before)
+        if self.visits is not None and not self.visits.cast:
+            check_exact_shape(node)
         if anomaly.check_nan:
             check_no_nan(node, results)
         return results

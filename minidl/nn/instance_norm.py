@@ -15,6 +15,7 @@ Stylization", 2016.
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 from ..autograd import no_grad
@@ -111,7 +112,14 @@ class _InstanceNorm(_NormBase):
         """Return the normalized `input`."""
         alone = input.ndim == self._axes[0]  # one image, without a batch's axis
         shape = input.array.shape
-        if input.ndim not in self._axes or shape[0 if alone else 1] != self.num_features:
+        channels = shape[0 if alone else 1] if input.ndim in self._axes else None
+        if channels not in (self.num_features, None) and self.weight is self.running_mean is None:
+            warnings.warn(  # nothing depends on the number
+                f"{type(self).__name__}: the input has {channels} channels instead of "
+                f"{self.num_features}",
+                stacklevel=3,
+            )
+        elif channels != self.num_features:
             raise ShapeError(
                 f"{type(self).__name__}: expected input of shape "
                 f"{self._expected.format(self.num_features)}, got {tuple(input.shape)}"

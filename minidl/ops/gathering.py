@@ -80,7 +80,7 @@ def _along(index: Array, axis: int) -> tuple[Array, ...]:
 
 
 @on_its_device
-def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
     """Return the elements whose position along `dim` is `index`.
 
     Parameters
@@ -89,6 +89,8 @@ def gather(input: Tensor, dim: int, index: Tensor) -> Tensor:
     dim : int
     index : Tensor of int64
         As many axes as `input`.
+    sparse_grad : bool
+        Accepted for compatibility with PyTorch; gradients are dense.
 
     Raises
     ------

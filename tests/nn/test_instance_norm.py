@@ -13,7 +13,7 @@ from operation import Case
 import minidl
 import minidl.nn.functional as F
 from minidl import nn
-from minidl.errors import MinidlError
+from minidl.errors import MinidlError, ShapeError
 
 
 def instance_norm(x: Any, weight: Any = None, bias: Any = None, **options: Any) -> Any:
@@ -68,9 +68,19 @@ def test_what_does_not_fit_is_refused() -> None:
         lambda: F.instance_norm(minidl.zeros(2, 3, 1)),
         lambda: F.instance_norm(minidl.zeros(2, 3)),
         lambda: F.instance_norm(minidl.zeros(2, 3, 4), use_input_stats=False),
-        lambda: nn.InstanceNorm2d(3)(minidl.zeros(2, 4, 5, 5)),
+        lambda: nn.InstanceNorm2d(3, affine=True)(minidl.zeros(2, 4, 5, 5)),
         lambda: nn.InstanceNorm2d(3)(minidl.zeros(2, 3)),
     ):
         with pytest.raises(MinidlError):
             call()
     assert nn.InstanceNorm2d(3, affine=True, bias=False).bias is None
+
+
+def test_a_plain_layer_takes_any_number_of_channels(device: str) -> None:
+    x = minidl.randn(2, 3, 4, 4, device=device)
+    with pytest.warns(UserWarning, match="3 channels instead of 2"):
+        y = nn.InstanceNorm2d(2)(x)
+    assert (y == nn.InstanceNorm2d(3)(x)).all()
+    for options in {"affine": True}, {"track_running_stats": True}:
+        with pytest.raises(ShapeError, match="expected input of shape"):
+            nn.InstanceNorm2d(2, **options).to(device)(x)
