@@ -323,10 +323,6 @@ class Tensor:
         strides = tuple(step // self.array.itemsize for step in self.array.strides)
         return strides if dim is None else _of_axis(strides, dim)
 
-    def is_contiguous(self) -> bool:
-        """Return whether the memory is in the order of the axes (row-major)."""
-        return bool(self.array.flags.c_contiguous)
-
     # --- The tape ---------------------------------------------------------------------------------
 
     def retain_grad(self) -> None:

@@ -16,9 +16,9 @@ def flat(sizes: tuple[Any, ...]) -> tuple[int, ...]:
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
     try:
-        return tuple(int(size) for size in sizes)
-    except (TypeError, ValueError) as error:
-        raise ArgumentError(f"expected lengths of axes, got {sizes!r:.80}") from error
+        return tuple([index(size) for size in sizes])
+    except TypeError as error:
+        raise DTypeError(f"expected lengths of axes, got {sizes!r:.80}") from error
 
 
 def lengths(sizes: tuple[Any, ...]) -> tuple[int, ...]:

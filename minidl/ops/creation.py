@@ -98,7 +98,13 @@ def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool 
     return Tensor(array, requires_grad)
 
 
-def empty(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def empty(
+    *size: Any,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
+) -> Tensor:
     """Return an uninitialized tensor, float32 unless `dtype` is given."""
     array = _made(device, "empty", lengths(size), np.dtype(dtype or default_dtype()))
     return Tensor(array, requires_grad)
@@ -192,36 +198,47 @@ def linspace(
     return Tensor(array).to(dtype=dtype).requires_grad_(requires_grad)
 
 
-def zeros_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+def _like(make: Callable[..., Tensor], what: str) -> Callable[..., Tensor]:
+    def like(
+        input: Tensor,
+        *,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
+        memory_format: Any = None,
+        **options: Any,
+    ) -> Tensor:
+        options |= {"dtype": dtype or input.dtype, "device": device or input.device}
+        return make(input.shape, requires_grad=requires_grad, **options)
+
+    like.__name__ = like.__qualname__ = f"{make.__name__}_like"
+    like.__doc__ = f"""Return {what}, of the shape, dtype and device of `input`.
+
+    `dtype`, `device` and `requires_grad` may be given; `memory_format` is accepted for
+    compatibility with PyTorch.
+    """
+    return like
+
+
+zeros_like = _like(zeros, "zeros")
+ones_like = _like(ones, "ones")
+empty_like = _like(empty, "an uninitialized tensor")
+
+
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+    memory_format: Any = None,
 ) -> Tensor:
-    """Return zeros of the shape, dtype and device of `input`."""
-    like = {"dtype": dtype or input.dtype, "device": device or input.device}
-    return zeros(input.shape, **like, requires_grad=requires_grad)
-
-
-def ones_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    """Return ones of the shape, dtype and device of `input`."""
-    like = {"dtype": dtype or input.dtype, "device": device or input.device}
-    return ones(input.shape, **like, requires_grad=requires_grad)
-
-
-def full_like(input: Tensor, fill_value: Any, *, dtype: Any = None, device: Any = None) -> Tensor:
     """Return a constant tensor of the shape, dtype and device of `input`."""
     dtype, device = dtype or input.dtype, device or input.device
     if not isinstance(fill_value, Tensor):
         fitting("full_like", fill_value, np.dtype(dtype))
-    return full(input.shape, fill_value, dtype=dtype, device=device)
-
-
-def empty_like(
-    input: Tensor, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    """Return an uninitialized tensor of the shape, dtype and device of `input`."""
-    like = {"dtype": dtype or input.dtype, "device": device or input.device}
-    return empty(input.shape, **like, requires_grad=requires_grad)
+    return full(input.shape, fill_value, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 # --- Random numbers -------------------------------------------------------------------------------
@@ -299,11 +316,13 @@ def randint(
     return Tensor(array).to(_place(device)).requires_grad_(requires_grad)
 
 
-def randperm(n: int, *, generator: Generator | None = None, device: Any = None) -> Tensor:
-    """Return the integers of [0, n) in random order."""
+def randperm(
+    n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """Return the integers of [0, n) in random order, int64 unless `dtype` is given."""
     stream = (generator or default_generator).next_stream()
     (n,) = lengths((n,))
-    return Tensor(stream.permutation(n)).to(_place(device))
+    return Tensor(stream.permutation(n)).to(_place(device), np.dtype(dtype or int64))
 
 
 def normal(
@@ -327,25 +346,23 @@ def normal(
     return drawn.requires_grad_() if requires_grad else drawn
 
 
-def rand_like(input: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """Return numbers from [0, 1), of the shape, dtype and device of `input`."""
-    return rand(input.shape, generator=generator, dtype=input.dtype, device=input.device)
-
-
-def randn_like(input: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """Return numbers from N(0, 1), of the shape, dtype and device of `input`."""
-    return randn(input.shape, generator=generator, dtype=input.dtype, device=input.device)
+rand_like = _like(rand, "numbers drawn from [0, 1)")
+randn_like = _like(randn, "numbers drawn from N(0, 1)")
 
 
 @on_its_device
-def bernoulli(input: Tensor, *, generator: Generator | None = None) -> Tensor:
-    """Return 1 with the probability given by each element of `input`, else 0.
+def bernoulli(
+    input: Tensor, p: float | None = None, *, generator: Generator | None = None
+) -> Tensor:
+    """Return 1 with the probability `p`, or else that given by each element of `input`, else 0.
 
     Raises
     ------
     ArgumentError
         A probability is not in [0, 1].
     """
+    if p is not None:
+        input = full_like(input, p)
     if not bool(((input.array >= 0) & (input.array <= 1)).all()):
         raise ArgumentError("bernoulli: probabilities must be in [0, 1]")
     drawn = (generator or default_generator).next_stream().random(tuple(input.shape))

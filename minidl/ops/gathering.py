@@ -12,7 +12,7 @@ import numpy as np
 from ..autograd import Context, Function
 from ..conversion import fitting
 from ..device import Array, array_module, check_one_device, on_its_device
-from ..errors import DTypeError, IndexOutOfRange, ShapeError
+from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from ..tensor import Tensor
 from .axes import length_of, one_axis
 from .comparison import masked_fill
@@ -140,7 +140,9 @@ def _scattered(name: str, input: Tensor, dim: int, index: Tensor, src: Any) -> t
 
 
 @on_its_device
-def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
+def scatter(
+    input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None
+) -> Tensor:
     """Return `input` with `src` written at the positions `index` along `dim`.
 
     Parameters
@@ -150,6 +152,7 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     index : Tensor of int64
         As many axes as `input`; each position at most once.
     src : Tensor or number
+        Or a number as `value`.
 
     Examples
     --------
@@ -158,6 +161,9 @@ def scatter(input: Tensor, dim: int, index: Tensor, src: Any) -> Tensor:
     tensor([[0., 0., 1.],
             [1., 0., 0.]])
     """
+    src = value if src is None else src
+    if src is None:
+        raise ArgumentError("scatter: give src or value")
     if not input.ndim:
         return scatter(_with_axis(input), dim, _with_axis(index), _with_axis(src)).reshape(())
     if not isinstance(src, Tensor):

@@ -309,6 +309,13 @@ def _missing(self: Tensor, name: str) -> Any:
     raise MissingAttribute(name=name, obj=self)
 
 
+def is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
+    """Return whether the memory is in the order of the axes, or has channels last."""
+    rows = memory_format is channels_last and self.ndim == 4
+    array = self.array.transpose(0, 2, 3, 1) if rows else self.array
+    return bool(array.flags.c_contiguous)
+
+
 def pin_memory(self: Tensor) -> Tensor:
     """Return the tensor itself; pinned buffers belong to the loader."""
     return self
@@ -321,37 +328,22 @@ def share_memory_(self: Tensor) -> Tensor:
     return share(self)
 
 
-def new_zeros(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
-    """Return zeros of this tensor's dtype and device."""
-    return creation.zeros(*shape, dtype=dtype or self.dtype, device=self.device)
+def _new(make: Callable[..., Tensor], what: str) -> Callable[..., Tensor]:
+    def method(
+        self: Tensor, *args: Any, dtype: Any = None, device: Any = None, **options: Any
+    ) -> Any:
+        return make(*args, dtype=dtype or self.dtype, device=device or self.device, **options)
+
+    method.__name__ = method.__qualname__ = f"new_{make.__name__}"
+    method.__doc__ = f"Return {what} of this tensor's dtype and device, unless others are given."
+    return method
 
 
-def new_ones(self: Tensor, *shape: Any, dtype: Any = None) -> Tensor:
-    """Return ones of this tensor's dtype and device."""
-    return creation.ones(*shape, dtype=dtype or self.dtype, device=self.device)
-
-
-def new_full(self: Tensor, shape: Any, fill_value: Any, dtype: Any = None) -> Tensor:
-    """Return a constant tensor of this tensor's dtype and device."""
-    return creation.full(shape, fill_value, dtype=dtype or self.dtype, device=self.device)
-
-
-def new_tensor(self: Tensor, data: Any) -> Tensor:
-    """Return `data` as a tensor of this tensor's dtype and device."""
-    return make_tensor(data, dtype=self.dtype, device=self.device)
-
-
+attach(explained(where), contiguous, is_contiguous, shape.clone, pin_memory, share_memory_)
 attach(
-    explained(where),
-    contiguous,
-    shape.clone,
-    pin_memory,
-    share_memory_,
-    new_zeros,
-    new_ones,
-    new_full,
-    new_tensor,
-)
+    _new(creation.zeros, "zeros"), _new(creation.ones, "ones"), _new(creation.full, "a constant"),
+    _new(creation.empty, "an uninitialized tensor"), _new(make_tensor, "data as a tensor"),
+)  # fmt: skip
 attach(
     T=property(
         lambda self: shape.permute(self, tuple(range(self.ndim))[::-1]),

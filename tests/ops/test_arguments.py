@@ -59,6 +59,7 @@ REFUSED = {
     "a margin of bytes": (lambda: F.pad(BYTES, (1, 1), value=300), RuntimeError),
     "a fraction of a size": (lambda: F.interpolate(X[None], size=2.5), TypeError),
     "an enormous size": (lambda: F.interpolate(X[None], scale_factor=1e20), RuntimeError),
+    "a fraction of a length": (lambda: X.reshape(2.0, 3.0), TypeError),
     "a fraction of a window": (lambda: F.max_pool2d(X[None], 1.5), TypeError),
     "putting another dtype": (lambda: X.index_put((FIRST,), FIRST), RuntimeError),
     "the loss of integers": (lambda: F.mse_loss(BYTES, BYTES), RuntimeError),
@@ -124,6 +125,16 @@ COMPUTED = {
         lambda: X.reshape(1, 3, 2, 1).clone(memory_format=minidl.channels_last),
         X.reshape(1, 3, 2, 1),
     ),
+    "a number as value=": (
+        lambda: X[0].scatter(0, index=FIRST, value=7),
+        of(minidl.float32, 7, 2, 3),
+    ),
+    "zeros of another dtype": (
+        lambda: minidl.zeros_like(X[0], dtype=INT8, memory_format=None),
+        of(INT8, 0, 0, 0),
+    ),
+    "a new constant": (lambda: X.new_full((2,), 3, dtype=INT8), of(INT8, 3, 3)),
+    "certain draws": (lambda: minidl.bernoulli(X[0], 1.0), of(minidl.float32, 1, 1, 1)),
     "numbers put where others are": (
         lambda: X.index_put([FIRST, FIRST], minidl.tensor([7.0])),
         of(minidl.float32, 7, 2, 3, 4, 5, 6).reshape(2, 3),
@@ -198,3 +209,15 @@ def test_values_that_do_not_fit_an_index_are_refused_in_a_sentence():
         for index in (0, slice(None), Ellipsis, x == 0, [0, 1]):
             with pytest.raises(MinidlError, match="does not fit"):
                 target[index] = minidl.ones(7, 7)
+
+
+def test_random_numbers_like_a_tensor_may_have_another_dtype_and_a_gradient():
+    x = minidl.rand_like(FIRST, dtype=minidl.float64, requires_grad=True)
+    assert (x.shape, x.dtype, x.requires_grad) == ((1,), minidl.float64, True)
+    assert minidl.randperm(3, dtype=minidl.int32).dtype == minidl.int32
+    assert X.new_tensor([1.0], requires_grad=True).requires_grad
+
+
+def test_memory_with_channels_last_is_known_as_such(device):
+    x = minidl.zeros(1, 2, 3, 4, device=device).contiguous(memory_format=minidl.channels_last)
+    assert not x.is_contiguous() and x.is_contiguous(memory_format=minidl.channels_last)
