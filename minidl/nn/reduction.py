@@ -83,6 +83,8 @@ def check_scores(name: str, x: Array) -> None:
     """Raise an error unless the input holds one number for each class."""
     if x.ndim == 0:
         raise ShapeError(f"{name}: expected input of shape (C,), (N, C) or (N, C, ...), got ()")
+    if x.shape[1 if x.ndim > 1 else 0] == 0:
+        raise ShapeError(f"{name}: expected at least one class, got input of shape {x.shape}")
     if x.dtype.kind != "f":
         raise DTypeError(f"{name}: input must be floats, got {x.dtype}")
 

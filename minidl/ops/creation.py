@@ -309,11 +309,19 @@ def randint(
         high, size = None, high
     if high is None:
         low, high = 0, low
-    if high <= low:
-        raise ArgumentError(f"randint: expected low < high, got [{low}, {high})")
+    dtype = np.dtype(dtype or int64)
+    check_range("randint", low, high, dtype)
     stream = (generator or default_generator).next_stream()
-    array = np.asarray(stream.integers(low, high, lengths((size,))), np.dtype(dtype or int64))
+    array = np.asarray(stream.integers(low, high, lengths((size,))), dtype)
     return Tensor(array).to(_place(device)).requires_grad_(requires_grad)
+
+
+def check_range(name: str, low: Any, high: Any, dtype: np.dtype) -> None:
+    """Raise an error unless there are integers in [low, high), and `dtype` holds all."""
+    if high <= low:
+        raise ArgumentError(f"{name}: expected low < high, got [{low}, {high})")
+    if dtype.kind in "iu" and (low < np.iinfo(dtype).min or high - 1 > np.iinfo(dtype).max):
+        raise NumberError(f"{name}: [{low}, {high}) does not fit into {dtype}")
 
 
 def randperm(

@@ -21,7 +21,7 @@ from ..device import Array, active, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..random import default_generator
 from ..tensor import Tensor, as_tensor, float64
-from .creation import bernoulli, full
+from .creation import bernoulli, check_range, full
 from .operands import _RANK, unbroadcast
 
 
@@ -163,15 +163,16 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     return _fill_drawn(self, lambda s: s.random(self.array.size) < p, generator)
 
 
-def random_(self: Tensor, low: Any = 0, high: Any = None, *, generator: Any = None) -> Tensor:
+def random_(self: Tensor, low: Any = None, high: Any = None, *, generator: Any = None) -> Tensor:
     """Draw every element from the integers of [low, high): ``random_(high)`` starts at 0.
 
     Without limits: from all that the dtype holds exactly.
     """
+    if low is None:
+        low = _LARGEST.get(self.dtype.char) or int(np.iinfo(self.dtype).max) + 1
     if high is None:
-        low, high = 0, low or _LARGEST.get(self.dtype.char) or int(np.iinfo(self.dtype).max) + 1
-    if high <= low:
-        raise ArgumentError(f"random_: expected low < high, got [{low}, {high})")
+        low, high = 0, low
+    check_range("random_", low, high, self.dtype)
     return _fill_drawn(self, lambda s: s.integers(low, high, self.array.size), generator)
 
 

@@ -54,6 +54,11 @@ REFUSED = {
     "a probability below 0": (lambda: X.clone().bernoulli_(-0.5), RuntimeError),
     "a negative deviation": (lambda: minidl.normal(0.0, -X), RuntimeError),
     "positions drawn from a number": (lambda: NUMBER.multinomial(1), RuntimeError),
+    "integers that bytes don't hold": (
+        lambda: minidl.randint(0, 257, (2,), dtype=minidl.uint8),
+        RuntimeError,
+    ),
+    "too large integers in place": (lambda: BYTES.clone().random_(0, 257), RuntimeError),
     "no integers to draw": (lambda: X.clone().random_(3, 3), RuntimeError),
     "a softmax over a missing axis": (lambda: X.softmax(2), IndexError),
     "a margin of bytes": (lambda: F.pad(BYTES, (1, 1), value=300), RuntimeError),
@@ -62,6 +67,10 @@ REFUSED = {
     "a fraction of a length": (lambda: X.reshape(2.0, 3.0), TypeError),
     "a fraction of a window": (lambda: F.max_pool2d(X[None], 1.5), TypeError),
     "putting another dtype": (lambda: X.index_put((FIRST,), FIRST), RuntimeError),
+    "the loss of no classes": (
+        lambda: F.cross_entropy(minidl.zeros(2, 0), minidl.zeros(2, 0)),
+        RuntimeError,
+    ),
     "the loss of integers": (lambda: F.mse_loss(BYTES, BYTES), RuntimeError),
     "a product in another dtype": (
         lambda: minidl.mm(X, X.T, out=minidl.zeros(2, 2, dtype=minidl.float64)),
