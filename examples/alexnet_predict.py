@@ -147,7 +147,9 @@ def predict(
 def show(path: str, names: list[str], probabilities: np.ndarray, as_json: bool) -> None:
     """Print the best classes of a picture."""
     answer = {"file": path, "classes": names, "probabilities": probabilities.tolist()}
-    lines = [f"{100 * p:8.2f} %  {name}" for name, p in zip(names, probabilities, strict=True)]
+    lines = [
+        f"{100 * p:8.2f} %  {shown(name)}" for name, p in zip(names, probabilities, strict=True)
+    ]
     print(json.dumps(answer) if as_json else "\n".join([shown(path), *lines, ""]), flush=True)
 
 

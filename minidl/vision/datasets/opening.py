@@ -222,7 +222,7 @@ def open_folder(
         raise NoDataError(
             f"no folder of pictures at {folder}: expected one with train/<class>/<picture>.jpg and "
             f"val/..., <class>/<picture>.jpg, ImageNet's archives or shards, found "
-            f"{'a file' if folder.exists() else 'nothing'}"
+            f"{'a file, which must be unpacked first' if folder.exists() else 'nothing'}"
         )
     splits = open_splits(folder)
     train = splits["train"] if "train" in splits else ImageFolder(folder)

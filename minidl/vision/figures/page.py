@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
@@ -41,7 +42,9 @@ def encode_png(picture: Figure | np.ndarray) -> bytes:
 
         Image.fromarray(picture).save(buffer, format="PNG")
     else:
-        picture.savefig(buffer, dpi=110, format="png")
+        with warnings.catch_warnings():  # of names in a script that the font doesn't have
+            warnings.filterwarnings("ignore", message="Glyph")
+            picture.savefig(buffer, dpi=110, format="png")
     return buffer.getvalue()
 
 
