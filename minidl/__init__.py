@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         accelerator, amp, backends, checkpoint, data, distributed, multiprocessing, onnx, optim,
         serialization, training, utils, vision,
     )  # fmt: skip
+    from .backends import are_deterministic_algorithms_enabled, use_deterministic_algorithms
     from .checkpoint import load, save
 
 globals().update(ops.older.CONSTRUCTORS)
@@ -73,7 +74,10 @@ _MODULES = (
     "accelerator", "amp", "backends", "checkpoint", "data", "distributed", "multiprocessing",
     "onnx", "optim", "serialization", "training", "utils", "vision",
 )  # fmt: skip
-_IN_MODULES = {"load": "checkpoint", "save": "checkpoint"}
+_IN_MODULES = {
+    "load": "checkpoint", "save": "checkpoint", "use_deterministic_algorithms": "backends",
+    "are_deterministic_algorithms_enabled": "backends",
+}  # fmt: skip
 
 
 def _on_first_use(name: str) -> Any:

@@ -51,4 +51,14 @@ mps, mkldnn, openmp = _Backend(), _Backend(), _Backend()
 for _name in __all__:  # import minidl.backends.cudnn
     sys.modules[f"{__name__}.{_name}"] = globals()[_name]
 
+
+def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
+    """Accepted for compatibility with PyTorch: all results are deterministic in any case."""
+
+
+def are_deterministic_algorithms_enabled() -> bool:
+    """Return True: all results are deterministic."""
+    return True
+
+
 __getattr__ = attributes(globals())

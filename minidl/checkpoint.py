@@ -24,7 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from .device import Array, Device
-from .errors import ArgumentError, CheckpointError, DeviceError
+from .errors import ArgumentError, CheckpointError, DeviceError, MissingCheckpointError
 from .files import write_atomically
 from .formats import CODES, read_npz, read_safetensors, write_safetensors
 from .kernels.cuda import copy_to
@@ -155,7 +155,9 @@ def load(
         with open(f, "rb") as file:
             return _read(file, map_location, weights_only)
     except Exception as error:  # damage makes safetensors, zipfile and NumPy raise a dozen kinds
-        raise CheckpointError(f"{_named(f)} can't be loaded: {_reason(error)}") from error
+        missing = isinstance(error, FileNotFoundError)
+        kind = MissingCheckpointError if missing else CheckpointError
+        raise kind(f"{_named(f)} can't be loaded: {_reason(error)}") from error
 
 
 def encode(obj: Any) -> list[bytes | memoryview]:

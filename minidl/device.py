@@ -100,6 +100,8 @@ class Device:
     >>> import minidl
     >>> minidl.device("cpu")
     device(type='cpu')
+    >>> with minidl.device("cpu"):  # of new tensors and layers
+    ...     x = minidl.zeros(2)
     """
 
     __slots__ = ("index", "type")
@@ -140,8 +142,18 @@ class Device:
     def __hash__(self) -> int:
         return hash((self.type, self.index))
 
+    def __enter__(self) -> Device:
+        defaults.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        defaults.pop()
+
 
 CPU = Device("cpu")
+
+#: The device of new tensors is the last: the default, and those of ``with device:``.
+defaults = [CPU]
 
 #: PyTorch's spelling: ``minidl.device("gpu")``.
 device = Device

@@ -60,3 +60,9 @@ class NoDataError(DataError, FileNotFoundError):
 
 class CheckpointError(MinidlError, ValueError, RuntimeError):
     """A checkpoint is missing, damaged or belongs to something else."""
+
+
+class MissingCheckpointError(CheckpointError, FileNotFoundError):
+    """There is no such checkpoint."""
+
+    __str__ = Exception.__str__  # a FileNotFoundError's expects an error number

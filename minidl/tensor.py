@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .conversion import converted
-from .device import CPU, Array, Device, active, array_module, cupy, device_of
+from .device import CPU, Array, Device, active, array_module, cupy, defaults, device_of
 from .errors import AutogradError, DeviceError, DTypeError, IndexOutOfRange, ShapeError
 from .kernels.cuda import copy_to
 from .printing import format_array
@@ -41,7 +41,6 @@ class _Defaults:
     """What new tensors get where nothing is said."""
 
     dtype = float32
-    device = CPU
 
 
 def default_dtype() -> np.dtype:
@@ -51,7 +50,7 @@ def default_dtype() -> np.dtype:
 
 def default_device() -> Device:
     """Return the device of new tensors; the CPU at first."""
-    return _Defaults.device
+    return defaults[-1]
 
 
 def set_default_dtype(d: Any) -> None:
@@ -94,7 +93,7 @@ def set_default_device(device: str | Device | None) -> None:
     DeviceError
         There is no such device.
     """
-    _Defaults.device = CPU if device is None else Device(device)
+    defaults[0] = CPU if device is None else Device(device)
 
 
 #: The threads in inference mode.

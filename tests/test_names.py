@@ -308,3 +308,24 @@ def test_functions_in_place() -> None:
         expected = getattr(x, name)()
         y = x.clone()
         assert getattr(y, f"{name}_")() is y and minidl.equal(y, expected)
+
+
+# --- Whole programs' settings ---------------------------------------------------------------------
+
+
+def test_a_device_is_the_default_inside_a_with() -> None:
+    with minidl.device("cpu") as device:
+        assert minidl.zeros(2).device == device == minidl.get_default_device()
+        with pytest.raises(ZeroDivisionError), minidl.device("cpu"):
+            1 / 0  # noqa: B018
+    assert minidl.get_default_device() == minidl.device("cpu")
+
+
+def test_results_are_deterministic_in_any_case() -> None:
+    minidl.use_deterministic_algorithms(True, warn_only=True)
+    assert minidl.are_deterministic_algorithms_enabled()
+
+
+def test_a_missing_file_is_a_file_not_found_error(tmp_path: Any) -> None:
+    with pytest.raises(FileNotFoundError, match="weights.pt' can't be loaded: No such file"):
+        minidl.load(tmp_path / "weights.pt")

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from html import escape
 from itertools import pairwise
 
 #: Pixels: of a character, of a line of text, between boxes and between rows.
@@ -239,4 +238,6 @@ def _box(box: Box, leads_on: bool) -> str:
 
 
 def _text(x: float, y: float, text: str, anchor: str = "middle", look: str = "") -> str:
+    from html import escape  # it takes longer to import than most of minidl's modules
+
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {look}>{escape(text)}</text>'

@@ -8,7 +8,6 @@ right.
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +26,8 @@ from .precision import wide_in_between
 __all__ = [
     "addmm", "baddbmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer",
 ]  # fmt: skip
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  #: names of axes
 
 
 @recorded_by(lambda: Matmul)
@@ -207,7 +208,7 @@ def _letters(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
     terms = left.split(",")
     if len(terms) != len(tensors):
         raise ArgumentError(f"einsum: {equation!r} names {len(terms)} operands, got {len(tensors)}")
-    unused = [c for c in string.ascii_letters if c not in equation]
+    unused = [c for c in LETTERS if c not in equation]
     longest = ""
     for i, (term, tensor) in enumerate(zip(terms, tensors, strict=True)):
         if "..." in term:

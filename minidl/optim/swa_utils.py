@@ -15,6 +15,7 @@ from typing import Any
 from ..autograd import no_grad
 from ..device import Device
 from ..errors import ArgumentError
+from ..missing import attributes
 from ..nn.batch_norm import _BatchNorm
 from ..nn.module import Module
 from ..tensor import Tensor, int64, tensor
@@ -189,3 +190,6 @@ def update_bn(loader: Iterable[Any], model: Module, device: str | Device | None 
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     model.train(was_training)
+
+
+__getattr__ = attributes(globals())
