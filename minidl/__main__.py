@@ -1,7 +1,8 @@
 """``python -m minidl``: the report of the machine, which a bug report should include.
 
 ``python -m minidl scan FOLDER`` names every suspicious picture file of a folder; ``inspect FILE``
-prints what a file of weights holds, and ``convert IN OUT`` makes another kind of file of it.
+prints what a file of weights holds, ``convert IN OUT`` makes another kind of file of it, and
+``evaluate FILE FOLDER`` prints its errors on labeled pictures.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 
 from .training.machine import report
 from .vision import scan
-from .vision.weights import convert
+from .vision.weights import convert, evaluation
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     convert_parser = commands.add_parser("convert", help="make another kind of file of weights")
     convert.add_convert_arguments(convert_parser)
     convert_parser.set_defaults(run=convert.run_convert)
+    evaluate_parser = commands.add_parser(
+        "evaluate", help="print the errors of weights on pictures"
+    )
+    evaluation.add_arguments(evaluate_parser)
+    evaluate_parser.set_defaults(run=evaluation.run)
     arguments = parser.parse_args(argv)
     status: int = arguments.run(arguments)
     return status
