@@ -1,4 +1,4 @@
-"""Attributes of tensors that only fit if they are checked: ``grad``, ``data``; and ``_version``."""
+"""Attributes of tensors that are checked when set: ``grad``, ``data``; and read-only ones."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def attach() -> None:
             attrgetter("_grad"),
             _set_grad,
             _delete_grad,
-            "The sum of what backward has computed so far, or None; a Tensor like this one.",
+            "The gradient that backward has added up so far, a Tensor like this one, or None.",
         ),
         "data": property(_get_data, _set_data, doc="The same memory as a tensor outside the tape."),
         "_version": property(

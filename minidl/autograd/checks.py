@@ -1,4 +1,4 @@
-"""Checks of what the walk back is given and of what a backward returns, with helpful messages."""
+"""Checks of the walk's first gradients and of what a backward returns, with helpful messages."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def check_no_nan(node: Node, results: list[Any]) -> None:
 
 
 def _reduced(gradient: Any, shape: tuple[int, ...]) -> Any:
-    """Return a gradient, summed over axes along which its tensor was repeated to get its shape."""
+    """Return a gradient, summed over the axes along which its tensor was broadcast."""
     more = gradient.ndim - len(shape)
     if more < 0 or any(n not in (1, m) for n, m in zip(shape, gradient.shape[more:], strict=True)):
         return gradient

@@ -47,11 +47,11 @@ class Context:
     saved_tensors : tuple of arrays
         What ``save_for_backward`` was given.
     may_overwrite : tuple of bool
-        In ``backward``, for each gradient, whether nobody else holds it, so that its memory may
-        take the result.
+        In ``backward``, for each gradient, whether nothing else refers to it, so that its memory
+        may hold the result.
     """
 
-    # Defaults stand on the class: an operation that does not need them spends no time on them.
+    # Defaults are on the class, so that an operation that does not need them spends no time.
     may_overwrite: tuple[bool, ...] = ()
     materialize_grads = True
     _saved: tuple[Any, ...] = ()
@@ -100,7 +100,7 @@ class Context:
         return self._saved
 
     def mark_non_differentiable(self, *arrays: Any) -> None:
-        """Declare outputs, or saved arrays, that have no gradient: indices, masks."""
+        """Declare outputs, or saved arrays, that have no gradient, such as indices and masks."""
         self._without_grad = arrays
 
     def mark_dirty(self, *arrays: Any) -> None:
@@ -195,7 +195,7 @@ class Function:
     an array for each Tensor and everything else unchanged, and returns an array or a tuple of
     arrays. ``backward(ctx, *grads)`` gets the gradient of each output and returns the gradient of
     each argument, None for those that have none. A gradient must not be changed in place, unless
-    ``ctx.may_overwrite`` says that nobody else holds it.
+    ``ctx.may_overwrite`` says that nothing else refers to it.
 
     Examples
     --------
@@ -222,13 +222,13 @@ class Function:
     #: may change arguments unannounced.
     is_foreign = False
 
-    #: For each saved array, the argument whose gradient alone reads its numbers, or None: any does.
-    #: Others may be changed in place after the forward. Without it, all are read.
+    #: For each saved array, the only argument whose gradient reads its values; None if any may. An
+    #: array that is not read may be changed in place after the forward. Default: all are read.
     read_for: tuple[int | None, ...] = ()
 
-    #: The Function whose results are the floats that this one saves and that are no arguments, in
-    #: order: its backward takes their gradients to the same arguments. Without it, those that are
-    #: no results either count as constants. Only gradients of gradients ask for it.
+    #: A Function whose results are, in order, the saved float arrays that are not arguments; its
+    #: backward leads to the same arguments. Without it, those that are not results either are
+    #: constants. Only gradients of gradients use it.
     intermediates: type[Function] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -380,8 +380,8 @@ def _apply_with_setup(cls: type[Function]) -> Callable[..., Any]:
 def once_differentiable(backward: Callback) -> Callback:
     """Declare that a ``backward`` can't be differentiated again.
 
-    With ``create_graph=True`` it runs on arrays all the same; a gradient of its results is an
-    error. For backwards that NumPy's functions alone can't express.
+    With ``create_graph=True`` it still runs on arrays, and differentiating its results is an error.
+    This is for backwards that NumPy's functions alone can't express.
 
     Examples
     --------

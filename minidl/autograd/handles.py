@@ -7,7 +7,7 @@ from typing import Any, Self
 
 
 class RemovableHandle:
-    """What registering a hook returns: ``remove()`` takes the hook off again.
+    """What registering a hook returns: ``remove()`` removes the hook.
 
     It is also a context manager that removes the hook at the end of its block.
     """
@@ -19,7 +19,7 @@ class RemovableHandle:
         self.id = next(RemovableHandle._next_id)
 
     def remove(self) -> None:
-        """Take the hook off; doing it twice does no harm."""
+        """Remove the hook; a second call does nothing."""
         self._hooks.pop(self.id, None)
 
     def __enter__(self) -> Self:
@@ -34,7 +34,7 @@ def add_hook(hooks: dict[int, Any], hook: Any, prepend: bool = False) -> Removab
     handle = RemovableHandle(hooks)
     earlier = dict(hooks) if prepend else {}
     if prepend:
-        hooks.clear()  # the same dictionary must stay: handles refer to it
+        hooks.clear()  # handles refer to this dictionary
     hooks[handle.id] = hook
     hooks.update(earlier)
     return handle

@@ -14,8 +14,8 @@ from .tape import accumulator, edge_of, node_edge
 def register_hook(self: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
     """Call ``hook(grad)`` whenever the gradient of this tensor is computed.
 
-    Hooks run in the order of their registration, before the gradient is kept or goes on. A hook
-    belongs to the value that the tensor has now, not to what in-place changes make of it later.
+    Hooks run in the order of their registration, before the gradient is stored or passed on. A hook
+    belongs to the tensor's current value, not to the values that in-place changes give it later.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def register_hook(self: Tensor, hook: Callable[..., Any]) -> RemovableHandle:
     Returns
     -------
     RemovableHandle
-        Its ``remove()`` takes the hook off.
+        Its ``remove()`` removes the hook.
 
     Raises
     ------
@@ -59,7 +59,7 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[..., Any]) -
     Raises
     ------
     AutogradError
-        The tensor is no leaf that requires a gradient.
+        The tensor is not a leaf that requires a gradient.
     """
     if not self.requires_grad or self.node is not None:
         raise AutogradError(

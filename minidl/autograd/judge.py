@@ -112,7 +112,7 @@ class Check:
         claims = None if fast else self.whole_jacobian(outputs)
         self.backward_is_linear(outputs, claims)
         self.layouts_do_not_matter()
-        self.calls_do_not_meet()
+        self.calls_share_nothing()
         if subsets and len(self.leaves) > 1:
             self.each_gradient_alone()
         if self.kinks:
@@ -389,7 +389,7 @@ class Check:
             message = f"differs when the inputs are {what} in memory"
             self.expect(message, found, expected, weights)
 
-    def calls_do_not_meet(self) -> None:
+    def calls_share_nothing(self) -> None:
         """Check that two calls of `func` on one tape share nothing that they saved or return."""
         weights = self.random_weights()
         calls = [self.problem.outputs() for _ in range(2)]
