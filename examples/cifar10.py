@@ -1,12 +1,16 @@
 """Train the AlexNet paper's CIFAR-10 networks (cuda-convnet's), or a small AlexNet, on CIFAR-10.
 
     python examples/cifar10.py --data DIR --variant 80sec
+    python examples/cifar10.py --data DIR --resume runs/cifar10      (after an interruption)
 
 DIR holds CIFAR-10 as published (cifar-10-batches-py/) or as pictures (train/<class>/<number>.jpg).
 Without test pictures, 5,000 of the 50,000 training pictures are held out for validation.
 
 All pictures are in memory as bytes. A "sample" of the loader is a whole batch of them, which is
 cropped, mirrored and centered on the network's device.
+
+Each epoch ends with a checkpoint. Options that change an experiment: ``--activation tanh``,
+``--without norm1 norm2``, and ``--plain``, which trains without weight decay, crops and mirrors.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,12 +37,20 @@ from minidl.data import (
 from minidl.errors import DataError
 from minidl.nn.functional import cross_entropy
 from minidl.optim.lr_scheduler import CosineAnnealingLR
-from minidl.training import Interruption, Progress, RunLog, new_run, run_program, set_up_device
+from minidl.training import (
+    Checkpoints,
+    Interruption,
+    Progress,
+    RunLog,
+    new_run,
+    run_program,
+    set_up_device,
+)
 from minidl.training.command_line import add_device_options
 from minidl.vision import figures
 from minidl.vision.datasets import CIFAR10
 from minidl.vision.datasets.opening import hold_out
-from minidl.vision.metrics import RunningMeans, evaluate
+from minidl.vision.metrics import RunningMeans, accuracy, evaluate
 from minidl.vision.models import AlexNet, CudaConvnet, alexnet, cuda_convnet
 from minidl.vision.transforms import RawPicture, RawToInput
 
@@ -56,15 +69,16 @@ class Recipe:
 # The decays come from cuda-convnet's layer files. Those train at a constant rate of 0.001, divided
 # by 10 twice, by hand; the cosine needs fewer epochs.
 RECIPES = {
-    "80sec": Recipe(decay={"conv": 0.004, "fc": 0.03}),
-    "18pct": Recipe(decay={"conv": 0.004, "fc10": 1.0}),
-    "19pct": Recipe(decay={"conv": 0.004, "fc10": 3.0}),
+    "80sec": Recipe(decay={"conv": 0.004, "fc": 0.03}, epochs=40, shift=2),
+    "18pct": Recipe(decay={"conv": 0.004, "fc10": 1.0}, epochs=100, shift=2),
+    "19pct": Recipe(decay={"conv": 0.004, "fc10": 3.0}, epochs=100, shift=2),
     "13pct": Recipe(decay={"conv": 0.0, "local": 0.004, "fc10": 0.004}, lr=0.001, epochs=60),
     "11pct": Recipe(decay={"conv": 0.0, "local": 0.004, "fc10": 0.01}, lr=0.001, epochs=60),
     "cifar": Recipe(decay={"conv": 5e-4, "fc": 5e-4}, lr=0.01, init="he", shift=4),
 }
 BATCH_SIZE = 128
 MOMENTUM = 0.9
+MAY_CHANGE = ("device", "num_threads", "output", "resume", "tf32")  # when a run is resumed
 READ_EVERY = 100  # steps between reading the losses, which waits for a GPU
 DEVIATION = 63.0  # of CIFAR-10's pixels, for networks whose inputs should have deviation 1
 
@@ -82,6 +96,8 @@ class Batches(Dataset):
         Number of pixels by which a crop may extend beyond the picture, where there are zeros.
     augment : bool
         Crop and mirror at random.
+    views : array-like of int, shape (V, 3), optional
+        Top, left and mirroring of several views of each picture. Default: the central crop.
     """
 
     def __init__(
@@ -91,8 +107,9 @@ class Batches(Dataset):
         room: int,
         shift: int,
         augment: bool,
+        views: Sequence[Sequence[int]] | None = None,
     ) -> None:
-        self.pixels, self.labels = pixels, labels
+        self.pixels, self.labels, self.views = pixels, labels, views
         self.room, self.shift, self.augment = room, shift, augment
 
     def __len__(self) -> int:
@@ -108,8 +125,17 @@ class Batches(Dataset):
             place[:, 0], place[:, 1] = corners
             place[:, 2] = rng.random(n) < 0.5
         pixels = self.pixels[indices].transpose(0, 3, 1, 2)
-        parts = pixels, place, np.zeros((n, pixels.shape[1]), np.float32)
+        if self.views is not None:
+            place = np.tile(np.array(self.views, np.int32), (n, 1, 1))  # (N, V, 3)
+            pixels = np.repeat(pixels[:, None], len(self.views), axis=1)  # (N, V, C, H, W)
+        parts = pixels, place, np.zeros(pixels.shape[:-2], np.float32)
         return RawPicture(*map(minidl.from_numpy, parts)), minidl.from_numpy(self.labels[indices])
+
+
+def test_views(room: int) -> list[tuple[int, int, int]]:
+    """Return cuda-convnet's views: the corners and the center, and all of them mirrored."""
+    corners = dict.fromkeys([(0, 0), (0, room), (room, 0), (room, room), (room // 2, room // 2)])
+    return [(top, left, mirrored) for mirrored in (0, 1) for top, left in corners]
 
 
 def read_pictures(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -132,11 +158,12 @@ def loader(dataset: Batches, shuffle: bool, pin: bool) -> DataLoader:
     return DataLoader(dataset, sampler=batches, batch_size=None, num_workers=1, pin_memory=pin)
 
 
-def make_model(variant: str, recipe: Recipe, classes: int) -> AlexNet | CudaConvnet:
-    """Make the network that ``--variant`` names."""
-    if variant == "cifar":
-        return alexnet("cifar", classes, init=recipe.init)
-    return cuda_convnet(variant, classes, init=recipe.init)
+def make_model(args: argparse.Namespace, recipe: Recipe, classes: int) -> AlexNet | CudaConvnet:
+    """Make the network that ``--variant`` names, with the changes that other options ask for."""
+    changes = {"activation": args.activation, "without": args.without}
+    if args.variant == "cifar":
+        return alexnet("cifar", classes, init=recipe.init, **changes)
+    return cuda_convnet(args.variant, classes, init=recipe.init, **changes)
 
 
 def make_optimizer(model: AlexNet | CudaConvnet, recipe: Recipe) -> minidl.optim.SGD:
@@ -150,77 +177,147 @@ def make_optimizer(model: AlexNet | CudaConvnet, recipe: Recipe) -> minidl.optim
     return minidl.optim.SGD(groups, recipe.lr, MOMENTUM, rate_in_velocity=True)
 
 
-def train(interruption: Interruption) -> int:
-    """Train, print the error after each epoch, and return the exit status."""
+def make_recipe(args: argparse.Namespace) -> Recipe:
+    """Return the variant's recipe with the changes that the command line asks for."""
+    recipe = RECIPES[args.variant]
+    changes = {name: getattr(args, name) for name in ("lr", "epochs", "shift", "init")}
+    recipe = replace(recipe, **{name: new for name, new in changes.items() if new is not None})
+    return replace(recipe, decay={}, shift=0) if args.plain else recipe
+
+
+class Run:
+    """The training of one network, from its first epoch or from a checkpoint."""
+
+    def __init__(
+        self, args: argparse.Namespace, output: Path, state: dict[str, Any] | None
+    ) -> None:
+        self.args, self.output, self.recipe = args, output, make_recipe(args)
+        device = set_up_device(vars(args))
+        minidl.manual_seed(args.seed)
+        pixels, labels, held_pixels, held_labels = read_pictures(Path(args.data))
+        self.model = make_model(args, self.recipe, int(labels.max()) + 1).to(device)
+        self.mean = pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
+        scale = 1.0 if self.model.input_scale == "pixels" else DEVIATION
+        size, pin = self.model.input_size[-1], device.type == "gpu"
+        to_input = RawToInput(self.mean.transpose(2, 0, 1), scale, size=size)
+        room, shift, augment = pixels.shape[1] - size, self.recipe.shift, not args.plain
+        self.loader = loader(Batches(pixels, labels, room, shift, augment), True, pin)
+        self.seen = DeviceBatches(self.loader, device, to_input)
+
+        def held_out(views: list[tuple[int, int, int]] | None) -> DeviceBatches:
+            batches = loader(Batches(held_pixels, held_labels, room, 0, False, views), False, pin)
+            batches.set_epoch(0)  # keeps it from consuming numbers of training epochs
+            return DeviceBatches(batches, device, to_input)
+
+        self.unseen, self.unseen_views = held_out(None), held_out(test_views(room))
+        self.optimizer = make_optimizer(self.model, self.recipe)
+        steps = self.recipe.epochs * len(self.loader)
+        self.schedule = CosineAnnealingLR(self.optimizer, T_max=steps)
+        self.checkpoints = Checkpoints(output)
+        self.epoch = self.step = 0
+        if state is not None:
+            self.epoch, self.step = state["progress"]
+            for name in ("model", "optimizer", "schedule"):
+                getattr(self, name).load_state_dict(state[name])
+            minidl.set_rng_state(state["rng"])
+        print(
+            f"{args.variant}: {len(pixels):,} pictures to train with, {len(held_pixels):,} held out"
+        )
+
+    def save(self) -> None:
+        """Write a checkpoint, between two epochs."""
+        state = {
+            name: getattr(self, name).state_dict() for name in ("model", "optimizer", "schedule")
+        }
+        state |= {"progress": [self.epoch, self.step], "rng": minidl.get_rng_state()}
+        settings = {
+            name: value for name, value in vars(self.args).items() if name not in MAY_CHANGE
+        }
+        self.checkpoints.save(state | {"settings": settings})
+
+    def train(self) -> int:
+        """Train to the last epoch, print the error after each, and return the exit status."""
+        with RunLog(self.output, after_step=self.step or None) as log:
+            while self.epoch < self.recipe.epochs:
+                self.epoch += 1
+                train_loss, train_top1, speed = self.train_epoch()
+                scores = evaluate(self.model, self.unseen, topk=(1,))
+                line = {"epoch": self.epoch, "train_loss": train_loss, "train_top1": train_top1}
+                line |= {"val_loss": scores["loss"], "top1": scores["top1"]}
+                log.write("epoch", self.step, **line, images_per_second=speed)
+                self.save()
+                print(
+                    f"epoch {self.epoch:2}/{self.recipe.epochs}: loss {train_loss:.3f}, held-out "
+                    f"loss {scores['loss']:.3f}, error {100 - scores['top1']:.2f} %, "
+                    f"{speed:,.0f} images/s",
+                    flush=True,
+                )
+            error = 100 - evaluate(self.model, self.unseen, topk=(1,))["top1"]
+            views = 100 - evaluate(self.model, self.unseen_views, topk=(1,))["top1"]
+            log.write("final", self.step, error=error, error_views=views)
+        weights = {"model": self.model.state_dict(), "mean": self.mean}
+        minidl.save(weights, self.output / "model.safetensors")
+        drawn = figures.save_all(self.model, log.path, self.output)
+        written = ["log.jsonl", "model.safetensors", *drawn]
+        print(
+            f"final error {error:.2f} %, of several views {views:.2f} %; "
+            f"written to {self.output}: {', '.join(written)}"
+        )
+        return 0
+
+    def train_epoch(self) -> tuple[float, float, float]:
+        """Train for an epoch; return the mean loss, the accuracy and the images per second."""
+        means, steps = RunningMeans(), len(self.seen)
+        self.model.train()
+        self.loader.set_epoch(self.epoch - 1)
+        with Progress(self.seen, f"epoch {self.epoch}", steps, leave=False) as batches:
+            for images, targets in batches:
+                self.optimizer.zero_grad()
+                logits = self.model(images)
+                loss = cross_entropy(logits, targets)
+                loss.backward()
+                self.optimizer.step()
+                self.schedule.step()
+                means.update(loss, *accuracy(logits, targets), weight=BATCH_SIZE)
+                batches.update(BATCH_SIZE)
+                self.step += 1
+                if self.step % READ_EVERY == 0 or self.step % steps == 0:
+                    means.read()
+                    train_loss, train_top1 = means.values()
+                    if not np.isfinite(train_loss):
+                        raise SystemExit(f"the loss became {train_loss}: try a lower --lr")
+        return train_loss, train_top1, batches.speed
+
+
+def main(interruption: Interruption) -> int:
+    """Begin a run or continue one; return the exit status."""
     args = parse()
+    state, output = None, Path(args.resume or new_run(args.output, "runs/cifar10"))
+    if args.resume:
+        _, state = Checkpoints.load(args.resume)
+        vars(args).update(state["settings"] | ({"data": args.data} if args.data else {}))
     if args.data is None:
         raise DataError(
             f"--data DIR is required: unpack {CIFAR10.url} and name the folder that contains "
             f"{CIFAR10.base_folder}/, or one with pictures at train/<class>/<number>.jpg"
         )
-    recipe = RECIPES[args.variant]
-    output = Path(new_run(args.output, "runs/cifar10"))
-    recipe = replace(recipe, lr=args.lr or recipe.lr, epochs=args.epochs or recipe.epochs)
-    device = set_up_device(vars(args))
-    minidl.manual_seed(args.seed)
-    pixels, labels, held_pixels, held_labels = read_pictures(args.data)
-    model = make_model(args.variant, recipe, int(labels.max()) + 1).to(device)
-    mean = pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
-    scale = 1.0 if model.input_scale == "pixels" else DEVIATION
-    size, pin = model.input_size[-1], device.type == "gpu"
-    to_input = RawToInput(mean.transpose(2, 0, 1), scale, size=size)
-    room = (pixels.shape[1] - size, recipe.shift)
-    train_loader = loader(Batches(pixels, labels, *room, augment=True), shuffle=True, pin=pin)
-    held_loader = loader(Batches(held_pixels, held_labels, *room, augment=False), False, pin)
-    held_loader.set_epoch(0)  # keeps it from consuming numbers of training epochs
-    seen = DeviceBatches(train_loader, device, to_input)
-    unseen = DeviceBatches(held_loader, device, to_input)
-    optimizer = make_optimizer(model, recipe)
-    schedule = CosineAnnealingLR(optimizer, T_max=recipe.epochs * len(train_loader))
-    print(f"{args.variant}: {len(pixels):,} pictures to train with, {len(held_pixels):,} held out")
-
-    step = 0
-    with RunLog(output) as log:
-        for epoch in range(1, recipe.epochs + 1):
-            means = RunningMeans()
-            with Progress(seen, f"epoch {epoch}", len(seen), leave=False) as batches:
-                for images, targets in batches:
-                    optimizer.zero_grad()
-                    loss = cross_entropy(model(images), targets)
-                    loss.backward()
-                    optimizer.step()
-                    schedule.step()
-                    means.update(loss, weight=BATCH_SIZE)
-                    batches.update(BATCH_SIZE)
-                    step += 1
-                    if step % READ_EVERY == 0 or step % len(seen) == 0:
-                        means.read()
-                        train_loss = means.values()[0]
-                        if not np.isfinite(train_loss):
-                            raise SystemExit(f"the loss became {train_loss}: try a lower --lr")
-            speed = batches.speed
-            scores = evaluate(model, unseen, topk=(1,))
-            line = {"epoch": epoch, "train_loss": train_loss, "val_loss": scores["loss"]}
-            log.write("epoch", step, **line, top1=scores["top1"], images_per_second=speed)
-            print(
-                f"epoch {epoch:2}/{recipe.epochs}: loss {train_loss:.3f}, held-out loss "
-                f"{scores['loss']:.3f}, error {100 - scores['top1']:.2f} %, {speed:,.0f} images/s",
-                flush=True,
-            )
-    minidl.save({"model": model.state_dict(), "mean": mean}, output / "model.safetensors")
-    written = ["log.jsonl", "model.safetensors", *figures.save_all(model, log.path, output)]
-    print(f"final error {100 - scores['top1']:.2f} %; written to {output}: {', '.join(written)}")
-    return 0
+    return Run(args, output, state).train()
 
 
 def parse() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
-    add("--data", type=Path, metavar="DIR", help="folder of CIFAR-10; see this file's first lines")
+    add("--data", metavar="DIR", help="folder of CIFAR-10; see this file's first lines")
     add("--variant", choices=RECIPES, default="80sec", help="network (default: 80sec)")
     add("--epochs", type=int, metavar="N", help="default: the network's, see RECIPES")
     add("--lr", type=float, metavar="RATE", help="default: the network's, see RECIPES")
+    add("--shift", type=int, metavar="PIXELS", help="largest random shift (default: the network's)")
+    add("--init", help="initial values (default: the network's)")
+    add("--activation", choices=("relu", "tanh"), default="relu", help="(default: relu)")
+    add("--without", nargs="+", default=[], metavar="LAYER", help="omit layers, such as norm1")
+    add("--plain", action="store_true", help="no regularization: no decay, no crops, no mirrors")
+    add("--resume", metavar="DIR", help="continue the run in DIR, with its settings")
     add("--seed", type=int, metavar="N", default=0, help="decides everything random (default: 0)")
     add_device_options(add, default="cpu")
     add("--output", metavar="DIR", help="default: runs/cifar10, then runs/cifar10-2, ...")
@@ -229,4 +326,4 @@ def parse() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    sys.exit(run_program(train))
+    sys.exit(run_program(main))

@@ -24,11 +24,28 @@ def test_trains_on_folders_of_pictures(tmp_path: Path) -> None:
     assert "30 training pictures are held out" in result.stdout
     assert "epoch  1/1: loss 1.099" in result.stdout  # ln 3: two steps teach nothing
     assert "images/s" in result.stdout and "final error" in result.stdout
-    (line,) = RunLog.read(tmp_path / "out" / "log.jsonl")
+    line, final = RunLog.read(tmp_path / "out" / "log.jsonl")
     assert line["step"] == 2  # 270 pictures in batches of 128
+    assert final["error"] == 100 - line["top1"] and 0 <= final["error_views"] <= 100
     assert line["train_loss"] == pytest.approx(np.log(3), abs=0.01)
     assert "features.conv1.weight" in minidl.load(tmp_path / "out" / "model.safetensors")["model"]
     assert (tmp_path / "out" / "filters.png").exists()
+
+
+def test_goes_on_after_an_interruption_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    draw(tmp_path / "train", CLASSES, 60, (32, 32))
+    draw(tmp_path / "test", CLASSES, 2, (32, 32))
+    options = "--activation", "tanh", "--plain", "--num-threads", 1, "--epochs", 2
+    run(tmp_path, PROGRAM, "--data", ".", *options, "--output", "whole")
+    run(tmp_path, PROGRAM, "--data", ".", *options, "--output", "cut")
+    cut = tmp_path / "cut"
+    (cut / "previous.safetensors").replace(cut / "last.safetensors")  # after the first epoch
+    (cut / "model.safetensors").unlink()
+    result = run(tmp_path, PROGRAM, "--resume", "cut", "--num-threads", 1)
+    assert "epoch  1/2" not in result.stdout and "epoch  2/2" in result.stdout
+    whole, again = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
+    assert whole.read_bytes() == again.read_bytes()
+    assert "tanh" in str(minidl.load(cut / "last.safetensors")["settings"])
 
 
 @pytest.mark.usefixtures("device")
