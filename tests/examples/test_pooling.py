@@ -1,0 +1,22 @@
+"""examples/pooling.py: which of the quiz's statements is false."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from programs import run
+
+pytest.importorskip("matplotlib")
+
+
+def test_the_false_statement_is_c(tmp_path: Path) -> None:
+    said = run(tmp_path, "pooling.py").stdout
+    verdicts = re.findall(r"^(true|FALSE) +(\w):", said, re.M)
+    assert verdicts == [("true", "A"), ("true", "B"), ("FALSE", "C"), ("true", "D")]
+    changed, pooled = re.findall(r"changes (\d+) activations, and (\d+) pooled", said)[0]
+    assert int(changed) > 0 and pooled == "0"
+    with Image.open(tmp_path / "pooling.png") as picture:
+        assert picture.width > picture.height > 100
