@@ -46,7 +46,7 @@ BUGS = [
         "shared = memory.lend(length, lambda: None)\nrelease(slot)",
         (
             "tests/data/test_transport.py::test_a_batch_stays_in_its_slot_until_it_is_dropped",
-            "tests/data/test_workers.py::test_batches_that_are_kept_stay_as_they_are",
+            "tests/data/test_pool.py::test_batches_that_are_kept_stay_as_they_are",
         ),
     ),
     (
@@ -61,7 +61,7 @@ BUGS = [
         "minidl.data.transport:_Loan.__del__",
         "self.forks == _forks",
         "True",
-        "tests/data/test_workers.py::test_a_forked_process_keeps_the_batches_that_it_has",
+        "tests/data/test_pool.py::test_a_forked_process_keeps_the_batches_that_it_has",
     ),
     (
         "notes: duplicates are kept",
