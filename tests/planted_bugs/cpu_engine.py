@@ -44,7 +44,7 @@ BUGS = [
         "minidl.kernels.cpu.memory:",
         "os.register_at_fork(after_in_child=_pool.after_fork)",
         "pass",
-        "tests/data/test_pool.py::"
+        "tests/data/test_worker.py::"
         "test_a_worker_computes_even_if_the_parent_was_in_the_middle_of_it",
     ),
 ]
