@@ -57,7 +57,7 @@ class Sub(Function):
     @staticmethod
     def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = shape_of(a), shape_of(b)
-        if any(getattr(v, "dtype", type(v)) in (bool, bool_) for v in (a, b)):
+        if bool_ in (getattr(a, "dtype", type(a)), getattr(b, "dtype", type(b))):
             raise DTypeError("sub: booleans can't be subtracted; use logical_xor or ~")
         a, b = meet(a, b)
         return binary("sub", "subtract", a, b)
@@ -110,10 +110,11 @@ class Div(Function):
     def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = shape_of(a), shape_of(b)
         ctx.save_for_backward(a if ctx.needs_input_grad[1] else None, b)
-        if all(getattr(v, "dtype", bool_).kind != "f" for v in (a, b)):
+        c, d = meet(a, b)
+        if (c.dtype if hasattr(c, "dtype") else d.dtype).kind != "f":
             # the quotient of integers is a float32, not NumPy's float64
-            a, b = (v.astype(default_dtype()) if hasattr(v, "dtype") else v for v in (a, b))
-        return binary("div", "divide", *meet(a, b))
+            c, d = (v.astype(default_dtype()) if hasattr(v, "dtype") else v for v in (a, b))
+        return binary("div", "divide", c, d)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
