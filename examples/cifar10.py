@@ -36,7 +36,7 @@ from minidl.data import (
 )
 from minidl.errors import DataError
 from minidl.nn.functional import cross_entropy
-from minidl.optim.lr_scheduler import CosineAnnealingLR
+from minidl.optim.lr_scheduler import ConstantLR, CosineAnnealingLR
 from minidl.training import (
     Checkpoints,
     Interruption,
@@ -212,7 +212,11 @@ class Run:
         self.unseen, self.unseen_views = held_out(None), held_out(test_views(room))
         self.optimizer = make_optimizer(self.model, self.recipe)
         steps = self.recipe.epochs * len(self.loader)
-        self.schedule = CosineAnnealingLR(self.optimizer, T_max=steps)
+        self.schedule = (
+            ConstantLR(self.optimizer, factor=1.0)
+            if args.constant
+            else CosineAnnealingLR(self.optimizer, T_max=steps)
+        )
         self.checkpoints = Checkpoints(output)
         self.epoch = self.step = 0
         if state is not None:
@@ -312,6 +316,7 @@ def parse() -> argparse.Namespace:
     add("--variant", choices=RECIPES, default="80sec", help="network (default: 80sec)")
     add("--epochs", type=int, metavar="N", help="default: the network's, see RECIPES")
     add("--lr", type=float, metavar="RATE", help="default: the network's, see RECIPES")
+    add("--constant", action="store_true", help="keep the rate instead of lowering it to 0")
     add("--shift", type=int, metavar="PIXELS", help="largest random shift (default: the network's)")
     add("--init", help="initial values (default: the network's)")
     add("--activation", choices=("relu", "tanh"), default="relu", help="(default: relu)")

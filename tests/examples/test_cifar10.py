@@ -35,7 +35,7 @@ def test_trains_on_folders_of_pictures(tmp_path: Path) -> None:
 def test_goes_on_after_an_interruption_as_if_nothing_had_happened(tmp_path: Path) -> None:
     draw(tmp_path / "train", CLASSES, 60, (32, 32))
     draw(tmp_path / "test", CLASSES, 2, (32, 32))
-    options = "--activation", "tanh", "--plain", "--num-threads", 1, "--epochs", 2
+    options = "--activation", "tanh", "--plain", "--constant", "--num-threads", 1, "--epochs", 2
     run(tmp_path, PROGRAM, "--data", ".", *options, "--output", "whole")
     run(tmp_path, PROGRAM, "--data", ".", *options, "--output", "cut")
     cut = tmp_path / "cut"
