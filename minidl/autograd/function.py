@@ -125,7 +125,8 @@ class Context:
         """Return whether an output has a gradient."""
         if self._without_grad and any(output is other for other in self._without_grad):
             return False
-        return hasattr(output, "dtype") and output.dtype.kind == "f"
+        kind: str = output.dtype.kind
+        return kind == "f"
 
     def guard(
         self,
@@ -335,7 +336,7 @@ class Function:
         if recording and True in needs:
             node = Node(cls, ctx, edges)
             for result, output in zip(results, returned, strict=True):
-                differentiable = ctx.is_differentiable(output)
+                differentiable = hasattr(output, "dtype") and ctx.is_differentiable(output)
                 if ctx._dirty and differentiable and ctx.is_dirty(output):
                     rebase(result, node, node.add_slot(result.array))
                 else:

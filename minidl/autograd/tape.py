@@ -109,14 +109,14 @@ class Node(_Hooked):
 
     def add_output(self, tensor: Any, differentiable: bool) -> None:
         """Register the next output; it requires a gradient if it is `differentiable`."""
-        if not isinstance(tensor, Tensor):
-            self.outputs.append(((), None, CPU))
-            return
-        array = tensor.array
         if differentiable:
             tensor._requires_grad = True
             tensor._node = self
             tensor.output_index = len(self.outputs)
+        elif not isinstance(tensor, Tensor):
+            self.outputs.append(((), None, CPU))
+            return
+        array = tensor.array
         self.outputs.append((array.shape, array.dtype, device_of(array)))
 
     def add_slot(self, array: Array) -> int:

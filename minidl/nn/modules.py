@@ -12,6 +12,10 @@ from . import pages
 from .batch_norm import _BatchNorm as _BatchNorm
 from .batch_norm import _NormBase as _NormBase
 from .dropout import _Dropout as _Dropout
+from .hooks import register_module_forward_hook as register_module_forward_hook
+from .hooks import register_module_forward_pre_hook as register_module_forward_pre_hook
+from .hooks import register_module_full_backward_hook as register_module_full_backward_hook
+from .hooks import register_module_full_backward_pre_hook as register_module_full_backward_pre_hook
 from .instance_norm import _InstanceNorm as _InstanceNorm
 from .regression_loss import _Loss as _Loss
 

@@ -328,8 +328,9 @@ def test_bad_parameters_are_refused() -> None:
 
 
 def test_a_gradient_of_another_shape_is_refused() -> None:
-    w = parameter(values((2, 3), 1))
+    w = parameter(values((3, 2), 1))
     w.grad = minidl.Tensor(values((3, 2), 1))
+    w.data = minidl.Tensor(values((2, 3), 1))
     with pytest.raises(ShapeError, match=r"\(2, 3\).*\(3, 2\)"):
         SGD([w]).step()
 
