@@ -31,8 +31,8 @@ class Ablation(NamedTuple):
     paper: str = ""
 
 
-#: The paper's network with all of its parts.
-BASELINE: dict[str, Any] = {"variant": "paper", "color_jitter": True}
+#: The paper's network with all of its parts. (alexnet_figures.py draws the page of a run.)
+BASELINE: dict[str, Any] = {"variant": "paper", "color_jitter": True, "report": False}
 
 # The settings of the options "no-lrn" and so on, which override the baseline's.
 ABLATIONS = {

@@ -112,7 +112,7 @@ class Run(training.Run):
         source = figures.Source(
             self.model, self.pictures, self.options.classes, output, scores, seen
         )
-        figures.save_all(self.model, self.log.path, output, source if self.options.report else None)
+        figures.save_all(self.model, self.log.path, output, source, self.options.report)
 
     def finish(self) -> None:
         """Report the final scores (with --ten-crop, over ten crops, too) and the bad pictures."""

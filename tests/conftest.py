@@ -39,7 +39,10 @@ SIMULATOR = Path(__file__).parent / "cupy_on_cpu"
 SIMULATOR_TESTS = SIMULATOR / "tests"
 
 #: Files with an expensive fixture: ``pytest -n`` runs all tests of such a file in one process.
-TOGETHER = ("test_cuda_sources.py", "test_alexnet_imagenet.py", "models/test_alexnet.py")
+TOGETHER = (
+    "test_cuda_sources.py", "test_alexnet_imagenet.py", "test_alexnet_ablations.py",
+    "test_alexnet_figures.py", "test_finetune.py", "models/test_alexnet.py",
+)  # fmt: skip
 
 #: ``--short`` runs the tests in these folders, and those of layers with kernels of their own. The
 #: others run kernels that CuPy generates, and the simulator must compile thousands of them.

@@ -82,7 +82,8 @@ class PictureBatches:
         self.batch_size, self.limit = batch_size, limit
         self._input = model.input_size[-1], model.input_scale
         size, scale = self._input
-        self._expected = model.preprocessing if statistics is None else None
+        known = getattr(model, "preprocessing", None)  # of weights from elsewhere
+        self._expected = known if statistics is None else None
         if self._expected is None:
             self._finish: Any = alexnet_finish(scale, statistics, size)  # bytes to numbers
         else:

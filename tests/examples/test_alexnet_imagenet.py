@@ -363,7 +363,8 @@ def test_a_full_disk_does_not_stop_the_training(pictures: Path, output: Path) ->
     assert result.returncode == 4, result.stderr
     assert "no checkpoint was saved" in result.stderr
     assert "epoch 1/1" in result.stdout
-    assert not list(output.glob(".minidl-*")) and not list(output.glob("*.safetensors"))
+    assert not list(output.glob(".minidl-*"))
+    assert [path.name for path in output.glob("*.safetensors")] == ["predictions.safetensors"]
 
 
 def test_wrong_data(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from minidl.vision.datasets import Shapes
 from minidl.vision.models import alexnet
 
 PROGRAM = "finetune.py"
-COMMON = ("--num-threads", 1, "--workers", 0, "--no-report", "--batch-size", 8)
+COMMON = ("--num-threads", 1, "--workers", 0, "--no-report", "--batch-size", 8,
+          "--limit-batches", 3)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

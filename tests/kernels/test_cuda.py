@@ -17,7 +17,7 @@ import pytest
 
 import minidl
 import minidl.nn.functional as F
-from minidl.errors import DeviceError
+from minidl.errors import AutogradError, DeviceError
 from minidl.kernels import cuda
 
 SOURCE = cuda.Source(r"""
@@ -338,7 +338,10 @@ def test_optimizers_and_mixed_devices(gpu: str) -> None:
     for name in ("SGD", "Adam"):
         weight = minidl.nn.Parameter(minidl.ones(2, device=gpu))
         optimizer = getattr(minidl.optim, name)([weight], lr=0.1)
-        weight.grad = minidl.ones(2)
+        with pytest.raises(AutogradError, match="expected one on gpu:0, got one on cpu"):
+            weight.grad = minidl.ones(2)
+        weight.grad = minidl.ones(2, device=gpu)
+        weight.data = minidl.ones(2)
         with pytest.raises(DeviceError, match="cpu"):
             optimizer.step()
 

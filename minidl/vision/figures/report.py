@@ -319,6 +319,7 @@ def save_all(
     log: str | os.PathLike[str],
     folder: str | os.PathLike[str],
     source: Source | None = None,
+    page: bool = True,
 ) -> list[str]:
     """Save ``filters.png`` and, if Matplotlib is installed, ``curves.png`` in a folder.
 
@@ -328,8 +329,9 @@ def save_all(
     log : str or path
     folder : str or path
     source : Source, optional
-        Its predictions are saved as ``predictions.safetensors``; if Matplotlib is installed,
-        ``report.html`` is written.
+        Its predictions are saved as ``predictions.safetensors``.
+    page : bool, default True
+        Also write ``report.html`` from the source, if Matplotlib is installed.
 
     Returns
     -------
@@ -344,7 +346,7 @@ def save_all(
     with suppress(ImportError):
         save_curves(log, folder / "curves.png")
         written.append("curves.png")
-        if source is not None:
+        if source is not None and page:
             write_page(source, folder / "report.html")
             written.append("report.html")
     return sorted(written)
