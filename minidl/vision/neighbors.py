@@ -43,7 +43,7 @@ def nearest_neighbors(
 
     Notes
     -----
-    A matrix product finds the candidates: |q - g|² = |q|² + |g|² - 2 q·g. It loses digits where q
+    A matrix product finds the candidates: ‖q - g‖² = ‖q‖² + ‖g‖² - 2 q·g. It loses digits where q
     and g are close, so whatever its rounding leaves in doubt is compared again by q - g itself.
 
     Examples
@@ -86,6 +86,6 @@ def _candidates(query: np.ndarray, part: np.ndarray, k: int) -> np.ndarray:
     if k >= len(part):
         return np.arange(len(part))
     sizes = (part**2).sum(1)
-    squares = sizes - 2 * (part @ query)  # less |q|², which is the same for all
+    squares = sizes - 2 * (part @ query)  # less ‖q‖², which is the same for all
     error = _ROUNDING * len(query) * (sizes.max() + (query**2).sum())
     return np.flatnonzero(squares <= np.partition(squares, k - 1)[k - 1] + error)
