@@ -23,7 +23,7 @@ from .bad_images import BadImages
 from .models.rows import RowNet
 from .statistics import PixelStatistics
 from .transforms import CenterCrop, Compose, Resize
-from .transforms.presets import alexnet_evaluation, alexnet_finish, alexnet_training
+from .transforms.presets import alexnet_evaluation, alexnet_finish, alexnet_training, whole_size
 
 __all__ = ["PictureBatches"]
 
@@ -202,7 +202,7 @@ class PictureBatches:
     def shown(self, pictures: Any, indices: Sequence[int]) -> list[tuple[np.ndarray, int]]:
         """Return the central crops of chosen pictures, (size, size, 3) bytes, and their labels."""
         size = self._input[0]
-        view = _view(pictures, indices, Compose([Resize(round(size / 7) * 8), CenterCrop(size)]))
+        view = _view(pictures, indices, Compose([Resize(whole_size(size)), CenterCrop(size)]))
         samples = (view[place] for place in range(len(view)))
         return [(np.asarray(picture.convert("RGB")), int(label)) for picture, label in samples]
 

@@ -19,6 +19,7 @@ import numpy as np
 from ...errors import DataError
 from ...nn import Module
 from ...nn.summary import summary
+from ...tensor import Tensor
 from ...training.report import PAPER
 from ..batches import PictureBatches
 from ..metrics import evaluate
@@ -184,10 +185,16 @@ def _mistakes(source: Source) -> Drawn | None:
     )
 
 
-def _activations(source: Source) -> Drawn:
+def _one_picture(source: Source) -> tuple[list[int], Tensor, int]:
+    """Return the index of a picture in a list, the network's input, and the label."""
     chosen = one_per_class(source.predictions.labels, 1)
     images, _ = next(iter(source.pictures.some(source.pictures.val, chosen)))
-    name = source.names[source.predictions.labels[chosen[0]]]
+    return chosen, images, int(source.predictions.labels[chosen[0]])
+
+
+def _activations(source: Source) -> Drawn:
+    _, images, label = _one_picture(source)
+    name = source.names[label]
     return Drawn(
         "Activations",
         plot_activations(source.model, images),
@@ -198,9 +205,7 @@ def _activations(source: Source) -> Drawn:
 
 
 def _saliency(source: Source) -> Drawn:
-    chosen = one_per_class(source.predictions.labels, 1)
-    images, _ = next(iter(source.pictures.some(source.pictures.val, chosen)))
-    label = int(source.predictions.labels[chosen[0]])
+    chosen, images, label = _one_picture(source)
     picture, name = source.shown(chosen)[0], source.names[label]
     return Drawn(
         "Saliency",

@@ -57,7 +57,7 @@ def _mean_picture(statistics: PixelStatistics, size: int) -> np.ndarray:
 
     Resizing is linear, so the mean of resized pictures is the resized mean.
     """
-    mean, side = statistics.mean_image.astype(np.float32), _whole(size)
+    mean, side = statistics.mean_image.astype(np.float32), whole_size(size)
     if mean.shape[1:] == (side, side):
         return mean
     from PIL import Image
@@ -82,7 +82,7 @@ def _jitter(white: float, statistics: PixelStatistics | None) -> PCAJitter:
     return PCAJitter(eigenvalues=values, eigenvectors=vectors, white=white)
 
 
-def _whole(size: int) -> int:
+def whole_size(size: int) -> int:
     """Return the length of the shorter side of the pictures that are cropped."""
     return round(size / 7) * 8
 
@@ -123,7 +123,7 @@ def alexnet_training(
     """
     _, _, white = _scale(input_scale, size, statistics)
     noise = _jitter(white, statistics) if jitter else None
-    crop: list[Any] = [Resize(_whole(size)), RandomCrop(size, shared=shared_offset)]
+    crop: list[Any] = [Resize(whole_size(size)), RandomCrop(size, shared=shared_offset)]
     flip: Any = RandomHorizontalFlip(shared=shared_offset)
     if not augment:
         crop[1], flip = CenterCrop(size), None
@@ -158,8 +158,8 @@ def alexnet_evaluation(
     view = Compose([ToRaw()] if raw else numbers)
     if ten_crop:
         views = Lambda(lambda crops: default_collate([view(crop) for crop in crops]))
-        return Compose([Resize(_whole(size)), TenCrop(size), views])
-    return Compose([Resize(_whole(size)), CenterCrop(size), view])
+        return Compose([Resize(whole_size(size)), TenCrop(size), views])
+    return Compose([Resize(whole_size(size)), CenterCrop(size), view])
 
 
 def alexnet_finish(
