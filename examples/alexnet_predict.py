@@ -102,13 +102,13 @@ def load_network(options: argparse.Namespace) -> Network:
     run: Any = state.get("options") if isinstance(state, dict) else None
     if run is not None and options.variant:
         raise ArgumentError(f"--variant: {path} already says {run['variant']!r}; omit it")
-    if run is None and not options.classes:
+    weights = recognize(content, plans(options.variant))
+    if weights.classes is None and not options.classes:
         raise ArgumentError(
             f"{path} holds only weights: add --classes FILE, the names of the network's outputs in "
             "order, one per line"
         )
-    weights = recognize(content, plans(options.variant))
-    classes = read_lines(options.classes) if options.classes else run["classes"]
+    classes = read_lines(options.classes) if options.classes else weights.classes
     if len(classes) != weights.num_classes:
         raise CheckpointError(f"{path} has {weights.num_classes} classes, not {len(classes)}")
     made_with = {**weights.options, "init": run["init"] if run else None}

@@ -53,6 +53,8 @@ from minidl.vision.datasets.opening import hold_out
 from minidl.vision.metrics import RunningMeans, accuracy, evaluate
 from minidl.vision.models import AlexNet, CudaConvnet, alexnet, cuda_convnet
 from minidl.vision.transforms import RawPicture, RawToInput
+from minidl.vision.transforms.preprocessing import Preprocessing
+from minidl.vision.weights.convert import save_weights
 
 
 @dataclass(frozen=True)
@@ -138,8 +140,10 @@ def test_views(room: int) -> list[tuple[int, int, int]]:
     return [(top, left, mirrored) for mirrored in (0, 1) for top, left in corners]
 
 
-def read_pictures(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return pixels and labels to train with, and pixels and labels to validate with."""
+def read_pictures(
+    folder: Path,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, list[str]]:
+    """Return pixels and labels to train and to validate with, and the classes' names."""
     train = CIFAR10(folder, train=True)
     pixels, labels = train.data, np.asarray(train.targets, dtype=np.int64)
     try:
@@ -147,8 +151,8 @@ def read_pictures(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     except DataError:
         kept, held_out = hold_out(labels, every=10)
         print(f"no test pictures in {folder}: {len(held_out):,} training pictures are held out")
-        return pixels[kept], labels[kept], pixels[held_out], labels[held_out]
-    return pixels, labels, test.data, np.asarray(test.targets, dtype=np.int64)
+        return pixels[kept], labels[kept], pixels[held_out], labels[held_out], train.classes
+    return pixels, labels, test.data, np.asarray(test.targets, dtype=np.int64), train.classes
 
 
 def loader(dataset: Batches, shuffle: bool, pin: bool) -> DataLoader:
@@ -160,10 +164,15 @@ def loader(dataset: Batches, shuffle: bool, pin: bool) -> DataLoader:
 
 def make_model(args: argparse.Namespace, recipe: Recipe, classes: int) -> AlexNet | CudaConvnet:
     """Make the network that ``--variant`` names, with the changes that other options ask for."""
-    changes = {"activation": args.activation, "without": args.without}
     if args.variant == "cifar":
-        return alexnet("cifar", classes, init=recipe.init, **changes)
-    return cuda_convnet(args.variant, classes, init=recipe.init, **changes)
+        return alexnet("cifar", classes, init=recipe.init, **changes(args))
+    return cuda_convnet(args.variant, classes, init=recipe.init, **changes(args))
+
+
+def changes(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the options that change the network."""
+    given = {"activation": args.activation, "without": args.without}
+    return {name: value for name, value in given.items() if value not in ("relu", [])}
 
 
 def make_optimizer(model: AlexNet | CudaConvnet, recipe: Recipe) -> minidl.optim.SGD:
@@ -180,8 +189,8 @@ def make_optimizer(model: AlexNet | CudaConvnet, recipe: Recipe) -> minidl.optim
 def make_recipe(args: argparse.Namespace) -> Recipe:
     """Return the variant's recipe with the changes that the command line asks for."""
     recipe = RECIPES[args.variant]
-    changes = {name: getattr(args, name) for name in ("lr", "epochs", "shift", "init")}
-    recipe = replace(recipe, **{name: new for name, new in changes.items() if new is not None})
+    given = {name: getattr(args, name) for name in ("lr", "epochs", "shift", "init")}
+    recipe = replace(recipe, **{name: new for name, new in given.items() if new is not None})
     return replace(recipe, decay={}, shift=0) if args.plain else recipe
 
 
@@ -194,12 +203,15 @@ class Run:
         self.args, self.output, self.recipe = args, output, make_recipe(args)
         device = set_up_device(vars(args))
         minidl.manual_seed(args.seed)
-        pixels, labels, held_pixels, held_labels = read_pictures(Path(args.data))
-        self.model = make_model(args, self.recipe, int(labels.max()) + 1).to(device)
-        self.mean = pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
+        pictures = read_pictures(Path(args.data))
+        pixels, labels, held_pixels, held_labels, self.classes = pictures
+        self.model = make_model(args, self.recipe, len(self.classes)).to(device)
+        mean = pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
         scale = 1.0 if self.model.input_scale == "pixels" else DEVIATION
         size, pin = self.model.input_size[-1], device.type == "gpu"
-        to_input = RawToInput(self.mean.transpose(2, 0, 1), scale, size=size)
+        to_input = RawToInput(mean.transpose(2, 0, 1), scale, size=size)
+        colors = tuple(mean.mean(axis=(0, 1)).tolist())  # programs that load the weights use these
+        self.model.preprocessing = Preprocessing(size, pixels.shape[1], colors, (scale,) * 3)
         room, shift, augment = pixels.shape[1] - size, self.recipe.shift, not args.plain
         self.loader = loader(Batches(pixels, labels, room, shift, augment), True, pin)
         self.seen = DeviceBatches(self.loader, device, to_input)
@@ -259,8 +271,10 @@ class Run:
             error = 100 - evaluate(self.model, self.unseen, topk=(1,))["top1"]
             views = 100 - evaluate(self.model, self.unseen_views, topk=(1,))["top1"]
             log.write("final", self.step, error=error, error_views=views)
-        weights = {"model": self.model.state_dict(), "mean": self.mean}
-        minidl.save(weights, self.output / "model.safetensors")
+        save_weights(
+            self.model, self.output / "model.safetensors", self.classes, changes(self.args),
+            error=f"{error:.2f} %", error_views=f"{views:.2f} %",
+        )  # fmt: skip
         drawn = figures.save_all(self.model, log.path, self.output)
         written = ["log.jsonl", "model.safetensors", *drawn]
         print(

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ..device import device as to_device
-from ..errors import CheckpointError, DataError
+from ..errors import ArgumentError, DataError
 from ..training import latest_run
-from ..training.checkpoints import Checkpoints
 from . import picture_options
 from .batches import PictureBatches
 from .datasets import FakeData, ImageList, Shapes
@@ -23,6 +22,8 @@ from .models.rows import RowNet
 from .models.variants import VARIANTS
 from .statistics import PixelStatistics
 from .transforms.preprocessing import Preprocessing
+from .weights.files import Content, read
+from .weights.layouts import recognize
 
 __all__ = ["TrainedRun", "make_network", "make_pictures", "open_data", "open_run", "read_lines"]
 
@@ -120,6 +121,25 @@ def make_pictures(
     )  # fmt: skip
 
 
+def _open_weights(
+    content: Content, data: str | os.PathLike[str] | None, device: str
+) -> TrainedRun:
+    """Return a network without a run, and pictures to look at it with."""
+    weights = recognize(content, networks.plans())
+    if data is None:
+        raise ArgumentError(f"{content.path} holds only weights: add --data, a folder of pictures")
+    folder = Path("runs") / Path(content.path).stem
+    settings = {**picture_options.DEFAULTS, "data": os.path.abspath(data), "batch_size": 128}
+    train, val, classes = open_data(settings)
+    if weights.classes is not None:
+        check_classes(content.path, weights.classes, settings["data"], classes)
+    model = networks.make_network(weights.variant, len(classes), **weights.options)
+    weights.fill(model)
+    settings["output"] = folder
+    pictures = make_pictures(model.to(to_device(device)), train, val, None, settings)
+    return TrainedRun(model.eval(), pictures, classes, folder, [])
+
+
 @dataclass(frozen=True)
 class TrainedRun:
     """A run after its training.
@@ -152,21 +172,25 @@ def open_run(
     Parameters
     ----------
     run : str or path, optional
-        The run's folder, or one of its checkpoints. Default: the latest run in ``runs``.
+        The run's folder, or one of its checkpoints; or weights that
+        :func:`~minidl.vision.models.load_network` reads. Default: the latest run in ``runs``.
     data : str or path, optional
-        Where its pictures are now. Default: where they were.
+        Where the pictures are. Default: where they were in training. Weights alone need it.
     device : str, default "cpu"
 
     Raises
     ------
     CheckpointError
-        There is no checkpoint, or it is not one of such a run.
+        There is no checkpoint, or it holds no weights of a network.
     DataError
         The pictures can't be read, or have other classes.
+    ArgumentError
+        Weights alone are given, and no data.
     """
-    path, state = Checkpoints.load(run or latest_run("runs", "alexnet*"), "best", "cpu")
+    content = read(run or latest_run("runs", "alexnet*"))
+    path, state = Path(content.path), content.value
     if not isinstance(state, dict) or not {"options", "model", "pictures"} <= set(state):
-        raise CheckpointError(f"{path} was not written by alexnet_imagenet.py or finetune.py")
+        return _open_weights(content, data, device)
     settings = {**picture_options.DEFAULTS, **state["options"]}
     picture_options.suit_older_run(settings, {}, state)
     if data is not None:

@@ -10,6 +10,7 @@ from programs import assert_one_sentence, draw, run
 
 import minidl
 from minidl.training import RunLog
+from minidl.vision.models import load_network
 
 PROGRAM = "cifar10.py"
 CLASSES = ("airplane", "bird", "cat")
@@ -28,8 +29,18 @@ def test_trains_on_folders_of_pictures(tmp_path: Path) -> None:
     assert line["step"] == 2  # 270 pictures in batches of 128
     assert final["error"] == 100 - line["top1"] and 0 <= final["error_views"] <= 100
     assert line["train_loss"] == pytest.approx(np.log(3), abs=0.01)
-    assert "features.conv1.weight" in minidl.load(tmp_path / "out" / "model.safetensors")["model"]
     assert (tmp_path / "out" / "filters.png").exists()
+    net = load_network(tmp_path / "out" / "model.safetensors")
+    assert net.variant == "80sec" and net.input_scale == "pixels"
+    assert net.preprocessing is not None and 0 < net.preprocessing.mean[0] < 255
+    picture = next((tmp_path / "data" / "train" / "cat").iterdir())
+    weights = ("--checkpoint", "out/model.safetensors")
+    said = run(tmp_path, "alexnet_predict.py", *weights, "--workers", 0, picture).stdout
+    assert said.count(" %") == 3 and all(name in said for name in CLASSES)
+    shown = "alexnet_figures.py", "confusion", "--run", "out/model.safetensors"
+    assert_one_sentence(run(tmp_path, *shown, status=2), "holds only weights", "--data")
+    run(tmp_path, *shown, "--data", "data", "--output", "out")
+    assert (tmp_path / "out" / "confusion.png").exists()
 
 
 def test_goes_on_after_an_interruption_as_if_nothing_had_happened(tmp_path: Path) -> None:
@@ -46,6 +57,7 @@ def test_goes_on_after_an_interruption_as_if_nothing_had_happened(tmp_path: Path
     whole, again = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
     assert whole.read_bytes() == again.read_bytes()
     assert "tanh" in str(minidl.load(cut / "last.safetensors")["settings"])
+    assert "Tanh" in str(load_network(cut / "model.safetensors"))
 
 
 @pytest.mark.usefixtures("device")

@@ -24,7 +24,7 @@ def plans(variant: str | None = None, **options: Any) -> dict[str, Plan]:
     ----------
     variant : str, optional
     **options
-        For one variant of :func:`alexnet`.
+        For one variant of :func:`alexnet` or :func:`cuda_convnet`.
 
     Raises
     ------
@@ -38,7 +38,10 @@ def plans(variant: str | None = None, **options: Any) -> dict[str, Plan]:
         return found
     if variant not in found:
         raise ArgumentError(f"variant: expected one of {list(found)}, got {variant!r}")
-    return {variant: plan_of_alexnet(variant, **options) if options else found[variant]}
+    if options:
+        plan_of = plan_of_alexnet if variant in VARIANTS else plan_of_convnet
+        return {variant: plan_of(variant, **options)}
+    return {variant: found[variant]}
 
 
 def make_network(variant: str, num_classes: int, **options: Any) -> RowNet:
@@ -71,7 +74,8 @@ def load_network(path: str | os.PathLike[str], variant: str | None = None) -> Ro
     Parameters
     ----------
     path : str or path-like
-        A file in any layout that :mod:`minidl.vision.weights` describes, or a run's folder.
+        A file in any layout that :mod:`minidl.vision.weights` describes, or a run's folder; or
+        "80sec" or "18pct", networks trained on CIFAR-10 that come with the library.
     variant : str, optional
         Default: the variant that the file names, or the only one that fits.
 

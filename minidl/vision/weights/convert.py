@@ -7,8 +7,9 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from ...formats import write_safetensors
 from ...tensor import Tensor
 from ...torch_files import write_torch
 from ..models.networks import make_network, plans
+from ..models.rows import RowNet
 from .caffe_file import Net
 from .files import KINDS, Content, as_array, read
 from .layouts import Weights, fitting, recognize, row_keys
@@ -76,11 +78,72 @@ def convert(
     if kind is None:
         raise ArgumentError(f"{os.fspath(target)}: expected one of {', '.join(_SUFFIXES)}, or --to")
     weights = recognize(read(source, source_kind), plans(variant))
+    _write(weights, target, kind, layout)
+    return weights
+
+
+def save_weights(
+    net: RowNet,
+    target: str | os.PathLike[str],
+    classes: list[str] | None = None,
+    options: dict[str, Any] | None = None,
+    **about: Any,
+) -> None:
+    """Write a network's weights as safetensors, with what a program must know to use them.
+
+    Parameters
+    ----------
+    net : RowNet
+    target : str or path-like
+        Replaced atomically.
+    classes : list of str, optional
+        The classes' names.
+    options : dict of str to object, optional
+        The arguments that made the network, besides variant and number of classes.
+    **about
+        Further facts about the network, such as its error, for ``python -m minidl inspect``.
+
+    Raises
+    ------
+    CheckpointError
+        The file can't be written.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from minidl.vision.models import lenet5, load_network
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> path = os.path.join(folder.name, "net.safetensors")
+    >>> save_weights(lenet5(num_classes=2), path, ["cat", "dog"], error=12.5)
+    >>> load_network(path).variant
+    'lenet5'
+    >>> folder.cleanup()
+    """
+    arrays = {
+        f"{row}.{kind}": getattr(layer, kind).detach().cpu().numpy()
+        for row, layer in net.named_rows().items()
+        for kind in ("weight", "bias")
+    }
+    weights = Weights(net.variant, arrays, net.preprocessing, options or {}, classes)
+    _write(weights, target, "safetensors", "minidl", about)
+
+
+def _write(
+    weights: Weights,
+    target: str | os.PathLike[str],
+    kind: str,
+    layout: str | None,
+    about: Mapping[str, Any] = MappingProxyType({}),
+) -> None:
+    """Write weights as a file of a kind; see :func:`convert`."""
     metadata = {"variant": weights.variant}
     if weights.options:
         metadata["options"] = json.dumps(weights.options)
     if weights.preprocessing is not None:
         metadata["preprocessing"] = json.dumps(weights.preprocessing.to_dict())
+    if weights.classes is not None:
+        metadata["classes"] = json.dumps(weights.classes)
+    metadata |= {name: str(fact) for name, fact in about.items()}
     try:
         if kind == "onnx":
             net = make_network(weights.variant, weights.num_classes, **weights.options)
@@ -92,7 +155,6 @@ def convert(
         raise CheckpointError(
             f"{os.fspath(target)!r} can't be written: {error.strerror or error}"
         ) from error
-    return weights
 
 
 def _pieces(kind: str, weights: Weights, metadata: dict[str, str], layout: str | None) -> Any:

@@ -18,6 +18,9 @@ from .caffe_file import read_caffe
 
 KINDS = ("minidl", "safetensors", "npz", "torch", "npy", "caffe")
 
+#: Networks that come trained with the library, by name: see examples/results.
+TRAINED = {path.stem: path for path in sorted((Path(__file__).parent / "trained").glob("*"))}
+
 
 class Content(NamedTuple):
     """What a file holds.
@@ -45,6 +48,7 @@ def read(path: str | os.PathLike[str], kind: str | None = None) -> Content:
     Parameters
     ----------
     path : str or path-like
+        A file, a run's folder, or a name in ``TRAINED`` where there is no such file.
     kind : str, optional
         One of ``KINDS``. Default: told from the file's first bytes.
 
@@ -54,6 +58,8 @@ def read(path: str | os.PathLike[str], kind: str | None = None) -> Content:
         The file is missing, damaged, or of another kind.
     """
     name = os.fspath(path)
+    if not os.path.exists(path):
+        path = TRAINED.get(name, path)
     if os.path.isdir(path):
         found, state = Checkpoints.load(path, prefer="best", map_location="cpu")
         return Content("minidl", state, {}, str(found))

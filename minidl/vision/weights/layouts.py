@@ -29,6 +29,8 @@ import numpy as np
 
 from ...errors import ArgumentError, CheckpointError
 from ...tensor import Tensor
+from ..models.cuda_convnet import VARIANTS as CONVNETS
+from ..models.cuda_convnet import plan as plan_of_convnet
 from ..models.rows import Plan, RowNet, parameter_shapes, skeleton
 from ..models.variants import VARIANTS, named, numbered, one_sequential
 from ..models.variants import plan as plan_of_alexnet
@@ -52,12 +54,15 @@ class Weights(NamedTuple):
         How pictures were prepared in training, if that is known.
     options : dict of str to object
         Further arguments of ``alexnet`` that made the network, such as "without".
+    classes : list of str or None
+        The classes' names, if they are known.
     """
 
     variant: str
     arrays: dict[str, np.ndarray]
     preprocessing: Preprocessing | None
     options: dict[str, Any]
+    classes: list[str] | None = None
 
     @property
     def num_classes(self) -> int:
@@ -154,7 +159,9 @@ def fitting(content: Content, plans: Mapping[str, Plan]) -> list[Weights]:
     unless it is not in `plans`.
     """
     value, said, options = content.value, content.metadata.get("variant"), {}
-    preprocessing = _preprocessing(content)
+    preprocessing, classes = _preprocessing(content), None
+    if "classes" in content.metadata:
+        classes = _names(content, _json(content, "classes"))
     if isinstance(value, Net):
         rows, said, preprocessing = _from_caffe(value), _caffe_variant(value), CAFFE
     elif tensorflow := _from_tensorflow(value):
@@ -164,13 +171,14 @@ def fitting(content: Content, plans: Mapping[str, Plan]) -> list[Weights]:
         value = _state_dict(value)
         if isinstance(run, dict) and isinstance(run.get("variant"), str):
             said, options = run["variant"], _options_of_run(run)
+            classes = _names(content, run.get("classes"))
         elif "options" in content.metadata:
             options = _json(content, "options")
             if not isinstance(options, dict):
                 raise CheckpointError(f"{content.path!r} is damaged: options: {options!r}")
-    if options and said in plans and said in VARIANTS:
+    if options and said in plans and (said in VARIANTS or said in CONVNETS):
         try:
-            made = plan_of_alexnet(said, **options)
+            made = (plan_of_alexnet if said in VARIANTS else plan_of_convnet)(said, **options)
             parameter_shapes(made)
             plans = {**plans, said: made}
         except (ArgumentError, ArithmeticError, AttributeError, TypeError) as error:
@@ -182,7 +190,8 @@ def fitting(content: Content, plans: Mapping[str, Plan]) -> list[Weights]:
             fits = _shaped(arrays, plans[variant])
             if fits is not None:
                 known = preprocessing or _TRAINED_WITH.get(variant)
-                found.append(Weights(variant, fits, known, options if variant == said else {}))
+                given = options if variant == said else {}
+                found.append(Weights(variant, fits, known, given, classes))
                 break
     return found
 
@@ -194,6 +203,15 @@ def _preprocessing(content: Content) -> Preprocessing | None:
         return Preprocessing.from_dict(_json(content, "preprocessing"))
     except ArgumentError as error:
         raise CheckpointError(f"{content.path!r} is damaged: {error}") from error
+
+
+def _names(content: Content, given: Any) -> list[str] | None:
+    """Return the classes' names that a file holds."""
+    if given is not None and not (
+        isinstance(given, list) and all(isinstance(name, str) for name in given)
+    ):
+        raise CheckpointError(f"{content.path!r} is damaged: classes: expected a list of names")
+    return given
 
 
 def _json(content: Content, key: str) -> Any:
