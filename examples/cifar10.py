@@ -268,6 +268,8 @@ class Run:
                     f"{speed:,.0f} images/s",
                     flush=True,
                 )
+                if train_top1 > 100 - self.args.until:
+                    break
             error = 100 - evaluate(self.model, self.unseen, topk=(1,))["top1"]
             views = 100 - evaluate(self.model, self.unseen_views, topk=(1,))["top1"]
             log.write("final", self.step, error=error, error_views=views)
@@ -307,13 +309,15 @@ class Run:
         return train_loss, train_top1, batches.speed
 
 
-def main(interruption: Interruption) -> int:
+def main(interruption: Interruption, given: list[str] | None = None) -> int:
     """Begin a run or continue one; return the exit status."""
-    args = parse()
+    args = parse(given)
     state, output = None, Path(args.resume or new_run(args.output, "runs/cifar10"))
     if args.resume:
         _, state = Checkpoints.load(args.resume)
-        vars(args).update(state["settings"] | ({"data": args.data} if args.data else {}))
+        vars(args).update(
+            {"until": 0.0} | state["settings"] | ({"data": args.data} if args.data else {})
+        )
     if args.data is None:
         raise DataError(
             f"--data DIR is required: unpack {CIFAR10.url} and name the folder that contains "
@@ -322,8 +326,8 @@ def main(interruption: Interruption) -> int:
     return Run(args, output, state).train()
 
 
-def parse() -> argparse.Namespace:
-    """Read the command line."""
+def parse(given: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line, or the options given."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     add = parser.add_argument
     add("--data", metavar="DIR", help="folder of CIFAR-10; see this file's first lines")
@@ -335,13 +339,14 @@ def parse() -> argparse.Namespace:
     add("--init", help="initial values (default: the network's)")
     add("--activation", choices=("relu", "tanh"), default="relu", help="(default: relu)")
     add("--without", nargs="+", default=[], metavar="LAYER", help="omit layers, such as norm1")
+    add("--until", type=float, metavar="PERCENT", help="end below this training error")
     add("--plain", action="store_true", help="no regularization: no decay, no crops, no mirrors")
     add("--resume", metavar="DIR", help="continue the run in DIR, with its settings")
     add("--seed", type=int, metavar="N", default=0, help="decides everything random (default: 0)")
     add_device_options(add, default="cpu")
     add("--output", metavar="DIR", help="default: runs/cifar10, then runs/cifar10-2, ...")
-    parser.set_defaults(device="cpu", tf32=False, num_threads=None)
-    return parser.parse_args()
+    parser.set_defaults(device="cpu", tf32=False, num_threads=None, until=0.0)
+    return parser.parse_args(given)
 
 
 if __name__ == "__main__":

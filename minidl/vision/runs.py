@@ -121,9 +121,7 @@ def make_pictures(
     )  # fmt: skip
 
 
-def _open_weights(
-    content: Content, data: str | os.PathLike[str] | None, device: str
-) -> TrainedRun:
+def _open_weights(content: Content, data: str | os.PathLike[str] | None, device: str) -> TrainedRun:
     """Return a network without a run, and pictures to look at it with."""
     weights = recognize(content, networks.plans())
     if data is None:
