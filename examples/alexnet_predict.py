@@ -103,12 +103,12 @@ def load_network(options: argparse.Namespace) -> Network:
     if run is not None and options.variant:
         raise ArgumentError(f"--variant: {path} already says {run['variant']!r}; omit it")
     weights = recognize(content, plans(options.variant))
-    if weights.classes is None and not options.classes:
+    classes = read_lines(options.classes) if options.classes else weights.classes
+    if classes is None:
         raise ArgumentError(
             f"{path} holds only weights: add --classes FILE, the names of the network's outputs in "
             "order, one per line"
         )
-    classes = read_lines(options.classes) if options.classes else weights.classes
     if len(classes) != weights.num_classes:
         raise CheckpointError(f"{path} has {weights.num_classes} classes, not {len(classes)}")
     made_with = {**weights.options, "init": run["init"] if run else None}
