@@ -83,7 +83,7 @@ BUGS = [
     ),
     (
         "weights: converted files do not say their variant",
-        "minidl.vision.weights.convert:convert",
+        "minidl.vision.weights.convert:_write",
         "metadata = {'variant': weights.variant}",
         "metadata = {}",
         "tests/vision/weights/test_convert.py"
