@@ -24,7 +24,13 @@ from typing import IO, Any
 import numpy as np
 
 from .device import Array, Device
-from .errors import ArgumentError, CheckpointError, DeviceError, MissingCheckpointError
+from .errors import (
+    ArgumentError,
+    CheckpointError,
+    DeviceError,
+    DTypeError,
+    MissingCheckpointError,
+)  # fmt: skip
 from .files import write_atomically
 from .formats import CODES, read_npz, read_safetensors, write_safetensors
 from .kernels.cuda import copy_to
@@ -86,12 +92,15 @@ def save(
     {'weight': tensor([1., 2.]), 'epoch': 3}
     >>> folder.cleanup()
     """
+    if not isinstance(f, (str, os.PathLike)) and not hasattr(f, "write"):
+        raise DTypeError(f"save: expected a path or an open file, got {type(f).__name__}")
     pieces = encode(obj)
     try:
         if isinstance(f, (str, os.PathLike)):
             write_atomically(f, pieces)
         else:
-            f.writelines(pieces)
+            for piece in pieces:
+                f.write(piece)
     except OSError as error:
         reason = error.strerror or error
         raise CheckpointError(f"{_named(f)} can't be written: {reason}") from error

@@ -12,6 +12,26 @@ from .errors import DTypeError, NumberError, ShapeError
 from .kernels.cuda import copy_to
 
 
+def as_dtype(name: str, dtype: Any) -> np.dtype:
+    """Return a dtype of numbers, or raise a DTypeError: ``np.dtype(None)`` would be float64."""
+    if isinstance(dtype, (np.dtype, type, str)):
+        try:
+            wanted = np.dtype(dtype)
+        except TypeError:  # no such dtype
+            wanted = np.dtype(object)
+        if wanted.kind in "fiub":
+            return wanted
+    raise DTypeError(f"{name}: expected a dtype such as minidl.float32, got {dtype!r}")
+
+
+def as_number(name: str, value: Any) -> Any:
+    """Return the Python number that `value` is, or that it holds as an array without axes."""
+    number = value.item() if hasattr(value, "item") else value
+    if not isinstance(number, (int, float)):
+        raise DTypeError(f"{name}: expected a number, got {value!r}")
+    return number
+
+
 def converted(data: Any, dtype: Any = None, default: Any = np.float32) -> np.ndarray:
     """Return `data` (numbers, nested lists, tensors in lists) as a new NumPy array.
 
@@ -41,7 +61,7 @@ def converted(data: Any, dtype: Any = None, default: Any = np.float32) -> np.nda
     if dtype is None:
         weak = array.dtype == np.float64 and array.dtype not in own
         dtype = default if weak else array.dtype
-    dtype = np.dtype(dtype)
+    dtype = as_dtype("dtype", dtype)
     if not own and dtype.kind in "iu" and array.dtype.kind in "if" and array.dtype != dtype:
         array = _integers(data, array, dtype)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -15,7 +15,7 @@ import os
 
 import numpy as np
 
-from .errors import ArgumentError
+from .errors import ArgumentError, DTypeError
 from .tensor import Tensor
 
 
@@ -82,9 +82,14 @@ class Generator:
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again from `seed`, any 64-bit integer, and return the generator."""
-        if not -(2**63) <= int(seed) < 2**64:
+        try:
+            number = int(seed)
+        except (TypeError, ValueError) as error:
+            kind = DTypeError if isinstance(error, TypeError) else ArgumentError
+            raise kind(f"seed: expected an integer, got {seed!r}") from None
+        if not -(2**63) <= number < 2**64:
             raise ArgumentError(f"seed: expected a 64-bit integer, got {seed}")
-        self._seed, self._draws, self._epochs = int(seed) % 2**64, 0, 0
+        self._seed, self._draws, self._epochs = number % 2**64, 0, 0
         return self
 
     def seed(self) -> int:
@@ -109,7 +114,7 @@ class Generator:
         ArgumentError
             `state` is not a uint8 tensor of 16 bytes.
         """
-        array = state.cpu().numpy()
+        array = state.cpu().numpy() if isinstance(state, Tensor) else np.asarray(state)
         if array.dtype != np.uint8 or array.shape != (16,):
             raise ArgumentError(
                 f"state: expected a uint8 tensor of 16 bytes from get_state(), "

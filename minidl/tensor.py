@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .conversion import converted
+from .conversion import as_dtype, converted
 from .device import CPU, Array, Device, active, array_module, cupy, defaults, device_of
 from .errors import AutogradError, DeviceError, DTypeError, IndexOutOfRange, ShapeError
 from .kernels.cuda import copy_to
@@ -74,7 +74,7 @@ def set_default_dtype(d: Any) -> None:
     dtype('float64')
     >>> minidl.set_default_dtype(minidl.float32)
     """
-    dtype = np.dtype(d)
+    dtype = as_dtype("set_default_dtype", d)
     if dtype.kind != "f":
         raise DTypeError(f"set_default_dtype: expected a floating-point dtype, got {dtype}")
     _Defaults.dtype = dtype
@@ -540,7 +540,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
         device = default_device() if device is None else device
     if dtype is not None:
         with active(device_of(array)):
-            array = array.astype(np.dtype(dtype), copy=False)
+            array = array.astype(as_dtype("dtype", dtype), copy=False)
     if device is not None:
         array = copy_to(array, Device(device))
     return Tensor(array, requires_grad)
@@ -581,9 +581,17 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 def from_dlpack(source: Any) -> Tensor:
-    """Return a tensor that shares the memory of any object with ``__dlpack__``."""
+    """Return a tensor that shares the memory of any object with ``__dlpack__``.
+
+    Raises
+    ------
+    DTypeError
+        `source` has no ``__dlpack__``.
+    """
     if isinstance(source, Tensor):
         return source.detach()
+    if not hasattr(source, "__dlpack_device__"):
+        raise DTypeError(f"from_dlpack: expected an array, got {type(source).__name__}")
     kind = source.__dlpack_device__()[0]
     if kind == 1:  # kDLCPU
         return Tensor(np.from_dlpack(source))

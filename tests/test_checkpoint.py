@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl
-from minidl.errors import ArgumentError, CheckpointError
+from minidl.errors import ArgumentError, CheckpointError, DTypeError
 from minidl.files import write_atomically
 
 DTYPES = ["?", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8"]
@@ -635,6 +635,8 @@ def test_open_files_are_written_and_read_at_their_position() -> None:
     assert minidl.load(file, weights_only=False)["bias"].tolist() == [1, 2]
     with pytest.raises(CheckpointError, match="the open file can't be loaded: it is cut off"):
         minidl.load(io.BytesIO(b"abc"))
+    with pytest.raises(DTypeError, match="save: expected a path or an open file, got int"):
+        minidl.save({}, 3)  # type: ignore[arg-type]
 
 
 def test_map_location_is_a_device_a_dict_or_a_function(tmp_path: Path, device: str) -> None:

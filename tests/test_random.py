@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, MinidlError
 from minidl.random import philox_key, stream
 
 PINNED = {
@@ -114,6 +115,15 @@ def test_any_seed_of_64_bits(seed: int) -> None:
 def test_larger_seeds_are_refused(seed: int) -> None:
     with pytest.raises(ArgumentError, match="seed"):
         minidl.manual_seed(seed)
+
+
+@pytest.mark.parametrize(("seed", "kind"), [("a", ValueError), (None, TypeError)])
+def test_seeds_are_integers(seed: Any, kind: type[Exception]) -> None:
+    with pytest.raises(MinidlError, match="seed: expected an integer") as error:
+        minidl.manual_seed(seed)
+    assert isinstance(error.value, kind)
+    with pytest.raises(ArgumentError, match="state"):
+        minidl.set_rng_state(3)  # type: ignore[arg-type]
 
 
 def test_seed_from_the_system() -> None:

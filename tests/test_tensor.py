@@ -78,6 +78,8 @@ def test_from_numpy_requires_an_array() -> None:
     for bad in ([1.0], np.array(["a"]), 3):
         with pytest.raises(DTypeError, match="from_numpy"):
             minidl.from_numpy(bad)  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match="from_dlpack: expected an array, got list"):
+        minidl.from_dlpack([1.0])
 
 
 # --- Attributes and Python's protocols ------------------------------------------------------------
@@ -451,8 +453,29 @@ def test_the_default_dtype_is_that_of_python_floats_and_new_tensors() -> None:
         assert (minidl.ones(2, dtype=minidl.float32) * 0.5).dtype == minidl.float32
     finally:
         minidl.set_default_dtype(minidl.float32)
-    with pytest.raises(DTypeError, match="int64"):
-        minidl.set_default_dtype(minidl.int64)
+    for bad in (minidl.int64, None, "decimal"):
+        with pytest.raises(DTypeError, match="set_default_dtype"):
+            minidl.set_default_dtype(bad)
+    assert minidl.get_default_dtype() == minidl.float32
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: minidl.can_cast("text", minidl.float32),
+        lambda: minidl.promote_types(1, minidl.float32),
+        lambda: minidl.promote_types(minidl.tensor(1), minidl.float32),
+        lambda: minidl.finfo("text"),
+        lambda: minidl.iinfo(3),
+        lambda: minidl.tensor([1], dtype=3),
+        lambda: minidl.zeros(2, dtype=complex),
+        lambda: minidl.zeros(2).to(3.5),
+        lambda: minidl.nn.Linear(1, 1).to(dtype=object),
+    ],
+)
+def test_what_is_no_dtype_is_refused(call: Any) -> None:
+    with pytest.raises(DTypeError, match="expected a dtype such as minidl.float32, got"):
+        call()
 
 
 def test_the_default_device_is_that_of_new_tensors(device: str) -> None:

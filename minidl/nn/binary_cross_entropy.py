@@ -34,7 +34,7 @@ from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .activation import sigmoid_forward
 from .module import Module
-from .reduction import alike, check_reduction, gradient_of_losses, reduce_losses
+from .reduction import alike, checked_reduction, gradient_of_losses, reduce_losses
 
 __all__ = [
     "BCELoss", "BCEWithLogitsLoss", "binary_cross_entropy", "binary_cross_entropy_with_logits",
@@ -111,8 +111,8 @@ def binary_cross_entropy_with_logits(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    size_average: Any = None,
-    reduce: Any = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     pos_weight: Tensor | None = None,
 ) -> Tensor:
@@ -127,7 +127,7 @@ def binary_cross_entropy_with_logits(
     weight : Tensor, optional
         A weight for each loss, of a shape that broadcasts to that of `input`.
     size_average, reduce
-        PyTorch's deprecated arguments; must be None.
+        Deprecated; see `reduction`.
     reduction : {"mean", "sum", "none"}
         Default "mean", over all numbers.
     pos_weight : Tensor, optional
@@ -150,7 +150,7 @@ def binary_cross_entropy_with_logits(
     tensor([0.6931, 0.1269])
     """
     name = "binary_cross_entropy_with_logits"
-    check_reduction(name, reduction, size_average, reduce)
+    reduction = checked_reduction(name, reduction, size_average, reduce)
     c = _weight(name, "pos_weight", input, pos_weight)
     input, target = _floats(name, input, target)
     return BinaryCrossEntropyFunction.apply(
@@ -162,8 +162,8 @@ def binary_cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    size_average: Any = None,
-    reduce: Any = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """Return the binary cross-entropy between probabilities and targets.
@@ -187,7 +187,7 @@ def binary_cross_entropy(
     tensor(0.6931)
     """
     name, p = "binary_cross_entropy", input.array
-    check_reduction(name, reduction, size_average, reduce)
+    reduction = checked_reduction(name, reduction, size_average, reduce)
     input, target = _floats(name, input, target)
     if isinstance(p, np.ndarray) and ((p < 0) | (p > 1)).any():
         raise ArgumentError(f"{name}: input holds {p.min()} to {p.max()}: expected 0 to 1")
@@ -228,13 +228,13 @@ class BCEWithLogitsLoss(Module):
     def __init__(
         self,
         weight: Tensor | None = None,
-        size_average: Any = None,
-        reduce: Any = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
         reduction: str = "mean",
         pos_weight: Tensor | None = None,
     ) -> None:
         super().__init__()
-        check_reduction("BCEWithLogitsLoss", reduction, size_average, reduce)
+        reduction = checked_reduction("BCEWithLogitsLoss", reduction, size_average, reduce)
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)
         self.reduction = reduction
@@ -258,12 +258,12 @@ class BCELoss(Module):
     def __init__(
         self,
         weight: Tensor | None = None,
-        size_average: Any = None,
-        reduce: Any = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        check_reduction("BCELoss", reduction, size_average, reduce)
+        reduction = checked_reduction("BCELoss", reduction, size_average, reduce)
         self.register_buffer("weight", weight)
         self.reduction = reduction
 

@@ -38,8 +38,8 @@ from .module import Module
 from .reduction import (
     check_class_indices,
     check_class_weight,
-    check_reduction,
     check_scores,
+    checked_reduction,
     class_rows,
     gradient_of_losses,
     reduce_losses,
@@ -192,9 +192,9 @@ def cross_entropy(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    size_average: Any = None,
+    size_average: bool | None = None,
     ignore_index: int = -100,
-    reduce: Any = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Tensor:
@@ -209,7 +209,7 @@ def cross_entropy(
     weight : Tensor, shape (C,), optional
         The weight of each class.
     size_average, reduce
-        PyTorch's deprecated arguments; must be None.
+        Deprecated; see `reduction`.
     ignore_index : int
         Samples of this class do not count. Default -100.
     reduction : {"mean", "sum", "none"}
@@ -233,7 +233,7 @@ def cross_entropy(
     >>> round(loss.item(), 4)  # ln 10
     2.3026
     """
-    check_reduction("cross_entropy", reduction, size_average, reduce)
+    reduction = checked_reduction("cross_entropy", reduction, size_average, reduce)
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(
             f"cross_entropy: label_smoothing must be between 0 and 1, got {label_smoothing}"
@@ -255,7 +255,7 @@ class CrossEntropyLoss(Module):
     ----------
     weight : Tensor, shape (C,), optional
     size_average, reduce
-        PyTorch's deprecated arguments; must be None.
+        Deprecated; see `reduction`.
     ignore_index : int
         Default -100.
     reduction : {"mean", "sum", "none"}
@@ -267,14 +267,14 @@ class CrossEntropyLoss(Module):
     def __init__(
         self,
         weight: Tensor | None = None,
-        size_average: Any = None,
+        size_average: bool | None = None,
         ignore_index: int = -100,
-        reduce: Any = None,
+        reduce: bool | None = None,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__()
-        check_reduction("CrossEntropyLoss", reduction, size_average, reduce)
+        reduction = checked_reduction("CrossEntropyLoss", reduction, size_average, reduce)
         self.register_buffer("weight", weight)
         self.ignore_index, self.reduction = ignore_index, reduction
         self.label_smoothing = label_smoothing

@@ -27,8 +27,8 @@ from .module import Module
 from .reduction import (
     check_class_indices,
     check_class_weight,
-    check_reduction,
     check_scores,
+    checked_reduction,
     class_rows,
     gradient_of_losses,
     reduce_losses,
@@ -107,9 +107,9 @@ def nll_loss(
     input: Tensor,
     target: Tensor,
     weight: Tensor | None = None,
-    size_average: Any = None,
+    size_average: bool | None = None,
     ignore_index: int = -100,
-    reduce: Any = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """Return the negative log-likelihood of class indices under log-probabilities.
@@ -139,7 +139,7 @@ def nll_loss(
     >>> minidl.nn.functional.nll_loss(logs, minidl.tensor([3, 7]))  # ln 10
     tensor(2.3026)
     """
-    check_reduction("nll_loss", reduction, size_average, reduce)
+    reduction = checked_reduction("nll_loss", reduction, size_average, reduce)
     x, t = input.array, target.array
     check_scores("nll_loss", x)
     check_class_indices("nll_loss", x, t, ignore_index)
@@ -155,7 +155,7 @@ class NLLLoss(Module):
     ----------
     weight : Tensor, shape (C,), optional
     size_average, reduce
-        PyTorch's deprecated arguments; must be None.
+        Deprecated; see `reduction`.
     ignore_index : int
         Default -100.
     reduction : {"mean", "sum", "none"}
@@ -165,13 +165,13 @@ class NLLLoss(Module):
     def __init__(
         self,
         weight: Tensor | None = None,
-        size_average: Any = None,
+        size_average: bool | None = None,
         ignore_index: int = -100,
-        reduce: Any = None,
+        reduce: bool | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        check_reduction("NLLLoss", reduction, size_average, reduce)
+        reduction = checked_reduction("NLLLoss", reduction, size_average, reduce)
         self.register_buffer("weight", weight)
         self.ignore_index, self.reduction = ignore_index, reduction
 

@@ -54,18 +54,24 @@ def class_rows(classes: Array, weights: Array | None, shape: Shape, dtype: Any) 
     return q * weights.reshape(samples), weights.sum()
 
 
-def check_reduction(
-    name: str, reduction: str, size_average: Any = None, reduce: Any = None
-) -> None:
-    """Raise an error unless `reduction` is known and PyTorch's deprecated arguments are None."""
+def checked_reduction(
+    name: str, reduction: str, size_average: bool | None = None, reduce: bool | None = None
+) -> str:
+    """Return the reduction, which PyTorch's deprecated arguments determine if one is given."""
+    if size_average is not None or reduce is not None:
+        if reduce is False:
+            return "none"
+        return "sum" if size_average is False else "mean"
     if reduction not in REDUCTIONS:
         raise ArgumentError(f"{name}: reduction must be one of {REDUCTIONS}, got {reduction!r}")
-    if size_average is not None or reduce is not None:
-        raise ArgumentError(f"{name}: size_average and reduce are gone; use reduction=")
+    return reduction
 
 
 def alike(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return both in one dtype, or raise an error: broadcasting is nearly always a mistake."""
+    for what, value in (("input", input), ("target", target)):
+        if not isinstance(value, Tensor):
+            raise DTypeError(f"{name}: {what} must be a Tensor, got {type(value).__name__}")
     if input.dtype.kind != "f" and target.dtype.kind != "f":
         raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
     if input.shape != target.shape:

@@ -25,7 +25,7 @@ from ..errors import ArgumentError
 from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
 from .module import Module
-from .reduction import alike, check_reduction, gradient_of_losses, reduce_losses
+from .reduction import alike, checked_reduction, gradient_of_losses, reduce_losses
 
 __all__ = ["L1Loss", "MSELoss", "SmoothL1Loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
 
@@ -115,12 +115,22 @@ class SmoothL1Function(Function):
         return dx, -dx if ctx.needs_input_grad[1] else None, None, None
 
 
+def _weighted(name: str, losses: Tensor, weight: Tensor, reduction: str) -> Tensor:
+    """Return the weighted losses, their sum or their weighted mean."""
+    _, weight = alike(name, losses, weight)
+    losses = losses * weight
+    if reduction == "none":
+        return losses
+    return losses.sum() / weight.sum() if reduction == "mean" else losses.sum()
+
+
 def mse_loss(
     input: Tensor,
     target: Tensor,
-    size_average: Any = None,
-    reduce: Any = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Return the squared differences, their mean or their sum.
 
@@ -128,9 +138,11 @@ def mse_loss(
     ----------
     input, target : Tensor of one shape
     size_average, reduce
-        PyTorch's deprecated arguments; must be None.
+        Deprecated; see `reduction`.
     reduction : {"mean", "sum", "none"}
         Default "mean".
+    weight : Tensor, shape of `input`, optional
+        A factor for each loss; their mean is then divided by the mean weight.
 
     Returns
     -------
@@ -141,7 +153,7 @@ def mse_loss(
     ShapeError
         The shapes differ (PyTorch would broadcast them with a warning: nearly always a mistake).
     ArgumentError
-        `reduction` is none of the three, or a deprecated argument is not None.
+        `reduction` is none of the three.
 
     Examples
     --------
@@ -149,17 +161,20 @@ def mse_loss(
     >>> minidl.nn.functional.mse_loss(minidl.tensor([1.0, 5.0]), minidl.tensor([0.0, 2.0]))
     tensor(5.)
     """
-    check_reduction("mse_loss", reduction, size_average, reduce)
+    reduction = checked_reduction("mse_loss", reduction, size_average, reduce)
     input, target = alike("mse_loss", input, target)
+    if weight is not None:
+        return _weighted("mse_loss", mse_loss(input, target, reduction="none"), weight, reduction)
     return MSEFunction.apply(input, target, reduction)
 
 
 def l1_loss(
     input: Tensor,
     target: Tensor,
-    size_average: Any = None,
-    reduce: Any = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
+    weight: Tensor | None = None,
 ) -> Tensor:
     """Return the magnitudes of the differences, their mean or their sum.
 
@@ -171,16 +186,18 @@ def l1_loss(
     >>> minidl.nn.functional.l1_loss(minidl.tensor([1.0, 5.0]), minidl.tensor([0.0, 2.0]))
     tensor(2.)
     """
-    check_reduction("l1_loss", reduction, size_average, reduce)
+    reduction = checked_reduction("l1_loss", reduction, size_average, reduce)
     input, target = alike("l1_loss", input, target)
+    if weight is not None:
+        return _weighted("l1_loss", l1_loss(input, target, reduction="none"), weight, reduction)
     return SmoothL1Function.apply(input, target, 0.0, reduction)
 
 
 def smooth_l1_loss(
     input: Tensor,
     target: Tensor,
-    size_average: Any = None,
-    reduce: Any = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
     reduction: str = "mean",
     beta: float = 1.0,
 ) -> Tensor:
@@ -205,7 +222,7 @@ def smooth_l1_loss(
     >>> smooth_l1_loss(minidl.tensor([1.0, 5.0]), minidl.tensor([0.0, 2.0]), reduction="none")
     tensor([0.5000, 2.5000])
     """
-    check_reduction("smooth_l1_loss", reduction, size_average, reduce)
+    reduction = checked_reduction("smooth_l1_loss", reduction, size_average, reduce)
     if beta < 0:
         raise ArgumentError(f"smooth_l1_loss: beta must be at least 0, got {beta}")
     input, target = alike("smooth_l1_loss", input, target)
@@ -216,10 +233,10 @@ class _Loss(Module):
     """Base of the losses below: a module with a reduction."""
 
     def __init__(
-        self, size_average: Any = None, reduce: Any = None, reduction: str = "mean"
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
     ) -> None:
         super().__init__()
-        check_reduction(type(self).__name__, reduction, size_average, reduce)
+        reduction = checked_reduction(type(self).__name__, reduction, size_average, reduce)
         self.reduction = reduction
 
 
@@ -229,7 +246,7 @@ class MSELoss(_Loss):
     Parameters
     ----------
     size_average, reduce
-        PyTorch's deprecated arguments; must be None.
+        Deprecated; see `reduction`.
     reduction : {"mean", "sum", "none"}
         Default "mean".
     """
@@ -260,8 +277,8 @@ class SmoothL1Loss(_Loss):
 
     def __init__(
         self,
-        size_average: Any = None,
-        reduce: Any = None,
+        size_average: bool | None = None,
+        reduce: bool | None = None,
         reduction: str = "mean",
         beta: float = 1.0,
     ) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Self, overload
 import numpy as np
 
 from ..autograd import no_grad
+from ..conversion import as_dtype
 from ..device import Device
 from ..errors import ArgumentError, CheckpointError, DTypeError
 from ..tensor import Tensor, as_tensor
@@ -288,7 +289,7 @@ def _parse_to(
             )
     if tensor is not None:
         device, dtype = tensor.device, tensor.dtype
-    return device, None if dtype is None else np.dtype(dtype)
+    return device, None if dtype is None else as_dtype("Module.to", dtype)
 
 
 def _quoted(names: list[str]) -> str:

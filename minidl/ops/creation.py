@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..conversion import fitting
+from ..conversion import as_dtype, as_number, fitting
 from ..device import Array, Device, active, device_of, module_for, on_its_device
 from ..errors import ArgumentError, NumberError, ShapeError
 from ..kernels import cuda
@@ -39,6 +39,10 @@ __all__ = [
 
 def _place(device: Any) -> Device:
     return default_device() if device is None else Device(device)
+
+
+def _dtype(dtype: Any, default: np.dtype | None = None) -> np.dtype:
+    return default or default_dtype() if dtype is None else as_dtype("dtype", dtype)
 
 
 def _made(device: Any, name: str, *args: Any, **kwargs: Any) -> Array:
@@ -79,7 +83,7 @@ def full(
     """
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.cpu().array
-    if dtype is None or np.dtype(dtype) == float16:  # PyTorch fills float16 with inf
+    if dtype is None or as_dtype("full", dtype) == float16:  # PyTorch fills float16 with inf
         number = to_array(fill_value, dtype)
     else:
         number = fitting("full", fill_value, np.dtype(dtype))
@@ -88,13 +92,13 @@ def full(
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return zeros, float32 unless `dtype` is given: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    array = _made(device, "zeros", lengths(size), np.dtype(dtype or default_dtype()))
+    array = _made(device, "zeros", lengths(size), _dtype(dtype))
     return Tensor(array, requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return ones, float32 unless `dtype` is given."""
-    array = _made(device, "ones", lengths(size), np.dtype(dtype or default_dtype()))
+    array = _made(device, "ones", lengths(size), _dtype(dtype))
     return Tensor(array, requires_grad)
 
 
@@ -106,7 +110,7 @@ def empty(
     memory_format: Any = None,
 ) -> Tensor:
     """Return an uninitialized tensor, float32 unless `dtype` is given."""
-    array = _made(device, "empty", lengths(size), np.dtype(dtype or default_dtype()))
+    array = _made(device, "empty", lengths(size), _dtype(dtype))
     return Tensor(array, requires_grad)
 
 
@@ -120,7 +124,7 @@ def eye(
 ) -> Tensor:
     """Return the identity matrix of `n` rows (and `m` columns)."""
     n, m = lengths((n, n if m is None else m))
-    array = _made(device, "eye", n, m, dtype=np.dtype(dtype or default_dtype()))
+    array = _made(device, "eye", n, m, dtype=_dtype(dtype))
     return Tensor(array, requires_grad)
 
 
@@ -151,10 +155,10 @@ def arange(
     """
     if end is None:
         start, end = 0, start
-    start, end, step = (v.item() if hasattr(v, "item") else v for v in (start, end, step))
+    start, end, step = (as_number("arange", v) for v in (start, end, step))
     if dtype is None:
         dtype = default_dtype() if any(isinstance(v, float) for v in (start, end, step)) else int64
-    dtype = np.dtype(dtype)
+    dtype = as_dtype("arange", dtype)
     if dtype.kind in "iu":
         start, end, step = (int(v) if math.isfinite(v) else v for v in (start, end, step))
     if step == 0:
@@ -190,12 +194,10 @@ def linspace(
     ArgumentError
         `steps` is negative.
     """
-    if steps < 0:
-        raise NumberError(f"linspace: steps must not be negative, got {steps}")
-    start, end = (v.item() if hasattr(v, "item") else v for v in (start, end))
-    dtype = np.dtype(dtype or default_dtype())
+    (steps,) = lengths((steps,))
+    start, end = (as_number("linspace", v) for v in (start, end))
     array = _made(device, "linspace", start, end, steps)
-    return Tensor(array).to(dtype=dtype).requires_grad_(requires_grad)
+    return Tensor(array).to(dtype=_dtype(dtype)).requires_grad_(requires_grad)
 
 
 def _like(make: Callable[..., Tensor], what: str) -> Callable[..., Tensor]:
@@ -253,7 +255,7 @@ def _drawn(
     requires_grad: bool,
 ) -> Tensor:
     """Return ``draw(stream, shape, dtype)`` as a tensor; NumPy draws float32 and float64."""
-    wanted = np.dtype(dtype or default_dtype())
+    wanted = _dtype(dtype)
     stream = (generator or default_generator).next_stream()
     array = np.asarray(draw(stream, lengths(size), float64 if wanted == float64 else float32))
     result = Tensor(array.astype(wanted, copy=False)).to(_place(device))
@@ -309,7 +311,7 @@ def randint(
         high, size = None, high
     if high is None:
         low, high = 0, low
-    dtype = np.dtype(dtype or int64)
+    dtype = _dtype(dtype, int64)
     check_range("randint", low, high, dtype)
     stream = (generator or default_generator).next_stream()
     array = np.asarray(stream.integers(low, high, lengths((size,))), dtype)
@@ -330,7 +332,7 @@ def randperm(
     """Return the integers of [0, n) in random order, int64 unless `dtype` is given."""
     stream = (generator or default_generator).next_stream()
     (n,) = lengths((n,))
-    return Tensor(stream.permutation(n)).to(_place(device), np.dtype(dtype or int64))
+    return Tensor(stream.permutation(n)).to(_place(device), _dtype(dtype, int64))
 
 
 def normal(

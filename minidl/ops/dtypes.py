@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..conversion import as_dtype
 from ..errors import DTypeError
 from ..tensor import Tensor, as_tensor, default_dtype
 from .operands import _RANK, meet, operands
@@ -43,7 +44,7 @@ class finfo:
     """
 
     def __init__(self, dtype: Any = None) -> None:
-        wanted = np.dtype(default_dtype() if dtype is None else dtype)
+        wanted = default_dtype() if dtype is None else as_dtype("finfo", dtype)
         if wanted.kind != "f":
             raise DTypeError(f"finfo: expected a floating-point dtype, got {wanted}; use iinfo")
         limits = np.finfo(wanted)
@@ -74,7 +75,7 @@ class iinfo:
     """
 
     def __init__(self, dtype: Any) -> None:
-        wanted = np.dtype(dtype)
+        wanted = as_dtype("iinfo", dtype)
         if wanted.kind not in "iu":
             raise DTypeError(f"iinfo: expected an integer dtype, got {wanted}; use finfo")
         limits = np.iinfo(wanted)
@@ -97,7 +98,7 @@ def is_floating_point(input: Tensor) -> bool:
 
 def is_complex(input: Tensor) -> bool:
     """Return False: there are no complex tensors."""
-    return False
+    return input.dtype.kind == "c"
 
 
 def numel(input: Tensor) -> int:
@@ -123,9 +124,12 @@ def _emptied(value: Any) -> Any:
 
 def promote_types(type1: Any, type2: Any) -> np.dtype:
     """Return the dtype of an operation on tensors of two dtypes."""
-    return result_type(*(Tensor(np.empty((0,), np.dtype(dtype))) for dtype in (type1, type2)))
+    return result_type(
+        *(Tensor(np.empty((0,), as_dtype("promote_types", dtype))) for dtype in (type1, type2))
+    )
 
 
 def can_cast(from_: Any, to: Any) -> bool:
     """Return whether numbers of dtype `from_` may be stored as `to`: not floats as integers."""
-    return _RANK[np.dtype(from_).kind] <= _RANK[np.dtype(to).kind]
+    kinds = [as_dtype("can_cast", dtype).kind for dtype in (from_, to)]
+    return _RANK[kinds[0]] <= _RANK[kinds[1]]

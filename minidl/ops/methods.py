@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from .. import autograd
+from ..conversion import as_dtype
 from ..device import Device, active, channels_last
 from ..errors import ArgumentError, DTypeError
 from ..missing import MissingAttribute
@@ -249,7 +250,7 @@ def to(
             dtype = arg
     result = self
     if dtype is not None:
-        result = shape.cast(result, np.dtype(dtype))
+        result = shape.cast(result, as_dtype("to()", dtype))
     if where is not None:
         result = shape.move(result, Device(where))
     return shape.clone(result) if copy and result is self else result

@@ -462,7 +462,11 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
     """
     if indexing not in ("ij", "xy"):
         raise ArgumentError(f"meshgrid: indexing must be 'ij' or 'xy', got {indexing!r}")
-    vectors: Any = tensors[0] if isinstance(tensors[0], (list, tuple)) else tensors
+    vectors: Any = tensors
+    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
+        vectors = tensors[0]
+    if not vectors:
+        raise ArgumentError("meshgrid: expected at least one vector")
     if any(vector.ndim > 1 for vector in vectors):
         raise ShapeError("meshgrid: expected vectors")
     if len({vector.dtype for vector in vectors}) > 1:

@@ -1,4 +1,4 @@
-r"""Averages of a model's weights over its training: :class:`AveragedModel`.
+r"""Averages of a model's weights over its training: :class:`AveragedModel`, :class:`SWALR`.
 
 After update n = 0, 1, 2, ... with the model's weights w the averages ŵ are::
 
@@ -8,7 +8,8 @@ After update n = 0, 1, 2, ... with the model's weights w the averages ŵ are::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -19,9 +20,12 @@ from ..missing import attributes
 from ..nn.batch_norm import _BatchNorm
 from ..nn.module import Module
 from ..tensor import Tensor, int64, tensor
+from .lr_scheduler.base import LRScheduler, checked
+from .lr_scheduler.cycles import for_groups
+from .optimizer import Optimizer
 
 __all__ = [
-    "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn",
+    "SWALR", "AveragedModel", "get_ema_avg_fn", "get_ema_multi_avg_fn", "get_swa_avg_fn",
     "get_swa_multi_avg_fn", "update_bn",
 ]  # fmt: skip
 
@@ -190,6 +194,65 @@ def update_bn(loader: Iterable[Any], model: Module, device: str | Device | None 
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum
     model.train(was_training)
+
+
+class SWALR(LRScheduler):
+    """Rates change from what they are to `swa_lr`, and stay there while weights are averaged.
+
+    Parameters
+    ----------
+    optimizer, last_epoch
+        See :class:`minidl.optim.lr_scheduler.LRScheduler`.
+    swa_lr : float or list of float
+        The rate at the end; one for all groups, or one each.
+    anneal_epochs : int
+        Number of epochs until then. Default 10.
+    anneal_strategy : {"cos", "linear"}
+        Default "cos".
+
+    Raises
+    ------
+    ArgumentError
+        An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        swa_lr: float | Sequence[float],
+        anneal_epochs: int = 10,
+        anneal_strategy: str = "cos",
+        last_epoch: int = -1,
+    ) -> None:
+        if anneal_strategy not in ("cos", "linear"):
+            raise ArgumentError(
+                f"SWALR: anneal_strategy is 'cos' or 'linear', not {anneal_strategy!r}"
+            )
+        if not isinstance(anneal_epochs, int) or anneal_epochs < 0:
+            raise ArgumentError(f"SWALR: anneal_epochs must be at least 0, got {anneal_epochs}")
+        rates = for_groups("SWALR: swa_lr", checked(optimizer), swa_lr)
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["swa_lr"] = rate
+        self.anneal_epochs = anneal_epochs
+        self._anneal_strategy = anneal_strategy
+        super().__init__(optimizer, last_epoch)
+
+    def _done(self, step: int) -> float:
+        """Return how much of the way is done in `step`, from 0 to 1."""
+        t = max(0, min(1, step / max(1, self.anneal_epochs)))
+        return t if self._anneal_strategy == "linear" else (1 - math.cos(math.pi * t)) / 2
+
+    def get_lr(self) -> list[float]:
+        step = self._step_count - 1
+        if self.anneal_epochs == 0:
+            step = max(1, step)
+        before, now = self._done(step - 1), self._done(step)
+        rates = []
+        for group in self.optimizer.param_groups:
+            rate, last = group["lr"], group["swa_lr"]
+            start = last if before == 1 else (rate - before * last) / (1 - before)
+            rates.append(last * now + start * (1 - now))
+        return rates
 
 
 __getattr__ = attributes(globals())

@@ -14,7 +14,7 @@ from losses import REDUCTIONS
 import minidl
 import minidl.nn.functional as F
 from minidl import nn
-from minidl.errors import ArgumentError, ShapeError
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 
 
 def reduced(losses: Any, reduction: str) -> Any:
@@ -94,10 +94,33 @@ def test_errors_name_the_argument(function: Any) -> None:
         function(x, minidl.zeros(4, 4))
     with pytest.raises(ArgumentError, match="reduction"):
         function(x, x, reduction="average")
-    with pytest.raises(ArgumentError, match="reduction="):
-        function(x, x, size_average=True)
+    with pytest.raises(DTypeError, match="target must be a Tensor"):
+        function(x, np.zeros((4, 3), np.float32))
     with pytest.raises(ArgumentError, match="beta"):
         F.smooth_l1_loss(x, x, beta=-1.0)
+
+
+@pytest.mark.parametrize("function", [F.mse_loss, F.l1_loss])
+def test_weights(function: Any, device: str) -> None:
+    x, target, weight = (minidl.tensor(helpers.values((3, 4), s), device=device) for s in range(3))
+    losses = helpers.host(function(x, target, reduction="none"))
+    w = abs(helpers.host(weight))
+    expected = {"none": losses * w, "sum": (losses * w).sum(), "mean": (losses * w).sum() / w.sum()}
+    for reduction, value in expected.items():
+        found = function(x, target, reduction=reduction, weight=weight.abs())
+        helpers.assert_close(helpers.host(found), value)
+    with pytest.raises(ShapeError):
+        function(x, target, weight=weight[0])
+
+
+def test_deprecated_arguments_choose_the_reduction() -> None:
+    x, target = minidl.tensor([1.0, 2.0]), minidl.tensor([0.0, 0.0])
+    assert F.mse_loss(x, target, size_average=False).item() == 5
+    assert F.mse_loss(x, target, True, True).item() == 2.5
+    assert F.mse_loss(x, target, reduce=False).tolist() == [1, 4]
+    assert nn.L1Loss(size_average=False)(x, target).item() == 3
+    assert F.binary_cross_entropy(x / 2, target, None, False).shape == ()
+    assert nn.CrossEntropyLoss(reduce=False)(x[None], minidl.tensor([0])).shape == (1,)
 
 
 def test_a_changed_input_is_noticed(device: str) -> None:

@@ -46,6 +46,7 @@ REFUSED = {
     "scattering a large number": (lambda: BYTES[0].scatter(0, FIRST, 300), RuntimeError),
     "filling with a vector": (lambda: X.clone().fill_(FLOATS), RuntimeError),
     "distinct slices of a number": (lambda: NUMBER.unique(dim=0), IndexError),
+    "a grid of nothing": (lambda: minidl.meshgrid(), RuntimeError),
     "a grid of two dtypes": (lambda: minidl.meshgrid(X[0], FIRST), RuntimeError),
     "an outer product of matrices": (lambda: minidl.outer(X, X), RuntimeError),
     "the diagonal of two lengths": (lambda: minidl.einsum("ii", X), RuntimeError),

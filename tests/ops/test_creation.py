@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, DTypeError
 
 
 @pytest.mark.parametrize("name", ["zeros", "ones", "empty", "rand", "randn"])
@@ -69,6 +69,11 @@ def test_ranges(device: str) -> None:
     assert minidl.linspace(3, 4, 1, device=device).tolist() == [3.0]
     with pytest.raises(ArgumentError, match="step"):
         minidl.arange(0, 5, 0, device=device)
+    for call in (lambda: minidl.linspace("a", 1, 3), lambda: minidl.arange("a")):
+        with pytest.raises(DTypeError, match="expected a number, got 'a'"):
+            call()
+    with pytest.raises(DTypeError, match="lengths"):
+        minidl.linspace(0, 1, 2.5)  # type: ignore[arg-type]
 
 
 def test_ranges_are_pytorchs() -> None:

@@ -32,6 +32,11 @@ def sequence(module: Any, optimizer: Any) -> Any:
     )
 
 
+def chain(module: Any, optimizer: Any) -> Any:
+    constant, power = module.ConstantLR(optimizer, 0.1, 4), module.PolynomialLR(optimizer, 12)
+    return module.ChainedScheduler([constant, power])
+
+
 SCHEDULES: dict[str, Any] = {
     "step": lambda m, o: m.StepLR(o, 3),
     "step-gamma": lambda m, o: m.StepLR(o, step_size=4, gamma=0.3),
@@ -46,6 +51,11 @@ SCHEDULES: dict[str, Any] = {
     "constant": lambda m, o: m.ConstantLR(o),
     "constant-7": lambda m, o: m.ConstantLR(o, factor=0.2, total_iters=7),
     "sequence": sequence,
+    "chain": chain,
+    "multiplicative": lambda m, o: m.MultiplicativeLR(o, lambda epoch: 1 - 0.1 / (1 + epoch)),
+    "polynomial": lambda m, o: m.PolynomialLR(o, 12, power=2.0),
+    "restarts": lambda m, o: m.CosineAnnealingWarmRestarts(o, 5),
+    "restarts-2": lambda m, o: m.CosineAnnealingWarmRestarts(o, 3, T_mult=2, eta_min=1e-3),
     "one": lambda m, o: m.OneCycleLR(o, 1.0, 30),
     "one-groups": lambda m, o: m.OneCycleLR(
         o,
@@ -89,7 +99,7 @@ def test_equals_torch_to_the_last_bit(make: Any) -> None:
     assert [group["lr"] for group in ours.optimizer.param_groups] == ours.get_last_lr()
 
 
-@pytest.mark.parametrize("name", [name for name in SCHEDULES if name != "sequence"])
+@pytest.mark.parametrize("name", [name for name in SCHEDULES if name not in ("sequence", "chain")])
 @pytest.mark.filterwarnings("ignore")  # PyTorch warns of step(epoch)
 def test_jumps_equal_torchs(name: str) -> None:
     torch = pytest.importorskip("torch")
@@ -250,6 +260,18 @@ def test_plateau_takes_a_tensor() -> None:
     assert scheduler.best == 0.5
 
 
+@pytest.mark.filterwarnings("ignore")  # PyTorch warns of steps of the schedule alone
+def test_restarts_within_an_epoch_equal_torchs() -> None:
+    torch = pytest.importorskip("torch")
+    ours = SCHEDULES["restarts-2"](lr_scheduler, optimizer_at(0.1, 0.037))
+    theirs = SCHEDULES["restarts-2"](torch.optim.lr_scheduler, torch_optimizer(torch, 0.1, 0.037))
+    for batch in range(50):
+        ours.step(batch / 4)
+        theirs.step(batch / 4)
+        assert ours.get_last_lr() == theirs.get_last_lr()
+        assert ours.last_epoch == theirs.last_epoch
+
+
 # --- Errors ---------------------------------------------------------------------------------------
 
 
@@ -270,6 +292,11 @@ def test_bad_arguments_are_refused() -> None:
         lambda: s.SequentialLR(o, [s.StepLR(optimizer_at(1.0), 1)], []),
         lambda: s.SequentialLR(o, [s.ReduceLROnPlateau(o)], []),
         lambda: sequence(s, o).step(3),
+        lambda: s.ChainedScheduler([]),
+        lambda: s.ChainedScheduler([s.StepLR(o, 1), s.StepLR(optimizer_at(1.0), 1)]),
+        lambda: s.CosineAnnealingWarmRestarts(o, 0),
+        lambda: s.CosineAnnealingWarmRestarts(o, 5, T_mult=1.5),  # type: ignore[arg-type]
+        lambda: s.CosineAnnealingWarmRestarts(o, 5).step(-1),
     ):
         with pytest.raises(ArgumentError):
             make()

@@ -57,3 +57,48 @@ def test_bad_options_are_refused() -> None:
         utils.AveragedModel(
             minidl.nn.Linear(1, 1), avg_fn=lambda *a: a[0], multi_avg_fn=lambda *a: None
         )
+
+
+RATES: dict[str, Any] = {
+    "cosine": {"swa_lr": 0.05},
+    "line": {"swa_lr": [0.05, 0.3], "anneal_epochs": 4, "anneal_strategy": "linear"},
+    "at once": {"swa_lr": 0.05, "anneal_epochs": 0},
+}
+
+
+def rates(library: Any, options: Any) -> list[list[float]]:
+    """The rates of an exponential schedule, and then of SWALR, which is saved and loaded."""
+    parameters = [library.nn.Parameter(library.zeros(1)) for _ in range(2)]
+    optimizer = library.optim.SGD(
+        [{"params": [p], "lr": r} for p, r in zip(parameters, (0.1, 0.2), strict=True)]
+    )
+    schedulers = library.optim.lr_scheduler, library.optim.swa_utils
+    before = schedulers[0].ExponentialLR(optimizer, 0.9)
+    found = []
+    for _ in range(3):
+        optimizer.step()
+        before.step()
+    after = schedulers[1].SWALR(optimizer, **options)
+    for epoch in range(12):
+        optimizer.step()
+        after.step()
+        found.append(after.get_last_lr())
+        if epoch == 2:
+            state = after.state_dict()
+            after = schedulers[1].SWALR(optimizer, **options)
+            after.load_state_dict(state)
+    return found
+
+
+@pytest.mark.parametrize("options", RATES.values(), ids=RATES.keys())
+def test_rates_equal_torchs(options: Any) -> None:
+    torch = pytest.importorskip("torch")
+    torch.optim.swa_utils  # noqa: B018
+    assert rates(minidl, options) == rates(torch, options)
+
+
+def test_bad_options_of_rates_are_refused() -> None:
+    optimizer = minidl.optim.SGD([minidl.nn.Parameter(minidl.zeros(1))])
+    for options in ({"anneal_strategy": "up"}, {"anneal_epochs": -1}, {"swa_lr": [1.0, 2.0]}):
+        with pytest.raises(ArgumentError):
+            minidl.optim.swa_utils.SWALR(optimizer, **{"swa_lr": 0.1, **options})

@@ -15,7 +15,7 @@ from ..optimizer import Group, Optimizer
 from .base import LRScheduler, checked
 
 
-def _for_groups(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
+def for_groups(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     """Return one value for each parameter group."""
     count = len(optimizer.param_groups)
     if not isinstance(value, (list, tuple)):
@@ -143,9 +143,9 @@ class OneCycleLR(LRScheduler):
         if cycle_momentum:
             self.use_beta1 = _has_betas("OneCycleLR", optimizer)
         if last_epoch == -1:
-            highest = _for_groups("OneCycleLR: max_lr", optimizer, max_lr)
-            most = _for_groups("OneCycleLR: max_momentum", optimizer, max_momentum)
-            least = _for_groups("OneCycleLR: base_momentum", optimizer, base_momentum)
+            highest = for_groups("OneCycleLR: max_lr", optimizer, max_lr)
+            most = for_groups("OneCycleLR: max_momentum", optimizer, max_momentum)
+            least = for_groups("OneCycleLR: base_momentum", optimizer, base_momentum)
             for index, group in enumerate(optimizer.param_groups):
                 group["initial_lr"] = highest[index] / div_factor
                 group["max_lr"] = highest[index]
@@ -250,8 +250,8 @@ class CyclicLR(LRScheduler):
         modes = {"triangular": "cycle", "triangular2": "cycle", "exp_range": "iterations"}
         if scale_fn is None and mode not in modes:
             raise ArgumentError(f"CyclicLR: mode is one of {list(modes)}, not {mode!r}")
-        base_lrs = _for_groups("CyclicLR: base_lr", optimizer, base_lr)
-        self.max_lrs = _for_groups("CyclicLR: max_lr", optimizer, max_lr)
+        base_lrs = for_groups("CyclicLR: base_lr", optimizer, base_lr)
+        self.max_lrs = for_groups("CyclicLR: max_lr", optimizer, max_lr)
         up = float(step_size_up)
         self.total_size = up + (up if step_size_down is None else float(step_size_down))
         self.step_ratio = up / self.total_size
@@ -260,8 +260,8 @@ class CyclicLR(LRScheduler):
         self.cycle_momentum = cycle_momentum
         if cycle_momentum:
             self.use_beta1 = _has_betas("CyclicLR", optimizer)
-            self.base_momentums = _for_groups("CyclicLR: base_momentum", optimizer, base_momentum)
-            self.max_momentums = _for_groups("CyclicLR: max_momentum", optimizer, max_momentum)
+            self.base_momentums = for_groups("CyclicLR: base_momentum", optimizer, base_momentum)
+            self.max_momentums = for_groups("CyclicLR: max_momentum", optimizer, max_momentum)
         if last_epoch == -1:
             for index, group in enumerate(optimizer.param_groups):
                 group["lr"] = base_lrs[index]

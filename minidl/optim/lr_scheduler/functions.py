@@ -58,7 +58,9 @@ class LambdaLR(LRScheduler):
             list(lr_lambda) if isinstance(lr_lambda, Sequence) else [lr_lambda] * count
         )
         if len(self.lr_lambdas) != count:
-            raise ArgumentError(f"LambdaLR: got {len(self.lr_lambdas)} functions, expected {count}")
+            raise ArgumentError(
+                f"{type(self).__name__}: got {len(self.lr_lambdas)} functions, expected {count}"
+            )
         super().__init__(optimizer, last_epoch)
 
     def get_lr(self) -> list[float]:
@@ -79,13 +81,27 @@ class LambdaLR(LRScheduler):
         attributes = rest.pop("lr_lambdas", [])
         if len(attributes) != len(self.lr_lambdas):
             raise CheckpointError(
-                f"LambdaLR.load_state_dict: the state has {len(attributes)} functions, expected "
-                f"{len(self.lr_lambdas)}"
+                f"{type(self).__name__}.load_state_dict: the state has {len(attributes)} "
+                f"functions, expected {len(self.lr_lambdas)}"
             )
         super().load_state_dict(rest)
         for function, saved in zip(self.lr_lambdas, attributes, strict=True):
             if saved is not None:
                 vars(function).update(deepcopy(saved))
+
+
+class MultiplicativeLR(LambdaLR):
+    """Each rate is the one before times a function of the epoch, from epoch 1 on.
+
+    Parameters, errors and notes are those of :class:`LambdaLR`.
+    """
+
+    def _first_lr(self) -> list[float]:
+        return self._rates()
+
+    def get_lr(self) -> list[float]:
+        factors = [function(self.last_epoch) for function in self.lr_lambdas]
+        return [rate * factor for rate, factor in zip(self._rates(), factors, strict=True)]
 
 
 class StepLR(LRScheduler):
@@ -309,6 +325,40 @@ class LinearLR(LRScheduler):
         ]
 
 
+class PolynomialLR(LRScheduler):
+    """Rates fall to 0 at epoch `total_iters`, like a power of the epochs left.
+
+    Parameters
+    ----------
+    optimizer, last_epoch
+        See :class:`LRScheduler`.
+    total_iters : int
+        Number of epochs until the rates are 0. Default 5.
+    power : float
+        Default 1: a line.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
+    ) -> None:
+        self.total_iters = total_iters
+        self.power = power
+        super().__init__(optimizer, last_epoch)
+
+    def _first_lr(self) -> list[float]:
+        return self._rates()
+
+    def get_lr(self) -> list[float]:
+        if self.last_epoch > self.total_iters:
+            return self._rates()
+        now, before = (1.0 - t / self.total_iters for t in (self.last_epoch, self.last_epoch - 1))
+        return [rate * (now / before) ** self.power for rate in self._rates()]
+
+    def _lr_at_epoch(self) -> list[float]:
+        left = 1.0 - min(self.total_iters, self.last_epoch) / self.total_iters
+        return [base * left**self.power for base in self.base_lrs]
+
+
 class CosineAnnealingLR(LRScheduler):
     r"""Rates follow half a cosine from the initial rate down to `eta_min`, and back up afterwards.
 
@@ -361,3 +411,72 @@ class CosineAnnealingLR(LRScheduler):
             low + (base - low) * (1 + math.cos(math.pi * t / self.T_max)) / 2
             for base in self.base_lrs
         ]
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """Rates follow half a cosine down to `eta_min`, jump back, and start again, often more slowly.
+
+    Parameters
+    ----------
+    optimizer, last_epoch
+        See :class:`LRScheduler`.
+    T_0 : int
+        Number of epochs of the first curve.
+    T_mult : int
+        How many times longer each curve is than the one before. Default 1.
+    eta_min : float
+        The lowest rate. Default 0.
+
+    Raises
+    ------
+    ArgumentError
+        `T_0` or `T_mult` is not an integer of at least 1; in ``step()``: a negative epoch.
+
+    Notes
+    -----
+    ``step(epoch + i / batches)`` after each batch i makes the curve smooth. Loshchilov and Hutter,
+    "SGDR", ICLR 2017.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        T_0: int,
+        T_mult: int = 1,
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+    ) -> None:
+        for name, value in (("T_0", T_0), ("T_mult", T_mult)):
+            if not isinstance(value, int) or value < 1:
+                raise ArgumentError(
+                    f"CosineAnnealingWarmRestarts: {name} must be an integer of at least 1, got "
+                    f"{value!r}"
+                )
+        self.T_0 = self.T_i = T_0
+        self.T_mult = T_mult
+        self.eta_min = eta_min
+        self.T_cur: float = last_epoch
+        super().__init__(optimizer, last_epoch)
+
+    def _advance(self, epoch: float | None, initial: bool = False) -> None:
+        if epoch is None and self.last_epoch >= 0:
+            epoch = self.last_epoch + 1
+            self.T_cur += 1
+            if self.T_cur >= self.T_i:
+                self.T_cur, self.T_i = self.T_cur % self.T_i, self.T_i * self.T_mult
+        else:
+            epoch, factor = epoch or 0, self.T_mult
+            if epoch < 0:
+                raise ArgumentError(f"CosineAnnealingWarmRestarts: epoch {epoch} is negative")
+            if factor == 1:
+                self.T_cur = epoch % self.T_0
+            else:
+                restarts = int(math.log(epoch / self.T_0 * (factor - 1) + 1, factor))
+                self.T_i = self.T_0 * factor**restarts
+                self.T_cur = epoch - self.T_0 * (factor**restarts - 1) / (factor - 1)
+        self.last_epoch = math.floor(epoch)
+        self._set(self.get_lr())
+
+    def get_lr(self) -> list[float]:
+        height = 1 + math.cos(math.pi * self.T_cur / self.T_i)
+        return [self.eta_min + (base - self.eta_min) * height / 2 for base in self.base_lrs]

@@ -1,4 +1,4 @@
-"""Schedules one after the other: :class:`SequentialLR`."""
+"""Schedules made of others: :class:`SequentialLR`, :class:`ChainedScheduler`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,72 @@ from .base import LRScheduler, checked
 from .plateau import ReduceLROnPlateau
 
 
-class SequentialLR(LRScheduler):
+class _Several(LRScheduler):
+    """Base of schedulers made of others."""
+
+    _unsaved = ("optimizer", "_schedulers")
+
+    def _check(self, optimizer: Optimizer, schedulers: list[LRScheduler]) -> None:
+        name = type(self).__name__
+        if not schedulers:
+            raise ArgumentError(f"{name}: expected at least one scheduler")
+        for index, scheduler in enumerate(schedulers):
+            if isinstance(scheduler, ReduceLROnPlateau):
+                raise ArgumentError(f"{name}: scheduler {index} needs a metric at every step")
+            if scheduler.optimizer is not optimizer:
+                raise ArgumentError(f"{name}: scheduler {index} has another optimizer")
+        self.optimizer = checked(optimizer)
+        self._schedulers = schedulers
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything but the optimizer; see :meth:`LRScheduler.state_dict`."""
+        stages = [scheduler.state_dict() for scheduler in self._schedulers]
+        return {**super().state_dict(), "_schedulers": stages}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a saved state; see :meth:`LRScheduler.load_state_dict`."""
+        rest = dict(state_dict)
+        stages = rest.pop("_schedulers", [])
+        if len(stages) != len(self._schedulers):
+            raise CheckpointError(
+                f"{type(self).__name__}.load_state_dict: the state has {len(stages)} schedulers, "
+                f"expected {len(self._schedulers)}"
+            )
+        super().load_state_dict(rest)
+        for scheduler, stage in zip(self._schedulers, stages, strict=True):
+            scheduler.load_state_dict(stage)
+
+
+class ChainedScheduler(_Several):
+    """Several schedulers at once: each changes the rates that the one before has set.
+
+    Parameters
+    ----------
+    schedulers : list of LRScheduler
+        On the same optimizer.
+    optimizer : Optimizer, optional
+        Default: that of the schedulers.
+
+    Raises
+    ------
+    ArgumentError
+        There are none, or a scheduler belongs to another optimizer or needs a metric.
+    """
+
+    def __init__(self, schedulers: list[LRScheduler], optimizer: Optimizer | None = None) -> None:
+        if optimizer is None and schedulers:
+            optimizer = schedulers[0].optimizer
+        self._check(optimizer, schedulers)  # type: ignore[arg-type]
+        self._last_lr = self._rates()
+
+    def step(self, epoch: None = None) -> None:  # type: ignore[override]
+        """Let every scheduler go to its next epoch."""
+        for scheduler in self._schedulers:
+            scheduler.step()
+        self._last_lr = self._rates()
+
+
+class SequentialLR(_Several):
     """One scheduler after the other, such as a warm-up and then a cosine.
 
     Parameters
@@ -30,8 +95,6 @@ class SequentialLR(LRScheduler):
         The numbers don't fit, or a scheduler belongs to another optimizer or needs a metric.
     """
 
-    _unsaved = ("optimizer", "_schedulers")
-
     def __init__(
         self,
         optimizer: Optimizer,
@@ -39,18 +102,12 @@ class SequentialLR(LRScheduler):
         milestones: list[int],
         last_epoch: int = -1,
     ) -> None:
-        if not schedulers or len(milestones) != len(schedulers) - 1:
+        self._check(optimizer, schedulers)
+        if len(milestones) != len(schedulers) - 1:
             raise ArgumentError(
                 f"SequentialLR: {len(schedulers)} schedulers and {len(milestones)} milestones; "
                 "expected one milestone fewer than schedulers"
             )
-        for index, scheduler in enumerate(schedulers):
-            if isinstance(scheduler, ReduceLROnPlateau):
-                raise ArgumentError(f"SequentialLR: scheduler {index} needs a metric at every step")
-            if scheduler.optimizer is not optimizer:
-                raise ArgumentError(f"SequentialLR: scheduler {index} has another optimizer")
-        self.optimizer = checked(optimizer)
-        self._schedulers = schedulers
         self._milestones = milestones
         self.last_epoch = last_epoch + 1
         # Each scheduler stepped once when it was created: undo that, and start the first one again.
@@ -92,21 +149,3 @@ class SequentialLR(LRScheduler):
         starts = index > 0 and self._milestones[index - 1] == self.last_epoch
         scheduler.step(0 if starts else None)
         self._last_lr = scheduler.get_last_lr()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything but the optimizer; see :meth:`LRScheduler.state_dict`."""
-        stages = [scheduler.state_dict() for scheduler in self._schedulers]
-        return {**super().state_dict(), "_schedulers": stages}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a saved state; see :meth:`LRScheduler.load_state_dict`."""
-        rest = dict(state_dict)
-        stages = rest.pop("_schedulers", [])
-        if len(stages) != len(self._schedulers):
-            raise CheckpointError(
-                f"SequentialLR.load_state_dict: the state has {len(stages)} schedulers, expected "
-                f"{len(self._schedulers)}"
-            )
-        super().load_state_dict(rest)
-        for scheduler, stage in zip(self._schedulers, stages, strict=True):
-            scheduler.load_state_dict(stage)
