@@ -17,6 +17,7 @@ from .decoding import pil_loader, shown
 from .index import Samples, Targets, read_index, write_index
 from .pictures import PictureSet
 
+default_loader = pil_loader  # torchvision's name
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 _SHOWN = 8  # entries of a folder that an error message lists
 #: Extensions of files that often lie beside pictures, and are none.

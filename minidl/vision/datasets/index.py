@@ -23,11 +23,31 @@ from typing import Any, overload
 
 import numpy as np
 
-from ...errors import DataError
+from ...errors import DataError, DTypeError
 from .decoding import shown
 
 
-class Targets(Sequence[int]):
+class _Arrays(Sequence[Any]):
+    """What looks like a list, but can't be changed, because arrays hold it."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __add__(self, other: Sequence[Any]) -> list[Any]:
+        return [*self, *other]
+
+    def __setitem__(self, *_: Any, **__: Any) -> None:
+        raise DTypeError(
+            "samples and targets of a data set are no lists, to save memory; change a copy, such "
+            "as dataset.samples = list(dataset.samples)"
+        )
+
+    __delitem__ = append = extend = insert = remove = pop = sort = reverse = clear = __setitem__
+
+
+class Targets(_Arrays):
     """Labels in an array, behaving like a list of int."""
 
     def __init__(self, labels: np.ndarray) -> None:
@@ -50,16 +70,11 @@ class Targets(Sequence[int]):
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self._labels, dtype=dtype, copy=copy)
 
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
-
     def __repr__(self) -> str:
         return repr(self._labels.tolist())
 
 
-class Samples(Sequence[tuple[str, int]]):
+class Samples(_Arrays):
     """(path, label) pairs in arrays, behaving like a list of tuples."""
 
     def __init__(self, root: str, names: np.ndarray, ends: np.ndarray, labels: np.ndarray) -> None:
@@ -90,11 +105,6 @@ class Samples(Sequence[tuple[str, int]]):
         return (
             self._sample(picked) if isinstance(picked, int) else [self._sample(i) for i in picked]
         )
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self) == list(other)
-
-    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<{len(self)} (path, label) pairs under {self._root}>"

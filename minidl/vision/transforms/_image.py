@@ -18,14 +18,21 @@ from ...tensor import Tensor
 
 
 class Transform:
-    """The base of the transforms: ``repr`` shows the attributes named in `_shown`."""
+    """The base of the transforms: ``repr`` shows the attributes named in `_shown`.
+
+    Those in `_optional` are shown only if they are given.
+    """
 
     _shown: tuple[str, ...] = ()
+    _optional = ("center", "mode", "shared")
 
     def __repr__(self) -> str:
-        values = [getattr(self, name) for name in self._shown]
-        values = [value.value if isinstance(value, Enum) else value for value in values]
-        shown = map("{}={}".format, self._shown, values)
+        values = {name: getattr(self, name) for name in self._shown}
+        shown = (
+            f"{name}={value.value if isinstance(value, Enum) else value}"
+            for name, value in values.items()
+            if value is not None or name not in self._optional
+        )
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -137,6 +144,13 @@ def pad(image: Any, ltrb: tuple[int, int, int, int], fill: Any = 0, mode: str = 
     return Tensor(padded)
 
 
+def checked_fill(fill: Any) -> Any:
+    """Return the value outside the picture: 0 for None."""
+    if fill is not None and (isinstance(fill, str) or not isinstance(fill, float | int | Sequence)):
+        raise DTypeError(f"fill must be a number, or one for each channel, got {fill!r}")
+    return 0 if fill is None else fill
+
+
 def fill_of(fill: Any, channels: int, mode: str | None = None) -> Any:
     """Return the color of a border: one number for each channel.
 
@@ -160,9 +174,27 @@ def fill_of(fill: Any, channels: int, mode: str | None = None) -> Any:
     return numbers[0] if channels == 1 else tuple(numbers)
 
 
+def require_tensor(image: Any, who: str) -> None:
+    """Raise unless the picture is a tensor."""
+    if not isinstance(image, Tensor):
+        raise SampleTypeError(
+            f"{who}: expected a tensor, got {type(image).__name__}; put PILToTensor() or "
+            "ToTensor() before it"
+        )
+
+
+def _numbers(value: Any, name: str) -> tuple[Any, ...]:
+    """Return one number or several as a tuple."""
+    if isinstance(value, int | np.integer):
+        return (value,)
+    if isinstance(value, str) or not isinstance(value, Sequence | np.ndarray):
+        raise DTypeError(f"{name} must be an int or several, got {value!r}")
+    return tuple(value)
+
+
 def pair(size: Any, who: str) -> tuple[int, int]:
     """Return (height, width) for an argument that is one number, or a sequence of one or two."""
-    numbers = (size,) if isinstance(size, int | np.integer) else tuple(size)
+    numbers = _numbers(size, f"{who}: size")
     if len(numbers) not in (1, 2) or any(number < 1 for number in numbers):
         raise ArgumentError(f"{who}: size must be a positive int or (height, width), got {size!r}")
     return int(numbers[0]), int(numbers[-1])
@@ -170,7 +202,7 @@ def pair(size: Any, who: str) -> tuple[int, int]:
 
 def border(padding: int | Sequence[int], who: str) -> tuple[int, int, int, int]:
     """Return (left, top, right, bottom) for one number, (horizontal, vertical), or all four."""
-    numbers = (padding,) if isinstance(padding, int | np.integer) else tuple(padding)
+    numbers = _numbers(padding, f"{who}: padding")
     if len(numbers) not in (1, 2, 4) or any(number < 0 for number in numbers):
         raise ArgumentError(
             f"{who}: padding must be an int, 2 or 4 ints that are not negative, got {padding!r}"

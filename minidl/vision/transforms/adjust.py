@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ...conversion import as_dtype
 from ...device import Array, array_module
 from ...errors import ArgumentError, DTypeError, ShapeError
 from ...tensor import Tensor
-from ._image import is_pil, size_of
+from ._image import is_pil, require_tensor, size_of
 
 __all__ = [
     "adjust_brightness", "adjust_contrast", "adjust_gamma", "adjust_hue", "adjust_saturation",
@@ -183,7 +184,8 @@ def convert_image_dtype(image: Tensor, dtype: Any = np.float32) -> Tensor:
     DTypeError
         From floats to integers of more bits than they have digits.
     """
-    old, new = image.dtype, np.dtype(dtype)
+    require_tensor(image, "convert_image_dtype")
+    old, new = image.dtype, as_dtype("convert_image_dtype", dtype)
     if old == new:
         return image
     pixels = image.array

@@ -230,9 +230,4 @@ class ConvertImageDtype(Transform):
         self.dtype = dtype
 
     def __call__(self, image: Tensor) -> Tensor:
-        if not isinstance(image, Tensor):
-            raise SampleTypeError(
-                f"ConvertImageDtype: expected a tensor, got {type(image).__name__}; put "
-                "PILToTensor() or ToTensor() before it"
-            )
         return convert_image_dtype(image, self.dtype)

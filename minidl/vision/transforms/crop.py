@@ -16,7 +16,18 @@ from typing import Any
 from ...data import sample_stream
 from ...data.stream import shared_stream
 from ...errors import ArgumentError, DataError
-from ._image import Transform, border, crop, hflip, neighbors, pad, pair, size_of, vflip
+from ._image import (
+    Transform,
+    border,
+    checked_fill,
+    crop,
+    hflip,
+    neighbors,
+    pad,
+    pair,
+    size_of,
+    vflip,
+)
 
 __all__ = ["CenterCrop", "FiveCrop", "Pad", "RandomCrop", "TenCrop"]
 
@@ -101,7 +112,7 @@ class Pad(Transform):
             )
         self._border = border(padding, "Pad")
         self.padding = padding
-        self.fill = fill
+        self.fill = checked_fill(fill)
         self.padding_mode = padding_mode
 
     def __call__(self, image: Any) -> Any:

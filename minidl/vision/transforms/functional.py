@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import SampleTypeError
+from ...missing import attributes
 from ...tensor import Tensor
 from . import _image
 from ._image import hflip, is_pil, size_of, vflip
@@ -146,3 +147,6 @@ def to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
     if not is_pil(img):
         raise SampleTypeError("to_grayscale: expected a PIL image; a tensor takes rgb_to_grayscale")
     return rgb_to_grayscale(img, num_output_channels)
+
+
+__getattr__ = attributes(globals())

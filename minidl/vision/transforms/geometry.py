@@ -11,7 +11,7 @@ import numpy as np
 from ...data import sample_stream
 from ...errors import ArgumentError, DTypeError, SampleTypeError
 from ...tensor import Tensor
-from ._image import Transform, fill_of, probability, size_of, two
+from ._image import Transform, checked_fill, fill_of, probability, require_tensor, size_of, two
 from .resize import InterpolationMode, interpolation_mode
 from .warp import affine, rotate
 
@@ -28,13 +28,6 @@ def _range(value: float | Sequence[float], name: str) -> tuple[float, float]:
     if low > high:
         raise ArgumentError(f"{name} must be one number, or two in order, got {value}")
     return float(low), float(high)
-
-
-def _fill(fill: Any) -> Any:
-    """Return the value outside the picture: 0 for None."""
-    if fill is not None and not isinstance(fill, int | float | Sequence):
-        raise DTypeError(f"fill must be a number, or one for each channel, got {fill!r}")
-    return 0 if fill is None else fill
 
 
 class RandomRotation(Transform):
@@ -66,7 +59,7 @@ class RandomRotation(Transform):
     [[[2, 4], [1, 3]]]
     """
 
-    _shown = ("degrees", "expand")
+    _shown = ("degrees", "interpolation", "expand", "center", "fill")
 
     def __init__(
         self,
@@ -81,7 +74,7 @@ class RandomRotation(Transform):
             interpolation_mode(interpolation, "RandomRotation"),
             expand,
         )
-        self.center, self.fill = center, _fill(fill)
+        self.center, self.fill = center, checked_fill(fill)
 
     @staticmethod
     def get_params(degrees: Sequence[float]) -> float:
@@ -151,7 +144,7 @@ class RandomAffine(Transform):
                 ranges = [shear[:2], shear[2:]]
             self.shear = [side for r in ranges for side in _range(r, "RandomAffine: shear")]
         self.interpolation = interpolation_mode(interpolation, "RandomAffine")
-        self.fill, self.center = _fill(fill), center
+        self.fill, self.center = checked_fill(fill), center
 
     @staticmethod
     def get_params(
@@ -219,7 +212,7 @@ class RandomErasing(Transform):
     True
     """
 
-    _shown = ("p", "scale", "ratio")
+    _shown = ("p", "scale", "ratio", "value", "inplace")
 
     def __init__(
         self,
@@ -262,11 +255,10 @@ class RandomErasing(Transform):
         return 0, 0, height, width, img
 
     def __call__(self, image: Tensor) -> Tensor:
+        if sample_stream().random() >= self.p:
+            return image
         if not isinstance(image, Tensor) or image.ndim < 3:
             raise SampleTypeError("RandomErasing: expected a tensor of shape (..., C, H, W)")
-        rng = sample_stream()
-        if rng.random() >= self.p:
-            return image
         value = None if isinstance(self.value, str) else self.value
         chosen = self.get_params(image, self.scale, self.ratio, value)
         return erase(image, *chosen, self.inplace)
@@ -274,6 +266,7 @@ class RandomErasing(Transform):
 
 def erase(img: Tensor, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Tensor:
     """Return the tensor with `v` (a number, or a tensor) in h rows from i, w columns from j."""
+    require_tensor(img, "erase")
     result = img if inplace else Tensor(img.array.copy(order="K"))
     values = v if isinstance(v, Tensor) else Tensor(np.asarray(v, img.dtype))
     values = values.to(img.device, img.dtype)

@@ -26,10 +26,13 @@ __all__ = ["InterpolationMode", "RandomResizedCrop", "Resize", "ResizeAndCrop"]
 class InterpolationMode(Enum):
     """Pillow's filters, for :class:`Resize` and other transforms.
 
-    When a picture shrinks, all filters but ``NEAREST`` average over the pixels that are merged.
+    When a picture shrinks, all filters but the nearest average over the pixels that are merged.
+    ``NEAREST_EXACT`` takes the pixel at the center, as Pillow's NEAREST does; ``NEAREST`` takes
+    another one of a tensor, like PyTorch.
     """
 
     NEAREST = "nearest"
+    NEAREST_EXACT = "nearest-exact"
     BOX = "box"
     BILINEAR = "bilinear"
     HAMMING = "hamming"
@@ -51,6 +54,13 @@ def interpolation_mode(mode: InterpolationMode | int, who: str) -> Interpolation
         ) from None
 
 
+def pillows(mode: InterpolationMode) -> Any:
+    """Return Pillow's constant."""
+    from PIL import Image
+
+    return Image.Resampling[mode.name.removesuffix("_EXACT")]
+
+
 def _resize(
     image: Any,
     height: int,
@@ -69,11 +79,11 @@ def _resize(
         return Tensor(np.asarray(_resize(picture, height, width, mode, box)).transpose(2, 0, 1))
     if isinstance(image, Tensor):
         return resample(image, height, width, mode)
-    return image.resize((width, height), Image.Resampling[mode.name], box)
+    return image.resize((width, height), pillows(mode), box)
 
 
 #: Filters with which tensors differ from PIL images, in torchvision too.
-_NOT_AS_PILLOW = (InterpolationMode.NEAREST, InterpolationMode.BICUBIC)
+_NOT_AS_PILLOW = tuple(map(InterpolationMode, ("nearest", "nearest-exact", "bicubic")))
 
 
 class Resize(Transform):
@@ -91,7 +101,7 @@ class Resize(Transform):
         shorter than ``size``.
     antialias : bool, default True
         Whether a tensor that shrinks is averaged, as a PIL image always is. Other tensors than
-        uint8 of shape (3, H, W) take NEAREST, BILINEAR and BICUBIC.
+        uint8 of shape (3, H, W) take the nearest pixel, BILINEAR and BICUBIC.
 
     Raises
     ------
@@ -108,7 +118,7 @@ class Resize(Transform):
     (341, 256)
     """
 
-    _shown = ("size", "interpolation", "max_size")
+    _shown = ("size", "interpolation", "max_size", "antialias")
 
     def __init__(
         self,
@@ -160,10 +170,10 @@ def resample(
     """Resize a tensor (..., H, W) by :func:`~minidl.nn.functional.interpolate`, as torchvision."""
     if mode not in _ON_TENSORS:
         raise ArgumentError(
-            f"interpolation={mode.name} is for PIL images; a tensor takes NEAREST, BILINEAR and "
-            f"BICUBIC"
+            f"interpolation={mode.name} is for PIL images; a tensor takes "
+            f"{', '.join(m.name for m in _ON_TENSORS)}"
         )
-    dtype, nearest = image.dtype, mode is InterpolationMode.NEAREST
+    dtype, nearest = image.dtype, mode.value.startswith("nearest")
     planes = image.detach().reshape(-1, 1, *image.shape[-2:])
     planes = planes if nearest or dtype.kind == "f" else planes.float()
     result = interpolate(
@@ -175,7 +185,7 @@ def resample(
     return Tensor(result.array.round().clip(limits.min, limits.max).astype(dtype))
 
 
-_ON_TENSORS = (InterpolationMode.NEAREST, InterpolationMode.BILINEAR, InterpolationMode.BICUBIC)
+_ON_TENSORS = (*_NOT_AS_PILLOW, InterpolationMode.BILINEAR)
 
 
 class ResizeAndCrop:
@@ -299,5 +309,5 @@ class RandomResizedCrop:
         return (
             f"{type(self).__name__}(size={self.size}, scale={tuple(self.scale)}, "
             f"ratio={tuple(round(r, 4) for r in self.ratio)}, "
-            f"interpolation={self.interpolation.value})"
+            f"interpolation={self.interpolation.value}, antialias={self._resize.antialias})"
         )

@@ -16,7 +16,7 @@ from ...device import Array, array_module
 from ...errors import ArgumentError
 from ...tensor import Tensor
 from ._image import fill_of, is_pil, size_of, two
-from .resize import InterpolationMode, interpolation_mode
+from .resize import InterpolationMode, interpolation_mode, pillows
 
 __all__ = ["affine", "rotate"]
 
@@ -119,10 +119,8 @@ def rotate(
     height, width = size_of(image, "rotate")
     mode = _mode(interpolation, "rotate")
     if is_pil(image):
-        from PIL import Image
-
         color = fill_of(fill, len(image.getbands()), image.mode)
-        return image.rotate(angle, Image.Resampling[mode.name], expand, center, fillcolor=color)
+        return image.rotate(angle, pillows(mode), expand, center, fillcolor=color)
     middle = [0.0, 0.0] if center is None else [center[0] - width / 2, center[1] - height / 2]
     rows = _inverse(middle, -angle, [0.0, 0.0], 1.0, [0.0, 0.0])
     return _sample(
@@ -180,7 +178,7 @@ def affine(
         rows = _inverse(middle, angle, translate, scale, slants)
         color = fill_of(fill, len(image.getbands()), image.mode)
         return image.transform(
-            image.size, Image.Transform.AFFINE, rows, Image.Resampling[mode.name], fillcolor=color
+            image.size, Image.Transform.AFFINE, rows, pillows(mode), fillcolor=color
         )
     middle = [0.0, 0.0] if center is None else [center[0] - width / 2, center[1] - height / 2]
     rows = _inverse(middle, angle, translate, scale, slants)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,21 @@ def test_samples_behave_as_a_list(tmp_path: Path) -> None:
     for index in (5, -6):
         with pytest.raises(IndexError):
             data.samples[index]
+
+
+def test_samples_say_how_to_change_them(tmp_path: Path) -> None:
+    for name in ("a/1.png", "b/2.png"):
+        save(tmp_path / name)
+    dataset = ImageFolder(tmp_path)
+    assert dataset.samples + dataset.samples == [*dataset.samples] * 2
+    changes: list[Any] = [lambda x: x.append(x[0]), lambda x: x.sort(), lambda x: x.pop()]
+    for change in changes:
+        with pytest.raises(TypeError, match="dataset.samples = list"):
+            change(dataset.samples)
+    with pytest.raises(TypeError, match="dataset.samples = list"):
+        dataset.targets[0] = 1  # type: ignore[index]
+    dataset.samples = list(dataset.samples)[1:]
+    assert len(dataset) == 1 and dataset[0][1] == 1
 
 
 def test_a_copy_for_a_worker_is_small(tmp_path: Path) -> None:

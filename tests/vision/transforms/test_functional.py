@@ -18,6 +18,7 @@ Image = pytest.importorskip("PIL.Image")
 PICTURE = minidl.from_numpy((np.arange(36) * 7).astype(np.uint8).reshape(3, 3, 4))
 NUMBERS = PICTURE[:1].float()
 BILINEAR, BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
+EXACT = InterpolationMode.NEAREST_EXACT
 
 
 @pytest.mark.parametrize(
@@ -42,6 +43,7 @@ BILINEAR, BICUBIC = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
           [0, 28, 28, 63, 0, 0], [0, 0, 56, 0, 0, 0]]),
         (F.affine(PICTURE, 10, [1, 0], 1.2, [5.0, 3.0])[0],
          [[0, 0, 7, 14], [0, 28, 35, 42], [56, 56, 63, 70]]),
+        (F.resize(NUMBERS, [2, 3], EXACT)[0], [[0.0, 14.0, 21.0], [56.0, 70.0, 77.0]]),
         (F.resize(NUMBERS, [2, 3])[0], [[12.6, 21.0, 29.4], [47.6, 56.0, 64.4]]),
         (F.resize(NUMBERS, [4, 3], BICUBIC, antialias=False)[0],
          [[-1.1267, 8.4902, 18.1071], [15.7171, 25.334, 34.9509], [42.0491, 51.666, 61.2829],
@@ -137,3 +139,23 @@ def test_fill_has_one_number_or_one_for_each_channel() -> None:
     for picture in (image, PICTURE):
         with pytest.raises(ArgumentError, match="one for each of 3 channels"):
             F.pad(picture, 1, fill=(1, 2))
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda: F.erase(np.zeros(3), 0, 0, 1, 1, 0), "erase: expected a tensor, got ndarray"),
+        (lambda: F.convert_image_dtype(None), "convert_image_dtype: expected a tensor"),
+        (lambda: F.resize(PICTURE, None), "Resize: size must be an int or several, got None"),
+        (lambda: F.pad(PICTURE, "1"), "Pad: padding must be an int or several, got '1'"),
+        (lambda: F.pad(PICTURE, 1, "red"), "fill must be a number"),
+    ],
+)
+def test_what_does_not_fit_is_refused(call: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_a_missing_function_says_so() -> None:
+    with pytest.raises(AttributeError, match="functional has no 'gaussian_blur'"):
+        F.gaussian_blur  # noqa: B018

@@ -83,7 +83,7 @@ def test_a_rectangle_is_erased() -> None:
     RandomErasing(p=1, inplace=True)(ones)
     assert ones.numpy().min() == 0
     with pytest.raises(DataError, match="expected a tensor"):
-        RandomErasing()(Image.new("RGB", (2, 2)))
+        RandomErasing(p=1)(Image.new("RGB", (2, 2)))
     with pytest.raises(ArgumentError, match="scale"):
         RandomErasing(scale=(0.5, 1.5))
     with pytest.raises(ArgumentError, match="each of 3 channels"):

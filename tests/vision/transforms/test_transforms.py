@@ -76,7 +76,7 @@ def test_resize_of_bytes_is_that_of_the_picture() -> None:
 def test_resize_filters() -> None:
     image = Image.fromarray(coded(60, 90))
     for mode in transforms.InterpolationMode:
-        pillows = Image.Resampling[mode.name]
+        pillows = Image.Resampling[mode.name.removesuffix("_EXACT")]
         expected = np.asarray(image.resize((9, 7), pillows))
         for given_mode in (mode, pillows, int(pillows)):
             got = transforms.Resize((7, 9), interpolation=given_mode)(image)
@@ -551,8 +551,11 @@ def test_joined_resize_and_crop_raise_the_same_errors() -> None:
 def test_representations_name_the_arguments() -> None:
     chain = transforms.Compose([transforms.Resize(256), transforms.RandomHorizontalFlip(0.25)])
     assert repr(chain) == (
-        "Compose(\n    Resize(size=256, interpolation=bilinear, max_size=None)\n"
-        "    RandomHorizontalFlip(p=0.25, shared=None)\n)"
+        "Compose(\n    Resize(size=256, interpolation=bilinear, max_size=None, antialias=True)\n"
+        "    RandomHorizontalFlip(p=0.25)\n)"
+    )
+    assert repr(transforms.RandomCrop(3, shared=4)) == (
+        "RandomCrop(size=(3, 3), padding=None, shared=4)"
     )
     for transform in (
         transforms.CenterCrop(3),
