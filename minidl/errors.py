@@ -38,6 +38,10 @@ class DeviceError(MinidlError, RuntimeError):
     """A device is missing, or arrays of different devices meet in one operation."""
 
 
+class DistributedError(MinidlError, RuntimeError):
+    """Several processes can't compute together: there is no MPI, or they don't fit."""
+
+
 class AutogradError(MinidlError, RuntimeError):
     """The tape can't be walked: nothing to differentiate, already freed, or changed in place."""
 

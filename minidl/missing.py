@@ -8,9 +8,8 @@ from typing import Any
 
 #: Kinds of things that minidl leaves out, and words that their names begin with.
 OUT_OF_SCOPE = {
-    "distributed training": (
-        "distributed", "DistributedDataParallel", "DistributedSampler", "data_parallel", "fsdp",
-        "init_process_group", "all_reduce", "rpc",
+    "groups of ranks, sharded parameters and remote calls": (
+        "new_group", "fsdp", "FullyShardedDataParallel", "rpc", "data_parallel", "elastic",
     ),
     "recurrent layers": ("RNN", "LSTM", "GRU", "rnn", "pack_padded", "pad_packed", "pad_sequence"),
     "attention and transformers": (

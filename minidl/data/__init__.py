@@ -11,6 +11,7 @@ from .dataset import (
     TensorDataset,
     random_split,
 )
+from .distributed import DistributedSampler
 from .loader import (
     DataLoader,
     WorkerInfo,
@@ -32,10 +33,10 @@ from .upload import DeviceBatches
 
 __all__ = [
     "BatchSampler", "ChainDataset", "ConcatDataset", "DataLoader", "Dataset", "DeviceBatches",
-    "IterableDataset", "RandomSampler", "Sampler", "SequentialSampler", "StackDataset",
-    "Subset", "SubsetRandomSampler", "TensorDataset", "WeightedRandomSampler", "WorkerInfo",
-    "default_collate", "default_convert", "get_worker_info", "note", "random_split",
-    "sample_stream",
+    "DistributedSampler", "IterableDataset", "RandomSampler", "Sampler", "SequentialSampler",
+    "StackDataset", "Subset", "SubsetRandomSampler", "TensorDataset", "WeightedRandomSampler",
+    "WorkerInfo", "default_collate", "default_convert", "get_worker_info", "note",
+    "random_split", "sample_stream",
 ]  # fmt: skip
 
 __getattr__ = attributes(globals())

@@ -22,6 +22,7 @@ from ..kernels import cuda
 from ..random import Generator
 from .collate import default_collate, default_convert
 from .dataset import IterableDataset
+from .distributed import DistributedSampler, Share
 from .notes import add_notes, collect_notes
 from .pool import SILENCE, Order, Workers, start_context
 from .sampler import BatchSampler, RandomSampler, SequentialSampler
@@ -349,7 +350,12 @@ class DataLoader:
                     break
             keys = [drawn] if alone else list(drawn)
             if number >= start_batch:
-                yield Job(keys, seed, epoch, place, self._iterations)
+                first, step = place, 1
+                if isinstance(drawn, Share):
+                    first, step = drawn.first_place, drawn.step
+                elif isinstance(self.sampler, DistributedSampler):
+                    first, step = self.sampler.places(place)
+                yield Job(keys, seed, epoch, first, self._iterations, step)
             place += len(keys)
             number += 1
         if number < start_batch:

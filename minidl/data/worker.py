@@ -95,6 +95,7 @@ class Job(NamedTuple):
     epoch: int
     first_place: int
     iteration: int = 0  # the number of the iteration over the loader
+    step: int = 1  # from a sample's place to the next one's
 
 
 @dataclass
@@ -137,7 +138,8 @@ class Source:
             if at is not None:
                 at(number)
             try:
-                with use_sample(SampleScope(job.seed, job.epoch, job.first_place + number)):
+                place = job.first_place + number * job.step
+                with use_sample(SampleScope(job.seed, job.epoch, place)):
                     sample = self.dataset[key]
             except StopIteration as error:
                 # It would end the caller's loop as if the epoch had ended.

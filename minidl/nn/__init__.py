@@ -25,12 +25,10 @@ from .summary import Summary, summary
 
 
 def _on_first_use(name: str) -> Any:
-    if name not in ("parallel", "DataParallel", "modules"):
-        raise KeyError(name)
-    if name == "modules":
-        return importlib.import_module(f"{__name__}.modules")
-    parallel = importlib.import_module(f"{__name__}.parallel")
-    return parallel if name == "parallel" else parallel.DataParallel
+    places = {"parallel": "parallel", "modules": "modules", "DataParallel": "parallel",
+              "SyncBatchNorm": "sync_batch_norm"}  # fmt: skip
+    module = importlib.import_module(f"{__name__}.{places[name]}")
+    return module if name == places[name] else getattr(module, name)
 
 
 if not TYPE_CHECKING:

@@ -23,7 +23,7 @@ Sources: Hinton et al. (2012), arXiv 1207.0580; Krizhevsky, Sutskever and Hinton
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,10 +41,56 @@ __all__ = ["Dropout", "Dropout2d", "PlainDropout", "dropout", "dropout2d", "plai
 # --- The plain code -------------------------------------------------------------------------------
 
 
+class Part(NamedTuple):
+    """What this rank has of a batch that several ranks hold: some rows, perhaps some columns."""
+
+    rows: list[int]
+    total: int
+    columns: slice = slice(None)
+    width: int | None = None
+
+    def of(self, key: np.ndarray, shape: Shape, p: float) -> np.ndarray:
+        """Return the rank's part of the mask that one process would draw for the whole batch."""
+        global _part
+        width = shape[1:2] if self.width is None else (self.width,)
+        before, _part = _part, None
+        try:
+            whole = draw_mask(key, (self.total, *width, *shape[2:]), p)
+        finally:
+            _part = before
+        part = whole[self.rows]
+        return part[:, self.columns] if len(shape) > 1 else part
+
+
+_part: Part | None = None
+
+
+def use_rows(
+    rows: list[int] | None, total: int = 0, columns: slice = slice(None), width: int | None = None
+) -> None:
+    """Draw masks as parts of those of the batch of all ranks, until called with None.
+
+    Parameters
+    ----------
+    rows : list of int or None
+        The places of this rank's samples in the batch of all ranks.
+    total : int
+        Number of samples in that batch.
+    columns : slice
+        This rank's places along the second axis. Default: all.
+    width : int, optional
+        The length of the second axis on one process. Default: as here.
+    """
+    global _part
+    _part = None if rows is None else Part(rows, total, columns, width)
+
+
 def draw_mask(key: np.ndarray | None, shape: Shape, p: float) -> np.ndarray:
     """Return a bool array, False with probability `p`; all False if `key` is None."""
     if key is None:
         return np.zeros(shape, np.bool_)
+    if _part is not None:
+        return _part.of(key, shape, p)
     count, least = math.prod(shape), min(round(p * 2**32), 2**32 - 1)
     words = np.random.Philox(key=key).random_raw(-(-count // 2))  # (count / 2,) of 64 bits
     halves = words.astype("<u8").view("<u4")[:count]  # (count,) of 32 bits, low half first
@@ -71,7 +117,7 @@ class DropoutFunction(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, p: float, scale: float, inplace: bool) -> Array:
         key = None if p == 1 else default_generator.next_key()
-        ctx.scale, ctx.kernel = scale, kernels.of("dropout", x)
+        ctx.scale, ctx.kernel = scale, None if _part else kernels.of("dropout", x)
         if ctx.kernel:
             y, mask = ctx.kernel.forward(x, key, p, scale, inplace)
         else:

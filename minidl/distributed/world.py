@@ -1,0 +1,163 @@
+"""The processes of a program, the *ranks*: :class:`World`, over MPI or of this process alone."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ..errors import DistributedError
+from .engine import Engine, Work
+
+__all__ = ["HOW_TO_INSTALL", "World", "current", "destroy", "find_mpi", "initialize"]
+
+HOW_TO_INSTALL = "pip install 'minidl[mpi]'"
+
+#: Variables in which launchers tell a process how many there are.
+_SIZES = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"
+
+
+class World:
+    """The processes that compute together.
+
+    Attributes
+    ----------
+    rank, size : int
+        The number of this process, from 0, and the number of all.
+    comm : mpi4py.MPI.Comm or None
+    traffic : dict of str to int
+        Bytes that this process has sent to others, by what they were sent for.
+    """
+
+    def __init__(self, comm: Any = None) -> None:
+        self.comm = comm
+        self.rank: int = 0 if comm is None else comm.rank
+        self.size: int = 1 if comm is None else comm.size
+        self.traffic: dict[str, int] = {}
+        self._engine = Engine(comm, self.abort) if self.size > 1 else None
+
+    def submit(self, function: Callable[[], Any]) -> Work:
+        """Start an operation that all ranks start in the same order."""
+        if self._engine is not None:
+            return self._engine.submit(function)
+        work = Work(None, function)
+        work.run()
+        return work
+
+    def finish(self, request: Any) -> None:
+        """Wait for a request of MPI, inside of an operation."""
+        assert self._engine is not None
+        self._engine.finish(request)
+
+    def patience(self) -> AbstractContextManager[None]:
+        """Return a block in which this rank may stand still, such as to write to a slow disk."""
+        return nullcontext() if self._engine is None else self._engine.patience()
+
+    def count(self, label: str, sent: int) -> None:
+        """Count bytes that are sent to other ranks."""
+        self.traffic[label] = self.traffic.get(label, 0) + sent
+
+    def abort(self, sentence: str, status: int = 1) -> None:
+        """Print a sentence and end all ranks at once with an exit status."""
+        if sentence:
+            name = Path(sys.argv[0]).name or "python"
+            print(f"\n{name}: {sentence}; all {self.size} ranks end", file=sys.__stderr__)
+        for stream in (sys.stdout, sys.stderr, sys.__stderr__):
+            if stream is not None:
+                stream.flush()
+        if self.comm is None:
+            os._exit(status)
+        self.comm.Abort(status)
+
+    def close(self) -> None:
+        """End the thread; MPI itself ends with the process."""
+        if self._engine is not None:
+            self._engine.stop()
+            self._engine = None
+
+
+_world: World | None = None
+_alone = World()
+
+
+def launched() -> int:
+    """Return the number of processes that a launcher such as ``mpirun`` has started."""
+    return max(int(os.environ.get(name, "1") or 1) for name in _SIZES)
+
+
+def find_mpi() -> Any:
+    """Return ``mpi4py.MPI``.
+
+    Raises
+    ------
+    DistributedError
+        It is not installed, or there is no MPI library that it can load.
+    """
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as error:
+        raise DistributedError(
+            f"several processes need mpi4py and an MPI library: {HOW_TO_INSTALL} ({error})"
+        ) from error
+    return MPI
+
+
+def initialize(required: bool = False) -> World:
+    """Return the world of the processes that were launched together.
+
+    Parameters
+    ----------
+    required : bool
+        Raise an error without MPI even if this process is alone. Default False.
+
+    Raises
+    ------
+    DistributedError
+        Several processes were launched (or `required`), and there is no MPI.
+    """
+    global _world
+    if _world is None:
+        try:
+            comm = find_mpi().COMM_WORLD
+        except DistributedError:
+            if required or launched() > 1:
+                raise
+            comm = None
+        _world = World(comm)
+        atexit.register(destroy)
+        if _world.size > 1:
+            sys.excepthook = _end_all
+    return _world
+
+
+def current() -> World:
+    """Return the world; one process alone, unless a launcher has started several."""
+    if _world is not None:
+        return _world
+    return initialize() if launched() > 1 else _alone
+
+
+def is_initialized() -> bool:
+    """Return whether :func:`initialize` was called."""
+    return _world is not None
+
+
+def destroy() -> None:
+    """Leave the world."""
+    global _world
+    if _world is not None:
+        _world.close()
+        _world = None
+
+
+def _end_all(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """End all ranks after an error that nobody caught: the others would wait forever."""
+    traceback.print_exception(kind, error, trace)
+    world = current()
+    world.abort(f"rank {world.rank} failed with {kind.__name__}: {error}", 1)

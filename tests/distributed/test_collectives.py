@@ -1,0 +1,59 @@
+"""Collective operations: on several ranks, and on one without MPI."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import ranks
+
+import minidl
+import minidl.distributed as dist
+from minidl.distributed import world
+from minidl.errors import ArgumentError, DistributedError
+
+PROGRAM = Path(__file__).with_name("collective_program.py")
+
+
+@ranks.needs_mpi
+@pytest.mark.parametrize("count", [2, 4])
+def test_several_ranks(count: int) -> None:
+    result = ranks.run(count, PROGRAM)
+    assert sorted(result.stdout.split("\n")[:-1]) == [
+        f"rank {rank} of {count} is content" for rank in range(count)
+    ]
+
+
+def test_one_rank_needs_nothing() -> None:
+    x = minidl.tensor([1.0, 2.0])
+    every = [minidl.zeros(2)]
+    dist.all_reduce(x)
+    dist.broadcast(x)
+    dist.barrier()
+    dist.all_gather(every, x)
+    objects = [None]
+    dist.all_gather_object(objects, "x")
+    assert x.tolist() == every[0].tolist() == [1, 2] and objects == ["x"]
+    work = dist.all_reduce(x, dist.ReduceOp.AVG, async_op=True)
+    assert work is not None
+    work.wait()
+    assert (dist.get_rank(), dist.get_world_size(), x.tolist()) == (0, 1, [1, 2])
+
+
+def test_several_ranks_without_mpi(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise DistributedError(f"several processes need mpi4py: {world.HOW_TO_INSTALL}")
+
+    monkeypatch.setattr(world, "find_mpi", missing)
+    dist.init_process_group()  # of one process
+    dist.destroy_process_group()
+    with pytest.raises(DistributedError, match=r"pip install 'minidl\[mpi\]'"):
+        dist.init_process_group(world_size=2)
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    with pytest.raises(DistributedError, match=r"pip install 'minidl\[mpi\]'"):
+        dist.get_rank()
+
+
+def test_wrong_arguments() -> None:
+    with pytest.raises(ArgumentError, match="backend 'mpi', got 'smoke'"):
+        dist.init_process_group("smoke")

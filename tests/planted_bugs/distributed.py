@@ -1,0 +1,28 @@
+"""Bugs to plant in the work of several ranks: see ``tests/mutations.py``. They need MPI."""
+
+from __future__ import annotations
+
+#: Name, place, code, replacement, the tests that must fail.
+BUGS = [
+    (
+        "ranks: sums in another order on each rank",
+        "minidl.distributed.arrays:_reduced",
+        "rows[1:]",
+        "rows[:0:-1]",
+        "tests/distributed/test_collectives.py",
+    ),
+    (
+        "ranks: every rank draws the rows of rank 0",
+        "minidl.nn.buckets:Reducer._before_forward",
+        "range(rank, total, ranks)",
+        "range(0, total, ranks)",
+        "tests/nn/test_parallel.py",
+    ),
+    (
+        "ranks: augmentation alike on all ranks",
+        "minidl.data.distributed:SharedBatches.__iter__",
+        "place + first",
+        "place",
+        "tests/data/test_distributed.py",
+    ),
+]
