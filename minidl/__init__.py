@@ -41,6 +41,7 @@ from .ops import (
     vstack, where, zeros, zeros_like,
 )  # fmt: skip
 from .ops.dtypes import finfo, iinfo
+from .printing import set_printoptions
 from .random import (
     Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state,
 )  # fmt: skip
@@ -64,7 +65,10 @@ if TYPE_CHECKING:
         accelerator, amp, backends, checkpoint, data, distributed, multiprocessing, onnx, optim,
         serialization, training, utils, vision,
     )  # fmt: skip
-    from .backends import are_deterministic_algorithms_enabled, use_deterministic_algorithms
+    from .backends import (
+        are_deterministic_algorithms_enabled, get_float32_matmul_precision,
+        set_float32_matmul_precision, use_deterministic_algorithms,
+    )  # fmt: skip
     from .checkpoint import load, save
 
 globals().update(ops.older.CONSTRUCTORS)
@@ -77,6 +81,7 @@ _MODULES = (
 _IN_MODULES = {
     "load": "checkpoint", "save": "checkpoint", "use_deterministic_algorithms": "backends",
     "are_deterministic_algorithms_enabled": "backends",
+    "set_float32_matmul_precision": "backends", "get_float32_matmul_precision": "backends",
 }  # fmt: skip
 
 

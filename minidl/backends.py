@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from .cuda import allow_tf32, is_tf32_allowed
+from .errors import ArgumentError
 from .missing import attributes
 
 __all__ = ["cuda", "cudnn", "mkldnn", "mps", "openmp"]
@@ -50,6 +51,24 @@ mps, mkldnn, openmp = _Backend(), _Backend(), _Backend()
 
 for _name in __all__:  # import minidl.backends.cudnn
     sys.modules[f"{__name__}.{_name}"] = globals()[_name]
+
+
+def set_float32_matmul_precision(precision: str) -> None:
+    """Set ``cuda.matmul.allow_tf32``: False for "highest", True for "high" and "medium".
+
+    Raises
+    ------
+    ArgumentError
+        `precision` is none of the three.
+    """
+    if precision not in ("highest", "high", "medium"):
+        raise ArgumentError(f"precision must be 'highest', 'high' or 'medium', got {precision!r}")
+    allow_tf32(precision != "highest")
+
+
+def get_float32_matmul_precision() -> str:
+    """Return "high" if TF32 is allowed, else "highest"."""
+    return "high" if is_tf32_allowed() else "highest"
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:

@@ -27,6 +27,7 @@ OUT_OF_SCOPE = {
     "compilation and export": ("jit", "compile", "fx", "export", "quantization",
                                "quantize", "ao", "_dynamo"),
     "the bfloat16 dtype": ("bfloat16",),
+    "devices other than CPUs and NVIDIA's GPUs": ("xpu", "mps", "mtia", "npu"),
     "writers for TensorBoard": ("tensorboard",),
     "downloads": ("hub", "model_zoo", "load_state_dict_from_url"),
     "linear algebra beyond products": ("linalg", "svd", "inverse", "cholesky", "pinverse"),

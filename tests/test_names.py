@@ -65,6 +65,12 @@ def test_backends_have_switches() -> None:
     cudnn.benchmark, cudnn.deterministic = True, False
     assert not cudnn.is_available() and cudnn.version() is None
     assert not minidl.backends.mps.is_available()
+    minidl.set_float32_matmul_precision("high")
+    assert cudnn.allow_tf32 and minidl.get_float32_matmul_precision() == "high"
+    minidl.set_float32_matmul_precision("highest")
+    assert not cudnn.allow_tf32
+    with pytest.raises(ArgumentError, match="precision"):
+        minidl.set_float32_matmul_precision("low")
     before = minidl.cuda.is_tf32_allowed()
     for switch in (minidl.backends.cuda.matmul, cudnn):
         for value in (True, False):

@@ -415,6 +415,37 @@ def test_prints_as_pytorch(number: int) -> None:
     assert repr(minidl.tensor(array)) == expected == str(minidl.tensor(array))
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{"precision": 2}, {"precision": 0}, {"edgeitems": 1, "threshold": 3}, {"linewidth": 40},
+     {"sci_mode": True, "precision": 1}, {"sci_mode": False}, {"profile": "short"}],
+    ids=str,
+)  # fmt: skip
+def test_print_options_are_pytorchs(options: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    try:
+        for library in (minidl, torch):
+            library.set_printoptions(**options)
+        for value in PRINTED:
+            array = minidl.tensor(value).numpy()
+            if array.size > 1000 and {"linewidth", "sci_mode"} & set(options):
+                continue  # PyTorch counts the dots as three numbers
+            expected = repr(torch.tensor(array)).replace("torch.", "minidl.")
+            assert repr(minidl.tensor(array)) == expected
+    finally:
+        for library in (minidl, torch):
+            library.set_printoptions(profile="default")
+
+
+def test_print_options() -> None:
+    with pytest.raises(ArgumentError, match="profile"):
+        minidl.set_printoptions(profile="wide")
+    minidl.set_printoptions(precision=2, sci_mode=True)
+    assert repr(minidl.tensor([0.5])) == "tensor([5.00e-01])"
+    minidl.set_printoptions(profile="default")
+    assert repr(minidl.tensor([0.5])) == "tensor([0.5000])"
+
+
 def test_printing_says_what_matters(device: str) -> None:
     x = minidl.tensor([1.0, 2.5], requires_grad=True, device=device)
     where = "" if device == "cpu" else f", device='{x.device}'"

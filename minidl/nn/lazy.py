@@ -36,6 +36,7 @@ class _Lazy(Module):
         place = self._groups_at
         groups = kwargs.get("groups", args[place] if len(args) > place > 0 else 1)
         few = self._becomes(groups, *args, **kwargs)  # checks the arguments
+        self._text = few.extra_repr().replace(str(groups), "0", 1)
         self._parameters, self._buffers = few._parameters, few._buffers
         for tensor in (*self.parameters(), *self.buffers()):
             if tensor.ndim:  # not the number of batches
@@ -64,13 +65,12 @@ class _Lazy(Module):
                     )
         registries = vars(Module())
         vars(self).update({k: v for k, v in vars(layer).items() if k not in registries})
-        del self._arguments
+        del self._arguments, self._text
         self.__class__ = self._becomes
         return self.forward(*args, **kwargs)
 
     def extra_repr(self) -> str:
-        args, kwargs = self._arguments
-        return ", ".join([*map(repr, args), *(f"{name}={value}" for name, value in kwargs.items())])
+        return self._text
 
 
 class LazyLinear(_Lazy, Linear):

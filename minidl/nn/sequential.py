@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from ..errors import ArgumentError
 from ..kernels import cuda
+from ..tensor import Tensor
 from . import fusion
 from .containers import NumberedModules
 from .module import Module
@@ -55,7 +56,7 @@ class Sequential(NumberedModules):
         place = 0
         while place < len(modules):
             module, both = modules[place], fusion.pair_at(modules, place)
-            if both is None:
+            if both is None or not isinstance(input, Tensor):
                 input = module(input)
                 place += 1
                 continue

@@ -206,7 +206,8 @@ class State(Tree):
                 f"Expected state_dict to be dict-like, got {type(state_dict).__name__}."
             )
         own = self.state_dict(keep_vars=True)
-        missing = [name for name in own if name not in state_dict]
+        optional = "num_batches_tracked"  # which PyTorch's files didn't have once
+        missing = [n for n in own if n not in state_dict and not n.endswith(optional)]
         unexpected = [name for name in state_dict if name not in own]
         extra = {
             f"{path}.{_EXTRA}".lstrip("."): module

@@ -37,6 +37,13 @@ def test_a_lazy_layer_becomes_the_ordinary_one(lazy: Any, ordinary: Any, shape: 
     assert out.shape == lazy(x).shape
 
 
+def test_a_lazy_layer_shows_that_it_waits() -> None:
+    assert repr(nn.LazyLinear(11)) == "LazyLinear(in_features=0, out_features=11, bias=True)"
+    assert repr(nn.LazyConv2d(4, 3, groups=2)) == (
+        "LazyConv2d(0, 4, kernel_size=(3, 3), stride=(1, 1), groups=2)"
+    )
+
+
 def test_an_optimizer_made_before_goes_on(device: str) -> None:
     net = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
     net.to(device).double()

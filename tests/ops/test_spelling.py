@@ -109,6 +109,7 @@ def test_every_layer_and_loss(kind: str) -> None:
         (lambda: minidl.meshgrid([1.0, 2.0]), "meshgrid: tensors must be Tensors, got float"),
         (lambda: minidl.ones(2, 2).mm([[1.0]]), "mm: .* must be a Tensor, got list"),
         (lambda: nn.MSELoss()([1.0], minidl.ones(1)), "MSELoss: input must be a Tensor, got list"),
+        (lambda: nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU())(X), "Conv2d: input must be a Ten"),
         (lambda: nn.Conv2d(3, 2, 1)(None), "Conv2d: input must be a Tensor, got NoneType"),
     ],
 )
