@@ -14,8 +14,11 @@ _PLAIN = ("float32", "int64", "bool")
 
 
 _DEFAULTS: dict[str, Any] = {"precision": 4, "threshold": 1000, "edgeitems": 3, "linewidth": 80}
-_PROFILES: dict[str, dict[str, Any]] = {"default": _DEFAULTS, "short": {**_DEFAULTS, "precision": 2, "edgeitems": 2},
-             "full": {**_DEFAULTS, "threshold": float("inf")}}  # fmt: skip
+_PROFILES: dict[str, dict[str, Any]] = {
+    "default": _DEFAULTS,
+    "short": {**_DEFAULTS, "precision": 2, "edgeitems": 2},
+    "full": {**_DEFAULTS, "threshold": float("inf")},
+}
 _options: dict[str, Any] = {**_DEFAULTS, "sci_mode": None}
 
 

@@ -69,9 +69,8 @@ def checked_reduction(
 
 def alike(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return both in one dtype, or raise an error: broadcasting is nearly always a mistake."""
-    for what, value in (("input", input), ("target", target)):
-        if not isinstance(value, Tensor):
-            raise DTypeError(f"{name}: {what} must be a Tensor, got {type(value).__name__}")
+    if not isinstance(input, Tensor) or not isinstance(target, Tensor):
+        raise TypeError("expected Tensors")  # the caller's wrapper says which: ops.spelling.explain
     if input.dtype.kind != "f" and target.dtype.kind != "f":
         raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
     if input.shape != target.shape:
