@@ -30,6 +30,7 @@ LAYERS = (
         "checkpoints",
         "onnx",
     ),  # the package itself, its program, a module's former name
+    ("course",),
 )
 
 HEIGHT = {part: height for height, layer in enumerate(LAYERS) for part in layer}

@@ -1,0 +1,135 @@
+"""The judge's sentences for mistakes that no list has, and its command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from programs import environment
+
+import minidl.course.judging as judging
+from minidl.course import Exercise, check, judge, start
+from minidl.course.__main__ import main
+
+
+def double(x: np.ndarray) -> np.ndarray:
+    """Return twice x."""
+    raise NotImplementedError
+
+
+X = np.random.default_rng(0).standard_normal((3, 4))
+EXERCISE = Exercise(double, lambda x: 2 * x, {"numbers": (X,), "others": (X[:2],)}, ())
+
+
+def in_place(x: np.ndarray) -> np.ndarray:
+    x *= 2
+    return x
+
+
+def hole(x: np.ndarray) -> np.ndarray:
+    y = 2 * x
+    y[:, 1] = 0
+    return y
+
+
+def one_off(x: np.ndarray) -> np.ndarray:
+    y = 2 * x
+    y[1, 2] += 1
+    return y
+
+
+@pytest.mark.parametrize(
+    "function, words",
+    [
+        (lambda x: None, "None: does the function end without return?"),
+        (lambda x: "2", "of type str; expected an array of shape (3, 4)"),
+        (lambda x: 2 * x.T, "shape (4, 3), expected (3, 4): is it transposed?"),
+        (lambda x: x[0], "shape (4,), expected (3, 4)"),
+        (lambda x: -2 * x, "the sign is wrong"),
+        (lambda x: 6 * x, "3 times too much (is there a length of that size"),
+        (lambda x: x, "too small by 2"),
+        (lambda x: 2 * x + 1, "every number is too large by 1"),
+        (lambda x: np.roll(2 * x, 1, 1), "shifted by one along axis 1"),
+        (lambda x: 2 * x[::-1], "reverse order along axis 0"),
+        (lambda x: 2 * x * np.nan, "the answer has NaN"),
+        (lambda x: 2 * x * np.inf, "the answer has infinities"),
+        (lambda x: 0 * x, "all of the answer is 0"),
+        (lambda x: (2 * x).astype(np.float32), "the answer is float32"),
+        (lambda x: np.sort(2 * x, axis=None).reshape(x.shape), "right numbers in wrong places"),
+        (hole, "3 of 12 numbers are still 0, all at index 1 of axis 1"),
+        (one_off, "entry (1, 2) is"),
+        (in_place, "changes its argument x: work on a copy"),
+        (lambda x: 1 / 0, "ZeroDivisionError in line"),
+        (lambda: 0, "takes 0 positional arguments but 1 was given"),
+        (lambda x: 2 * x if len(x) == 3 else x, "wrong on: others. Right on: numbers"),
+    ],
+)
+def test_sentences(function: Callable[..., Any], words: str) -> None:
+    verdict = judge(EXERCISE, function)
+    assert not verdict.passed and words in verdict.message, verdict.message
+
+
+def test_several_values() -> None:
+    exercise = Exercise(double, lambda x: (x, x.sum(0)), {"numbers": (X,)}, ())
+    assert judge(exercise, lambda x: [x, x.sum(0)]).passed
+    assert "expected 2 values" in judge(exercise, lambda x: x).message
+    assert judge(exercise, lambda x: (x, x.sum(1))).message.startswith("value 2 of 2: the answer")
+
+
+def test_an_endless_loop_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "SECONDS", 0.05)
+
+    def endless(x: np.ndarray) -> None:
+        while True:
+            time.sleep(0.01)
+
+    assert "is a loop endless?" in judge(EXERCISE, endless).message
+
+
+def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    written = start(tmp_path)
+    file = tmp_path / "08_pooling.py"
+    assert file in written and start(tmp_path) == []
+    assert main(["check", str(file)]) == 1
+    assert "not written yet" in capsys.readouterr().out
+    text = file.read_text()
+    for broken, words in (
+        ("", "has no function maxpool"),
+        ("def maxpool(:\n", "line 1: "),
+        (text + "\nundefined\n", "NameError: name 'undefined'"),
+        (text.replace("def maxpool(", "def pool("), "has no function maxpool"),
+    ):
+        file.write_text(broken)
+        assert words in check(file, "maxpool")[0].message
+    file.write_text(text.replace("raise NotImplementedError", SOLUTION, 1))
+    assert check(file, "maxpool")[0].passed
+    assert main(["check", str(tmp_path / "99_none.py")]) == 2
+    assert "expected the name of a page" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "no" / "08_pooling.py")]) == 2
+    assert main(["list"]) == 0 and "maxpool_backward" in capsys.readouterr().out
+
+
+SOLUTION = """view = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), (2, 3))
+    return view[:, :, ::stride, ::stride].max((4, 5))"""
+
+
+def test_a_class_is_judged_by_pytest(tmp_path: Path) -> None:
+    start(tmp_path)
+    for file in tmp_path.glob("[0-9]*.py"):
+        if file.stem != "08_pooling":
+            file.unlink()
+    file = tmp_path / "08_pooling.py"
+    file.write_text(file.read_text().replace("raise NotImplementedError", SOLUTION, 1))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--junitxml=r.xml"]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 1 and "1 passed" in result.stdout
+    assert 'name="test_exercise[08_pooling.py-maxpool]"' in (tmp_path / "r.xml").read_text()
+    assert "not written yet" in (tmp_path / "r.xml").read_text()
