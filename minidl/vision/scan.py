@@ -20,12 +20,13 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from .datasets.decoding import FORMATS, pil_loader, shown
 from .datasets.folder import has_image_extension, is_hidden
-from .datasets.opening import SPLIT_NAMES
+from .datasets.opening import SPLIT_NAMES, split_folders
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -43,6 +44,8 @@ ERRORS = {
     "outside-class": "lies beside the class folders, where ImageFolder does not look",
     "empty-class": "is a class folder without pictures",
     "no-pictures": "holds no pictures, neither directly nor in its folders",
+    "unclear": "can be read in more than one way",
+    "lone-class": "is a class of the training or validation pictures alone",
     "twin-class": "differs from another class folder only in case, spaces or accents",
 }
 NOTES = {
@@ -224,6 +227,9 @@ def _is_utf8(name: str) -> bool:
 
 def _split_folders(root: str) -> list[str]:
     """Return the folders that hold class folders: the root, or its train, val and test."""
+    with suppress(DataError):  # _walk_splits reports it
+        if not split_folders(Path(root)):
+            return [root]
     order = [name for names in (*SPLIT_NAMES.values(), ("test", "testing")) for name in names]
     splits = [name for name in _folders_in(root) if name.lower() in order]
     splits.sort(key=lambda name: (order.index(name.lower()), name))
@@ -272,8 +278,18 @@ def _walk_all(root: str) -> Iterator[Finding | str]:
 
 def _walk_splits(root: str) -> Iterator[Finding | str]:
     splits = _split_folders(root)
+    try:
+        places = [str(place) for place in split_folders(Path(root)).values()]
+    except DataError as error:
+        places = []
+        yield Finding(root, "unclear", str(error))
     for split in splits:
         yield from _walk_classes(split)
+    classes = [set(_folders_in(place)) for place in places]
+    if all(classes):  # a folder of pictures alone has a list of their classes beside it
+        for place, own, other in zip(places, classes, classes[::-1], strict=True):
+            for name in sorted(own - other):
+                yield Finding(os.path.join(place, name), "lone-class")
     if splits != [root]:
         for item in _walk(root, frozenset(), splits):
             yield item

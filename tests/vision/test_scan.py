@@ -176,8 +176,8 @@ def test_splits_are_folders_of_class_folders(root: Path, tmp_path: Path) -> None
     base.mkdir()
     os.rename(root, base / "train")
     save(base / "val" / "cat" / "0.jpg")
-    assert found(base) == []
     (base / "val" / "dog").mkdir()
+    assert found(base) == [("val/dog", "empty-class")]
     save(base / "val" / "loose.jpg")
     save(base / "extra" / "loose.jpg")
     assert found(base) == [
@@ -185,6 +185,23 @@ def test_splits_are_folders_of_class_folders(root: Path, tmp_path: Path) -> None
         ("val/dog", "empty-class"),
         ("extra/loose.jpg", "outside-class"),
     ]
+
+
+def test_splits_that_do_not_fit(root: Path, tmp_path: Path) -> None:
+    base = tmp_path / "both"
+    base.mkdir()
+    os.rename(root, base / "train")
+    save(base / "Val" / "cat" / "0.jpg")
+    save(base / "Val" / "fish" / "0.jpg")
+    assert found(base) == [("train/dog", "lone-class"), ("Val/fish", "lone-class")]
+    os.rename(base / "train", base / "trainset")
+    assert found(base)[0] == (".", "unclear")
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    for name in ("train", "bus"):
+        save(tmp_path / name / "0.jpg")
+    assert found(tmp_path) == []
 
 
 def test_a_folder_without_class_folders_is_just_pictures(tmp_path: Path) -> None:

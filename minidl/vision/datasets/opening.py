@@ -21,14 +21,14 @@ from ...errors import ArgumentError, DataError, NoDataError
 from ...random import stream
 from .decoding import pil_loader
 from .devkit import DevelopmentKit
-from .folder import ImageFolder, has_image_extension, is_hidden
+from .folder import ImageFolder, has_image_extension, is_folder, is_hidden
 from .imagenet import ARCHIVES, ImageNet, has_class_folders
 from .pictures import Pictures, PictureSet
 from .shards import MANIFEST, Shards, read_manifest
 
 __all__ = [
     "SPLIT_NAMES", "check_classes", "describe_classes", "describe_skipped", "describe_unused",
-    "hold_out", "is_imagenet", "open_folder", "open_splits", "print_skipped",
+    "hold_out", "is_imagenet", "open_folder", "open_splits", "print_skipped", "split_folders",
 ]  # fmt: skip
 
 #: Names of the folders of training and of validation pictures, in any case.
@@ -105,7 +105,7 @@ def open_splits(root: str | os.PathLike[str]) -> dict[str, PictureSet]:
     folder = Path(root)
     if (folder / MANIFEST).exists():
         return {split: Shards(folder, split) for split in read_manifest(folder)["splits"]}
-    places = _split_folders(folder)
+    places = split_folders(folder)
     found = {split: _open_split(folder, split, place) for split, place in places.items()}
     splits = {split: pictures for split, pictures in found.items() if pictures is not None}
     if len(splits) == 2 and splits["train"].names != splits["val"].names:
@@ -117,11 +117,15 @@ def open_splits(root: str | os.PathLike[str]) -> dict[str, PictureSet]:
     return splits
 
 
-def _split_folders(folder: Path) -> dict[str, Path]:
-    """Return the folders of "train" and "val", which may be missing; raise if it is not clear."""
-    found = folder.iterdir() if folder.is_dir() else ()
-    inside = [path for path in found if path.is_dir() and not is_hidden(path.name)]
-    places = {}
+def split_folders(folder: Path) -> dict[str, Path]:
+    """Return the folders of "train" and "val", which may be missing; {} if there are only classes.
+
+    Raises
+    ------
+    DataError
+        It is not clear which folders these are.
+    """
+    inside, places = _folders_in(folder), {}
     for split, names in SPLIT_NAMES.items():
         like = sorted(path.name for path in inside if path.name.lower() in names)
         if len(like) > 1:
@@ -136,29 +140,62 @@ def _split_folders(folder: Path) -> dict[str, Path]:
         others = [path for path in inside if not _says_split(path.name)]
         if not has_class_folders(places["train"]) and any(map(_holds_pictures, others)):
             return {}  # the name of a class: trains beside cars and ships
+        _refuse_one_folder(places["train"])
         return places
     splits = sorted(path.name for path in inside if _says_split(path.name))
-    likely = [path for path in inside if path.name in splits or len(inside) == 1]
-    nested = [path for path in likely if has_class_folders(path) and not _holds_pictures(path)]
-    if nested and not splits:
-        raise DataError(
-            f"{folder} holds one folder, {inside[0].name}, with folders in it: pass {inside[0]} if "
-            f"those are the classes"
-        )
-    if places["val"] in nested or len(nested) > 1:
+    nested = [path for path in inside if path.name in splits and _is_above_classes(path)]
+    if places["val"] in nested or len(nested) > 1 or (nested and len(inside) == 1):
         raise DataError(
             f"{folder} holds {', '.join(splits)}, but no folder train: rename the folder of the "
             f"training pictures to train, and that of the validation pictures, if any, to val"
         )
+    _refuse_one_folder(folder)
+    if inside and all(map(_holds_splits, inside)):
+        parts = [path.name for path in _folders_in(inside[0])]
+        raise DataError(
+            f"{folder} holds {', '.join(parts)} in each class, which would be mixed: move them "
+            f"above the classes, such as {folder / parts[-1] / inside[0].name}"
+        )
     return {}
+
+
+def _refuse_one_folder(folder: Path) -> None:
+    """Raise if there is one class in a folder, which has folders instead of pictures."""
+    inside = _folders_in(folder)
+    if len(inside) == 1 and _is_above_classes(inside[0]):
+        raise DataError(
+            f"{folder} holds one folder, {inside[0].name}, with folders in it: if those are the "
+            f"classes, pass {inside[0]}, or move them to {folder}"
+        )
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(Path(e.path) for e in entries if is_folder(e) and not is_hidden(e.name))
+
+
+def _holds_splits(folder: Path) -> bool:
+    names = [path.name for path in _folders_in(folder)]
+    return bool(names) and all(map(_says_split, names))
+
+
+def _is_above_classes(folder: Path) -> bool:
+    return has_class_folders(folder) and not _holds_pictures(folder)
+
+
+#: Words for a part of the pictures, in the name of a folder such as training_set or trainSet.
+_PARTS = {
+    "train", "training", "test", "testing", "val", "valid", "validate", "validation", "dev",
+    "eval", "evaluation", "holdout",
+}  # fmt: skip
 
 
 def _says_split(name: str) -> bool:
     """Return whether a folder's name has a word such as train or test in it."""
-    words = re.split("[^a-z]+", name.lower())
-    return any(
-        word in ("train", "training", "test", "testing", *SPLIT_NAMES["val"]) for word in words
-    )
+    words = re.findall("[a-z]+", name.lower()) + re.findall("[A-Z][a-z]+", name)
+    return any(word.lower().removesuffix("set") in _PARTS for word in words)
 
 
 def _holds_pictures(folder: Path) -> bool:
@@ -256,16 +293,35 @@ def print_skipped(folder: str | os.PathLike[str], *skipped: Mapping[str, int]) -
 
 
 def describe_unused(root: str | os.PathLike[str]) -> str:
-    """Return a sentence about folders beside the splits that look like one, such as test; or ""."""
+    """Return a sentence about folders that may be meant otherwise, or "".
+
+    These are folders beside the splits that look like one, such as test; and classes whose folders
+    have the same names, which may be the classes.
+    """
     folder = Path(root)
-    places = {} if (folder / MANIFEST).exists() else _split_folders(folder)
-    if not places.get("train", folder / "train").is_dir():
+    if (folder / MANIFEST).exists():
         return ""
-    others = sorted(
+    places = split_folders(folder)
+    if not places:
+        inside = _folders_in(folder)
+        if len(inside) < 2 or any(map(_holds_pictures, inside)):
+            return ""
+        names = [{path.name for path in _folders_in(path)} for path in inside]
+        same = sorted(set.intersection(*names))
+        if len(same) < 2:
+            return ""
+        few = f"{', '.join(same[:3])}{', ...' if len(same) > 3 else ''}"
+        return (
+            f"{folder}: the classes are {', '.join(path.name for path in inside)}; if {few} in "
+            f"each of them are the classes, pass a folder such as {inside[0]}"
+        )
+    if not places["train"].is_dir():
+        return ""
+    others = [
         path.name
-        for path in folder.iterdir()
-        if path.is_dir() and _says_split(path.name) and path not in places.values()
-    )
+        for path in _folders_in(folder)
+        if _says_split(path.name) and path not in places.values()
+    ]
     if not others:
         return ""
     sentence = f"{folder}: {' and '.join(others)} not used"

@@ -102,6 +102,20 @@ def test_folders_that_look_like_splits_are_asked_about(tmp_path: Path) -> None:
     draw(tmp_path / "c" / "archive" / "cat", 10)
     with pytest.raises(DataError, match=r"holds one folder, archive.* pass .*c/archive"):
         open_folder(tmp_path / "c")
+    for part in ("trainset", "TestSet"):
+        draw(tmp_path / "e" / part / "cat", 1)
+    with pytest.raises(DataError, match="holds TestSet, trainset, but no folder train"):
+        open_folder(tmp_path / "e")
+    draw(tmp_path / "f" / "test" / "cat", 1)
+    with pytest.raises(DataError, match="holds test, but no folder train"):
+        open_folder(tmp_path / "f")
+    draw(tmp_path / "g" / "train" / "images" / "cat", 1)
+    with pytest.raises(DataError, match=r"g/train holds one folder, images.* move them to .*train"):
+        open_folder(tmp_path / "g")
+    for part in ("cat/train", "cat/test", "dog/train", "dog/test"):
+        draw(tmp_path / "h" / part, 1)
+    with pytest.raises(DataError, match=r"test, train in each class.* such as .*h/train/cat"):
+        open_folder(tmp_path / "h")
     draw(tmp_path / "d" / "train", 10)  # as in some competitions
     draw(tmp_path / "d" / "test", 10)
     with pytest.raises(DataError, match="no class folders in .*train"):
@@ -113,6 +127,7 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
         draw(tmp_path / name, 10)
     train, val = open_folder(tmp_path)
     assert train.classes == ["bus", "test tube", "train"] and len(val) == 3
+    assert describe_unused(tmp_path) == ""
 
 
 def test_pictures_are_rotated_except_imagenets(tmp_path: Path) -> None:
@@ -164,6 +179,21 @@ def test_folders_beside_the_splits_are_named(
     draw(tmp_path / "train_old", 1)
     assert describe_unused(tmp_path) == f"{tmp_path}: Test and train_old not used"
     assert describe_unused(tmp_path / "Train") == ""
+    draw(tmp_path / "x" / "train" / "a", 1)
+    draw(tmp_path / "x" / "dev" / "a", 1)
+    assert "dev not used; a tenth of train is held out" in describe_unused(tmp_path / "x")
+
+
+def test_classes_that_may_be_something_else_are_named(tmp_path: Path) -> None:
+    for part in ("photos/cat", "photos/dog", "drawings/cat", "drawings/dog"):
+        draw(tmp_path / part, 5)
+    assert open_folder(tmp_path)[0].classes == ["drawings", "photos"]
+    assert describe_unused(tmp_path) == (
+        f"{tmp_path}: the classes are drawings, photos; if cat, dog in each of them are the "
+        f"classes, pass a folder such as {tmp_path}/drawings"
+    )
+    Image.new("RGB", (4, 4)).save(tmp_path / "photos" / "0.png")
+    assert describe_unused(tmp_path) == ""
 
 
 def test_differences_between_classes_are_described() -> None:
