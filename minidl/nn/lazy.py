@@ -35,7 +35,8 @@ class _Lazy(Module):
         self._arguments = args, kwargs
         place = self._groups_at
         groups = kwargs.get("groups", args[place] if len(args) > place > 0 else 1)
-        few = self._becomes(groups, *args, **kwargs)  # checks the arguments
+        undrawn = type("undrawn", (self._becomes,), {"reset_parameters": lambda layer: None})
+        few = undrawn(groups, *args, **kwargs)  # checks the arguments; draws no random numbers
         self._text = few.extra_repr().replace(str(groups), "0", 1)
         self._parameters, self._buffers = few._parameters, few._buffers
         for tensor in (*self.parameters(), *self.buffers()):

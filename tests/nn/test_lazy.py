@@ -44,6 +44,17 @@ def test_a_lazy_layer_shows_that_it_waits() -> None:
     )
 
 
+def test_making_a_lazy_layer_draws_no_random_numbers() -> None:
+    minidl.manual_seed(0)
+    expected = minidl.rand(2).tolist()
+    minidl.manual_seed(0)
+    for layer in (nn.LazyLinear, nn.LazyBatchNorm2d):
+        layer(3)
+    nn.LazyConv2d(3, 2)
+    nn.LazyConvTranspose2d(3, 2)
+    assert minidl.rand(2).tolist() == expected
+
+
 def test_an_optimizer_made_before_goes_on(device: str) -> None:
     net = nn.Sequential(nn.LazyConv2d(4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
     net.to(device).double()
