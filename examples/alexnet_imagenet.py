@@ -55,7 +55,7 @@ SMALL = Recipe(init="he", batch_size=32, schedule="cosine", warmup=30, color_jit
 RECIPES = {
     "imagenet": Recipe(),  # the paper's; for 100,000 pictures or more, and for --synthetic
     "pictures": replace(SMALL, epochs=30),  # for fewer pictures
-    "shapes": replace(SMALL, epochs=3),  # without --data; minutes on a CPU
+    "shapes": replace(SMALL, init="clear", lr=0.015, epochs=3),  # without --data; minutes on a CPU
 }
 DEFAULTS = {**picture_options.DEFAULTS, **command_line.DEFAULTS}
 MAY_CHANGE = picture_options.MAY_CHANGE | command_line.MAY_CHANGE
@@ -81,7 +81,10 @@ class Run(training.Run):
     def groups(self, model: RowNet, options: Any) -> list[dict[str, Any]]:
         """Return the parameters with their rates and decays."""
         conv1 = next(iter(model.named_rows().values()))
-        return parameter_groups(model, conv1, options.lr, options.weight_decay)
+        groups = parameter_groups(model, conv1, options.lr, options.weight_decay)
+        for group in groups:
+            group["lr"] *= model.conv1_rate if group["first_layer"] else 1
+        return groups
 
     def train_epoch(self) -> float:
         """Train for an epoch, or the rest of one; return the images per second."""
@@ -142,8 +145,8 @@ more or with --synthetic:
     add = parser.add_argument_group("network (default: the recipe's)").add_argument
     add("--variant", help="paper, original, single-tower, caffe, caffenet, torchvision, slim, "
         "half, six-conv or cifar")  # fmt: skip
-    add("--init", help="paper, original, caffe, caffenet, slim, torch or he (None in a "
-        "recipe: the variant's own)")  # fmt: skip
+    add("--init", help="paper, original, caffe, caffenet, slim, torch, he or clear "
+        "(None in a recipe: the variant's own)")  # fmt: skip
     add("--dropout", type=command_line.at_least(0.0), metavar="P",
         help="probability of dropping a unit of fc6, fc7")  # fmt: skip
     command_line.add_optimization_options(parser)

@@ -76,7 +76,7 @@ def draw(path: str) -> None:
         ):
             x, y = 3.1 * column + 0.1, 3.2 * row + 0.3
             sheet.text(x + 1.4, y - 0.12, name, fontsize=10)
-            sheet.picture(x, y, 2.8, shown[0, 0].numpy())
+            sheet.picture(x, y, 2.8, shown[0, 0].cpu().numpy())
     sheet.done().savefig(path, dpi=100)
 
 
@@ -84,7 +84,9 @@ def main() -> None:
     """Check the statements, print the verdicts, draw."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", default="pooling.png", metavar="FILE", help="the picture")
+    parser.add_argument("--device", default="cpu", help="cpu, gpu or gpu:N (default: cpu)")
     options = parser.parse_args()
+    minidl.set_default_device(options.device)
     for statement in STATEMENTS:
         holds, shown = statement()
         print(f"{'true ' if holds else 'FALSE'}  {statement.__doc__}\n       {shown}")

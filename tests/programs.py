@@ -21,11 +21,14 @@ _SIMULATED = (
     "runpy.run_path(sys.argv[0], run_name='__main__')"
 )
 
+_WITHOUT_DEVICE = ("alexnet_ensemble.py", "compare_networks.py")
+
 
 def command(program: str, *arguments: object) -> list[str]:
     """The command line of an example, with Python warnings as errors.
 
-    If the tests run on the simulated GPU, so does the example. AlexNet for 32 × 32 pixels is small.
+    If the tests run on the simulated GPU, so does the example, unless it computes nothing that a
+    device would do. AlexNet for 32 × 32 pixels is small.
     A training run draws its page of figures only where a test asks for it, because that takes
     seconds.
     """
@@ -36,7 +39,8 @@ def command(program: str, *arguments: object) -> list[str]:
         words = [str(ROOT / "tests" / "small_networks.py"), *words]
     simulator = sys.modules.get("cupy_on_cpu")
     if simulator is not None and simulator.is_installed():
-        words = ["-c", _SIMULATED, *words, "--device", "gpu"]
+        device = [] if program in _WITHOUT_DEVICE else ["--device", "gpu"]
+        words = ["-c", _SIMULATED, *words, *device]
     return [sys.executable, "-W", "error", *words]
 
 

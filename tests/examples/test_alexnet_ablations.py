@@ -32,6 +32,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
+@pytest.mark.usefixtures("device")
 def test_the_table_has_our_differences_beside_the_papers(runs: Path) -> None:
     rows = [line for line in (runs / "said.txt").read_text().splitlines() if line[:1] == "|"]
     assert [row.split(" | ")[0] for row in rows[2:]] == [
@@ -45,6 +46,7 @@ def test_the_table_has_our_differences_beside_the_papers(runs: Path) -> None:
     assert dropout["settings"]["dropout"] == 0.0
 
 
+@pytest.mark.usefixtures("device")
 def test_finished_runs_are_not_repeated_and_others_are_resumed(runs: Path) -> None:
     (runs / "runs/no-conv3/report.json").unlink()  # as if it had been interrupted
     again = run(runs, PROGRAM, "--no-conv3", "--output", runs / "runs").stdout
@@ -67,6 +69,7 @@ def test_ablations_are_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert size == 60_965_224 - (256 * 384 * 9 + 384) - 384 * 64 * 9
 
 
+@pytest.mark.usefixtures("device")
 def test_an_ensemble_of_runs(runs: Path) -> None:
     members = [runs / "runs" / name for name in ("baseline", "no-dropout")]
     said = run(runs, "alexnet_ensemble.py", *members, "--search", "--save", runs / "mean").stdout

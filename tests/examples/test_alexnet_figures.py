@@ -41,6 +41,7 @@ def test_the_training_program_draws_the_page(trained: Path) -> None:
     assert found.probabilities.shape == (3, 3)
 
 
+@pytest.mark.usefixtures("device")
 def test_the_page_of_the_best_epoch(trained: Path, tmp_path: Path) -> None:
     said = run(tmp_path, PROGRAM, "--run", trained, "--ten-crop", "--output", tmp_path / "new")
     page = (tmp_path / "new" / "report.html").read_text(encoding="utf-8")
@@ -49,6 +50,7 @@ def test_the_page_of_the_best_epoch(trained: Path, tmp_path: Path) -> None:
     assert "single crop: loss" in said.stdout and "ten crops: loss" in said.stdout
 
 
+@pytest.mark.usefixtures("device")
 def test_single_figures(trained: Path, tmp_path: Path) -> None:
     names = sorted(set(FIGURES) - {"mistakes"})
     said = run(tmp_path, PROGRAM, *names, "--run", trained, "--output", tmp_path / "new").stdout

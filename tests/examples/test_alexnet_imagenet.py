@@ -277,6 +277,16 @@ def trainer(device: str, output: Path) -> Any:
     return program["Run"](model, batches, argparse.Namespace(**settings))
 
 
+def test_conv1_has_the_rate_that_its_initial_values_need(trainer: Any) -> None:
+    model, options = trainer.model, trainer.options
+    assert {group["lr"] for group in trainer.groups(model, options)} == {0.01, 0.02}
+    model.conv1_rate = 10.0
+    groups = trainer.groups(model, options)
+    assert [(group["first_layer"], group["lr"]) for group in groups] == [
+        (False, 0.01), (True, 0.1), (False, 0.02), (True, 0.2),
+    ]  # fmt: skip
+
+
 def test_broken_gradient_is_not_saved(trainer: Any, output: Path) -> None:
     step = trainer.optimizer.step
 

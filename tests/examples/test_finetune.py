@@ -40,10 +40,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def weights(path: Path, which: str = "last") -> dict[str, np.ndarray]:
-    state = Checkpoints.load(path, which)[1]["model"]
+    state = Checkpoints.load(path, which, "cpu")[1]["model"]
     return {name: value.numpy() for name, value in state.items()}
 
 
+@pytest.mark.usefixtures("device")
 def test_frozen_layers_stay_bit_for_bit(folder: Path) -> None:
     said = run(
         folder, PROGRAM, "--weights", folder / "trained", "--data", folder / "second",

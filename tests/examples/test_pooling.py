@@ -12,6 +12,7 @@ from programs import run
 pytest.importorskip("matplotlib")
 
 
+@pytest.mark.usefixtures("device")
 def test_the_false_statement_is_c(tmp_path: Path) -> None:
     said = run(tmp_path, "pooling.py").stdout
     verdicts = re.findall(r"^(true|FALSE) +(\w):", said, re.M)

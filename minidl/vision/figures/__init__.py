@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from .architecture import architecture_svg
 from .curves import plot_curves, save_curves
-from .filters import filter_grid, save_filters
+from .filters import filter_grid, save_filters, smoothness
 from .inside import activations, grad_cam, plot_activations, plot_saliency, saliency
 from .page import Page
 from .panels import plot_confusion, plot_mistakes, plot_neighbors, plot_top5
@@ -26,5 +26,5 @@ __all__ = [
     "FIGURES", "Page", "Source", "activations", "architecture_svg", "filter_grid", "grad_cam",
     "plot_activations", "plot_confusion", "plot_curves", "plot_mistakes", "plot_neighbors",
     "plot_saliency", "plot_top5", "saliency", "save_all", "save_curves", "save_figure",
-    "save_filters", "write_page",
+    "save_filters", "smoothness", "write_page",
 ]  # fmt: skip

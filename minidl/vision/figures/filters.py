@@ -15,7 +15,7 @@ from ...errors import ShapeError
 from ...kernels.cuda import copy_to
 from ...nn import Conv2d, Module
 
-__all__ = ["filter_grid", "first_filters", "save_filters"]
+__all__ = ["filter_grid", "first_filters", "save_filters", "smoothness"]
 
 _BLACK, _WHITE = 0, 255
 
@@ -70,6 +70,41 @@ def filter_grid(weight: Array, columns: int = 16, towers: int = 1) -> np.ndarray
             part[y : y + height, x : x + width] = tile
         parts += [np.full_like(part[:1], _WHITE), part]
     return np.concatenate(parts[1:])
+
+
+def smoothness(weight: Array, strongest: int = 48) -> float:
+    """Return how neighboring weights of the strongest kernels correlate: a mark of learning.
+
+    Parameters
+    ----------
+    weight : ndarray, shape (K, C, H, W)
+        The kernels. The strongest have the largest sums of squares.
+    strongest : int, default 48
+        Number of kernels to average over.
+
+    Returns
+    -------
+    float
+        Mean of the correlations of each weight with its right and with its lower neighbor: 0 for
+        noise, close to 1 for smooth kernels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> noise = np.random.default_rng(0).normal(size=(96, 3, 11, 11))
+    >>> abs(smoothness(noise)) < 0.1, smoothness(noise.cumsum(2).cumsum(3)) > 0.9
+    (True, True)
+    """
+    weight = copy_to(weight, device("cpu")).astype(np.float64)
+    chosen = np.argsort(-np.square(weight).sum(axis=(1, 2, 3)))[:strongest]
+    pairs = [
+        (kernel[..., :-1], kernel[..., 1:]) if across else (kernel[:, :-1], kernel[:, 1:])
+        for kernel in weight[chosen]
+        for across in (True, False)
+    ]
+    with np.errstate(invalid="ignore"):  # a constant kernel has no correlation
+        found = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in pairs]
+    return float(np.mean(np.nan_to_num(found)))
 
 
 def save_filters(model: Module, path: str | os.PathLike[str], zoom: int = 4) -> None:

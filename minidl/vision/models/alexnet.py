@@ -86,8 +86,8 @@ def alexnet(
     dropout : float, default 0.5
         Probability of dropping a unit.
     init : str, optional
-        "paper", "original", "caffe", "caffenet", "slim", "torch" or "he". Default: the variant's
-        own. See ``presets``: each belongs to one ``input_scale``.
+        "paper", "original", "caffe", "caffenet", "slim", "torch", "he" or "clear". Default: the
+        variant's own. See ``presets``: each belongs to one ``input_scale``.
     input_mode : str, optional
         "crop227", "ceil224", "pad224" or "valid224". Default: the variant's own, which is the only
         one for "slim" and "cifar".

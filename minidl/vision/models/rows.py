@@ -309,6 +309,8 @@ class RowNet(Module):
         The scale of the input for the initial weights. "pixels": values 0 to 255 minus the training
         set's mean. "normalized": values 0 to 1 minus each channel's mean, divided by its standard
         deviation.
+    conv1_rate : float
+        conv1's learning rate that suits the initial weights, as a multiple of the other layers'.
     preprocessing : Preprocessing or None
         How pictures were prepared for the weights, if those were loaded from elsewhere.
     """
@@ -319,7 +321,7 @@ class RowNet(Module):
             self.add_module(name, stage)
         self.variant = variant
         self.input_size = plan.input_size
-        self.input_scale = "normalized"
+        self.input_scale, self.conv1_rate = "normalized", 1.0
         self.preprocessing: Preprocessing | None = None
         self._row_names = tuple(row.name for row in plan.rows if row.name not in plan.without)
 

@@ -53,3 +53,18 @@ def test_filters_of_the_papers_towers(tmp_path: Path) -> None:
         assert picture.size == (16 * 12 + 1, 2 * (3 * 12 + 1) + 1)
     with pytest.raises(ShapeError, match="no Conv2d"):
         figures.save_filters(nn.Linear(2, 2), tmp_path / "none.png")
+
+
+def test_smoothness_is_the_correlation_of_neighbors_in_the_strongest_kernels() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(200, 3, 11, 11))
+    # Each kernel's mean of 2 · 330 products of independent values has a deviation of 1/√330 at
+    # most, the mean of 48 kernels 1/√(48 · 330) = 0.008.
+    assert abs(figures.smoothness(noise)) < 4 * 0.008
+    ramp = 10 * np.add.outer(np.arange(11.0), np.arange(11.0))  # both neighbors: 1 everywhere
+    noise[7:9] += ramp
+    assert figures.smoothness(noise, strongest=2) > 0.9
+    assert figures.smoothness(noise) < 0.1
+    stripes = np.broadcast_to((-1.0) ** np.arange(11), (1, 3, 11, 11))  # right: -1, lower: 1
+    assert figures.smoothness(stripes) == pytest.approx(0, abs=1e-12)
+    assert figures.smoothness(np.ones((2, 3, 4, 4))) == 0

@@ -379,12 +379,17 @@ def test_torch_preset(variant):
         assert np.std(initial.biases) > 0
 
 
-def test_he_preset_starts_at_the_loss_of_guessing():
-    net = alexnet("cifar", num_classes=10, init="he")
-    assert net.input_scale == "normalized"
+@pytest.mark.parametrize(
+    "init, own, conv1_rate",
+    [("he", {}, 1), ("clear", {"conv1": 0.004, "conv2": 4 * (2 / (64 * 9)) ** 0.5}, 10)],
+)
+def test_presets_for_small_data_start_at_the_loss_of_guessing(init, own, conv1_rate):
+    net = alexnet("cifar", num_classes=10, init=init)
+    assert net.input_scale == "normalized" and net.conv1_rate == conv1_rate
     rows = net.named_rows()
     assert all(layer.bias.abs().max().item() == 0 for layer in rows.values())
-    for name, std in (("conv3", (2 / (192 * 9)) ** 0.5), ("fc7", 0.01), ("fc8", 0.001)):
+    he = {f"conv{k}": (2 / (maps * 9)) ** 0.5 for k, maps in ((1, 3), (2, 64), (3, 192))}
+    for name, std in {**he, "fc7": 0.01, "fc8": 0.001, **own}.items():
         weight = rows[name].weight.detach().numpy()
         assert abs(weight.std() - std) < 5 * std / (2 * weight.size) ** 0.5
     images = minidl.randn(8, *net.input_size)
