@@ -13,8 +13,9 @@ from types import ModuleType
 from typing import Any
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent))
+sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE / "course")]
 
+import build as course  # noqa: E402
 import minidl  # noqa: E402
 
 project = "minidl"
@@ -22,7 +23,8 @@ author = "the minidl authors"
 version = release = minidl.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
+    "mathml",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
@@ -30,7 +32,10 @@ extensions = [
 ]
 html_theme = "furo"
 html_title = "minidl"
-exclude_patterns = ["README.md"]
+exclude_patterns = ["README.md", "course/[0-9]*.md", "course/notebooks", "course/**/*.py"]
+nb_execution_mode = "off"  # the course's build runs the pages
+nb_mime_priority_overrides = [("html", "text/html", 1)]
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autosummary_generate = False
 default_role = "literal"  # `name` in a docstring is an argument
@@ -174,5 +179,14 @@ def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", set_formulas)
 
 
+def write_course() -> None:
+    """Build the pages of the course that are not there yet, or are older than their source."""
+    for source in course.sources():
+        page = HERE / "course" / "site" / f"{source.stem}.ipynb"
+        if not page.exists() or page.stat().st_mtime < source.stat().st_mtime:
+            course.build(source)
+
+
 write_reference()
 write_layers()
+write_course()

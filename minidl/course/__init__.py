@@ -11,9 +11,10 @@ The pages are in ``docs/course``. Their exercises come with the library:
 from .checking import check, start
 from .exercises import PAGES, exercises
 from .judging import Exercise, Mistake, Verdict, judge
-from .showing import source, table
+from .explorable import explorable
+from .showing import Markdown, source, table
 
 __all__ = [
-    "PAGES", "Exercise", "Mistake", "Verdict", "check", "exercises", "judge", "source", "start",
-    "table",
+    "PAGES", "Exercise", "Markdown", "Mistake", "Verdict", "check", "exercises", "explorable",
+    "judge", "source", "start", "table",
 ]  # fmt: skip
