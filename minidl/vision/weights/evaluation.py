@@ -61,8 +61,7 @@ def evaluate_folder(
     where = to_device(device)
     content = read(source, source_kind)
     weights = recognize(content, plans(variant))
-    splits = open_splits(folder) if os.path.isdir(folder) else {}
-    pictures: Any = splits["val"] if "val" in splits else ImageFolder(folder)
+    pictures = _labeled(folder)
     if len(pictures.classes) != weights.num_classes:
         raise DataError(
             f"{os.fspath(folder)} has {len(pictures.classes)} classes, the network has "
@@ -77,6 +76,14 @@ def evaluate_folder(
     batches = PictureBatches(net, pictures, pictures, statistics, batch_size, workers)
     scores = evaluate(net, batches.evaluation(ten_crop))
     return {**scores, "pictures": len(pictures)}
+
+
+def _labeled(folder: str | os.PathLike[str]) -> Any:
+    """Return the pictures to evaluate on; there need not be any to train with."""
+    if os.path.isdir(os.path.join(folder, "val")) and len(os.listdir(folder)) == 1:
+        return ImageFolder(os.path.join(folder, "val"))
+    splits = open_splits(folder) if os.path.isdir(folder) else {}
+    return splits["val"] if "val" in splits else ImageFolder(folder)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

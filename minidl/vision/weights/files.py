@@ -60,6 +60,7 @@ def read(path: str | os.PathLike[str], kind: str | None = None) -> Content:
     name = os.fspath(path)
     if not os.path.exists(path):
         path = TRAINED.get(name, path)
+        name = os.fspath(path)
     if os.path.isdir(path):
         found, state = Checkpoints.load(path, prefer="best", map_location="cpu")
         return Content("minidl", state, {}, str(found))

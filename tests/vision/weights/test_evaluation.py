@@ -55,6 +55,13 @@ def test_the_preprocessing_of_the_weights_is_used(world: Path, ten_crop: bool) -
     assert found["top5"] == pytest.approx(100 * np.mean(np.array(ranks) < 5), abs=1e-3)
     assert found["loss"] == pytest.approx(np.mean(losses), rel=1e-3)
     assert found["pictures"] == 14
+    (world / "alone").mkdir(exist_ok=True)
+    (world / "val").rename(world / "alone" / "val")  # pictures to evaluate on are enough
+    again = evaluate_folder(
+        world / "bvlc_alexnet.npy", world / "alone", ten_crop=ten_crop, workers=0, batch_size=5
+    )
+    (world / "alone" / "val").rename(world / "val")
+    assert again == found
 
 
 def test_from_the_command_line(world: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,8 +12,11 @@ from weights_files import arrays_of, blob, caffemodel_of, field, npy_of, varint
 
 import minidl
 from minidl.errors import CheckpointError
+from minidl.vision.models import load_network
+from minidl.vision.models.networks import plans
 from minidl.vision.weights.caffe_file import read_caffe
-from minidl.vision.weights.files import read
+from minidl.vision.weights.files import TRAINED, read
+from minidl.vision.weights.layouts import fitting
 
 
 def refused(folder: Path, content: bytes, match: str | None = None, kind: Any = None) -> None:
@@ -139,3 +142,19 @@ def test_blob_writer_is_that_of_both_forms() -> None:
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     for old, shape in ((True, (1, 1, 2, 3)), (False, (2, 3))):
         assert read_caffe(net_of(blob(array, old))).layers[0].blobs[0].shape == shape
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_trained_networks_come_with_the_library(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    net = load_network(name)
+    assert net.variant == name and net.preprocessing is not None
+    content = read(name)
+    assert {"trained_on", "error", "command"} <= set(content.metadata)
+    (weights,) = fitting(content, plans())
+    assert weights.classes is not None and weights.classes[0] == "airplane"
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_bytes(b"something else")  # a file of that name comes first
+    with pytest.raises(CheckpointError, match=name):
+        load_network(name)
