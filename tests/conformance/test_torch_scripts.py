@@ -390,6 +390,106 @@ def fast_gradient_sign(m: Any) -> Any:
     return results
 
 
+@script
+def imagenet_training(m: Any) -> Any:
+    """Meters and top-k accuracy, a rate that falls, the best epoch's weights, and a resumed run."""
+    torch, nn = m.torch, m.nn
+
+    class AverageMeter:
+        def __init__(self, name: str, fmt: str = ":f") -> None:
+            self.name, self.fmt, self.val, self.sum, self.count = name, fmt, 0, 0, 0
+
+        def update(self, val: Any, n: int = 1) -> None:
+            self.val, self.sum, self.count = val, self.sum + val * n, self.count + n
+
+        def __str__(self) -> str:
+            return ("{name} {val" + self.fmt + "}").format(**self.__dict__)
+
+    def accuracy(output: Any, target: Any, topk: Any = (1,)) -> list[Any]:
+        with torch.no_grad():
+            _, pred = output.topk(max(topk), 1, True, True)
+            correct = pred.t().eq(target.view(1, -1).expand_as(pred.t()))
+            sums = [correct[:k].reshape(-1).float().sum(0, keepdim=True) for k in topk]
+            return [total.mul_(100.0 / target.size(0)) for total in sums]
+
+    def start() -> Any:
+        net = nn.Sequential(
+            nn.Conv2d(3, 6, 5, stride=2, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2),
+            nn.AdaptiveAvgPool2d((2, 2)), nn.Flatten(), nn.Linear(24, 8),
+        )  # fmt: skip
+        model = nn.DataParallel(fill(m, net))
+        optimizer = torch.optim.SGD(model.parameters(), 0.2, momentum=0.9, weight_decay=1e-4)
+        return model, optimizer, m.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+
+    model, optimizer, scheduler = start()
+    criterion = nn.CrossEntropyLoss().to("cpu")
+    dataset = m.data.TensorDataset(
+        torch.from_numpy(numbers(16, 3, 14, 14)), torch.from_numpy(labels(16, 8))
+    )
+    loader = m.data.DataLoader(m.data.Subset(dataset, range(12)), batch_size=4, pin_memory=False)
+    results: list[Any] = []
+    with tempfile.TemporaryDirectory() as folder:
+        file = os.path.join(folder, "checkpoint.pth.tar")
+        for epoch in range(4):
+            if epoch == 2:  # as after an interruption
+                model, optimizer, scheduler = start()
+                checkpoint = torch.load(file, map_location="cpu", weights_only=True)
+                model.load_state_dict(checkpoint["state_dict"])
+                optimizer.load_state_dict(checkpoint["optimizer"])
+                scheduler.load_state_dict(checkpoint["scheduler"])
+                assert checkpoint["epoch"] == 2 and checkpoint["arch"] == "alexnet"
+            losses, top1 = AverageMeter("Loss", ":.2e"), AverageMeter("Acc@1", ":6.2f")
+            for images, target in loader:
+                output = model(images.to("cpu", non_blocking=True))
+                loss = criterion(output, target)
+                acc1, acc5 = accuracy(output, target, topk=(1, 5))
+                losses.update(loss.item(), images.size(0))
+                top1.update(acc1[0], images.size(0))
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+            assert str(top1).startswith("Acc@1 ") and f"{top1.val:6.2f}" in str(top1)
+            scheduler.step()
+            state = {
+                "epoch": epoch + 1, "arch": "alexnet", "state_dict": model.state_dict(),
+                "best_acc1": top1.sum / top1.count, "optimizer": optimizer.state_dict(),
+                "scheduler": scheduler.state_dict(),
+            }  # fmt: skip
+            torch.save(state, file)
+            results += [losses.sum / losses.count, state["best_acc1"], acc5[0]]
+    return [results, scheduler.get_last_lr(), sorted(model.state_dict())[0] == "module.0.bias"]
+
+
+@script
+def regression_with_random_restarts(m: Any) -> Any:
+    """A polynomial fitted by losses with weights, a warm restart, and an average at the end."""
+    torch, F = m.torch, m.F
+    swa_utils = importlib.import_module(f"{torch.__name__}.optim.swa_utils")
+    layer = fill(m, m.nn.Linear(4, 1))
+    x = torch.from_numpy(numbers(32)).unsqueeze(1)
+    features = torch.cat([x**power for power in range(1, 5)], 1)
+    target = features.mm(torch.tensor([[1.0], [-2.0], [0.5], [0.1]])) + 3.0
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.02, momentum=0.5)
+    restarts = m.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=3, T_mult=2)
+    both = m.lr_scheduler.ChainedScheduler(
+        [m.lr_scheduler.PolynomialLR(optimizer, 8), m.lr_scheduler.ConstantLR(optimizer, 0.5, 2)]
+    )
+    averaged, swa = swa_utils.AveragedModel(layer), swa_utils.SWALR(optimizer, 0.01, 2)
+    results: list[Any] = []
+    for step in range(15):
+        optimizer.zero_grad()
+        output = layer(features)
+        loss = F.mse_loss(output, target, weight=1 / (1 + x.abs()))
+        loss = loss + 0.1 * F.l1_loss(output, target, size_average=False)
+        loss.backward()
+        optimizer.step()
+        (restarts if step < 6 else both if step < 10 else swa).step()
+        if step >= 10:
+            averaged.update_parameters(layer)
+        results += [loss, optimizer.param_groups[0]["lr"]]
+    return [results, averaged(features)[:4]]
+
+
 # --- PyTorch's tutorials --------------------------------------------------------------------------
 
 
@@ -691,6 +791,75 @@ def alexnet_of_a_book(m: Any) -> Any:
 
 
 @script
+def modules_of_a_book(m: Any) -> Any:
+    """Lazy layers in blocks, a trainer as a class, an optimizer of one's own, clipped gradients."""
+    torch, nn, F = m.torch, m.nn, m.F
+
+    class SGD:
+        def __init__(self, params: Any, lr: float) -> None:
+            self.params, self.lr = list(params), lr
+
+        def step(self) -> None:
+            for param in self.params:
+                param -= self.lr * param.grad
+
+        def zero_grad(self) -> None:
+            for param in self.params:
+                if param.grad is not None:
+                    param.grad.zero_()
+
+    class Net(nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            blocks = [
+                nn.Sequential(nn.LazyConv2d(c, 3, padding=1), nn.LazyBatchNorm2d(), nn.ReLU())
+                for c in (4, 6)
+            ]
+            self.net = nn.Sequential(*blocks, nn.AvgPool2d(4), nn.Flatten(), nn.LazyLinear(5))
+
+        def forward(self, x: Any) -> Any:
+            return self.net(x)
+
+        def layer_summary(self, shape: Any) -> list[Any]:
+            x, found = torch.from_numpy(numbers(*shape)), []
+            for layer in self.net:
+                x = layer(x)
+                found.append((layer.__class__.__name__, list(x.shape)))
+            return found
+
+    model = Net()
+    assert model.layer_summary((2, 1, 8, 8))[-1] == ("Linear", [2, 5])
+    for module in model.modules():
+        if type(module) in (nn.Linear, nn.Conv2d):
+            nn.init.xavier_uniform_(module.weight)
+    fill(m, model)
+    data = torch.from_numpy(numbers(20, 1, 8, 8)), torch.from_numpy(labels(20, 5))
+    train = m.data.TensorDataset(*(part[slice(0, 16)] for part in data))
+    optim, results = SGD(model.parameters(), 0.3), []
+    for _ in range(3):
+        model.train()
+        for *inputs, y in m.data.DataLoader(train, 8, shuffle=False):
+            y_hat = model(*inputs)
+            loss = F.cross_entropy(y_hat.reshape((-1, y_hat.shape[-1])), y.reshape((-1,)))
+            optim.zero_grad()
+            with torch.no_grad():
+                loss.backward()
+                params = [p for p in model.parameters() if p.requires_grad]
+                norm = torch.sqrt(sum(torch.sum(p.grad**2) for p in params))
+                if norm > 1.0:
+                    for param in params:
+                        param.grad[:] *= 1.0 / norm
+                optim.step()
+            results += [loss, norm]
+        model.eval()
+        with torch.no_grad():
+            y_hat, y = model(data[0][16:]), data[1][16:]
+            compare = (y_hat.argmax(axis=1).type(y.dtype) == y).type(torch.float32)
+            results += [F.cross_entropy(y_hat, y), torch.mean(compare)]
+    return results
+
+
+@script
 def residual_net_for_cifar(m: Any) -> Any:
     torch, nn, F = m.torch, m.nn, m.F
 
@@ -855,6 +1024,63 @@ def dreaming(m: Any) -> Any:
         loss.backward()
         optimizer.step()
     return [results, loss, image[0, 0, 0], len(seen)]
+
+
+@script
+def saliency_maps(m: Any) -> Any:
+    """Gradients of a class score: plain, smoothed, guided by hooks, and integrated."""
+    torch, nn = m.torch, m.nn
+    features = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 5, 2), nn.ReLU()
+    )
+    net = nn.Sequential(features, nn.Flatten(), nn.Linear(5 * 9, 4))
+    fill(m, net).eval()
+    image = np.uint8(128 + 60 * numbers(10, 10, 3).clip(-2, 2))
+    mean, std = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+    array = np.float32(image).transpose(2, 0, 1)
+    for channel in range(3):
+        array[channel] = (array[channel] / 255 - mean[channel]) / std[channel]
+    x = torch.from_numpy(array).float().unsqueeze_(0)
+
+    def gradient(x: Any) -> Any:
+        x = x.clone().detach().requires_grad_(True)
+        output = net(x)
+        one_hot = torch.zeros_like(output)
+        one_hot[0, output.argmax().item()] = 1
+        net.zero_grad()
+        output.backward(gradient=one_hot)
+        return x.grad.data.numpy()[0]
+
+    def gray(pixels: np.ndarray) -> np.ndarray:
+        flattened = np.sum(np.abs(pixels), axis=0)
+        low, high = np.min(flattened), np.percentile(flattened, 99)
+        return np.expand_dims(np.clip((flattened - low) / (high - low), 0, 1), axis=0)
+
+    plain = gradient(x)
+    noise = [numbers(1, 3, 10, 10, seed=s) * 0.1 for s in range(4)]
+    smooth = sum(gradient(x + torch.from_numpy(n)) for n in noise) / len(noise)
+    integrated = sum(gradient(x * step / 5) / 5 for step in range(1, 6))
+    outputs: list[Any] = []
+
+    def forward_hook(module: Any, ten_in: Any, ten_out: Any) -> None:
+        outputs.append(ten_out)
+
+    def backward_hook(module: Any, grad_in: Any, grad_out: Any) -> Any:
+        mask = outputs.pop().clone()
+        mask[mask > 0] = 1
+        return (mask * torch.clamp(grad_in[0], min=0.0),)
+
+    handles = []
+    for _, module in features._modules.items():
+        if isinstance(module, nn.ReLU):
+            handles.append(module.register_full_backward_hook(backward_hook))
+            handles.append(module.register_forward_hook(forward_hook))
+    guided = gradient(x)
+    for handle in handles:
+        handle.remove()
+    assert np.array_equal(gradient(x), plain)
+    positive = np.maximum(0, guided) / guided.max()
+    return [gray(plain)[0, 0], gray(smooth)[0, 3], gray(integrated)[0, 5], positive[0, 2:4]]
 
 
 # --- A reference of a library of models -----------------------------------------------------------

@@ -17,10 +17,11 @@ from .cuda_convnet import CudaConvnet, ScaledTanh, cuda_convnet
 from .lenet import LeNet, lenet5
 from .networks import load_network
 from .pretrained import AlexNet_Weights
+from .torchvision import get_model, list_models
 
 __all__ = [
     "AlexNet", "AlexNet_Weights", "CudaConvnet", "LeNet", "ScaledTanh", "alexnet",
-    "cuda_convnet", "lenet5", "load_network",
+    "cuda_convnet", "get_model", "lenet5", "list_models", "load_network",
 ]  # fmt: skip
 
 __getattr__ = attributes(globals())

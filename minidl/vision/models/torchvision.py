@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...errors import ArgumentError
 from ...missing import attributes
-from . import alexnet as _alexnet
 from .alexnet import AlexNet
+from .alexnet import alexnet as _alexnet
 from .pretrained import AlexNet_Weights
 
-__all__ = ["AlexNet", "AlexNet_Weights", "alexnet"]
+__all__ = ["AlexNet", "AlexNet_Weights", "alexnet", "get_model", "list_models"]
 
 
 def alexnet(*, weights: Any = None, progress: bool = True, **kwargs: Any) -> AlexNet:
@@ -32,6 +33,24 @@ def alexnet(*, weights: Any = None, progress: bool = True, **kwargs: Any) -> Ale
     (3, 224, 224)
     """
     return _alexnet("torchvision", weights=weights, progress=progress, **kwargs)
+
+
+def get_model(name: str, **config: Any) -> AlexNet:
+    """Make a network by its name, "alexnet", with the arguments of :func:`alexnet`.
+
+    Raises
+    ------
+    ArgumentError
+        There is no such network.
+    """
+    if name.lower() not in list_models():
+        raise ArgumentError(f"get_model: {name!r} is unknown; there is 'alexnet'")
+    return alexnet(**config)
+
+
+def list_models() -> list[str]:
+    """Return the names of torchvision's networks that there are."""
+    return ["alexnet"]
 
 
 __getattr__ = attributes(globals())

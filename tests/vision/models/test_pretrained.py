@@ -57,3 +57,11 @@ def test_weights_know_their_transforms() -> None:
 
     prepared = AlexNet_Weights.DEFAULT.transforms()(Image.new("RGB", (300, 260)))
     assert prepared.shape == (3, 224, 224)
+
+
+def test_models_are_made_by_name() -> None:
+    assert models.list_models() == ["alexnet"]
+    net = models.get_model("alexnet", weights=None, num_classes=3)
+    assert (net.input_size, net(minidl.zeros(1, 3, 224, 224)).shape) == ((3, 224, 224), (1, 3))
+    with pytest.raises(ValueError, match="'resnet18' is unknown"):
+        models.get_model("resnet18")
