@@ -16,6 +16,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE / "course")]
 
 import build as course  # noqa: E402
+
 import minidl  # noqa: E402
 
 project = "minidl"
