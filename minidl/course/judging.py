@@ -153,7 +153,8 @@ def answers(exercise: Exercise, function: Callable[..., Any]) -> dict[str, Any]:
         given = arguments() if callable(arguments) else tuple(map(_copy, arguments))
         before = tuple(map(_copy, given))
         try:
-            found[probe] = _plain(exercise.run(function, *given))
+            with np.errstate(all="ignore"):  # the answer tells, not a warning
+                found[probe] = _plain(exercise.run(function, *given))
         except (NotImplementedError, TooSlowError):
             raise
         except Exception as error:
@@ -177,6 +178,8 @@ def same(a: Any, b: Any, tolerance: float) -> bool:
     """Return whether two answers are equal: in kind, shape and values."""
     if isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b, strict=True))
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key], tolerance) for key in b)
     if isinstance(a, Exception) or isinstance(b, Exception):
         return type(a) is type(b) and (not isinstance(a, ChangedInputError) or a.args == b.args)
     if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray) or a.shape != b.shape:
@@ -197,11 +200,13 @@ def _copy(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return an answer as an array, or a tuple of them; anything else as it is."""
+    """Return an answer as an array, or a tuple or dict of them; anything else as it is."""
     if isinstance(value, (tuple, list)) and any(isinstance(part, np.ndarray) for part in value):
         return tuple(map(_plain, value))
     if isinstance(value, tuple):
         return tuple(map(_plain, value))
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
     if hasattr(value, "detach"):
         value = value.detach().numpy()
     if isinstance(value, (np.ndarray, np.generic, float, int, list)):
@@ -226,6 +231,8 @@ def _difference(got: Any, right: Any, probe: str) -> str:
         for place, (mine, theirs) in enumerate(zip(got, right, strict=True), 1):
             if not same(mine, theirs, 1e-9):
                 return f"value {place} of {len(right)}: {_difference(mine, theirs, probe)}"
+    if isinstance(right, dict):
+        return _exception(got) or _entries(got, right, probe)
     if isinstance(right, Exception):
         return f"expected {type(right).__name__} for the probe '{probe}', got {_kind(got)}"
     if said := _exception(got):
@@ -236,6 +243,13 @@ def _difference(got: Any, right: Any, probe: str) -> str:
         turned = got.T.shape == right.shape and got.ndim > 1
         hint = ": is it transposed?" if turned else ""
         return f"the answer has shape {got.shape}, expected {right.shape}{hint}"
+    if right.dtype.kind == "b":
+        wrong = got != right
+        if not right.ndim:
+            return f"the answer is {got}, expected {right}"
+        count = f"{int(wrong.sum())} of {right.size} answers are wrong, {_places(wrong)}"
+        index = tuple(map(int, np.argwhere(wrong)[0]))
+        return f"{count}; entry {index} is {got[index]}, expected {right[index]}"
     if np.isnan(got).any() and not np.isnan(right).any():
         return (
             "the answer has NaN: look for 0 / 0, inf - inf, or the logarithm of a negative number"
@@ -246,6 +260,18 @@ def _difference(got: Any, right: Any, probe: str) -> str:
     if got.dtype in (np.float32, np.float16) and np.allclose(got, right, 0, 1e-2 * largest):
         return f"the answer is {got.dtype}: compute in the input's dtype, {right.dtype}"
     return _relation(got.astype(float), right.astype(float)) or _worst(got, right)
+
+
+def _entries(got: Any, right: dict[Any, Any], probe: str) -> str:
+    if not isinstance(got, dict):
+        return f"the answer is {_kind(got)}; expected a dict"
+    for names, what in ((right.keys() - got, "missing"), (got.keys() - right, "not expected")):
+        if names:
+            return f"in the dict, {', '.join(sorted(map(repr, names)))}: {what}"
+    wrong = next(key for key in right if not same(got[key], right[key], 1e-9))
+    if isinstance(got[wrong], np.ndarray) and got[wrong].ndim == right[wrong].ndim == 0:
+        return f"entry {wrong!r} is {got[wrong]:.6g}, expected {right[wrong]:.6g}"
+    return f"entry {wrong!r}: {_difference(got[wrong], right[wrong], probe)}"
 
 
 def _exception(got: Any) -> str:
@@ -263,6 +289,8 @@ def _exception(got: Any) -> str:
 
 
 def _kind(value: Any) -> str:
+    if isinstance(value, dict):
+        return "a dict"
     if value is None:
         return "None: does the function end without return?"
     if isinstance(value, np.ndarray):
@@ -283,11 +311,11 @@ def _relation(got: np.ndarray, right: np.ndarray) -> str:
     if right.any():
         peak = np.unravel_index(np.abs(right).argmax(), right.shape)
         factor = float(got[peak] / right[peak])
-        if close(got, factor * right):
+        if (got.size > 1 or round(factor, 6) == -1) and close(got, factor * right):
             what = "the sign is wrong" if abs(factor + 1) < 1e-6 else _factor(factor)
             return f"the answer is {factor:.6g} times the right one: {what}"
     offset = float((got - right).flat[0])
-    if offset and close(got, right + offset):
+    if got.size > 1 and offset and close(got, right + offset):
         return f"every number is too large by {offset:.6g}: a constant is added or missing"
     for axis in range(got.ndim):
         for step in (-1, 1):

@@ -82,6 +82,23 @@ def test_several_values() -> None:
     assert judge(exercise, lambda x: (x, x.sum(1))).message.startswith("value 2 of 2: the answer")
 
 
+def test_dicts_and_yes_or_no() -> None:
+    exercise = Exercise(double, lambda x: {"a": x.sum(), "b": 2 * x}, {"numbers": (X,)}, ())
+    assert judge(exercise, lambda x: {"b": 2 * x, "a": np.sum(x)}).passed
+    for answer, words in (
+        ({"a": 1.0}, "in the dict, 'b': missing"),
+        ({"a": X.sum(), "b": 2 * X, "c": 1.0}, "in the dict, 'c': not expected"),
+        ({"a": 0.0, "b": 2 * X}, "entry 'a' is 0, expected"),
+        ({"a": X.sum(), "b": X}, "entry 'b': the answer is 0.5 times the right one"),
+        ([1.0], "expected a dict"),
+    ):
+        assert words in judge(exercise, lambda x, answer=answer: answer).message
+    exercise = Exercise(double, lambda x: x > 0, {"numbers": (X,)}, ())
+    assert "12 of 12 answers are wrong" in judge(exercise, lambda x: x <= 0).message
+    exercise = Exercise(double, lambda x: True, {"numbers": (X,)}, ())
+    assert "the answer is False, expected True" in judge(exercise, lambda x: False).message
+
+
 def test_an_endless_loop_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(judging, "SECONDS", 0.05)
 
