@@ -86,12 +86,25 @@ def run(notebook: Any, name: str) -> None:
     notebook.cells = pages
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if "outputs" in cell:
+            cell.outputs = merged(cell.outputs)
         for output in cell.get("outputs", ()):
             if output.get("name") == "stderr":
                 raise SystemExit(f"{name}: a cell wrote to stderr: {output.text}")
             alt = output.get("metadata", {}).get("image/svg+xml", {}).get("alt")
             if alt:
                 cell.metadata["mystnb"] = {"image": {"alt": alt}}
+
+
+def merged(outputs: list[Any]) -> list[Any]:
+    """Join what was printed one after another: how it arrives is chance."""
+    result: list[Any] = []
+    for output in outputs:
+        if result and output.get("name") and output.get("name") == result[-1].get("name"):
+            result[-1].text += output.text
+        else:
+            result.append(output)
+    return result
 
 
 def for_site(notebook: Any) -> Any:
