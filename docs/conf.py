@@ -15,9 +15,9 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE), str(HERE / "course")]
 
-import build as course  # noqa: E402
-
 import minidl  # noqa: E402
+
+course = importlib.import_module("build")  # course/build.py
 
 project = "minidl"
 author = "the minidl authors"
