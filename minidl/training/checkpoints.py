@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,7 @@ class Checkpoints:
         self._wrote_last = False
         remove_leftovers(self.folder)
 
-    def save(self, state: Any, best: bool = False) -> bool:
+    def save(self, state: Any, best: bool = False, best_without: Sequence[str] = ()) -> bool:
         """Save a state as ``last``. The old ``last`` becomes ``previous``, unless it is damaged.
 
         Parameters
@@ -69,6 +70,8 @@ class Checkpoints:
             Anything that :func:`minidl.save` accepts.
         best : bool, default False
             Save it as ``best``, too.
+        best_without : sequence of str, optional
+            Entries of `state`, a dict, that ``best`` leaves out, such as the optimizer's.
 
         Returns
         -------
@@ -91,9 +94,12 @@ class Checkpoints:
         there is no ``last``, and :meth:`load` takes ``previous``), and ``best`` is written
         separately.
         """
-        chunks = checkpoint.encode(state)
+        chunks, best_chunks = checkpoint.encode(state), None
+        if best and best_without:
+            rest = {name: part for name, part in state.items() if name not in best_without}
+            best_chunks = checkpoint.encode(rest)
         try:
-            self._replace(chunks, best)
+            self._replace(chunks, best, best_chunks)
         except OSError as error:
             kept = [f"{name}.safetensors" for name in NAMES if os.path.exists(self._path(name))]
             there = f"it has {' and '.join(kept)}" if kept else "it has no checkpoint yet"
@@ -103,7 +109,12 @@ class Checkpoints:
             return False
         return True
 
-    def _replace(self, chunks: list[bytes | memoryview], best: bool) -> None:
+    def _replace(
+        self,
+        chunks: list[bytes | memoryview],
+        best: bool,
+        best_chunks: list[bytes | memoryview] | None,
+    ) -> None:
         """Give the new and the old file their names, after everything that can fail."""
         last, previous = self._path("last"), self._path("previous")
         with ExitStack() as stack:
@@ -112,8 +123,8 @@ class Checkpoints:
                 stack.enter_context(temporary_name(self.folder)) for _ in range(3)
             )
             write_new(new, chunks)
-            if best and not _link(new, new_best):
-                write_new(new_best, chunks)
+            if best and (best_chunks or not _link(new, new_best)):
+                write_new(new_best, best_chunks or chunks)
             keep = self._last_is_good()
             linked = keep and _link(last, old)
             if keep and not linked:

@@ -184,8 +184,8 @@ def add_run_options(parser: ArgumentParser, folder: str) -> Callable[..., Any]:
     add("--save-minutes", type=at_least(0.0), metavar="M", help="save at this interval, and after "
         "each epoch: last.safetensors, previous.safetensors, best.safetensors "
         "(default: 15)")  # fmt: skip
-    add("--save-weights", action=BooleanOptionalAction, help="save the best weights alone, too: "
-        "weights.safetensors, about half of a checkpoint")  # fmt: skip
+    add("--save-weights", action=BooleanOptionalAction, help="best.safetensors is for prediction "
+        "and evaluation alone: without the optimizer's state it has half the size")  # fmt: skip
     add("--resume", nargs="?", const=None, metavar="PATH", help="go on from a checkpoint or an "
         "output folder (default: --output, or else the latest run)")  # fmt: skip
     add("--evaluate", action="store_true", help="only evaluate the checkpoint or run of --resume")

@@ -27,10 +27,8 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
-from .. import checkpoint
 from ..errors import DataError
 from ..nn import Module
 from ..optim import Optimizer
@@ -231,10 +229,6 @@ class Run(RunState, ABC):
         if not isinstance(self.scheduler, LambdaLR):
             self.scheduler.step(100 - scores["top1"])
         self.save(best=is_best)
-        if is_best and getattr(self.options, "save_weights", False):
-            with self.leniency.writing("the weights"):
-                path = Path(self.options.output, "weights.safetensors")
-                checkpoint.save(self.model.state_dict(), path)
         with self.leniency.writing("the figures"):
             self.draw()
 

@@ -67,6 +67,11 @@ def begin(
     path, state = Checkpoints.load(wanted, "best" if evaluating else "last", "cpu")
     if not isinstance(state, dict) or not {"options", "versions"} <= set(state):
         raise CheckpointError(f"{path} was not written by this program")
+    if not evaluating and "optimizer" not in state:
+        raise CheckpointError(
+            f"{path} can be evaluated, but no run can resume from it: it was saved with "
+            "--save-weights, without the optimizer's state"
+        )
     saved = {**defaults, **state["options"], "output": str(path.parent)}
     settings = resumed_settings(saved, given, set(given) if evaluating else may_change)
     if not evaluating and os.path.realpath(settings["output"]) != os.path.realpath(path.parent):

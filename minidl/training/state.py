@@ -86,7 +86,8 @@ class RunState:
         state |= {"progress": [self.epoch, self.batch, self.step], "history": self.history}
         state["versions"] = versions()
         self.saved_at = time.monotonic()
-        self.is_saved = self.checkpoints.save(state, best)
+        without = ["optimizer"] if getattr(self.options, "save_weights", False) else []
+        self.is_saved = self.checkpoints.save(state, best, best_without=without)
         return self.is_saved
 
     def load(self, state: dict[str, Any]) -> None:

@@ -56,9 +56,16 @@ BUGS = [
     (
         "checkpoints: best is written twice",
         "minidl.training.checkpoints:Checkpoints._replace",
-        "best and (not _link(new, new_best))",
+        "best and (best_chunks or not _link(new, new_best))",
         "best",
         "tests/training/test_checkpoints.py::test_the_best_is_not_written_twice",
+    ),
+    (
+        "state: the best keeps the optimizer",
+        "minidl.training.state:RunState.save",
+        "['optimizer']",
+        "[]",
+        "tests/training/test_run.py::test_the_best_may_be_weights_alone",
     ),
     (
         "checkpoints: a full disk ends the run",

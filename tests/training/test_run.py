@@ -13,9 +13,10 @@ import pytest
 
 import minidl
 from minidl import nn, training
-from minidl.errors import ArgumentError, DataError
+from minidl.errors import ArgumentError, CheckpointError, DataError
 from minidl.nn.functional import cross_entropy
 from minidl.optim import SGD
+from minidl.training.settings import begin
 from minidl.training.signals import Interruption
 
 EPOCHS, BATCHES = 2, 3
@@ -167,7 +168,7 @@ def test_a_run_without_a_checkpoint_is_no_success(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = Run(tmp_path)
-    monkeypatch.setattr(run.checkpoints, "save", lambda state, best: False)
+    monkeypatch.setattr(run.checkpoints, "save", lambda state, best, **options: False)
     assert run.train(Interruption()) == training.program.UNSAVED == 4
 
 
@@ -229,7 +230,7 @@ def test_every_twentieth_step_is_logged(tmp_path: Path) -> None:
 
 
 def test_of_equal_scores_the_smaller_loss_is_the_best(tmp_path: Path) -> None:
-    run = Run(tmp_path, epochs=4, save_weights=True)
+    run = Run(tmp_path, epochs=4)
     losses = [0.5, 0.4, 0.6, 0.4]
     run.validate = lambda: {  # type: ignore[method-assign]
         "loss": losses[run.epoch], "top1": 50.0, "top5": 100.0,
@@ -238,12 +239,18 @@ def test_of_equal_scores_the_smaller_loss_is_the_best(tmp_path: Path) -> None:
     best = load(tmp_path, "best")
     assert best["progress"][0] == 2
     assert json.loads((tmp_path / "report.json").read_text())["best"]["epoch"] == 2
-    alone = load(tmp_path, "weights")
-    assert list(alone) == list(best["model"])
-    for name, tensor in best["model"].items():
-        np.testing.assert_array_equal(alone[name].numpy(), tensor.numpy())
+
+
+def test_the_best_may_be_weights_alone(tmp_path: Path) -> None:
+    run = Run(tmp_path, epochs=2, save_weights=True)
+    assert run.train(Interruption()) == 0
+    best, last = load(tmp_path, "best"), load(tmp_path, "last")
+    assert set(last) - set(best) == {"optimizer"}
     again = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 2))
-    again.load_state_dict(alone)
-    assert (tmp_path / "weights.safetensors").stat().st_size < (
-        tmp_path / "best.safetensors"
-    ).stat().st_size
+    again.load_state_dict(best["model"])
+    sizes = [(tmp_path / f"{name}.safetensors").stat().st_size for name in ("best", "last")]
+    assert sizes[0] < sizes[1]
+    with pytest.raises(CheckpointError, match="no run can resume"):
+        begin({"resume": tmp_path / "best.safetensors"}, {}, (), "runs/x")
+    settings, path, _ = begin({"resume": tmp_path}, {}, (), "runs/x", evaluating=True)
+    assert path == tmp_path / "best.safetensors" and settings["epochs"] == 2
