@@ -265,13 +265,13 @@ def _numeric(forward: Function, x: np.ndarray, dy: np.ndarray, eps: float) -> np
     return (dy.ravel() @ _steps(forward, x, eps)).reshape(x.shape)
 
 
-def _is_right(forward, backward, x, dy, eps, tolerance) -> bool:  # type: ignore[no-untyped-def]
+def _is_right(forward, backward, x, dy, eps, tolerance) -> bool:
     error = np.abs(backward(dy, x) - _numeric(forward, x, dy, eps))
     return bool(np.all(error <= tolerance))
 
 
 def _check(judge: Callable[..., Any], ones: bool = False) -> Callable[..., Any]:
-    def check(forward, backward, x, dy, eps, tolerance):  # type: ignore[no-untyped-def]
+    def check(forward, backward, x, dy, eps, tolerance):
         dy = np.ones_like(dy) if ones else dy
         return bool(judge(backward(dy, x), _numeric(forward, x, dy, eps), tolerance))
 

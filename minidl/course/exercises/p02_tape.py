@@ -92,7 +92,7 @@ def _by_tensors(graph: Graph, output: str) -> dict[str, float]:
         return made[name]
 
     make(output).backward()
-    return {name: float(value.grad) for name, value in made.items()}
+    return {name: value.grad.item() for name, value in made.items() if value.grad is not None}
 
 
 def _order(graph: Graph, output: str) -> list[str]:
