@@ -29,7 +29,7 @@ from minidl.vision.datasets.opening import check_classes
 from minidl.vision.metrics import accuracy, evaluate
 from minidl.vision.models.rows import RowNet
 from minidl.vision.predictions import Recorder
-from minidl.vision.runs import make_network, make_pictures, open_data
+from minidl.vision.runs import make_network, make_pictures, open_data, suit_towers
 from minidl.vision.statistics import PixelStatistics
 
 
@@ -150,7 +150,7 @@ more or with --synthetic:
     add("--dropout", type=command_line.at_least(0.0), metavar="P",
         help="probability of dropping a unit of fc6, fc7")  # fmt: skip
     command_line.add_optimization_options(parser)
-    add = command_line.add_run_options(parser, "runs/alexnet")
+    add = command_line.add_run_options(parser, "runs/alexnet", parallel=True)
     add("--ten-crop", action=argparse.BooleanOptionalAction, help="average over ten crops, with "
         "--evaluate or at the end of the training")  # fmt: skip
     return vars(parser.parse_args())
@@ -169,6 +169,7 @@ def run(interruption: training.Interruption, given: dict[str, Any] | None = None
         small = "pictures" if settings["data"] else "shapes"
         name = "imagenet" if settings["synthetic"] or len(train) >= 100_000 else small
         settings = {**asdict(RECIPES[name]), **settings, "classes": classes}
+        suit_towers(settings)
     else:
         check_classes(path, settings["classes"], settings["data"], classes)
         if evaluating:

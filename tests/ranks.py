@@ -46,3 +46,37 @@ def run(
     )  # fmt: skip
     assert status is None or result.returncode == status, result.stdout + result.stderr
     return result
+
+
+def start(ranks: int, *words: object, folder: Path, **more: str) -> subprocess.Popen[str]:
+    """Start a program on several ranks."""
+    return subprocess.Popen(
+        command(ranks, *words), cwd=folder, env=environment(**more), stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True, errors="replace",
+    )  # fmt: skip
+
+
+def alive(pid: int) -> bool:
+    """Return whether a process still runs (Linux)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def pids(launcher: int) -> dict[int, int]:
+    """Return the process of each rank under ``mpirun`` (Linux)."""
+    found: dict[int, int] = {}
+    waiting = [launcher]
+    while waiting:
+        pid = waiting.pop(0)
+        try:
+            variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            waiting += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        except OSError:
+            continue
+        for variable in variables:
+            name, _, value = variable.partition(b"=")
+            if name == b"OMPI_COMM_WORLD_RANK":
+                found.setdefault(int(value), pid)
+    return found

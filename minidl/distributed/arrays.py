@@ -17,7 +17,7 @@ import numpy as np
 
 from .world import World
 
-__all__ = ["all_gather", "all_reduce", "broadcast", "reduce_scatter"]
+__all__ = ["all_gather", "all_reduce", "broadcast", "exchange", "reduce_scatter"]
 
 #: Up to this size, every rank receives the whole array of every other.
 _SMALL = 4096
@@ -52,15 +52,23 @@ def reduce_scatter(
     own = sizes[world.rank]
     if world.size == 1:
         return flat
+    rows = exchange(world, flat, sizes, [own] * world.size, label)  # this piece, of every rank
+    return _reduced(rows.reshape(world.size, own), add)
+
+
+def exchange(
+    world: World, flat: np.ndarray, sent: Sequence[int], taken: Sequence[int], label: str
+) -> np.ndarray:
+    """Send a piece of a vector to each rank; return the pieces that the ranks have sent here."""
     item = flat.itemsize
-    rows = np.empty((world.size, own), flat.dtype)  # this piece, of every rank
-    world.count(label, (flat.size - own) * item)
+    got = np.empty(sum(taken), flat.dtype)
+    world.count(label, (flat.size - sent[world.rank]) * item)
     request = world.comm.Ialltoallv(
-        [flat.view(np.uint8), [size * item for size in sizes]],
-        [rows.reshape(-1).view(np.uint8), [own * item] * world.size],
+        [flat.view(np.uint8), [size * item for size in sent]],
+        [got.view(np.uint8), [size * item for size in taken]],
     )
     world.finish(request)
-    return _reduced(rows, add)
+    return got
 
 
 def all_gather(world: World, flat: np.ndarray, sizes: Sequence[int], label: str) -> np.ndarray:

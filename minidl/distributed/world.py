@@ -42,6 +42,10 @@ class World:
         self.traffic: dict[str, int] = {}
         self._engine = Engine(comm, self.abort) if self.size > 1 else None
 
+    def local_rank(self) -> int:
+        """Return the number of this process among those of its machine; all ranks must call it."""
+        return 0 if self.comm is None else self.comm.Split_type(_shared()).rank
+
     def submit(self, function: Callable[[], Any]) -> Work:
         """Start an operation that all ranks start in the same order."""
         if self._engine is not None:
@@ -80,6 +84,10 @@ class World:
         if self._engine is not None:
             self._engine.stop()
             self._engine = None
+
+
+def _shared() -> Any:
+    return find_mpi().COMM_TYPE_SHARED
 
 
 _world: World | None = None
@@ -158,6 +166,6 @@ def destroy() -> None:
 
 def _end_all(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """End all ranks after an error that nobody caught: the others would wait forever."""
-    traceback.print_exception(kind, error, trace)
+    traceback.print_exception(kind, error, trace, file=sys.__stderr__)
     world = current()
     world.abort(f"rank {world.rank} failed with {kind.__name__}: {error}", 1)

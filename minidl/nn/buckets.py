@@ -8,6 +8,7 @@ the same sums. They are added in the order of the ranks, so their bits are the s
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -81,6 +82,11 @@ class Reducer:
         Send the buffers of rank 0 before each forward in training. Default True.
     find_unused : bool
         Look at the tape after each forward for parameters that get no gradient. Default False.
+    parameters : iterable of Parameter, optional
+        Those that all ranks have. Default: all.
+    average : bool
+        Divide the sums by the number of ranks; otherwise each rank's output is, so that all
+        gradients are those of the mean loss, of parameters that are not sent, too. Default True.
 
     Attributes
     ----------
@@ -89,24 +95,24 @@ class Reducer:
         number of ranks. Each rank's loss is the mean over its samples; if a rank has more than
         others, its gradients count for more, from the module's output on. With fewer samples than
         ranks, a rank without one computes with any sample, which does not count.
-    average : bool
-        Divide the sums by the number of ranks. Default True.
     active : bool
         Whether the next backward sends gradients. Default True.
     """
 
     def __init__(
-        self, module: Module, cap_mb: float = 25, buffers: bool = True, find_unused: bool = False
-    ) -> None:
+        self, module: Module, cap_mb: float = 25, buffers: bool = True, find_unused: bool = False,
+        parameters: Iterable[Parameter] | None = None, average: bool = True,
+    ) -> None:  # fmt: skip
         self.module, self.find_unused = module, find_unused
         self.here = world.current()
         self.total: int | None = None
-        self.average = self.active = True
+        self.average, self.active = average, True
         self._factor = 1.0  # of the rank's loss
         self._buffers = list(module.buffers()) if buffers else []
-        for tensor in (*module.parameters(), *module.buffers()):
+        chosen = list(module.parameters() if parameters is None else parameters)
+        for tensor in (*chosen, *module.buffers()):
             distributed.broadcast(tensor.detach())
-        self._buckets = _in_buckets(module, cap_mb * 2**20)
+        self._buckets = _in_buckets(chosen, cap_mb * 2**20)
         self._bucket = {id(p): bucket for bucket in self._buckets for p in bucket.parameters}
         self._left: set[int] = set()
         self._used: set[int] = set()
@@ -139,7 +145,7 @@ class Reducer:
         count = len(tensors[0]) if tensors else 1
         total = count * ranks if self.total is None else self.total
         mine = list(range(rank, total, ranks))
-        self._factor = len(mine) * ranks / total if total else 0.0
+        self._factor = len(mine) * (ranks if self.average else 1) / total if total else 0.0
         use_rows(mine or [total - 1], total)
         for buffer in self._buffers:
             distributed.broadcast(buffer)
@@ -195,11 +201,11 @@ class Reducer:
         return {key for key, flag in zip(order, flags.array, strict=True) if flag}
 
 
-def _in_buckets(module: Module, cap: float) -> list[Bucket]:
+def _in_buckets(parameters: list[Parameter], cap: float) -> list[Bucket]:
     """Return the parameters in buckets; the last layer, whose gradients come first, leads."""
     groups: list[list[Parameter]] = []
     size = 0
-    for parameter in reversed([p for p in module.parameters() if p.requires_grad]):
+    for parameter in reversed([p for p in parameters if p.requires_grad]):
         array = parameter.array
         fits = groups and size + array.nbytes <= cap and groups[-1][0].array.dtype == array.dtype
         if not fits:

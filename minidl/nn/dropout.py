@@ -42,32 +42,31 @@ __all__ = ["Dropout", "Dropout2d", "PlainDropout", "dropout", "dropout2d", "plai
 
 
 class Part(NamedTuple):
-    """What this rank has of a batch that several ranks hold: some rows, perhaps some columns."""
+    """What this rank has of a batch that several ranks hold: some rows, perhaps some channels."""
 
     rows: list[int]
     total: int
-    columns: slice = slice(None)
-    width: int | None = None
+    piece: int = 0
+    pieces: int = 1
 
     def of(self, key: np.ndarray, shape: Shape, p: float) -> np.ndarray:
         """Return the rank's part of the mask that one process would draw for the whole batch."""
         global _part
-        width = shape[1:2] if self.width is None else (self.width,)
+        channels = shape[1] if len(shape) > 1 else 1
+        width = (channels * self.pieces,) if len(shape) > 1 else ()
         before, _part = _part, None
         try:
             whole = draw_mask(key, (self.total, *width, *shape[2:]), p)
         finally:
             _part = before
-        part = whole[self.rows]
-        return part[:, self.columns] if len(shape) > 1 else part
+        first = self.piece * channels
+        return whole[self.rows] if self.pieces == 1 else whole[self.rows, first : first + channels]
 
 
 _part: Part | None = None
 
 
-def use_rows(
-    rows: list[int] | None, total: int = 0, columns: slice = slice(None), width: int | None = None
-) -> None:
+def use_rows(rows: list[int] | None, total: int = 0, piece: int = 0, pieces: int = 1) -> None:
     """Draw masks as parts of those of the batch of all ranks, until called with None.
 
     Parameters
@@ -76,13 +75,11 @@ def use_rows(
         The places of this rank's samples in the batch of all ranks.
     total : int
         Number of samples in that batch.
-    columns : slice
-        This rank's places along the second axis. Default: all.
-    width : int, optional
-        The length of the second axis on one process. Default: as here.
+    piece, pieces : int
+        Which of how many equal pieces of the second axis this rank has. Default 0 and 1.
     """
     global _part
-    _part = None if rows is None else Part(rows, total, columns, width)
+    _part = None if rows is None else Part(rows, total, piece, pieces)
 
 
 def draw_mask(key: np.ndarray | None, shape: Shape, p: float) -> np.ndarray:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from .parallel import SCHEMES
 from .program import EXIT_STATUSES
 from .schedules import SCHEDULES
 
@@ -39,10 +40,11 @@ __all__ = [
 
 #: Settings of a new run, for options of this page that neither the user nor a recipe gives.
 DEFAULTS: dict[str, Any] = {"seed": 0, "device": "auto", "tf32": False, "num_threads": None,
-    "lr_drop_at": None, "save_minutes": 15.0, "save_weights": False}  # fmt: skip
+    "parallel": None, "lr_drop_at": None, "save_minutes": 15.0, "save_weights": False}  # fmt: skip
 #: Settings that may differ when a run is resumed; any other difference would make another run.
 MAY_CHANGE = {
-    "device", "num_threads", "epochs", "lr_drop_at", "output", "save_minutes", "save_weights",
+    "device", "num_threads", "parallel", "epochs", "lr_drop_at", "output", "save_minutes",
+    "save_weights",
 }  # fmt: skip
 
 
@@ -164,7 +166,9 @@ def add_device_options(add: Callable[..., Any], default: str = "auto") -> None:
     add("--num-threads", type=at_least(1), metavar="N", help="to compute with (default: all cores)")
 
 
-def add_run_options(parser: ArgumentParser, folder: str) -> Callable[..., Any]:
+def add_run_options(
+    parser: ArgumentParser, folder: str, parallel: bool = False
+) -> Callable[..., Any]:
     """Add ``--device``, ``--output``, ``--save-minutes``, ``--resume``, ``--evaluate`` and others.
 
     Parameters
@@ -172,6 +176,8 @@ def add_run_options(parser: ArgumentParser, folder: str) -> Callable[..., Any]:
     parser : ArgumentParser
     folder : str
         The default for ``--output``; see :func:`~minidl.training.new_run`.
+    parallel : bool
+        Add ``--parallel``. Default False.
 
     Returns
     -------
@@ -180,6 +186,10 @@ def add_run_options(parser: ArgumentParser, folder: str) -> Callable[..., Any]:
     """
     add = parser.add_argument_group("run").add_argument
     add_device_options(add)
+    if parallel:
+        add("--parallel", choices=SCHEMES, help="compute on the processes that mpirun -n N starts; "
+            "data: each has an Nth of every batch; towers: half of the kernels, as on the paper's "
+            "two GPUs; hybrid: an Nth of the batch, then of the units")  # fmt: skip
     add("--output", metavar="DIR", help=f"(default: {folder}, then {folder}-2, ...)")
     add("--save-minutes", type=at_least(0.0), metavar="M", help="save at this interval, and after "
         "each epoch: last.safetensors, previous.safetensors, best.safetensors "

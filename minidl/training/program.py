@@ -10,8 +10,10 @@ from typing import Any
 
 from .. import cuda
 from ..device import Device
-from ..errors import ArgumentError, CheckpointError, DataError, DeviceError
+from ..distributed import world
+from ..errors import ArgumentError, CheckpointError, DataError, DeviceError, DistributedError
 from ..kernels.cpu import set_num_threads
+from .parallel import cores_of_rank
 from .signals import Interruption
 from .watch import NotFiniteError
 
@@ -24,9 +26,9 @@ WRONG_INPUT, BROKEN, UNSAVED = 2, 3, 4
 EXIT_STATUSES = """\
 Exit status: 0 after the last epoch; 1 after an error of the program; 2 if an option, the data or a
 checkpoint is wrong; 3 if a number became NaN or infinite, before it is saved (on a GPU when losses
-are read, every 20 steps); 4 after the last epoch if its checkpoint could not be written; 130 after
-Ctrl-C (SIGINT), 143 after SIGTERM, 129 after SIGHUP (a closed terminal): the step ends and is
-saved. A second signal leaves at once."""
+are read, every 20 steps); 4 after the last epoch if its checkpoint could not be written; 5 if one
+of several ranks is dead or hangs; 130 after Ctrl-C (SIGINT), 143 after SIGTERM, 129 after SIGHUP (a
+closed terminal): the step ends and is saved. A second signal leaves at once."""
 
 
 def set_up_device(settings: Mapping[str, Any]) -> Device:
@@ -43,12 +45,14 @@ def set_up_device(settings: Mapping[str, Any]) -> Device:
     DeviceError
         If there is no such device.
     """
-    if settings["num_threads"]:
-        set_num_threads(settings["num_threads"])
+    if threads := settings["num_threads"] or cores_of_rank():
+        set_num_threads(threads)
     cuda.allow_tf32(settings["tf32"])
     name = settings["device"]
     if name == "auto":
         name = "gpu" if cuda.is_available() else "cpu"
+    if name in ("gpu", "cuda") and world.current().size > 1:
+        name = f"gpu:{world.current().local_rank() % cuda.device_count()}"
     return Device(name)
 
 
@@ -77,14 +81,20 @@ def run_program(work: Callable[[Interruption], int], on_stop: str = "") -> int:
         warnings.simplefilter("ignore", RuntimeWarning)  # overflow: the loss shows it
         try:
             return work(interruption)
-        except (ArgumentError, CheckpointError, DataError, DeviceError) as error:
-            print(f"{Path(sys.argv[0]).name}: {error}", file=sys.stderr)
-            return WRONG_INPUT
+        except (ArgumentError, CheckpointError, DataError, DeviceError, DistributedError) as error:
+            return _end(f"{Path(sys.argv[0]).name}: {error}", WRONG_INPUT)
         except NotFiniteError as error:
-            print(f"{error}; nothing of it was saved: try a smaller --lr, or go on from the "
-                  "checkpoint before with --resume and --lr-drop-at", file=sys.stderr)  # fmt: skip
-            return BROKEN
+            return _end(f"{error}; nothing of it was saved: try a smaller --lr, or go on from the "
+                        "checkpoint before with --resume and --lr-drop-at", BROKEN)  # fmt: skip
         except KeyboardInterrupt:  # the second signal, or before the training began
-            if on_stop:
-                print(f"\n{on_stop}", file=sys.stderr)
-            return interruption.status
+            return _end(on_stop and f"\n{on_stop}", interruption.status)
+
+
+def _end(sentence: str, status: int) -> int:
+    """Print why the program ends; end the other ranks, which would wait for this one."""
+    here = world.current() if world.is_initialized() else None
+    if here is not None and here.size > 1:
+        here.abort(f"rank {here.rank}: {sentence.strip()}", status)
+    if sentence:
+        print(sentence, file=sys.stderr)
+    return status

@@ -29,6 +29,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
 
+from .. import distributed
+from ..distributed import world
 from ..errors import DataError
 from ..nn import Module
 from ..optim import Optimizer
@@ -38,6 +40,7 @@ from . import report
 from .leniency import Leniency
 from .log import RunLog
 from .means import RunningMeans
+from .parallel import Silence, Team
 from .program import UNSAVED
 from .progress import Progress
 from .signals import Interrupted, Interruption
@@ -91,6 +94,10 @@ class Run(RunState, ABC):
     ) -> None:  # fmt: skip
         super().__init__(model, optimizer, scheduler, options, **parts)
         self.batches = batches
+        if distributed.get_world_size() > 1:
+            self.team = Team(model, options.parallel, parts["pictures"].size_of)
+            self.draw = self.team.drawing(self, self.draw)  # type: ignore[method-assign]
+            self.finite.traces = not (self.team.shards or list(model.buffers()))
         self.on_cpu = next(model.parameters()).device.type == "cpu"
         self.leniency = Leniency()
 
@@ -130,16 +137,23 @@ class Run(RunState, ABC):
         """
         self.interruption = interruption
         interruption.waits = True  # for the end of a step
-        with RunLog(self.options.output, after_step=self.step or None) as self.log:
+        interruption.agree = None if self.team is None else self.team.agree
+        after = self.step or None
+        with RunLog(self.options.output, after) if self.leads else Silence() as self.log:
             try:
                 while self.epoch < self.options.epochs:
                     speed = self.train_epoch()
+                    if self.team is not None:
+                        print(self.team.traffic())
                     self.end_epoch(self.validate(), speed)
                 self.finish()
             except Interrupted:  # between two steps, like a DataError
                 self._say_how_to_go_on("to go on")
+                distributed.barrier()  # a launcher ends all ranks when one has ended with a status
                 return interruption.status
             except DataError:
+                if self.team is not None:  # the other ranks are in the middle of a step
+                    raise
                 self._say_how_to_go_on(f"to go on, fix the problem below{self.data_advice}")
                 raise
         return 0 if self.is_saved else UNSAVED
@@ -151,6 +165,8 @@ class Run(RunState, ABC):
 
     def progress(self, batches: Iterable[Any]) -> Progress:
         """Return the batches of an epoch under a progress bar."""
+        if self.team is not None:
+            batches = self.team.counted(batches, self.batch)
         title = f"epoch {self.epoch + 1}/{self.options.epochs}"
         self._progress = Progress(batches, title, self.batches, self.batch)
         return self._progress
@@ -177,12 +193,15 @@ class Run(RunState, ABC):
         NotFiniteError
             If losses were read or a checkpoint is due, and a number is not finite.
         """
+        due, count = time.monotonic() - self.saved_at >= 60 * self.options.save_minutes, len(images)
+        if self.team is not None:
+            loss, top1, count, due = self.team.meet(loss, top1, due)
         if isinstance(self.scheduler, LambdaLR):
             self.scheduler.step()
-        self.means.update(loss, top1, weight=len(images))
+        self.means.update(loss, top1, weight=count)
         self.batch += 1
         self.step += 1
-        self._progress.update(len(images))
+        self._progress.update(count)
         last = self.batch == self.batches or self.interruption.requested
         if self.step % (1 if self.on_cpu else LOG_EVERY) == 0 or last:
             losses = self.read_losses(images)
@@ -194,7 +213,7 @@ class Run(RunState, ABC):
                 numbers = {"images_per_second": speed, "data_share": share}
                 self.log.write("step", self.step, loss=losses[-1], lr=self.rate(), **numbers)
         self.interruption.check()
-        if time.monotonic() - self.saved_at >= 60 * self.options.save_minutes:
+        if due:
             self.save()
 
     def read_losses(self, images: Tensor) -> list[float]:
@@ -229,7 +248,7 @@ class Run(RunState, ABC):
         if not isinstance(self.scheduler, LambdaLR):
             self.scheduler.step(100 - scores["top1"])
         self.save(best=is_best)
-        with self.leniency.writing("the figures"):
+        with self.leniency.writing("the figures"), world.current().patience():
             self.draw()
 
     def last_scores(self) -> dict[str, float]:
@@ -247,11 +266,12 @@ class Run(RunState, ABC):
         **more : object
             Settings beside those of ``self.options``.
         """
-        with self.leniency.writing("the report"):
-            report.write(
-                self.options.output, settings={**vars(self.options), **more},
-                history=self.history, final=final,
-            )  # fmt: skip
+        if self.leads:
+            with self.leniency.writing("the report"):
+                report.write(
+                    self.options.output, settings={**vars(self.options), **more},
+                    history=self.history, final=final,
+                )  # fmt: skip
         for name, scores in final.items():
             print(f"final, {name}: {describe(scores)}")
         best = max(self.history, key=_score)

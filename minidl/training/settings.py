@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import ArgumentError, CheckpointError
 from .checkpoints import Checkpoints
 from .folders import latest_run, new_run
+from .parallel import first_rank_decides, join
 
 __all__ = ["begin", "resumed_settings"]
 
@@ -57,6 +58,18 @@ def begin(
     CheckpointError
         If there is no checkpoint, or it is not one of a run.
     """
+    join(given.get("parallel"))
+    everything = given, defaults, may_change, folder, evaluating
+    settings, path, state = first_rank_decides(lambda: _begin(*everything))
+    # A resumed run may have other ranks; to evaluate, each has the whole network.
+    settings["parallel"] = None if evaluating else given.get("parallel")
+    return settings, path, state
+
+
+def _begin(
+    given: Mapping[str, Any], defaults: Mapping[str, Any], may_change: Collection[str],
+    folder: str, evaluating: bool,
+) -> tuple[dict[str, Any], Path | None, Any]:  # fmt: skip
     command = shlex.join(["python", *sys.argv])
     if not evaluating and "resume" not in given:
         output = new_run(given.get("output"), folder)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import signal
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import Any
@@ -48,6 +48,8 @@ class Interruption:
         May be changed, such as when a loop begins.
     number : int
         The signal's number; 0 before a signal arrives.
+    agree : callable, optional
+        From this rank's number to that of all ranks, who must call :meth:`check` together.
 
     Examples
     --------
@@ -58,6 +60,7 @@ class Interruption:
 
     def __init__(self, waits: bool = True) -> None:
         self.waits = waits
+        self.agree: Callable[[int], int] | None = None
         self.number = 0
         self._before: dict[signal.Signals, Any] = {}
 
@@ -95,7 +98,12 @@ class Interruption:
             signal.signal(number, handler)
 
     def check(self) -> None:
-        """Raise Interrupted if a signal has arrived."""
+        """Raise Interrupted if a signal has arrived, on any rank."""
+        if self.agree is not None:
+            agreed = self.agree(self.number)
+            if not agreed:  # a signal that arrived meanwhile waits for the next call
+                return
+            self.number = agreed
         if self.requested:
             raise Interrupted
 

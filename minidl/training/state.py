@@ -18,6 +18,7 @@ import sys
 import time
 from typing import Any
 
+from ..distributed import world
 from ..errors import ArgumentError
 from ..nn import Module
 from ..optim import Optimizer
@@ -26,6 +27,7 @@ from ..random import get_rng_state, set_rng_state
 from .checkpoints import Checkpoints
 from .machine import versions
 from .means import RunningMeans
+from .parallel import Team
 from .watch import FiniteCheck, FlatLoss
 
 __all__ = ["RunState"]
@@ -60,7 +62,17 @@ class RunState:
         self.history: list[dict[str, float]] = []
         self.finite, self.flat = FiniteCheck(model), FlatLoss(len(options.classes))
         self.checkpoints = Checkpoints(options.output)
+        self.team: Team | None = None  # if there are several ranks
         self.is_saved, self.saved_at = False, time.monotonic()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank writes the run's files: the first one does."""
+        return self.team is None or self.team.leads
+
+    def whole(self, state: dict[str, Any]) -> dict[str, Any]:
+        """Return states as one device would have them; all ranks call this together."""
+        return state if self.team is None else self.team.whole(state, self.optimizer)
 
     def parts(self) -> dict[str, Any]:
         """Return the objects whose states a checkpoint contains, by their names in it."""
@@ -82,12 +94,17 @@ class RunState:
         """
         self.finite.parameters(self.step)
         state = {name: part.state_dict() for name, part in self.parts().items()}
+        state = self.whole(state)
         state |= {"rng": get_rng_state(), "options": vars(self.options)}
         state |= {"progress": [self.epoch, self.batch, self.step], "history": self.history}
         state["versions"] = versions()
         self.saved_at = time.monotonic()
         without = ["optimizer"] if getattr(self.options, "save_weights", False) else []
-        self.is_saved = self.checkpoints.save(state, best, best_without=without)
+        if self.leads:
+            with world.current().patience():
+                self.is_saved = self.checkpoints.save(state, best, best_without=without)
+        else:
+            self.is_saved = True
         return self.is_saved
 
     def load(self, state: dict[str, Any]) -> None:
@@ -111,8 +128,9 @@ class RunState:
         new_rates = any(before[key] != now[key] for key in ("epochs", "lr_drop_at"))
         if new_rates and isinstance(self.scheduler, LambdaLR):
             del parts["scheduler"]
+        own = state if self.team is None else self.team.piece(state, self.optimizer)
         for name, part in parts.items():
-            part.load_state_dict(state[name])
+            part.load_state_dict(own[name])
         if "scheduler" not in parts:
             self.scheduler.step(self.step)
         set_rng_state(state["rng"])

@@ -64,6 +64,7 @@ class FiniteCheck:
 
     def __init__(self, model: Module) -> None:
         self.model = model
+        self.traces = True  # whether to run the network once more to find where a NaN began
 
     def loss(self, loss: Tensor | float, images: Tensor, step: int) -> None:
         """Check a loss, preferably before its gradients reach the parameters.
@@ -84,7 +85,8 @@ class FiniteCheck:
         """
         value = float(loss)
         if not math.isfinite(value):
-            raise NotFiniteError(f"the loss is {value} in step {step}: {self._origin(images)}")
+            origin = f": {self._origin(images)}" if self.traces else ""
+            raise NotFiniteError(f"the loss is {value} in step {step}{origin}")
 
     def parameters(self, step: int) -> None:
         """Check the parameters after an update, and with them the gradients that it used.

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ..data import DataLoader, DeviceBatches, Subset
+from ..data import BatchSampler, DataLoader, DeviceBatches, RandomSampler, Subset
+from ..data.distributed import SharedBatches
 from ..errors import DataError
 from .bad_images import BadImages
 from .models.rows import RowNet
@@ -55,6 +56,8 @@ class PictureBatches:
         original program. Default: each picture is decided separately.
     augment : bool, default True
         False trains with the central crop of each picture, never mirrored.
+    share : tuple of int, default (0, 1)
+        This rank, and the number of ranks that have a share of each training batch.
 
     Attributes
     ----------
@@ -75,6 +78,7 @@ class PictureBatches:
         budget: int | None = None,
         shared_offset: int | None = None,
         augment: bool = True,
+        share: tuple[int, int] = (0, 1),
     ) -> None:
         self.train, self.val, self.statistics = train, val, statistics
         self.shared_offset, self.augment = shared_offset, augment
@@ -90,15 +94,23 @@ class PictureBatches:
             self._finish = self._expected.finish()
         on_gpu = self.device.type == "gpu"
         self._load = partial(DataLoader, num_workers=workers, pin_memory=on_gpu)
-        self._train_loader = self._load(train, batch_size, shuffle=True)
+        order = BatchSampler(RandomSampler(train), batch_size, False)
+        self._train_loader = self._load(
+            train, batch_sampler=order if share[1] == 1 else SharedBatches(order, *share)
+        )
         if budget is None:
             budget = max(10, (len(train) + len(val)) // 1000)
-        self.bad = BadImages(Path(folder) / "bad-images.txt", budget)
+        name = f"bad-images-{share[0]}.txt" if share[0] else "bad-images.txt"
+        self.bad = BadImages(Path(folder) / name, budget)
 
     def __len__(self) -> int:
         """The number of batches in a training epoch."""
         whole = len(self._train_loader)
         return whole if self.limit is None else min(whole, self.limit)
+
+    def size_of(self, number: int) -> int:
+        """Return the number of samples in a training batch of all ranks."""
+        return min(self.batch_size, len(self.train) - number * self.batch_size)
 
     def state_dict(self) -> dict[str, Any]:
         """Return an identification of these pictures, for a checkpoint.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..device import device as to_device
+from ..distributed import get_rank, get_world_size
 from ..errors import ArgumentError, DataError
 from ..training import latest_run
 from . import picture_options
@@ -19,13 +20,22 @@ from .datasets.opening import check_classes, open_folder, print_skipped
 from .datasets.pictures import Pictures
 from .models import networks
 from .models.rows import RowNet
+from .models.shards import Shards
 from .models.variants import VARIANTS
 from .statistics import PixelStatistics
 from .transforms.preprocessing import Preprocessing
 from .weights.files import Content, read
 from .weights.layouts import recognize
 
-__all__ = ["TrainedRun", "make_network", "make_pictures", "open_data", "open_run", "read_lines"]
+__all__ = [
+    "TrainedRun",
+    "make_network",
+    "make_pictures",
+    "open_data",
+    "open_run",
+    "read_lines",
+    "suit_towers",
+]
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:
@@ -86,7 +96,8 @@ def make_network(settings: Mapping[str, Any], classes: int) -> RowNet:
     ----------
     settings : mapping of str to object
         "variant", "dropout", "init", and perhaps "network", a dict of further arguments of
-        :func:`~minidl.vision.models.alexnet`, and "preprocessing".
+        :func:`~minidl.vision.models.alexnet`, "preprocessing", and "parallel", how the network is
+        cut if there are several ranks.
     classes : int
     """
     options = {"dropout": settings["dropout"], "init": settings["init"]}
@@ -95,6 +106,8 @@ def make_network(settings: Mapping[str, Any], classes: int) -> RowNet:
     if settings.get("preprocessing"):
         model.preprocessing = Preprocessing.from_dict(settings["preprocessing"])
         model.input_scale = "normalized" if model.preprocessing.white == 1 else "pixels"
+    if settings.get("parallel") in ("towers", "hybrid") and get_world_size() > 1:
+        model.shards = Shards(model, settings["parallel"])
     return model
 
 
@@ -118,6 +131,7 @@ def make_pictures(
         model, train, val, statistics, settings["batch_size"], settings["workers"],
         settings["limit_batches"], settings["output"], settings["bad_image_budget"],
         settings["shared_offset"], settings["augment"],
+        _share(settings),
     )  # fmt: skip
 
 
@@ -136,6 +150,25 @@ def _open_weights(content: Content, data: str | os.PathLike[str] | None, device:
     settings["output"] = folder
     pictures = make_pictures(model.to(to_device(device)), train, val, None, settings)
     return TrainedRun(model.eval(), pictures, classes, folder, [])
+
+
+def _share(settings: Mapping[str, Any]) -> tuple[int, int]:
+    """Return this rank and the number of ranks that share batches."""
+    ranks = get_world_size()
+    if ranks == 1 or settings.get("parallel") not in ("data", "hybrid"):
+        return 0, 1
+    if settings["batch_size"] < ranks:
+        raise ArgumentError(
+            f"--batch-size {settings['batch_size']}: {ranks} ranks can't share so few pictures"
+        )
+    return get_rank(), ranks
+
+
+def suit_towers(settings: dict[str, Any]) -> None:
+    """Let response normalization end at the border of two towers on two ranks, in a new run."""
+    variant = VARIANTS.get(settings["variant"])
+    if settings.get("parallel") == "towers" and variant is not None and variant.norm:
+        settings["network"] = {"lrn_groups": 2, **settings.get("network", {})}
 
 
 @dataclass(frozen=True)

@@ -323,6 +323,7 @@ class RowNet(Module):
         self.input_size = plan.input_size
         self.input_scale, self.conv1_rate = "normalized", 1.0
         self.preprocessing: Preprocessing | None = None
+        self.shards: Any = None  # how it is cut, if several ranks have pieces of it
         self._row_names = tuple(row.name for row in plan.rows if row.name not in plan.without)
 
     def forward(self, images: Tensor) -> Tensor:
