@@ -40,11 +40,10 @@ __all__ = [
 
 #: Settings of a new run, for options of this page that neither the user nor a recipe gives.
 DEFAULTS: dict[str, Any] = {"seed": 0, "device": "auto", "tf32": False, "num_threads": None,
-    "parallel": None, "lr_drop_at": None, "save_minutes": 15.0, "save_weights": False}  # fmt: skip
+    "lr_drop_at": None, "save_minutes": 15.0, "save_weights": False}  # fmt: skip
 #: Settings that may differ when a run is resumed; any other difference would make another run.
 MAY_CHANGE = {
-    "device", "num_threads", "parallel", "epochs", "lr_drop_at", "output", "save_minutes",
-    "save_weights",
+    "device", "num_threads", "epochs", "lr_drop_at", "output", "save_minutes", "save_weights",
 }  # fmt: skip
 
 

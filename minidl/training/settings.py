@@ -58,11 +58,15 @@ def begin(
     CheckpointError
         If there is no checkpoint, or it is not one of a run.
     """
-    join(given.get("parallel"))
+    given = dict(given)
+    scheme = given.pop("parallel", None)
+    join(scheme)
     everything = given, defaults, may_change, folder, evaluating
     settings, path, state = first_rank_decides(lambda: _begin(*everything))
     # A resumed run may have other ranks; to evaluate, each has the whole network.
-    settings["parallel"] = None if evaluating else given.get("parallel")
+    settings.pop("parallel", None)
+    if scheme is not None and not evaluating:
+        settings["parallel"] = scheme
     return settings, path, state
 
 

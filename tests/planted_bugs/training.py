@@ -260,7 +260,7 @@ BUGS = [
     ),
     (
         "program: a resumed run uses another run's folder",
-        "minidl.training.settings:begin",
+        "minidl.training.settings:_begin",
         "new_run(settings['output'])",
         "pass",
         (
@@ -271,7 +271,7 @@ BUGS = [
     ),
     (
         "program: the report omits how the run began",
-        "minidl.training.settings:begin",
+        "minidl.training.settings:_begin",
         "[settings.get('command'), command]",
         "[command]",
         "tests/training/test_settings.py::test_a_resumed_run_keeps_its_settings",

@@ -72,11 +72,12 @@ class Shards:
     def __init__(self, model: RowNet, scheme: str) -> None:
         self.model, self.scheme, self.total = model, scheme, 0
         self.here = world.current()
+        self.rank: int = self.here.rank
+        self.ranks: int = self.here.size
         self.twin = copy.deepcopy(model) if self.here.rank == 0 else None
         self._fixed, self._with_one = (
             bytes_per_step(model, scheme, self.here.size, batch, self.rank) for batch in (0, 1)
         )
-        self.rank, self.ranks = self.here.rank, self.here.size
         self.rows = model.named_rows()
         if scheme == "towers":
             self._check_towers()
