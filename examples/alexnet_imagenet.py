@@ -168,8 +168,7 @@ def run(interruption: training.Interruption, given: dict[str, Any] | None = None
     if state is None:
         small = "pictures" if settings["data"] else "shapes"
         name = "imagenet" if settings["synthetic"] or len(train) >= 100_000 else small
-        settings = {**asdict(RECIPES[name]), **settings, "classes": classes}
-        suit_towers(settings)
+        settings = suit_towers({**asdict(RECIPES[name]), **settings, "classes": classes})
     else:
         check_classes(path, settings["classes"], settings["data"], classes)
         if evaluating:

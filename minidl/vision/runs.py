@@ -164,11 +164,12 @@ def _share(settings: Mapping[str, Any]) -> tuple[int, int]:
     return get_rank(), ranks
 
 
-def suit_towers(settings: dict[str, Any]) -> None:
+def suit_towers(settings: dict[str, Any]) -> dict[str, Any]:
     """Let response normalization end at the border of two towers on two ranks, in a new run."""
     variant = VARIANTS.get(settings["variant"])
     if settings.get("parallel") == "towers" and variant is not None and variant.norm:
-        settings["network"] = {"lrn_groups": 2, **settings.get("network", {})}
+        return {**settings, "network": {"lrn_groups": 2, **settings.get("network", {})}}
+    return settings
 
 
 @dataclass(frozen=True)
