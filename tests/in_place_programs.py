@@ -457,10 +457,12 @@ def replay(writer: Writer) -> tuple[list[Any], list[Any]]:
     memories: list[Any] = []
     handles: list[_Handle] = []
 
-    def add(value: Any) -> None:
-        memories.append(value.reshape(-1))
-        shape = tuple(value.shape)
-        handles.append(_Handle(len(memories) - 1, np.arange(value.numel()).reshape(shape)))
+    def add(value: Any, *parents: Any) -> None:
+        """Begin a memory, in which the axes have the order that NumPy gives a result of parents."""
+        axes = _axes(sum(_laid_out(handles[p].positions) for p in parents), value.ndim)
+        memories.append(value.permute(axes).reshape(-1))
+        positions = np.arange(value.numel()).reshape([value.shape[axis] for axis in axes])
+        handles.append(_Handle(len(memories) - 1, positions.transpose(np.argsort(axes))))
 
     def get(operand: Any) -> Any:
         if isinstance(operand, tuple):
@@ -499,7 +501,7 @@ def replay(writer: Writer) -> tuple[list[Any], list[Any]]:
         if kind == "constant":
             add(minidl.ones(*rest[0], dtype=minidl.float64) * 0.5)
         elif kind == "scaled":
-            add(get(rest[0]) * rest[1])
+            add(get(rest[0]) * rest[1], rest[0])
         elif kind == "view":
             handle, name, args, quiet = rest
             source = handles[handle]
@@ -512,11 +514,12 @@ def replay(writer: Writer) -> tuple[list[Any], list[Any]]:
                 handles.append(_Handle(source.memory, positions.numpy(), source.detached or quiet))
         elif kind == "compute":
             a, b = get(rest[1]), get(rest[2])
-            add(a * b if rest[0] == "*" else a + b if rest[0] == "+" else (a + b).tanh())
+            value = a * b if rest[0] == "*" else a + b if rest[0] == "+" else (a + b).tanh()
+            add(value, *rest[1:])
         elif kind == "detach":
             handles.append(_Handle(handles[rest[0]].memory, handles[rest[0]].positions, True))
         elif kind == "clone":
-            add(get(rest[0]))
+            add(get(rest[0]), rest[0])
         elif kind == "write":
             handle, name, index, operand, quiet = rest
             put(handle, WRITES[name][1], index, [operand], quiet)
@@ -548,15 +551,23 @@ def _is_copy(
     """Return whether a reshape of these positions in a dense memory has to copy."""
     if name not in ("reshape", "flatten"):
         return False
-    flat = positions.reshape(-1)
-    target = np.empty(writer.shapes[number])
+    view = _laid_out(positions)
+    return not np.shares_memory(view.reshape(writer.shapes[number]), view)
+
+
+def _laid_out(positions: np.ndarray) -> np.ndarray:
+    """Return zeros that lie in memory as the handle of these positions does."""
     strides = [
         int(np.take(positions, 1, axis).flat[0] - positions.flat[0]) * 8 if n > 1 else 8
         for axis, n in enumerate(positions.shape)
     ]
-    room = np.zeros(int(flat.max()) + 1)
-    view = np.lib.stride_tricks.as_strided(room[int(flat[0]) :], positions.shape, strides)
-    return not np.shares_memory(view.reshape(target.shape), room)
+    room = np.zeros(int(positions.max()) + 1)
+    return np.lib.stride_tricks.as_strided(room, positions.shape, strides)
+
+
+def _axes(like: Any, ndim: int) -> list[int]:
+    """Return the axes of an array from the largest steps in memory to the smallest."""
+    return sorted(range(ndim), key=lambda axis: -like.strides[axis] if np.ndim(like) else axis)
 
 
 def differences(ours: Any, theirs: Any) -> str:
