@@ -29,7 +29,7 @@ OUT_OF_SCOPE = {
     "the bfloat16 dtype": ("bfloat16",),
     "devices other than CPUs and NVIDIA's GPUs": ("xpu", "mps", "mtia", "npu"),
     "writers for TensorBoard": ("tensorboard",),
-    "downloads": ("hub", "model_zoo", "load_state_dict_from_url"),
+    "downloads": ("hub.", "model_zoo", "load_state_dict_from_url"),
     "linear algebra beyond products": ("linalg", "svd", "inverse", "cholesky", "pinverse"),
     "networks other than AlexNet and LeNet": (
         "resnet", "ResNet", "vgg", "VGG", "densenet", "DenseNet", "inception", "Inception",
@@ -51,7 +51,7 @@ def sentence(module: str, name: str, names: Any) -> str:
     """
     public = sorted(n for n in names if not n.startswith("_"))
     for kind, beginnings in OUT_OF_SCOPE.items():
-        if name.startswith(beginnings) or module.endswith(beginnings):
+        if f"{name}.".startswith(beginnings) or module.endswith(beginnings):
             there = f"; it has {', '.join(public)}" if "networks" in kind else ""
             return (
                 f"{module} has no {name!r}: minidl does not support {kind}{there}; see 'A script "

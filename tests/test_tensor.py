@@ -95,6 +95,7 @@ def test_shape_and_sizes(device: str) -> None:
     assert x.transpose(0, 1).contiguous().is_contiguous() and x.contiguous() is x
     assert x.element_size() == 4 and x.is_floating_point() and not x.long().is_floating_point()
     assert x.T.shape == (4, 3, 2) and x.mT.shape == (2, 4, 3)
+    assert minidl.tensor(3.0).mT.item() == 3
 
 
 def test_len_iteration_and_truth(device: str) -> None:

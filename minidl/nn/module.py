@@ -17,7 +17,8 @@ The full name of a parameter is the path to it with dots, ``features.0.weight``:
 ``state_dict``.
 
 This page defines a module. Its other methods are in files of their own: ``tree`` walks over child
-modules, ``state`` moves, saves and loads, ``hooks`` runs functions before and after ``forward``.
+modules, ``moving`` changes device and dtype, ``state`` saves and loads, ``hooks`` runs functions
+before and after ``forward``.
 """
 
 from __future__ import annotations

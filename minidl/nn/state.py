@@ -1,20 +1,16 @@
-"""The state of a module: its device and dtype, and its parameters and buffers by dotted name."""
+"""The state of a module: its parameters and buffers by dotted name."""
 
 from __future__ import annotations
 
-import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Self, overload
-
-import numpy as np
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from ..autograd import no_grad
-from ..conversion import as_dtype
-from ..device import Device
-from ..errors import ArgumentError, CheckpointError, DTypeError
-from ..tensor import Tensor, as_tensor
-from .tree import Tree
+from ..errors import CheckpointError
+from ..tensor import as_tensor
+from .moving import Moving
+from .state_hooks import StateHooks
 
 
 class StateDictError(CheckpointError):
@@ -36,91 +32,10 @@ class IncompatibleKeys(NamedTuple):
         )
 
 
-class State(Tree):
-    """Moving, saving and loading what a module holds."""
+class State(Moving, StateHooks):
+    """Saving and loading what a module holds."""
 
     _waits = False  # whether it is a lazy layer
-
-    # --- Device and dtype -------------------------------------------------------------------------
-
-    @overload
-    def to(self, device: Device | str, dtype: Any = ..., non_blocking: bool = ...) -> Self: ...
-    @overload
-    def to(self, dtype: np.dtype[Any], non_blocking: bool = ...) -> Self: ...
-    @overload
-    def to(self, tensor: Tensor, non_blocking: bool = ...) -> Self: ...
-    @overload
-    def to(
-        self, *, device: Any = ..., dtype: Any = ..., non_blocking: bool = ...,
-        memory_format: Any = ...,
-    ) -> Self: ...  # fmt: skip
-    def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Move all parameters and buffers to a device, change their floating-point type, or both.
-
-        Called as ``to(device)``, ``to(dtype)``, ``to(device, dtype)`` or ``to(tensor)`` (that
-        tensor's device and dtype). It changes the module itself and returns it. Integer buffers
-        move but keep their dtype.
-
-        Parameters
-        ----------
-        device : Device or str, optional
-            Such as ``"cpu"`` or ``"gpu:0"``.
-        dtype : dtype, optional
-            A floating-point type such as ``minidl.float64``.
-        non_blocking : bool, default False
-            Accepted as in PyTorch; the order of the work is kept either way.
-        memory_format : optional
-            Accepted as in PyTorch; kernels choose the order in memory themselves.
-
-        Raises
-        ------
-        DTypeError
-            If ``dtype`` is not a floating-point type.
-        """
-        device, dtype = _parse_to(*args, **kwargs)
-        if dtype is not None and dtype.kind != "f":
-            raise DTypeError(f"Module.to: dtype must be a floating-point type, but it is {dtype}")
-
-        def convert(tensor: Tensor) -> Tensor:
-            return tensor.to(device=device, dtype=dtype if tensor.dtype.kind == "f" else None)
-
-        return self._convert(convert)
-
-    def _convert(self, convert: Callable[[Tensor], Tensor]) -> Self:
-        """Replace the data of every parameter, gradient and buffer, keeping the Tensor objects.
-
-        Keeping the objects means that an optimizer made before the move goes on working.
-        """
-        for tensor in itertools.chain(self.parameters(), self.buffers()):
-            gradient = tensor.grad
-            tensor.data = convert(tensor.detach()).data
-            if gradient is not None:
-                tensor.grad = convert(gradient.detach())
-        return self
-
-    def cpu(self) -> Self:
-        """Move the module to main memory."""
-        return self.to("cpu")
-
-    def cuda(self, device: Device | int | str | None = None) -> Self:
-        """Move the module to a GPU: ``None`` is the current one, an int its number."""
-        if device is None or isinstance(device, int):
-            device = "gpu" if device is None else f"gpu:{device}"
-        return self.to(device)
-
-    def float(self) -> Self:
-        """Turn all floating-point parameters and buffers into float32."""
-        return self.to(np.dtype("float32"))
-
-    def double(self) -> Self:
-        """Turn all floating-point parameters and buffers into float64."""
-        return self.to(np.dtype("float64"))
-
-    def half(self) -> Self:
-        """Turn all floating-point parameters and buffers into float16."""
-        return self.to(np.dtype("float16"))
-
-    # --- Saving and loading -----------------------------------------------------------------------
 
     def state_dict(
         self,
@@ -147,20 +62,26 @@ class State(Tree):
             they are to stay what they are.
         """
         destination = OrderedDict() if destination is None else destination
-        for name, parameter in self._parameters.items():
-            if parameter is not None:
-                destination[prefix + name] = parameter if keep_vars else parameter.detach()
-        for name, buffer in self._buffers.items():
-            if buffer is not None and name not in self._non_persistent_buffers:
-                destination[prefix + name] = buffer if keep_vars else buffer.detach()
-        if _has_extra(self):
-            destination[f"{prefix}{_EXTRA}"] = self.get_extra_state()
+        for hook in self._state_hooks("state_dict_pre"):
+            hook(self, prefix, keep_vars)
+        self._save_to_state_dict(destination, prefix, keep_vars)
         for name, module in self._modules.items():
             if module is not None:
                 module.state_dict(
                     destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars
                 )
+        for hook in self._state_hooks("state_dict"):
+            replaced = hook(self, destination, prefix, {})
+            destination = destination if replaced is None else replaced
         return destination
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        """Add what the module itself holds, without its child modules."""
+        for name, tensor in (*self._parameters.items(), *self._buffers.items()):
+            if tensor is not None and name not in self._non_persistent_buffers:
+                destination[prefix + name] = tensor if keep_vars else tensor.detach()
+        if _has_extra(self):
+            destination[f"{prefix}{_EXTRA}"] = self.get_extra_state()
 
     def get_extra_state(self) -> Any:
         """Return what the module saves beside parameters and buffers; a subclass defines this.
@@ -205,10 +126,16 @@ class State(Tree):
             raise TypeError(
                 f"Expected state_dict to be dict-like, got {type(state_dict).__name__}."
             )
-        own = self.state_dict(keep_vars=True)
+        missing: list[str] = []
+        unexpected: list[str] = []
+        problems: list[str] = []
+        state_dict = self._run_load_pre_hooks(state_dict, missing, unexpected, problems)
+        own: dict[str, Any] = {}
+        for path, module in self.named_modules(remove_duplicate=False):
+            module._save_to_state_dict(own, f"{path}." if path else "", True)
         optional = "num_batches_tracked"  # which PyTorch's files didn't have once
-        missing = [n for n in own if n not in state_dict and not n.endswith(optional)]
-        unexpected = [name for name in state_dict if name not in own]
+        missing += [n for n in own if n not in state_dict and not n.endswith(optional)]
+        unexpected += [name for name in state_dict if name not in own]
         extra = {
             f"{path}.{_EXTRA}".lstrip("."): module
             for path, module in self.named_modules()
@@ -228,22 +155,15 @@ class State(Tree):
             if tensor.shape == (0,)
         }
 
-        problems: list[str] = []
-        if strict and unexpected:
-            problems.append(f"Unexpected key(s) in state_dict: {_quoted(unexpected)}.")
-        if strict and missing:
-            problems.append(f"Missing key(s) in state_dict: {_quoted(missing)}.")
         problems += [
             f"size mismatch for {name}: copying a param with shape {list(value.shape)} from "
             f"checkpoint, the shape in current model is {list(own[name].shape)}."
             for name, value in new.items()
             if value.shape != own[name].shape and id(own[name]) not in waiting
         ]
-        if problems:
-            raise StateDictError(
-                f"Error(s) in loading state_dict for {type(self).__name__}:\n\t"
-                + "\n\t".join(problems)
-            )
+        keys, hooks = IncompatibleKeys(missing, unexpected), self._load_post_hooks()
+        if not hooks or problems:
+            self._check_loaded(keys, strict, problems)
 
         with no_grad():
             for name, value in new.items():
@@ -256,7 +176,21 @@ class State(Tree):
         for name, module in extra.items():
             if name in state_dict:
                 module.set_extra_state(state_dict[name])
-        return IncompatibleKeys(missing, unexpected)
+        for hook in hooks:
+            hook(keys)
+        self._check_loaded(keys, strict, [])
+        return keys
+
+    def _check_loaded(self, keys: IncompatibleKeys, strict: bool, problems: list[str]) -> None:
+        if strict and keys.missing_keys:
+            problems.insert(0, f"Missing key(s) in state_dict: {_quoted(keys.missing_keys)}.")
+        if strict and keys.unexpected_keys:
+            problems.insert(0, f"Unexpected key(s) in state_dict: {_quoted(keys.unexpected_keys)}.")
+        if problems:
+            raise StateDictError(
+                f"Error(s) in loading state_dict for {type(self).__name__}:\n\t"
+                + "\n\t".join(problems)
+            )
 
 
 _EXTRA = "_extra_state"
@@ -264,33 +198,6 @@ _EXTRA = "_extra_state"
 
 def _has_extra(module: Any) -> bool:
     return type(module).get_extra_state is not State.get_extra_state
-
-
-def _parse_to(
-    *args: Any,
-    device: Any = None,
-    dtype: Any = None,
-    tensor: Tensor | None = None,
-    non_blocking: bool = False,
-    memory_format: Any = None,
-) -> tuple[Any, np.dtype[Any] | None]:
-    """Sort the arguments of ``Module.to`` into ``(device, dtype)``."""
-    for argument in args:
-        if isinstance(argument, Tensor):
-            tensor = argument
-        elif isinstance(argument, bool) or argument is None:
-            continue  # non_blocking, or a device that was left open
-        elif isinstance(argument, (np.dtype, type)):
-            dtype = argument
-        elif isinstance(argument, (str, Device)):
-            device = argument
-        else:
-            raise ArgumentError(
-                f"Module.to: expected a device, a dtype or a tensor, but got {argument!r}"
-            )
-    if tensor is not None:
-        device, dtype = tensor.device, tensor.dtype
-    return device, None if dtype is None else as_dtype("Module.to", dtype)
 
 
 def _quoted(names: list[str]) -> str:

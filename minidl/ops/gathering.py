@@ -15,8 +15,8 @@ from ..device import Array, array_module, check_one_device, on_its_device
 from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from ..tensor import Tensor
 from .axes import length_of, one_axis
-from .comparison import masked_fill
-from .index import Assign, Steps, add_at, check_positions, read, steps_of
+from .comparison import masked_fill, where
+from .index import Assign, Steps, add_at, check_positions, read, steps_of, write
 from .operands import unbroadcast
 
 __all__ = [
@@ -65,7 +65,14 @@ def checked_positions(name: str, index: Tensor, x: Array, axis: int) -> Array:
         raise IndexOutOfRange(f"{name}: index must be of integers, got {index.dtype}")
     if not isinstance(x, np.ndarray):
         check_positions(index.array, x, axis)
+    if name != "index_fill" and index.array.size and bool((index.array < 0).any()):
+        raise IndexOutOfRange(f"{name}: positions must not be negative")
     return index.array
+
+
+def _check_row(name: str, index: Tensor) -> None:
+    if index.ndim > 1:
+        raise IndexOutOfRange(f"{name}: index of shape {tuple(index.shape)}, expected (n,)")
 
 
 def _along(index: Array, axis: int) -> tuple[Array, ...]:
@@ -113,8 +120,9 @@ def _with_axis(tensor: Any) -> Any:
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """Return :func:`gather` with the other axes broadcast; without `dim`, of both flattened."""
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))
-    axis, _ = length_of("take_along_dim", input, dim)
+        return take_along_dim(input.reshape(-1), indices.reshape(-1), 0)
+    axis, length = length_of("take_along_dim", input, dim)
+    indices = where(indices < 0, indices + length, indices)
     if input.ndim != indices.ndim:
         raise ShapeError(f"take_along_dim: indices {indices.shape} of input {input.shape}")
     shape = list(
@@ -185,6 +193,7 @@ def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
     """Return `input` with slices of ``alpha * source`` added to those at `index` along `dim`."""
     axis = one_axis("index_add", dim, input.ndim)
+    _check_row("index_add", index)
     source = source if alpha == 1 else alpha * source
     positions = checked_positions("index_add", index, input.array, axis)
     return AddAt.apply(input, source, (..., (slice(None),) * axis + (positions,)))
@@ -205,6 +214,8 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
     """
     if values.dtype != input.dtype:
         raise DTypeError(f"index_put: values are {values.dtype}, input is {input.dtype}")
+    if not len(indices):
+        raise IndexOutOfRange("index_put: expected at least one tensor of positions, got none")
     steps = steps_of(tuple(indices), input.array)
     return (AddAt if accumulate else Assign).apply(input, values, steps)
 
@@ -215,7 +226,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     axis = one_axis("index_fill", dim, input.ndim)
     if not input.ndim:
         return index_fill(_with_axis(input), dim, index, value).reshape(())
+    _check_row("index_fill", index)
     chosen = array_module(input.array).zeros(input.array.shape, np.bool_)
     positions = checked_positions("index_fill", index, input.array, axis)
-    chosen[(slice(None),) * axis + (positions,)] = True
+    write(chosen, (..., (slice(None),) * axis + (positions,)), True)
     return masked_fill(input, Tensor(chosen), value)

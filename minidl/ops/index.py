@@ -90,7 +90,8 @@ def _as_array(part: Any, x: Array) -> Any:
     if isinstance(part, np.integer):
         return int(part)
     if not (part is None or isinstance(part, (int, slice, EllipsisType)) or hasattr(part, "dtype")):
-        raise IndexOutOfRange(f"index: expected integers or slices, got {part!r}")
+        kind = DTypeError if isinstance(part, (str, bytes)) else IndexOutOfRange
+        raise kind(f"index: expected integers or slices, got {part!r}")
     if getattr(part, "dtype", np.dtype(bool)).kind not in "iub":
         raise IndexOutOfRange(f"index: expected integers or booleans, got {part.dtype}")
     return part
@@ -160,16 +161,19 @@ def _misfit(value: Shape, place: Shape) -> ShapeError:
 def add_at(x: Array, steps: Steps, value: Array) -> None:
     """Add to the elements of an index, which may name one several times."""
     first, second = steps
-    if second is None:
-        x[first] += value
-    elif x.dtype == float16 and isinstance(x, np.ndarray):  # the kernel below does so, too
-        wide = x[first].astype(float64)
-        np.add.at(wide, second, value)
-        x[first] = wide
-    elif isinstance(x, (np.ndarray, TapeArray)):
-        np.add.at(x[first], second, value)
-    else:
-        put(x[first], second, value, add=True)
+    try:
+        if second is None:
+            x[first] += value
+        elif x.dtype == float16 and isinstance(x, np.ndarray):  # the kernel below does so, too
+            wide = x[first].astype(float64)
+            np.add.at(wide, second, value)
+            x[first] = wide
+        elif isinstance(x, (np.ndarray, TapeArray)):
+            np.add.at(x[first], second, value)
+        else:
+            put(x[first], second, value, add=True)
+    except IndexError as error:
+        raise IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
 
 
 class View(Function):

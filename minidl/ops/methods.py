@@ -351,7 +351,7 @@ attach(
         doc="The tensor with its axes reversed.",
     ),
     mT=property(
-        lambda self: shape.transpose(self, -2, -1),
+        lambda self: shape.transpose(self, -2, -1) if self.ndim else self,
         doc="The tensor with its last two axes exchanged.",
     ),
 )

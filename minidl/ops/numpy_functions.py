@@ -201,8 +201,8 @@ FUNCTIONS |= {
     # of one number
     **{
         name: getattr(elementwise, name)
-        for name in ("cos", "exp", "expm1", "log", "log10", "log1p", "log2", "reciprocal", "sin",
-                     "sqrt", "square")
+        for name in ("cos", "cosh", "exp", "expm1", "log", "log10", "log1p", "log2", "reciprocal",
+                     "sin", "sinh", "sqrt", "square")
     },
     "abs": elementwise.abs, "absolute": elementwise.abs, "fabs": elementwise.abs,
     "negative": elementwise.neg, "positive": lambda x: x, "tanh": lambda x: x.tanh(),

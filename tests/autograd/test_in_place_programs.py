@@ -16,3 +16,7 @@ def test_programs_equal_their_replay(first: int) -> None:
         assert not verdict.startswith("DIFFERS"), f"seed {seed}: {verdict}: {detail}"
         verdicts[verdict] += 1
     assert verdicts["right"] >= 20, verdicts  # PyTorch refuses about a fifth as well
+
+
+def test_a_result_of_transposed_operands_is_laid_out_like_them() -> None:
+    assert judge(Writer(777991)) == ("right", "")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import helpers
 import numpy as np
 import pytest
 
 import minidl
-from minidl.errors import DTypeError, ShapeError
+from minidl.errors import DTypeError, IndexOutOfRange, ShapeError
 
 
 def test_gather_and_scatter(device: str) -> None:
@@ -38,3 +40,31 @@ def test_gather_and_scatter(device: str) -> None:
         x.gather(1, index + 3)
     with pytest.raises(DTypeError, match="mask"):
         x.masked_select(index)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda x, at, one: x.index_add(0, at + 9, one),
+        lambda x, at, one: x.index_add(0, at - 1, one),
+        lambda x, at, one: x.index_add(0, at[None], one),
+        lambda x, at, one: x.index_fill(0, at + 9, 1.0),
+        lambda x, at, one: x.index_fill(0, at[None], 1.0),
+        lambda x, at, one: x.index_put([], one),
+        lambda x, at, one: x.index_put([at + 9], one, accumulate=True),
+        lambda x, at, one: x.gather(0, at - 1),
+        lambda x, at, one: x.scatter(0, at - 1, 1.0),
+        lambda x, at, one: x.scatter_add(0, at + 9, one),
+    ],
+)
+def test_positions_that_are_not_there(bad: Any, device: str) -> None:
+    x, at = minidl.zeros(3, device=device), minidl.tensor([0], device=device)
+    with pytest.raises(IndexOutOfRange):
+        bad(x, at, minidl.ones(1, device=device))
+
+
+def test_positions_from_the_end(device: str) -> None:
+    x, at = minidl.arange(3.0, device=device), minidl.tensor([-1], device=device)
+    assert minidl.take_along_dim(x, at, 0).tolist() == [2.0]
+    assert minidl.take_along_dim(x, at).tolist() == [2.0]
+    assert x.index_fill(0, at, 9.0).tolist() == [0.0, 1.0, 9.0]

@@ -137,10 +137,12 @@ def test_bad_indices(device: str) -> None:
         [5],
         minidl.tensor([0.5], device=device),
         minidl.tensor([True] * 3, device=device),
-        "a",
+        {},
     ):
         with pytest.raises(IndexError):
             x[bad]
+    with pytest.raises(TypeError, match="index"):
+        x["a"]
         with pytest.raises(IndexError):
             x[bad] = 1.0
     with pytest.raises(ArgumentError, match=r"shape \(2, 3\)"):
