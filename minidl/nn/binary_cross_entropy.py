@@ -189,7 +189,7 @@ def binary_cross_entropy(
     name, p = "binary_cross_entropy", input.array
     reduction = checked_reduction(name, reduction, size_average, reduce)
     input, target = _floats(name, input, target)
-    if isinstance(p, np.ndarray) and ((p < 0) | (p > 1)).any():
+    if isinstance(p, np.ndarray) and not ((p >= 0) & (p <= 1)).all():
         raise ArgumentError(f"{name}: input holds {p.min()} to {p.max()}: expected 0 to 1")
     return BinaryCrossEntropyFunction.apply(
         input, target, _weight(name, "weight", input, weight), None, reduction

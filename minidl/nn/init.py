@@ -312,4 +312,11 @@ def sparse_(
     return _assign(tensor, values)
 
 
+# PyTorch's deprecated names.
+uniform, normal, constant, eye, dirac, orthogonal, sparse = (
+    uniform_, normal_, constant_, eye_, dirac_, orthogonal_, sparse_,
+)  # fmt: skip
+xavier_uniform, xavier_normal = xavier_uniform_, xavier_normal_
+kaiming_uniform, kaiming_normal = kaiming_uniform_, kaiming_normal_
+
 __getattr__ = attributes(globals())

@@ -9,6 +9,7 @@ import importlib
 from typing import Any
 
 from ..missing import attributes
+from ..version import __version__ as __version__
 
 __all__ = [
     "bad_images", "batches", "datasets", "figures", "metrics", "models", "neighbors",

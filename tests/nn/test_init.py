@@ -196,3 +196,8 @@ def test_signatures_equal_pytorch():
         theirs = inspect.signature(getattr(torch.nn.init, name)).parameters
         assert list(ours) == list(theirs), name
         assert [p.default for p in ours.values()] == [p.default for p in theirs.values()], name
+
+
+def test_deprecated_names_are_the_same_functions():
+    for name in ("uniform", "normal", "constant", "xavier_normal", "kaiming_uniform", "orthogonal"):
+        assert getattr(init, name) is getattr(init, f"{name}_")
