@@ -1,0 +1,52 @@
+"""Figures of the page on the optimization step."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .common import BLUE, DARK, GRAY, RED, figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["paths", "speeds"]
+
+
+def paths(found: dict[str, np.ndarray], drop: int, label: str) -> Figure:
+    """Draw curves over the steps, with a line where the rate drops.
+
+    Parameters
+    ----------
+    found : dict of str to array of shape (T,)
+        By name.
+    drop : int
+        The first step with the lower rate.
+    label : str
+        Of the vertical axis.
+    """
+    drawn, axes = figure(7, 2.9)
+    for (name, values), color, style in zip(found.items(), (BLUE, RED), ("-", "--"), strict=True):
+        axes.plot(np.arange(len(values)), values, style, color=color, label=name, linewidth=1.8)
+    axes.axvline(drop, color=GRAY, linewidth=0.8)
+    axes.text(drop + 0.2, axes.get_ylim()[1], "rate / 10", va="top", fontsize=8, color=DARK)
+    axes.set(xlabel="step", ylabel=label)
+    axes.legend(frameon=False)
+    return drawn
+
+
+def speeds(momenta: list[float], curves: list[np.ndarray]) -> Figure:
+    """Draw how the length of a step grows to 1 / (1 - momentum) under a constant gradient.
+
+    Parameters
+    ----------
+    momenta : list of float
+    curves : list of array of shape (T,)
+    """
+    drawn, axes = figure(7, 2.6)
+    for momentum, curve, color in zip(momenta, curves, (BLUE, "#2e7d4f", RED), strict=True):
+        axes.plot(np.arange(1, len(curve) + 1), curve, color=color, linewidth=1.8)
+        axes.text(len(curve) + 0.5, curve[-1], f"momentum {momentum:g}", va="center", color=color)
+    axes.set(xlabel="step", ylabel="step / (rate · gradient)", xlim=(0, len(curves[0]) * 1.22))
+    return drawn
