@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .exercises import exercises
-from .judging import answers, same
+from .judging import known, same
 
 __all__ = ["Markdown", "source", "table"]
 
@@ -36,12 +36,12 @@ def table(page: str) -> Markdown:
     """Return which probe finds which mistake, for the end of a page."""
     parts = []
     for exercise in exercises(page):
-        right = answers(exercise, exercise.reference)
+        right = known(exercise, exercise.reference)
         probes = list(right)
         lines = [f"**`{exercise.name}`**", "", "| mistake | " + " | ".join(probes) + " |",
                  "|---|" + ":---:|" * len(probes)]  # fmt: skip
         for mistake in exercise.mistakes:
-            theirs = answers(exercise, mistake.function)
+            theirs = known(exercise, mistake.function)
             found = ["found" if not same(theirs[p], right[p], exercise.tolerance) else "–"
                      for p in probes]  # fmt: skip
             seen = f" ({mistake.seen_in})" if mistake.seen_in else ""

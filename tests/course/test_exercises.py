@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from minidl.course import PAGES, Exercise, Mistake, exercises, judge
-from minidl.course.judging import answers, same
+from minidl.course.judging import known, same
 
 ALL = [(page, exercise) for page in PAGES for exercise in exercises(page)]
 PLANTED = [(page, each, mistake) for page, each in ALL for mistake in each.mistakes]
@@ -58,7 +58,7 @@ def test_so_does_another_implementation(page: str, exercise: Exercise, mistake: 
 
 @for_each_exercise
 def test_mistakes_differ_pairwise(exercise: Exercise) -> None:
-    found = {mistake.name: answers(exercise, mistake.function) for mistake in exercise.mistakes}
+    found = {mistake.name: known(exercise, mistake.function) for mistake in exercise.mistakes}
     assert len(found) == len(exercise.mistakes)
     for (one, ours), (other, theirs) in itertools.combinations(found.items(), 2):
         alike = all(same(ours[probe], theirs[probe], exercise.tolerance) for probe in ours)

@@ -115,6 +115,7 @@ RELU = Exercise(
             "ignores dy",
             lambda dy, x: (x > 0).astype(float),
             "that is the slope; the chain rule multiplies it by the gradient that comes in",
+            "haifengl/smile#528",
         ),
         Mistake(
             "times x",

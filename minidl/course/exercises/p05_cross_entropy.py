@@ -206,12 +206,14 @@ CROSS_ENTROPY = Exercise(
             lambda z, target: -np.log(softmax(z)[np.arange(len(z)), target]).mean(),
             "sure and wrong gives an infinite loss: softmax became 0 before the logarithm was "
             "taken",
+            "chainer/chainer#584",
         ),
         Mistake(
             "saved by a small number",
             lambda z, target: -np.log(softmax(z)[np.arange(len(z)), target] + 1e-9).mean(),
             "a small number added before the logarithm hides the infinity, and puts a ceiling on "
             "the loss: there, nothing is learned any more",
+            "apache/mxnet#4594",
         ),
         Mistake(
             "all pairs",
