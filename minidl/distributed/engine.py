@@ -6,7 +6,7 @@ program, the processes never disagree about which operation is next.
 
 While it waits, the thread also watches. Every second it greets the next process in a ring. A
 process that has not greeted for :data:`LIMIT` seconds is dead, stopped or unreachable; a main
-thread that stands at one instruction for as long hangs. Either ends all, with a sentence.
+thread that stands at one instruction for as long, and does not compute, hangs. Either ends all.
 """
 
 from __future__ import annotations
@@ -163,9 +163,15 @@ class Engine:
             )  # fmt: skip
         self._watch_main(now)
 
+    def _main_seconds(self) -> int:
+        """Return how long the main thread has computed: a long product is no hang."""
+        if not hasattr(time, "pthread_getcpuclockid"):
+            return 0
+        return int(time.clock_gettime(time.pthread_getcpuclockid(self._main or 0)))
+
     def _watch_main(self, now: float) -> None:
         frame = sys._current_frames().get(self._main or 0)
-        place = frame and (id(frame), frame.f_lasti)
+        place = frame and (id(frame), frame.f_lasti, self._main_seconds())
         if self._patient or place != self._place:
             self._moved, self._place = now, place
         elif frame is not None and now - self._moved > LIMIT:

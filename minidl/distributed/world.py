@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import faulthandler
 import os
 import sys
 import traceback
@@ -18,6 +19,9 @@ from .engine import Engine, Work
 __all__ = ["HOW_TO_INSTALL", "World", "current", "destroy", "find_mpi", "initialize"]
 
 HOW_TO_INSTALL = "pip install 'minidl[mpi]'"
+
+#: Seconds in which all ranks must have started; a rank that waits longer ends, and so do all.
+START = 60
 
 #: Variables in which launchers tell a process how many there are.
 _SIZES = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"
@@ -131,6 +135,8 @@ def initialize(required: bool = False) -> World:
     """
     global _world
     if _world is None:
+        if launched() > 1:
+            faulthandler.dump_traceback_later(START, exit=True, file=2)
         try:
             comm = find_mpi().COMM_WORLD
         except DistributedError:
@@ -138,6 +144,7 @@ def initialize(required: bool = False) -> World:
                 raise
             comm = None
         _world = World(comm)
+        faulthandler.cancel_dump_traceback_later()
         atexit.register(destroy)
         if _world.size > 1:
             sys.excepthook = _end_all

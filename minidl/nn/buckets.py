@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from .. import distributed
-from ..device import CPU, active, device_of
+from ..device import CPU, active, array_module, device_of
 from ..distributed import arrays, world
 from ..errors import DistributedError
 from ..kernels.cuda import copy_to
@@ -63,7 +63,7 @@ class Bucket:
             if isinstance(array, np.ndarray):
                 array[...] = flat.reshape(array.shape)
             else:
-                array.set(flat.reshape(array.shape))
+                array[...] = array_module(array).asarray(flat.reshape(array.shape))
 
 
 class Reducer:

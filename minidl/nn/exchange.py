@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Context, Function
-from ..device import CPU, Array, array_module, device_of
+from ..device import CPU, Array, active, array_module, device_of
 from ..distributed import arrays, world
 from ..kernels.cuda import copy_to
 from ..tensor import Tensor
@@ -45,7 +45,9 @@ def _last(x: Array) -> np.ndarray:
 def _first(x: np.ndarray, like: Array) -> Array:
     """Return (N, ..., C) as (N, C, ...), on the device of another array."""
     xp = array_module(like)
-    return xp.moveaxis(x if xp is np else xp.asarray(x), -1, 1)
+    if xp is np:
+        return np.moveaxis(x, -1, 1)
+    return _on_device(np.ascontiguousarray(np.moveaxis(x, -1, 1)), like)
 
 
 def _cuts(sizes: list[int]) -> list[slice]:
@@ -88,6 +90,7 @@ class GatherChannelsFunction(Function):
     def backward(ctx: Context, grad: Array) -> Any:
         if ctx.same:
             own = grad[:, _cuts(ctx.sizes)[world.current().rank]]
+            own = own if array_module(own) is np else array_module(own).ascontiguousarray(own)
         else:
             own = sum_own_channels(grad, ctx.sizes, ctx.label)
         return own, None, None, None
@@ -165,8 +168,9 @@ def _host(x: Array) -> np.ndarray:
 
 
 def _on_device(x: np.ndarray, like: Array) -> Array:
-    xp = array_module(like)
-    return x if xp is np else xp.asarray(x)
+    with active(device_of(like)):
+        xp = array_module(like)
+        return x if xp is np else xp.asarray(x)
 
 
 def gather_channels(x: Tensor, sizes: list[int], label: str = "channels") -> Tensor:

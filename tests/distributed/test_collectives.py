@@ -57,3 +57,11 @@ def test_several_ranks_without_mpi(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_wrong_arguments() -> None:
     with pytest.raises(ArgumentError, match="backend 'mpi', got 'smoke'"):
         dist.init_process_group("smoke")
+
+
+@ranks.needs_mpi
+def test_tensors_on_a_gpu() -> None:
+    pytest.importorskip("cupy")
+    slow = "300"  # the simulator may have to compile kernels
+    result = ranks.run(2, PROGRAM.with_name("gpu_program.py"), MINIDL_HANG_SECONDS=slow)
+    assert result.stdout.split() == ["content"] * 2

@@ -29,7 +29,7 @@ def old_run(name: str = "runs/net", **options: object) -> dict[str, object]:
     """Save an earlier run, and return its checkpoint."""
     RunLog(name).close()
     options = {"lr": 0.5, "workers": 2, "output": "elsewhere", "command": "python old.py"} | options
-    state = {"options": options, "versions": {}, "step": 3}
+    state = {"options": options, "versions": {}, "step": 3, "optimizer": {}}
     for file in ("last", "best"):
         minidl.save({**state, "file": file}, f"{name}/{file}.safetensors")
     return {**state, "file": "last"}
