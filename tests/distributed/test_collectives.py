@@ -65,3 +65,18 @@ def test_tensors_on_a_gpu() -> None:
     slow = "300"  # the simulator may have to compile kernels
     result = ranks.run(2, PROGRAM.with_name("gpu_program.py"), MINIDL_HANG_SECONDS=slow)
     assert result.stdout.split() == ["content"] * 2
+
+
+_HANGS = """
+import time
+import minidl.distributed as dist
+if dist.get_rank() == 1:
+    time.sleep(60)
+dist.barrier()
+"""
+
+
+@ranks.needs_mpi
+def test_a_rank_that_stands_still() -> None:
+    result = ranks.run(2, "-c", _HANGS, status=5, MINIDL_HANG_SECONDS="2")
+    assert "rank 1 has stood still for 2 seconds in <module>" in result.stderr
