@@ -204,7 +204,7 @@ def _floats(name: str, input: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _weight(name: str, argument: str, input: Tensor, weight: Tensor | None) -> Any:
-    """Return a weight in the dtype of `input`; 1 if there is none."""
+    """Return a copy of a weight in the dtype of `input`; 1 if there is none."""
     if weight is None:
         return 1
     check_one_device(name, input=input.array, **{argument: weight.array})
@@ -213,7 +213,7 @@ def _weight(name: str, argument: str, input: Tensor, weight: Tensor | None) -> A
         n not in (1, m) for n, m in zip(reversed(own), reversed(shape), strict=False)
     ):
         raise ShapeError(f"{name}: {argument} of shape {own} does not broadcast to {shape}")
-    return weight.array.astype(input.dtype, copy=False)
+    return weight.array.astype(input.dtype)
 
 
 class BCEWithLogitsLoss(Module):

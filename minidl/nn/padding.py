@@ -152,7 +152,7 @@ def pad(
         left = n + (min(before, 0) + min(after, 0) if mode == "circular" else before + after)
         if left < 0 or (left == 0 and mode == "circular"):
             raise ArgumentError(f"pad: {(before, after)} crops more than the length {n}")
-    if value and input.dtype.kind != "f":
+    if value:
         fitting("pad", value, input.dtype)
     if mode == "constant" or min(map(min, amounts), default=0) >= 0:
         return PadFunction.apply(input, amounts, mode, 0.0 if value is None else value)

@@ -22,7 +22,6 @@ from ..tensor import (
     Tensor,
     default_device,
     default_dtype,
-    float16,
     float32,
     float64,
     int64,
@@ -83,10 +82,8 @@ def full(
     """
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.cpu().array
-    if dtype is None or as_dtype("full", dtype) == float16:  # PyTorch fills float16 with inf
-        number = to_array(fill_value, dtype)
-    else:
-        number = fitting("full", fill_value, np.dtype(dtype))
+    dtype = to_array(fill_value).dtype if dtype is None else as_dtype("full", dtype)
+    number = fitting("full", fill_value, dtype)
     return Tensor(_made(device, "full", lengths((size,)), number, number.dtype), requires_grad)
 
 

@@ -16,7 +16,7 @@ from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from ..tensor import Tensor
 from .axes import length_of, one_axis
 from .comparison import masked_fill, where
-from .index import Assign, Steps, add_at, check_positions, read, steps_of, write
+from .index import Assign, Steps, add_at, check_positions, kept, read, steps_of, write
 from .operands import unbroadcast
 
 __all__ = [
@@ -29,7 +29,7 @@ class AddAt(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, value: Array, steps: Steps) -> Array:
-        ctx.steps, ctx.value_shape = steps, value.shape
+        ctx.steps, ctx.value_shape = kept(ctx, steps), value.shape
         y = x.copy(order="K")
         add_at(y, steps, value)
         return y
@@ -47,14 +47,15 @@ class Gather(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, axis: int, index: Array) -> Array:
-        ctx.shape, ctx.where = x.shape, _along(index, axis)
-        return read(x, (..., ctx.where))
+        ctx.shape, where = x.shape, (..., _along(index, axis))
+        ctx.steps = kept(ctx, where)
+        return read(x, where)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         xp = array_module(grad)
         dx = xp.zeros(ctx.shape, grad.dtype)
-        add_at(dx, (..., ctx.where), grad)
+        add_at(dx, ctx.steps, grad)
         return dx, None, None
 
 

@@ -176,6 +176,14 @@ def add_at(x: Array, steps: Steps, value: Array) -> None:
         raise IndexOutOfRange(f"index: {error}, in a tensor of shape {tuple(x.shape)}") from error
 
 
+def kept(ctx: Context, steps: Steps) -> Steps:
+    """Return steps for the backward: users may change the arrays that they gave as an index."""
+    first, second = steps
+    if second is None or True not in ctx.needs_input_grad:
+        return steps
+    return first, tuple(part.copy() if hasattr(part, "dtype") else part for part in second)
+
+
 class View(Function):
     """``x[index]`` with integers and slices: shares the memory; no element is read twice."""
 
@@ -198,7 +206,7 @@ class Take(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, steps: Steps) -> Array:
-        ctx.shape, ctx.steps = x.shape, steps
+        ctx.shape, ctx.steps = x.shape, kept(ctx, steps)
         return read(x, steps)
 
     @staticmethod
@@ -214,7 +222,7 @@ class Assign(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array, value: Any, steps: Steps) -> Array:
-        ctx.steps, ctx.value_shape = steps, getattr(value, "shape", ())
+        ctx.steps, ctx.value_shape = kept(ctx, steps), getattr(value, "shape", ())
         y = x.copy(order="K")
         write(y, steps, value)
         return y
@@ -254,7 +262,7 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
             return  # x[i] += 1  is  v = x[i]; v += 1, which changes x;  x[i] = v
         while value.ndim and value.array.shape[0] == 1:  # these don't count
             value = value[0]
-    elif isinstance(value, (bool, int, float)):
+    elif isinstance(value, (bool, int, float)) and input.dtype != float16:  # which becomes inf
         value = fitting("x[index] = value", value, input.dtype).item()
     elif not isinstance(input.array, np.ndarray) and not np.isscalar(value):
         value = as_tensor(value).to(input.device)

@@ -161,6 +161,7 @@ class Extreme(Function):
         ctx.shape, ctx.axis, ctx.keepdim, ctx.where = x.shape, axis, keepdim, where
         if not keepdim:
             values, where = values.squeeze(axis), where.squeeze(axis)
+        where = where.copy()  # it is the user's
         ctx.mark_non_differentiable(where)
         return values, where
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 import minidl
@@ -116,3 +118,49 @@ def test_optimizer_step_between_forward_and_backward_is_refused(device: str) -> 
         layer.weight.mul_(0.9)
     with pytest.raises(AutogradError, match="weight"):
         out.sum().backward()
+
+
+@pytest.mark.parametrize(
+    ("read", "expected"),
+    [
+        (lambda w, i, m: w[i], [1, 1, 0]),
+        (lambda w, i, m: w[m], [1, 0, 0]),
+        (lambda w, i, m: w.gather(0, i), [1, 1, 0]),
+        (lambda w, i, m: w.index_select(0, i), [1, 1, 0]),
+        (lambda w, i, m: minidl.take_along_dim(w, i, 0), [1, 1, 0]),
+        (lambda w, i, m: minidl.zeros(3).index_add(0, i, w[:2])[:1], [1, 0, 0]),
+        (lambda w, i, m: minidl.zeros(3).scatter(0, i, w[:2])[1:], [0, 1, 0]),
+        (lambda w, i, m: minidl.zeros(3).scatter_add(0, i, w[:2])[1:], [0, 1, 0]),
+        (lambda w, i, m: minidl.zeros(3).index_put((i,), w[:2])[1:], [0, 1, 0]),
+        (lambda w, i, m: w.index_fill(0, i, 0.0), [0, 0, 1]),
+    ],
+)
+def test_an_index_is_changed_after_it_was_used(read: Any, expected: list[float]) -> None:
+    w = minidl.tensor([3.0, 1.0, 2.0], requires_grad=True)
+    index, mask = minidl.tensor([0, 1]), minidl.tensor([True, False, False])
+    y = read(w, index, mask)
+    index.fill_(2)
+    mask.fill_(True)
+    y.sum().backward()
+    assert w.grad.tolist() == expected
+
+
+def test_an_index_is_changed_after_a_write() -> None:
+    w = minidl.ones(3, requires_grad=True)
+    index, mask = minidl.tensor([0]), minidl.tensor([False, True, False])
+    h = w * 2
+    h[index], h[mask] = 0.0, 0.0
+    index.fill_(2)
+    mask.fill_(True)
+    h.sum().backward()
+    assert w.grad.tolist() == [0.0, 0.0, 2.0]
+
+
+@pytest.mark.parametrize("name", ["max", "min", "sort", "topk", "median"])
+def test_positions_that_were_returned_are_changed(name: str) -> None:
+    w = minidl.tensor([3.0, 1.0, 2.0], requires_grad=True)
+    values, positions = w.topk(1) if name == "topk" else getattr(w, name)(0)
+    first = positions.reshape(-1)[0].item()
+    positions.fill_((first + 1) % 3)
+    values.reshape(-1)[0].backward()
+    assert w.grad.tolist() == [float(k == first) for k in range(3)]

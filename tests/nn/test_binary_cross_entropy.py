@@ -189,3 +189,14 @@ def test_errors_name_the_argument() -> None:
         F.binary_cross_entropy_with_logits(x, x, pos_weight=minidl.ones(2, 4, 3))
     with pytest.raises(ArgumentError, match="expected 0 to 1"):
         F.binary_cross_entropy(x + 1, x)
+
+
+def test_weights_are_changed_after_they_were_used() -> None:
+    for given in ({"weight": None}, {"pos_weight": None}):
+        x, w = minidl.zeros(3, requires_grad=True), minidl.tensor([1.0, 2.0, 3.0])
+        loss = minidl.nn.functional.binary_cross_entropy_with_logits(
+            x, minidl.ones(3), **dict.fromkeys(given, w), reduction="sum"
+        )
+        w.zero_()
+        loss.backward()
+        assert x.grad.tolist() == [-0.5, -1.0, -1.5]

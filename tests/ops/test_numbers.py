@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl.errors import NumberError
+from minidl.errors import ArgumentError, NumberError
 from minidl.nn import functional as F
 
 nan = math.nan
@@ -81,7 +81,7 @@ def test_ranges():
     for wrong in ((2, 0), (0, 5, -1), (0, 1, 0), (0, nan)):
         with pytest.raises(NumberError):
             minidl.arange(*wrong)
-    with pytest.raises(NumberError):
+    with pytest.raises(ArgumentError):
         minidl.linspace(0, 1, -1)
 
 
