@@ -1,0 +1,107 @@
+"""The site in a real browser without a network: python -m sphinx docs build/docs comes first.
+
+Needs Playwright (in the ``docs`` extra) and Chromium, which comes from the system's packages.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from programs import ROOT
+
+import minidl
+from minidl.nn import functional as F
+
+SITE = ROOT / "build" / "docs"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("chrome")
+PAGES = sorted((ROOT / "docs" / "course").glob("[0-9][0-9]_*.py"))
+for_each_page = pytest.mark.parametrize("name", [path.stem for path in PAGES])
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    api = pytest.importorskip("playwright.sync_api", reason="pip install '.[docs]'")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine: apt install chromium")
+    if not (SITE / "course" / "index.html").exists():
+        pytest.skip("the site is not built: python -m sphinx docs build/docs")
+    with api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def open_page(browser: Any) -> Iterator[Callable[..., Any]]:
+    contexts = []
+
+    def open_page(path: str, **options: Any) -> Any:
+        contexts.append(browser.new_context(offline=True, **options))
+        page = contexts[-1].new_page()
+        page.wanted, page.errors = [], []
+        page.on("request", lambda request: page.wanted.append(request.url))
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        file, _, query = path.partition("?")
+        page.goto((SITE / file).as_uri() + (f"?{query}" if query else ""))
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@for_each_page
+def test_pages_open_offline(open_page: Callable[..., Any], name: str) -> None:
+    page = open_page(f"course/site/{name}.html")
+    outside = [url for url in page.wanted if not url.startswith(("file:", "data:"))]
+    assert not outside and not page.errors
+    for image in page.locator("article img").all():
+        assert len(image.get_attribute("alt") or "") >= 40
+        assert image.evaluate("image => image.naturalWidth") > 0
+    assert page.locator("article math").count() == 0 or page.locator("math mi, math mn").count()
+    assert (SITE / "course" / "site" / f"{name}.html").stat().st_size < 500_000
+
+
+def test_search_finds_a_word(open_page: Callable[..., Any]) -> None:
+    page = open_page("search.html?q=overlapping")
+    page.wait_for_selector("ul.search li a", timeout=20_000)
+    assert "pool" in page.locator("ul.search").inner_text().lower()
+
+
+def test_the_site_is_small() -> None:
+    if not SITE.exists():
+        pytest.skip("the site is not built: python -m sphinx docs build/docs")
+    parts = [path for part in ("course", "_images") for path in (SITE / part).rglob("*")]
+    assert sum(path.stat().st_size for path in parts if path.is_file()) < 10_000_000
+
+
+def test_without_javascript_the_static_figure_shows(open_page: Callable[..., Any]) -> None:
+    page = open_page("course/site/08_pooling.html", java_script_enabled=False)
+    assert page.locator(".explorable svg[role=img]").first.is_visible()
+
+
+def test_pool_routes_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> None:
+    page = open_page("course/site/08_pooling.html")
+    rng = np.random.default_rng(0)
+    place = page.locator("#explorable-pool_routes")
+    for _ in range(20):
+        kernel, stride = int(rng.integers(2, 5)), int(rng.integers(1, 4))
+        place.locator("[name=kernel]").fill(str(kernel))
+        place.locator("[name=stride]").fill(str(stride))
+        i, j = rng.integers(7, size=2)
+        place.locator(f'[data-at="{i},{j}"]').focus()
+        page.keyboard.press("Enter")  # explorables work by keyboard
+        state = json.loads(place.get_attribute("data-state"))
+        assert (state["kernel"], state["stride"]) == (kernel, stride)
+        x = minidl.tensor(np.array(state["x"])[None, None], requires_grad=True)
+        y = F.max_pool2d(x, kernel, stride)
+        y.backward(minidl.ones_like(y))
+        assert x.grad is not None
+        np.testing.assert_allclose(state["y"], y.detach().numpy().ravel(), atol=1e-9)
+        assert state["dx"] == x.grad.numpy()[0, 0].tolist()
+    assert not page.errors
