@@ -189,6 +189,8 @@ def test_errors_name_the_argument() -> None:
         F.binary_cross_entropy_with_logits(x, x, pos_weight=minidl.ones(2, 4, 3))
     with pytest.raises(ArgumentError, match="expected 0 to 1"):
         F.binary_cross_entropy(x + 1, x)
+    with pytest.raises(ArgumentError, match="expected 0 to 1"):
+        F.binary_cross_entropy(x + float("nan"), x)
 
 
 def test_weights_are_changed_after_they_were_used() -> None:
