@@ -6,6 +6,8 @@ than NumPy are imported when they are first used.
 
 from typing import TYPE_CHECKING, Any
 
+from numpy import dtype
+
 from . import autograd, cuda, errors, nn, ops, random
 from .autograd import (
     enable_grad,

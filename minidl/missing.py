@@ -120,3 +120,21 @@ def _is_from_import(frame: Any) -> bool:
     from opcode import opmap
 
     return bool(frame.f_code.co_code[frame.f_lasti] == opmap["IMPORT_FROM"])
+
+
+class MissingModules:
+    """An entry of ``sys.meta_path``, the last, for the modules that minidl does not have."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> None:
+        """Raise an ImportError that says what there is."""
+        parent, _, last = name.rpartition(".")
+        package, *below = parent.split(".")
+        # minidl.kernels.of asks for modules that may be missing
+        if package == __package__ and below[:1] != ["kernels"] and not last.startswith("_"):
+            module = sys.modules[parent]
+            text = sentence(parent, last, getattr(module, "__all__", dir(module)))
+            raise ModuleNotFoundError(text, name=name)
+
+
+sys.meta_path.append(MissingModules)

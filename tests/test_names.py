@@ -168,6 +168,37 @@ def test_a_missing_name_says_what_there_is(module: str, name: str, says: str) ->
         exec(f"from {module} import {name}")
 
 
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("utils.tensorboard", "does not support writers for TensorBoard"),
+        ("hub", "does not support downloads"),
+        ("vision.io", "it has bad_images"),
+        ("nn.quantized.dynamic", "minidl.nn has no 'quantized'"),
+    ],
+)
+def test_a_missing_module_says_what_there_is(path: str, says: str) -> None:
+    with pytest.raises(ModuleNotFoundError, match=says):
+        importlib.import_module(f"minidl.{path}")
+    with pytest.raises(ModuleNotFoundError, match="^No module named 'minidle'"):
+        importlib.import_module("minidle")
+
+
+def test_names_that_scripts_import() -> None:
+    code = """
+from minidl.cuda.amp import GradScaler, autocast
+import minidl.cuda.amp as amp
+from minidl import dtype
+from minidl.optim.lr_scheduler import _LRScheduler, LRScheduler
+import minidl
+assert amp.autocast is autocast and _LRScheduler is LRScheduler and amp is minidl.cuda.amp
+assert isinstance(minidl.zeros(1).dtype, dtype)
+with autocast(False):
+    GradScaler(enabled=False)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
 @pytest.mark.parametrize("path", ["utils.data", "nn.parallel", "nn.DataParallel", "cuda.amp"])
 def test_modules_are_there_without_an_import(path: str) -> None:
     code = f"import minidl; print(minidl.{path})"

@@ -6,7 +6,7 @@ schedulers on one optimizer multiply, and a rate that was changed by hand stays 
 """
 
 from ...missing import attributes
-from .base import LRScheduler
+from .base import LRScheduler, _LRScheduler
 from .cycles import CyclicLR, OneCycleLR
 from .functions import (
     ConstantLR,

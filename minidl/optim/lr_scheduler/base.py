@@ -144,6 +144,9 @@ class LRScheduler:
         vars(self).update({key: deepcopy(state_dict[key]) for key in own})
 
 
+_LRScheduler = LRScheduler  # PyTorch's former name
+
+
 def checked(optimizer: Optimizer) -> Optimizer:
     """Return `optimizer`, or raise a DTypeError if it is none."""
     if not isinstance(optimizer, Optimizer):

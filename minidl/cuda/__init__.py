@@ -4,10 +4,11 @@ The kernels are in :mod:`minidl.kernels.cuda`. The names of ``torch.cuda`` that 
 or beside their training are here, too; without a GPU, those that only report return 0.
 """
 
+from importlib import import_module
 from typing import Any
 
-from .device import Device
-from .kernels.cuda import (
+from ..device import Device
+from ..kernels.cuda import (
     HOW_TO_INSTALL,
     OutOfMemoryError,
     allow_tf32,
@@ -18,8 +19,8 @@ from .kernels.cuda import (
     memory_stats,
     synchronize,
 )  # fmt: skip
-from .missing import attributes
-from .random import Generator, manual_seed
+from ..missing import attributes
+from ..random import Generator, manual_seed
 
 __all__ = [
     "HOW_TO_INSTALL", "OutOfMemoryError", "allow_tf32", "cupy", "current_device",
@@ -95,9 +96,7 @@ def reset_peak_memory_stats(device: Any = None) -> None:
 
 def _on_first_use(name: str) -> Any:
     if name == "amp":
-        from . import amp
-
-        return amp
+        return import_module(f"{__name__}.amp")
     raise KeyError(name)
 
 
