@@ -80,8 +80,8 @@ class Run(training.Run):
 
     def groups(self, model: RowNet, options: Any) -> list[dict[str, Any]]:
         """Return the parameters with their rates and decays."""
-        conv1 = next(iter(model.named_rows().values()))
-        groups = parameter_groups(model, conv1, options.lr, options.weight_decay)
+        first, *_ = model.named_rows().values()
+        groups = parameter_groups(model, first, options.lr, options.weight_decay)
         for group in groups:
             group["lr"] *= model.conv1_rate if group["first_layer"] else 1
         return groups
@@ -111,10 +111,8 @@ class Run(training.Run):
     def draw(self, **more: dict[str, float]) -> None:
         """Draw the first layer's filters, the learning curves, and the page of all figures."""
         output, scores = self.options.output, {"single crop": self.last_scores(), **more}
-        seen = self.seen.predictions() if self.seen else None
-        source = figures.Source(
-            self.model, self.pictures, self.options.classes, output, scores, seen
-        )
+        seen, names = self.seen.predictions() if self.seen else None, self.options.classes
+        source = figures.Source(self.model, self.pictures, names, output, scores, seen)
         figures.save_all(self.model, self.log.path, output, source, self.options.report)
 
     def finish(self) -> None:

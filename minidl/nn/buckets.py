@@ -20,8 +20,8 @@ from ..distributed import arrays, world
 from ..errors import DistributedError
 from ..kernels.cuda import copy_to
 from ..tensor import Tensor
-from .dropout import use_rows
 from .module import Module, Parameter
+from .parts import use_rows
 
 __all__ = ["Reducer"]
 

@@ -23,7 +23,7 @@ Sources: Hinton et al. (2012), arXiv 1207.0580; Krizhevsky, Sutskever and Hinton
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -35,59 +35,23 @@ from ..random import default_generator
 from ..tensor import Tensor
 from .activation import check_inplace
 from .module import Module
+from .parts import part_of_batch
 
 __all__ = ["Dropout", "Dropout2d", "PlainDropout", "dropout", "dropout2d", "plain_dropout"]
 
 # --- The plain code -------------------------------------------------------------------------------
 
 
-class Part(NamedTuple):
-    """What this rank has of a batch that several ranks hold: some rows, perhaps some channels."""
-
-    rows: list[int]
-    total: int
-    piece: int = 0
-    pieces: int = 1
-
-    def of(self, key: np.ndarray, shape: Shape, p: float) -> np.ndarray:
-        """Return the rank's part of the mask that one process would draw for the whole batch."""
-        global _part
-        channels = shape[1] if len(shape) > 1 else 1
-        width = (channels * self.pieces,) if len(shape) > 1 else ()
-        before, _part = _part, None
-        try:
-            whole = draw_mask(key, (self.total, *width, *shape[2:]), p)
-        finally:
-            _part = before
-        first = self.piece * channels
-        return whole[self.rows] if self.pieces == 1 else whole[self.rows, first : first + channels]
-
-
-_part: Part | None = None
-
-
-def use_rows(rows: list[int] | None, total: int = 0, piece: int = 0, pieces: int = 1) -> None:
-    """Draw masks as parts of those of the batch of all ranks, until called with None.
-
-    Parameters
-    ----------
-    rows : list of int or None
-        The places of this rank's samples in the batch of all ranks.
-    total : int
-        Number of samples in that batch.
-    piece, pieces : int
-        Which of how many equal pieces of the second axis this rank has. Default 0 and 1.
-    """
-    global _part
-    _part = None if rows is None else Part(rows, total, piece, pieces)
-
-
 def draw_mask(key: np.ndarray | None, shape: Shape, p: float) -> np.ndarray:
     """Return a bool array, False with probability `p`; all False if `key` is None."""
     if key is None:
         return np.zeros(shape, np.bool_)
-    if _part is not None:
-        return _part.of(key, shape, p)
+    if (part := part_of_batch()) is not None:
+        return part.cut(_draw(key, part.whole(shape), p))
+    return _draw(key, shape, p)
+
+
+def _draw(key: np.ndarray, shape: Shape, p: float) -> np.ndarray:
     count, least = math.prod(shape), min(round(p * 2**32), 2**32 - 1)
     words = np.random.Philox(key=key).random_raw(-(-count // 2))  # (count / 2,) of 64 bits
     halves = words.astype("<u8").view("<u4")[:count]  # (count,) of 32 bits, low half first
@@ -114,7 +78,7 @@ class DropoutFunction(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, p: float, scale: float, inplace: bool) -> Array:
         key = None if p == 1 else default_generator.next_key()
-        ctx.scale, ctx.kernel = scale, None if _part else kernels.of("dropout", x)
+        ctx.scale, ctx.kernel = scale, None if part_of_batch() else kernels.of("dropout", x)
         if ctx.kernel:
             y, mask = ctx.kernel.forward(x, key, p, scale, inplace)
         else:

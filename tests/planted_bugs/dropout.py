@@ -42,7 +42,7 @@ BUGS = [
     ),
     (
         "dropout: the plain code reads the high half of a word first",
-        "minidl.nn.dropout:draw_mask",
+        "minidl.nn.dropout:_draw",
         "'<u8'",
         "'>u8'",
         "tests/nn/test_dropout.py::test_plain_code_draws_the_kernels_mask",

@@ -31,8 +31,8 @@ from ...autograd import no_grad
 from ...distributed import arrays, world
 from ...errors import ArgumentError
 from ...nn import Conv2d, Dropout, LocalResponseNorm, Module, Parameter, PlainDropout
-from ...nn.dropout import use_rows
 from ...nn.exchange import gather_channels, gather_outputs, gather_rows, scatter_rows
+from ...nn.parts import use_rows
 from ...tensor import Tensor
 from .rows import RowNet
 
