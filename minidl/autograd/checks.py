@@ -101,33 +101,47 @@ def checked_results(node: Node, results: Any) -> list[Any]:
     """Return the results of a node's backward as a list: one array or None for each argument."""
     results = list(results) if isinstance(results, tuple) else [results]
     edges = node.edges
-    while len(results) > len(edges) and results[-1] is None:
-        results.pop()
     if len(results) != len(edges):
-        raise AutogradError(
-            f"{node.function.__name__}.backward returned {len(results)} gradients; expected one "
-            f"for each of the {len(edges)} arguments of forward"
-        )
+        _drop_last(results, node)
     for position, edge in enumerate(edges):
-        gradient = results[position]
-        if edge is None or gradient is None:
+        if edge is None:
             continue
-        if type(gradient) is not np.ndarray:
-            if isinstance(gradient, np.generic):  # NumPy's result of arrays without axes
-                gradient = results[position] = np.asarray(gradient)
-            if isinstance(gradient, Tensor) or not hasattr(gradient, "dtype"):
-                raise AutogradError(
-                    f"{node.function.__name__}.backward returned a {type(gradient).__name__} for "
-                    f"argument {position}; expected an array"
-                )
-        target, index = edge
-        shape = target.array.shape if index < 0 else target.outputs[index][0]
-        if gradient.shape != shape and node.function.is_foreign:
-            node.context.shape_returned = gradient.shape
-            gradient = results[position] = _reduced(gradient, shape)
-        if gradient.shape != shape:
-            raise ShapeError(
-                f"{node.function.__name__}.backward returned a gradient of shape "
-                f"{tuple(gradient.shape)} for argument {position}, whose shape is {tuple(shape)}"
-            )
+        gradient = results[position]
+        if gradient is not None:
+            target, index = edge
+            shape = target.array.shape if index < 0 else target.outputs[index][0]
+            if type(gradient) is not np.ndarray or gradient.shape != shape:
+                results[position] = _checked(node, position, gradient, shape)
     return results
+
+
+def _drop_last(results: list[Any], node: Node) -> None:
+    """Drop None at the end: it may be returned for arguments that there are not."""
+    given, wanted = len(results), len(node.edges)
+    while len(results) > wanted and results[-1] is None:
+        results.pop()
+    if len(results) != wanted:
+        raise AutogradError(
+            f"{node.function.__name__}.backward returned {given} gradients; expected one for each "
+            f"of the {wanted} arguments of forward"
+        )
+
+
+def _checked(node: Node, position: int, gradient: Any, shape: tuple[int, ...]) -> Any:
+    """Return a gradient as an array of its argument's shape."""
+    if isinstance(gradient, np.generic):  # NumPy's result of arrays without axes
+        gradient = np.asarray(gradient)
+    if isinstance(gradient, Tensor) or not hasattr(gradient, "dtype"):
+        raise AutogradError(
+            f"{node.function.__name__}.backward returned a {type(gradient).__name__} for "
+            f"argument {position}; expected an array"
+        )
+    if gradient.shape != shape and node.function.is_foreign:
+        node.context.shape_returned = gradient.shape
+        gradient = _reduced(gradient, shape)
+    if gradient.shape != shape:
+        raise ShapeError(
+            f"{node.function.__name__}.backward returned a gradient of shape "
+            f"{tuple(gradient.shape)} for argument {position}, whose shape is {tuple(shape)}"
+        )
+    return gradient

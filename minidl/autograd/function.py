@@ -122,42 +122,29 @@ class Context:
         return any(array is dirty for dirty in self._dirty)
 
     def is_differentiable(self, output: Any) -> bool:
-        """Return whether an output has a gradient."""
+        """Return whether an output has a gradient: floats do, unless declared otherwise."""
         if self._without_grad and any(output is other for other in self._without_grad):
             return False
-        kind: str = output.dtype.kind
-        return kind == "f"
+        return hasattr(output, "dtype") and output.dtype.kind == "f"
 
-    def guard(
-        self,
-        args: Sequence[Any],
-        places: dict[int, int],
-        results: Sequence[Tensor],
-        outputs: Sequence[Any],
-    ) -> None:
+    def guard(self, args: Sequence[Any], places: dict[int, int], results: Sequence[Tensor]) -> None:
         """Note where saved arrays come from, and the versions of their tensors.
 
-        `places` holds the numbers of arguments by the ``id`` of their arrays; `outputs` is what the
-        forward returned, `results` the same as tensors.
+        `places` holds the origins of arrays by their ``id``: the numbers of `args`, and ~number of
+        `results`.
         """
         guards = []
+        readers, needed = self.function.read_for, self.needs_input_grad
         for index, array in enumerate(self._saved):
+            reader = readers[index] if readers else None
+            if reader is not None and not needed[reader]:
+                continue  # the backward will not read its numbers
             origin = places.get(id(array))
-            if origin is None or self._dirty:
-                for number, output in enumerate(outputs):
-                    if output is array and isinstance(results[number], Tensor):
-                        origin = ~number
-            if origin is not None and self._is_read(index):
+            if origin is not None:
                 tensor = args[origin] if origin >= 0 else results[~origin]
                 version = tensor.version
                 guards.append((version, version[0], index, origin, tensor.name))
         self._guards = guards
-
-    def _is_read(self, index: int) -> bool:
-        """Return whether the backward will read the numbers of a saved array."""
-        readers = self.function.read_for
-        reader = readers[index] if readers else None
-        return reader is None or self.needs_input_grad[reader]
 
     def note_attributes(self, places: dict[int, int], outputs: Sequence[Any]) -> None:
         """Note where arrays among the attributes come from, as :meth:`guard` does of saved ones."""
@@ -279,49 +266,38 @@ class Function:
             The Tensors are on different devices.
         """
         recording = mode.enabled
-        arrays: list[Any] = []
-        edges: list[Edge | None] = []
+        arrays: list[Any] = list(args)
+        edges: list[Edge | None] = [None] * len(args)
         places: dict[int, int] = {}  # the numbers of the tensors by the id of their arrays
-        place = None  # of the tensors so far: the number of their GPU, -1 for the CPU
+        where = None  # of the tensors so far: the number of their GPU, -1 for the CPU
         for number, arg in enumerate(args):
             if not isinstance(arg, Tensor):
-                arrays.append(arg)
-                edges.append(None)
                 continue
-            array = arg.array
+            array = arrays[number] = arg.array
             here = -1 if isinstance(array, np.ndarray) else array.data.device_id
-            if here != place:
-                if place is not None:
+            if here != where:
+                if where is not None:
                     raise _mixed_devices(cls.__name__, args)
-                place = here
+                where = here
             if args[places.setdefault(id(array), number)] is not arg:
-                array = array.view()  # x * x.detach(): one array in two places on the tape
+                array = arrays[number] = array.view()  # x * x.detach(): one array, two edges
                 places[id(array)] = number
-            arrays.append(array)
             if arg._view is not None and recording:
                 arg._view.refresh_argument(arg)
-            edges.append(edge_of(arg) if arg._requires_grad else None)
+            if arg._requires_grad:
+                edges[number] = edge_of(arg)
 
-        needs = tuple([edge is not None for edge in edges])
-        ctx = Context(cls, needs)
+        ctx = Context(cls, tuple(map(bool, edges)))
+        recording = recording and True in ctx.needs_input_grad
         before = changes.notes(arrays) if cls.is_foreign else None
-        with np.errstate(all="ignore"):  # 1/0 is inf and inf - inf is NaN, as IEEE says
-            try:
-                if place is None or place < 0:
-                    outputs = cls.forward(ctx, *arrays)
-                else:
-                    with active(gpu(place)):
-                        outputs = cls.forward(ctx, *arrays)
-            except (MemoryError, RuntimeError) as error:
-                cuda.explain_out_of_memory(error, cls.__name__)
-                raise
-
+        outputs = _run(cls, ctx, arrays, where)
         if ctx._dirty:
-            _note_changes(ctx, args, places, recording and True in needs)
+            _note_changes(ctx, args, places, recording)
         if before is not None:
             changes.note(before, arrays, args, ctx._dirty)
-        results: list[Any] = []
+
         returned = outputs if isinstance(outputs, tuple) else (outputs,)
+        results: list[Any] = []
         for output in returned:
             place = places.get(id(output))
             if place is not None:  # one memory, one version
@@ -333,19 +309,45 @@ class Function:
             else:
                 result = changes.wrapped(output, args, returned, results)
             results.append(result)
-        if recording and True in needs:
-            node = Node(cls, ctx, edges)
-            for result, output in zip(results, returned, strict=True):
-                differentiable = hasattr(output, "dtype") and ctx.is_differentiable(output)
-                if ctx._dirty and differentiable and ctx.is_dirty(output):
-                    rebase(result, node, node.add_slot(result.array))
-                else:
-                    node.add_output(result, differentiable)
-            if ctx._saved:
-                ctx.guard(args, places, results, returned)
-            if cls.is_foreign:
-                ctx.note_attributes(places, returned)
+        if recording:
+            _record(Node(cls, ctx, edges), args, places, returned, results)
         return tuple(results) if isinstance(outputs, tuple) else results[0]
+
+
+@np.errstate(all="ignore")  # 1/0 is inf and inf - inf is NaN, as IEEE says
+def _run(function: type[Function], ctx: Context, arrays: list[Any], where: int | None) -> Any:
+    """Return the outputs of a forward; `where` is the number of the GPU, or -1 or None."""
+    try:
+        if where is None or where < 0:
+            return function.forward(ctx, *arrays)
+        with active(gpu(where)):
+            return function.forward(ctx, *arrays)
+    except (MemoryError, RuntimeError) as error:
+        cuda.explain_out_of_memory(error, function.__name__)
+        raise
+
+
+def _record(
+    node: Node,
+    args: Sequence[Any],
+    places: dict[int, int],
+    outputs: Sequence[Any],
+    results: Sequence[Any],
+) -> None:
+    """Make `results`, the outputs of a forward as Tensors, outputs of its node on the tape."""
+    ctx = node.context
+    for number, output in enumerate(outputs):
+        result, differentiable = results[number], ctx.is_differentiable(output)
+        if ctx._dirty and differentiable and ctx.is_dirty(output):
+            rebase(result, node, node.add_slot(result.array))
+        else:
+            node.add_output(result, differentiable)
+        if isinstance(result, Tensor) and (ctx._dirty or id(output) not in places):
+            places[id(output)] = ~number
+    if ctx._saved:
+        ctx.guard(args, places, results)
+    if node.function.is_foreign:
+        ctx.note_attributes(places, outputs)
 
 
 def _apply_with_setup(cls: type[Function]) -> Callable[..., Any]:

@@ -13,23 +13,19 @@ import sys
 import threading
 from typing import Any
 
-import numpy as np
-
 from ..device import active, device_of
 from ..tensor import Tensor
 
 
-def _references(arrays: list[Any], position: int) -> tuple[int, int]:
-    """Return the reference counts of an array and of the array whose memory it shows."""
-    array = arrays[position]
-    base = array.base
-    if base is None or not hasattr(base, "dtype"):  # memory of its own, or another object's
-        return sys.getrefcount(array), 0
-    return sys.getrefcount(array), sys.getrefcount(base)
+def _held_once() -> int:
+    """Return the count of references to an object that one list and one variable hold."""
+    objects = [object()]
+    only = objects[0]
+    return sys.getrefcount(only)
 
 
-#: The counts of a view that one list holds. Measured, because versions of Python differ.
-_ONE_LIST = _references([np.zeros(2)[:1]], 0)
+#: Measured, because versions of Python differ.
+_HELD_ONCE = _held_once()
 
 
 def is_ours_alone(arrays: list[Any], position: int) -> bool:
@@ -37,8 +33,11 @@ def is_ours_alone(arrays: list[Any], position: int) -> bool:
 
     An array that repeats an element (stride 0) can't be changed in place and does not count.
     """
-    array, base = _references(arrays, position)
-    return array <= _ONE_LIST[0] and base <= _ONE_LIST[1] and 0 not in arrays[position].strides
+    array = arrays[position]
+    if sys.getrefcount(array) > _HELD_ONCE or 0 in array.strides:
+        return False
+    base = array.base  # the array whose memory it shows; or another object's, or its own
+    return base is None or not hasattr(base, "dtype") or sys.getrefcount(base) <= _HELD_ONCE
 
 
 _accumulating = threading.Lock()  # several threads may walk back to the same leaf

@@ -179,8 +179,11 @@ class Traveling:
         ctx.may_overwrite = tuple(alone)
         shape, _, where = node.outputs[0]
         try:
-            with active(where):
+            if where.index is None:
                 results = node.function.backward(ctx, *grads)
+            else:
+                with active(where):
+                    results = node.function.backward(ctx, *grads)
         except (MemoryError, RuntimeError) as error:
             cuda.explain_out_of_memory(error, f"{node.function.__name__}.backward", shape, node)
             raise

@@ -52,12 +52,14 @@ def of(name: str, array: Array) -> Any:
     """
     if _here.reference or array.dtype.char not in DTYPES:
         return None
-    key = name, isinstance(array, np.ndarray)
-    if key not in _modules:
-        path = f"{__name__}.{'cpu' if key[1] else 'cuda'}.{name}"
+    on_cpu = isinstance(array, np.ndarray)
+    try:
+        return _modules[name, on_cpu]
+    except KeyError:
+        path = f"{__name__}.{'cpu' if on_cpu else 'cuda'}.{name}"
         there = importlib.util.find_spec(path) is not None
-        _modules[key] = importlib.import_module(path) if there else None
-    return _modules[key]
+        _modules[name, on_cpu] = importlib.import_module(path) if there else None
+    return _modules[name, on_cpu]
 
 
 def is_reference() -> bool:

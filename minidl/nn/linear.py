@@ -113,7 +113,7 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> minidl.nn.functional.linear(x, w)
     tensor([[11., 17.]])
     """
-    if isinstance(weight, Tensor) and weight.ndim == 1 and (bias is None or bias.ndim == 0):
+    if isinstance(weight, Tensor) and weight.array.ndim == 1 and (bias is None or bias.ndim == 0):
         bias = None if bias is None else bias.reshape(1)
         return linear(input, weight.unsqueeze(0), bias).squeeze(-1)
     check(input, weight, bias)

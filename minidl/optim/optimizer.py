@@ -187,7 +187,7 @@ class Optimizer:
         for group in self.param_groups:
             for param in group["params"]:
                 if set_to_none:
-                    param._grad = None  # faster than the property
+                    param._grad = None  # here and below: faster than the property
                 elif param.grad is not None:
                     param.grad.detach_()  # create_graph=True leaves it on the tape
                     with active(device_of(param.grad.array)):
@@ -227,18 +227,19 @@ class Optimizer:
         of_type, of_dtype, alike = None, None, []  # mostly the same for all parameters
         for group in self.param_groups:
             for index, param in enumerate(group["params"]):
-                if param.grad is None:
+                if param._grad is None:
                     continue
-                array, grad = param.array, param.grad.array
+                array, grad = param.array, param._grad.array
                 if grad.shape != array.shape:
                     raise ShapeError(
                         f"{type(self).__name__}.step: {describe(param)} (number {index} of its "
                         f"group) has a gradient of shape {tuple(grad.shape)}"
                     )
-                if type(grad) is not type(array):
+                kind, dtype = type(array), array.dtype
+                if type(grad) is not kind:
                     check_one_device(f"{type(self).__name__}.step", param=array, grad=grad)
-                if type(array) is not of_type or array.dtype is not of_dtype:
-                    of_type, of_dtype = type(array), array.dtype
+                if kind is not of_type or dtype is not of_dtype:
+                    of_type, of_dtype = kind, dtype
                     kernel = kernels.of(self._kernel, array) if self._kernel else None
                     alike = updates.setdefault(kernel, [])
                 alike.append(Update(array, grad, *self._prepare(param, group)))

@@ -20,7 +20,7 @@ BUGS = [
     ),
     (
         "functions: results that share memory share a mark_non_differentiable",
-        "minidl.autograd.function:Function.apply",
+        "minidl.autograd.function:_record",
         "ctx.is_differentiable(output)",
         "ctx.is_differentiable(result.array)",
         "tests/autograd/test_function.py::test_two_arguments_with_one_memory_keep_their_own_marks",
@@ -58,7 +58,7 @@ BUGS = [
     (
         "create_graph: x * x.detach() has one place on the tape for both",
         "minidl.autograd.function:Function.apply",
-        "array = array.view()",
+        "array = arrays[number] = array.view()",
         "pass",
         "tests/autograd/test_recorded.py::test_a_detached_factor_is_a_constant",
     ),
@@ -121,8 +121,8 @@ BUGS = [
     (
         "autograd: every gradient may be overwritten",
         "minidl.autograd.ownership:is_ours_alone",
-        "array <= _ONE_LIST[0]",
-        "True",
+        "sys.getrefcount(array) > _HELD_ONCE",
+        "False",
         "tests/autograd/test_walk.py::test_grad_of_an_intermediate_is_not_overwritten",
     ),
     (

@@ -28,6 +28,7 @@ PIECE = 1 << 17
 TASK = 1 << 19
 
 
+@np.errstate(all="ignore")  # infinity and NaN are results, as IEEE 754 defines them
 def update(rule: Callable[..., None], updates: Sequence[Update]) -> None:
     """Apply a rule to every parameter, in place.
 
@@ -57,11 +58,10 @@ def update(rule: Callable[..., None], updates: Sequence[Update]) -> None:
                 np.copyto(grad.reshape(other.shape), other, casting="same_kind")
             rule(param, grad, state, numbers, scratch("optim", (2, *param.shape), param.dtype))
 
-    with np.errstate(all="ignore"):  # infinity and NaN are results, as IEEE 754 defines them
-        if len(tasks) == 1:
-            run(tasks[0])  # without BLAS
-        else:
-            parallel(run, tasks)
+    if len(tasks) == 1:
+        run(tasks[0])  # without BLAS
+    else:
+        parallel(run, tasks)
     for array, copy in copies:
         array[...] = copy.reshape(array.shape)
 
