@@ -234,13 +234,14 @@ def test_a_worker_holds_nothing_of_the_others() -> None:
 
     if not Path("/proc/self/fd").exists():
         pytest.skip("looks into /proc")
+    others = held(0)  # what other tests have left open in this process
     first = DataLoader(Calls(lambda index: index), num_workers=2, persistent_workers=True)
     list(first)
     batches = DataLoader(Calls(held, 3), batch_size=None, num_workers=3, prefetch_factor=1)
     for names in batches:
         # its slots (one order, two batches lent), and the numbers
         assert sum("memfd:minidl" in name for name in names) == 4
-        assert sum(name.startswith("socket:") for name in names) == 1
+        assert sum(name.startswith("socket:") for name in set(names) - set(others)) == 1
     del first
     gc.collect()
 

@@ -37,7 +37,7 @@ class Noise(Dataset):
 
 
 class Tiny(nn.Module):
-    input_size, input_scale = (3, 32, 32), "pixels"
+    input_size, input_scale, conv1_rate = (3, 32, 32), "pixels", 1.0
 
     def __init__(self) -> None:
         super().__init__()
