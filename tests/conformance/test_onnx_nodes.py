@@ -259,6 +259,7 @@ def gather_elements(x: Tensor, index: Tensor, axis: int = 0) -> Tensor:
 def scatter_elements(
     x: Tensor, index: Tensor, updates: Tensor, axis: int = 0, reduction: str = "none"
 ) -> Tensor:
+    index = minidl.where(index < 0, index + x.size(axis), index)
     if reduction == "add":
         return minidl.scatter_add(x, axis, index, updates)
     return minidl.scatter(x, axis, index, updates)
