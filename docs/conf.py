@@ -29,10 +29,10 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
 ]
 html_theme = "furo"
 html_title = "minidl"
+html_copy_source = False
 exclude_patterns = ["README.md", "course/[0-9]*.md", "course/notebooks", "course/**/*.py"]
 nb_execution_mode = "off"  # the course's build runs the pages
 nb_mime_priority_overrides = [("html", "text/html", 1)]

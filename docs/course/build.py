@@ -34,7 +34,7 @@ from nbclient import NotebookClient
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-INSTALL = "# In Colab, run this first: %pip install 'minidl[viz]'"
+INSTALL = "# In Colab, first: %pip install matplotlib, and minidl from its repository or wheel"
 STRICT, LENIENT = (f'import warnings; warnings.simplefilter("{k}")' for k in ("error", "ignore"))
 
 
