@@ -143,8 +143,9 @@ def initialize(required: bool = False) -> World:
             if required or launched() > 1:
                 raise
             comm = None
+        finally:
+            faulthandler.cancel_dump_traceback_later()
         _world = World(comm)
-        faulthandler.cancel_dump_traceback_later()
         atexit.register(destroy)
         if _world.size > 1:
             sys.excepthook = _end_all

@@ -50,8 +50,14 @@ def test_several_ranks_without_mpi(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DistributedError, match=r"pip install 'minidl\[mpi\]'"):
         dist.init_process_group(world_size=2)
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    stopped = []
+    monkeypatch.setattr(world.faulthandler, "dump_traceback_later", lambda *a, **k: None)
+    monkeypatch.setattr(
+        world.faulthandler, "cancel_dump_traceback_later", lambda: stopped.append(True)
+    )
     with pytest.raises(DistributedError, match=r"pip install 'minidl\[mpi\]'"):
         dist.get_rank()
+    assert stopped  # or the process would end a minute later
 
 
 def test_wrong_arguments() -> None:
