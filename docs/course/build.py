@@ -56,16 +56,13 @@ def build(source: Path) -> float:
     run(notebook, source.name)
     seconds = time.perf_counter() - started
     write_markdown(notebook, source.stem)
-    write(for_site(notebook), HERE / "site" / f"{source.stem}.ipynb")
+    write(relinked(notebook), HERE / "site" / f"{source.stem}.ipynb")
     return seconds
 
 
 def bare(notebook: Any) -> Any:
-    """Return the notebook for Jupyter: links lead to the repository, no outputs."""
-    result = copy.deepcopy(notebook)
-    for cell in result.cells:
-        if cell.cell_type == "markdown":
-            cell.source = relink(cell.source, "../")
+    """Return the notebook for Jupyter, before it is run: no outputs, and how to install."""
+    result = relinked(notebook)
     first = nbformat.v4.new_code_cell(INSTALL)
     first.id = "install"
     result.cells.insert(1, first)
@@ -107,20 +104,14 @@ def merged(outputs: list[Any]) -> list[Any]:
     return result
 
 
-def for_site(notebook: Any) -> Any:
-    """Return the notebook for Sphinx, which lies one folder deeper."""
+def relinked(notebook: Any) -> Any:
+    """Return a copy for a folder one level deeper, where the other pages lie beside it."""
     result = copy.deepcopy(notebook)
-    for number, cell in enumerate(result.cells):
+    for cell in result.cells:
         if cell.cell_type == "markdown":
-            cell.source = relink(cell.source, "../")
-        cell.id = f"cell-{number}"
+            text = re.sub(r"\]\((\d\d_\w+)\.md", r"](\1.ipynb", cell.source)
+            cell.source = re.sub(r"\]\((?!https?:|#|\d\d_\w+\.ipynb)", "](../", text)
     return result
-
-
-def relink(text: str, up: str) -> str:
-    """Make a page's links fit a folder one level deeper; other pages lie beside it."""
-    text = re.sub(r"\]\((\d\d_\w+)\.md", r"](\1.ipynb", text)
-    return re.sub(r"\]\((?!https?:|#|\d\d_\w+\.ipynb)", f"]({up}", text)
 
 
 def write_markdown(notebook: Any, page: str) -> None:
@@ -167,16 +158,8 @@ def write(notebook: Any, path: Path) -> None:
 def build_site() -> Path:
     """Build the site; return its folder."""
     site = ROOT / "build" / "docs"
-    command = [
-        sys.executable,
-        "-m",
-        "sphinx",
-        "-q",
-        "-W",
-        "--keep-going",
-        str(ROOT / "docs"),
-        str(site),
-    ]
+    options = ["-q", "-W", "--keep-going", "-d", str(ROOT / "build" / "doctrees")]
+    command = [sys.executable, "-m", "sphinx", *options, str(ROOT / "docs"), str(site)]
     subprocess.run(command, check=True)
     return site
 
