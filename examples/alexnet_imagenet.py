@@ -16,12 +16,10 @@ import sys
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from tqdm import tqdm
-
 from minidl import manual_seed, training
 from minidl.nn.functional import cross_entropy
 from minidl.optim import SGD
-from minidl.training import command_line, describe
+from minidl.training import Bar, command_line, describe
 from minidl.training.schedules import has_color_noise, make_scheduler, parameter_groups
 from minidl.vision import figures, picture_options
 from minidl.vision.batches import PictureBatches
@@ -178,7 +176,7 @@ def run(interruption: training.Interruption, given: dict[str, Any] | None = None
     pictures = make_pictures(model, train, val, statistics, settings)
     if evaluating:
         model.load_state_dict(state["model"])
-        scores = evaluate(model, tqdm(pictures.evaluation(options.ten_crop), "evaluating"))
+        scores = evaluate(model, Bar(pictures.evaluation(options.ten_crop), "evaluating"))
         print(f"{path} ({'ten crops' if options.ten_crop else 'one crop'}): {describe(scores)}")
         return 0
     training.make_folder(options.output)

@@ -23,13 +23,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 import minidl
 from minidl.data import DataLoader, Dataset, DeviceBatches
 from minidl.errors import ArgumentError, CheckpointError, DataError, DeviceError
 from minidl.nn.functional import softmax
-from minidl.training import latest_run
+from minidl.training import Bar, latest_run
 from minidl.training.command_line import Layout
 from minidl.vision import submission
 from minidl.vision.datasets.decoding import pil_loader, shown
@@ -173,12 +172,12 @@ def classify(options: argparse.Namespace) -> int:
     network.model.to(minidl.device(auto if options.device == "auto" else options.device))
 
     bad, answers = 0, np.zeros((len(paths), min(5, len(names))), np.int64)
-    watched = tqdm(predict(network, paths, options), "pictures", len(paths), disable=not target)
+    watched = Bar(predict(network, paths, options), "pictures", len(paths), disable=not target)
     for index, (error, labels, probabilities) in enumerate(watched):
         answers[index] = labels
         if error:
             bad += 1
-            tqdm.write(f"{program}: {error}", sys.stderr)
+            Bar.write(f"{program}: {error}", sys.stderr)
         elif not target:
             show(paths[index], [names[i] for i in labels], probabilities[labels], options.json)
     if target:
@@ -188,7 +187,7 @@ def classify(options: argparse.Namespace) -> int:
         print(f"{len(paths):,} lines written to {target}")
     if bad:
         guessed = "; their lines are predictions for a black picture" if target else ""
-        tqdm.write(f"{program}: {bad:,} of {len(paths):,} can't be read{guessed}", sys.stderr)
+        Bar.write(f"{program}: {bad:,} of {len(paths):,} can't be read{guessed}", sys.stderr)
     return 1 if bad else 0
 
 

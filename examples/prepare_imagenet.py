@@ -32,10 +32,10 @@ from typing import Any
 import numpy as np
 import PIL
 from PIL import Image
-from tqdm import tqdm
 
 from minidl.errors import ArgumentError, CheckpointError, DataError
 from minidl.files import locked
+from minidl.training import Bar
 from minidl.training.command_line import Layout
 from minidl.vision.datasets import ImageFolder
 from minidl.vision.datasets.decoding import pil_loader
@@ -289,7 +289,7 @@ class Program:
         left = sum(len(self.part_of(*shard)) for shard in todo)
         with (
             ThreadPoolExecutor(options.workers) as pool,
-            tqdm(total=total, initial=total - left, unit=" pictures") as bar,
+            Bar(total=total, initial=total - left, unit=" pictures") as bar,
         ):
             chunks = in_order(pool, jobs, 2 * options.workers)
             try:
@@ -391,7 +391,7 @@ def check(out: str) -> int:
     """Read all files and compare them with the manifest; return the exit status."""
     complete = read_manifest(out)["complete"]
     problems = []
-    for path, problem in tqdm(verify(out), "verifying", unit=" files"):
+    for path, problem in Bar(verify(out), "verifying", unit=" files"):
         problems += [] if problem is None else [f"{path} is damaged: {problem}"]
     for line in problems:
         print(line)

@@ -11,7 +11,7 @@
 - :mod:`~minidl.training.checkpoints`: the newest two checkpoints and the best, in rotation
 - :mod:`~minidl.training.schedules`: learning rates over a whole run
 - :mod:`~minidl.training.means`: running means of losses and accuracies
-- :mod:`~minidl.training.progress`: the progress bar of an epoch, with the speed
+- :mod:`~minidl.training.progress`: progress bars; an epoch's shows the speed
 - :mod:`~minidl.training.waiting`: time spent waiting for data
 - :mod:`~minidl.training.watch`: NaN, infinity, and a loss that does not fall
 - :mod:`~minidl.training.leniency`: files that a training can do without
@@ -31,7 +31,7 @@ from .log import RunLog
 from .machine import versions
 from .means import RunningMeans
 from .program import run_program, set_up_device
-from .progress import Progress
+from .progress import Bar, Progress
 from .run import Run, describe
 from .settings import begin, resumed_settings
 from .signals import Interrupted, Interruption, speak_to_nobody
@@ -40,7 +40,7 @@ from .waiting import Waiting
 from .watch import FiniteCheck, FlatLoss, NotFiniteError
 
 __all__ = [
-    "Checkpoints", "FiniteCheck", "FlatLoss", "Interrupted", "Interruption", "Leniency",
+    "Bar", "Checkpoints", "FiniteCheck", "FlatLoss", "Interrupted", "Interruption", "Leniency",
     "NotFiniteError", "Progress", "Run", "RunLog", "RunState", "RunningMeans", "Waiting",
     "at_least", "begin", "describe", "latest_run", "make_folder", "new_run", "resumed_settings",
     "run_program", "set_up_device", "speak_to_nobody", "versions",

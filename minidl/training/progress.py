@@ -1,4 +1,4 @@
-"""The progress bar of an epoch, with the speed of the training: :class:`Progress`."""
+"""Progress bars: :class:`Bar`, and :class:`Progress` for an epoch, with its speed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,21 @@ from tqdm import tqdm
 
 from .waiting import Waiting
 
-__all__ = ["Progress"]
+__all__ = ["Bar", "Progress"]
+
+
+class Bar(tqdm):
+    """A bar of tqdm without tqdm's monitor, a thread for bars that stand still.
+
+    At the end of a program tqdm wakes that thread and does not wait for it. If it runs while the
+    interpreter is torn down, Python 3.11 ends with a fatal error, after all work was done.
+    """
+
+    monitor_interval = 0
+
+    def __init__(self, *arguments: Any, miniters: int = 1, **options: Any) -> None:
+        # Looks at the clock at each step, as no monitor would notice that the steps became slow.
+        super().__init__(*arguments, miniters=miniters, **options)  # type: ignore[call-overload]
 
 
 class Progress:
@@ -53,7 +67,7 @@ class Progress:
     ) -> None:
         self.samples = 0
         self.waiting = Waiting(batches)
-        self._bar = tqdm(
+        self._bar = Bar(
             desc=title, unit="batch", initial=done, total=total, leave=leave,
             bar_format="{desc}: {n_fmt}/{total_fmt}|{bar}| {remaining}{postfix}",  # what is left
             ncols=None if sys.stderr.isatty() else 80,

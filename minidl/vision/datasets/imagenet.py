@@ -369,7 +369,7 @@ class ImageNet(ImageFolder):
 
     def _write_missing(self, folder: Path) -> None:
         """Write the pictures that are not in ``folder`` yet."""
-        from tqdm import tqdm
+        from ...training.progress import Bar
 
         missing = []
         for index, (path, label) in enumerate(self.samples):
@@ -387,7 +387,7 @@ class ImageNet(ImageFolder):
                 f"{shown(folder)} needs {needed / 1e9:.1f} GB more, but its disk has only "
                 f"{free / 1e9:.1f} GB free"
             )
-        for index, target in tqdm(missing, "extracting", unit=" pictures", disable=None):
+        for index, target in Bar(missing, "extracting", unit=" pictures", disable=None):
             piece, _ = self._source(index)
             part = target.with_name(f".{target.name}.part")
             with contextlib.suppress(FileNotFoundError):

@@ -81,7 +81,7 @@ class Archive:
         """Return the sorted pictures of each class; ``wnids`` are the expected classes."""
         from concurrent.futures import ThreadPoolExecutor
 
-        from tqdm import tqdm
+        from ...training.progress import Bar
 
         inner: dict[str, Member] = {}
         for member in tar_members(reader_of(self.file), 0, self.size, shown(self.path)):
@@ -109,7 +109,7 @@ class Archive:
         names = sorted(inner)
         with ThreadPoolExecutor(_READERS) as pool:
             done = pool.map(one_class, names)
-            bar = tqdm(done, "indexing", len(names), unit=" classes", disable=None)
+            bar = Bar(done, "indexing", len(names), unit=" classes", disable=None)
             try:
                 return dict(zip(names, bar, strict=True))
             except BaseException:
@@ -176,7 +176,7 @@ def check_archive(path: str | os.PathLike[str]) -> None:
     Reads the whole file: four minutes for the training archive on a disk of 600 MB/s. MD5 detects
     damage; it does not protect against a forged file with the same MD5.
     """
-    from tqdm import tqdm
+    from ...training.progress import Bar
 
     path = Path(path)
     published = dict(ARCHIVES.values())
@@ -186,7 +186,7 @@ def check_archive(path: str | os.PathLike[str]) -> None:
     try:
         with (
             open(path, "rb") as file,
-            tqdm(
+            Bar(
                 total=path.stat().st_size,
                 desc=f"checking {path.name}",
                 unit="B",

@@ -352,7 +352,7 @@ def _write(folder: Path, manifest: dict[str, Any]) -> None:
     """Draw all pictures into ``folder``, which exists and is empty."""
     from concurrent.futures import ThreadPoolExecutor
 
-    from tqdm import tqdm
+    from ...training.progress import Bar
 
     tasks = []
     for split, per_class in manifest["per_class"].items():
@@ -370,7 +370,7 @@ def _write(folder: Path, manifest: dict[str, Any]) -> None:
 
     with (
         ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool,
-        tqdm(total=len(tasks), desc="drawing Shapes", unit=" pictures") as bar,
+        Bar(total=len(tasks), desc="drawing Shapes", unit=" pictures") as bar,
     ):
         try:
             for _ in pool.map(write_one, tasks):
