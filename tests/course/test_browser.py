@@ -105,3 +105,27 @@ def test_pool_routes_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> No
         np.testing.assert_allclose(state["y"], y.detach().numpy().ravel(), atol=1e-9)
         assert state["dx"] == x.grad.numpy()[0, 0].tolist()
     assert not page.errors
+
+
+def test_im2col_copies_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> None:
+    page = open_page("course/site/06_im2col.html")
+    rng = np.random.default_rng(0)
+    place = page.locator("#explorable-im2col_copies")
+    image = minidl.arange(1.0, 26.0).reshape(1, 1, 5, 5)
+    for _ in range(20):
+        kernel, stride, padding = rng.integers((2, 1, 0), (5, 4, 2)).tolist()
+        how = {"kernel": kernel, "stride": stride, "padding": padding}
+        for name, value in how.items():
+            place.locator(f"[name={name}]").fill(str(value))
+        pixel = int(rng.integers(1, 26))
+        place.locator(f'[data-at="{pixel}"]').focus()
+        page.keyboard.press("Enter")
+        state = json.loads(place.get_attribute("data-state"))
+        assert state["pixel"] == pixel and {name: state[name] for name in how} == how
+        columns = F.unfold(image, kernel, padding=padding, stride=stride)
+        ones = minidl.ones_like(columns)
+        back = F.fold(ones, 5, kernel, padding=padding, stride=stride)
+        assert state["columns"] == columns.numpy()[0].tolist()
+        assert state["counts"] == back.numpy()[0, 0].tolist()
+        assert state["places"] == np.argwhere(columns.numpy()[0] == pixel).tolist()
+    assert not page.errors
