@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import Any
 
 from ..errors import DistributedError
-from .engine import Engine, Work
+from .engine import LIMIT, Engine, Work
+from .stopped import Guard
 
 __all__ = ["HOW_TO_INSTALL", "World", "current", "destroy", "find_mpi", "initialize"]
 
@@ -96,6 +97,7 @@ def _shared() -> Any:
 
 _world: World | None = None
 _alone = World()
+_guard = Guard(LIMIT)
 
 
 def launched() -> int:
@@ -137,15 +139,16 @@ def initialize(required: bool = False) -> World:
     if _world is None:
         if launched() > 1:
             faulthandler.dump_traceback_later(START, exit=True, file=2)
+            _guard.start()
         try:
-            comm = find_mpi().COMM_WORLD
+            _world = World(find_mpi().COMM_WORLD)
         except DistributedError:
             if required or launched() > 1:
                 raise
-            comm = None
+            _world = World()
         finally:
             faulthandler.cancel_dump_traceback_later()
-        _world = World(comm)
+            _guard.stop()
         atexit.register(destroy)
         if _world.size > 1:
             sys.excepthook = _end_all
@@ -168,8 +171,11 @@ def destroy() -> None:
     """Leave the world."""
     global _world
     if _world is not None:
+        several = _world.size > 1
         _world.close()
         _world = None
+        if several:
+            _guard.start()  # for MPI_Finalize
 
 
 def _end_all(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
