@@ -47,14 +47,18 @@ def draw_mask(key: np.ndarray | None, shape: Shape, p: float) -> np.ndarray:
     if key is None:
         return np.zeros(shape, np.bool_)
     if (part := part_of_batch()) is not None:
-        return part.cut(_draw(key, part.whole(shape), p))
+        _, *row = part.whole(shape)
+        first, end = min(part.rows), max(part.rows) + 1
+        return part.cut(_draw(key, (end - first, *row), p, first * math.prod(row)), first)
     return _draw(key, shape, p)
 
 
-def _draw(key: np.ndarray, shape: Shape, p: float) -> np.ndarray:
-    count, least = math.prod(shape), min(round(p * 2**32), 2**32 - 1)
-    words = np.random.Philox(key=key).random_raw(-(-count // 2))  # (count / 2,) of 64 bits
-    halves = words.astype("<u8").view("<u4")[:count]  # (count,) of 32 bits, low half first
+def _draw(key: np.ndarray, shape: Shape, p: float, skip: int = 0) -> np.ndarray:
+    blocks, over = divmod(skip, 8)  # a block of Philox has 8 words of 32 bits
+    count, least = over + math.prod(shape), min(round(p * 2**32), 2**32 - 1)
+    stream = np.random.Philox(key=key, counter=blocks)
+    words = stream.random_raw(-(-count // 2))  # (count / 2,) of 64 bits
+    halves = words.astype("<u8").view("<u4")[over:count]  # of 32 bits, low half first
     return (halves >= least).reshape(shape)
 
 

@@ -7,12 +7,12 @@ function            forward                                     backward
 ==================  ==========================================  ================================
 `gather_channels`   own channels → all channels                 Σ over ranks, own channels of it
 `gather_outputs`    the same, for what all ranks go on with     own channels
-`gather_rows`       own rows → all rows                         Σ over ranks, own rows of it
+`gather_rounds`     own rows → all rows, in rounds              Σ over ranks, own rows of it
 `scatter_rows`      own channels of all rows → all channels     own channels of all ranks' rows
                     of own rows
 ==================  ==========================================  ================================
 
-After ``gather_channels`` and ``gather_rows`` every rank computes something of its own with the
+After ``gather_channels`` and ``gather_rounds`` every rank computes something of its own with the
 whole, so a number's gradient is the sum of the gradients that the ranks find. After
 ``gather_outputs`` all compute the same, and each already has the whole gradient.
 
@@ -21,18 +21,20 @@ Channels travel last in memory, as the kernels keep them.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from itertools import accumulate
 from typing import Any
 
 import numpy as np
 
 from ..autograd import Context, Function
-from ..device import CPU, Array, active, array_module, device_of
-from ..distributed import arrays, world
+from ..device import CPU, Array, Shape, active, array_module, device_of
+from ..distributed import Work, arrays, world
 from ..kernels.cuda import copy_to
 from ..tensor import Tensor
 
-__all__ = ["gather_channels", "gather_outputs", "gather_rows", "scatter_rows"]
+__all__ = ["gather_channels", "gather_outputs", "gather_rounds", "scatter_rows"]
 
 
 def _last(x: Array) -> np.ndarray:
@@ -96,34 +98,77 @@ class GatherChannelsFunction(Function):
         return own, None, None, None
 
 
-class GatherRowsFunction(Function):
-    """Saves nothing."""
+class Rounds:
+    """The rounds in which the ranks send each other a batch: see :func:`gather_rounds`."""
+
+    def __init__(self, total: int, label: str) -> None:
+        self.here, self.label = world.current(), label
+        most = -(-total // self.here.size)  # samples of rank 0
+        count = min(self.here.size, most)
+        self.starts = [most * number // count * self.here.size for number in range(count)] + [total]
+        self._works: list[Work] = []
+
+    def samples(self, number: int) -> tuple[slice, list[int]]:
+        """Return which rows of this rank are in a round, and how many rows of each rank."""
+        start, end = self.starts[number : number + 2]
+        counts = _rows_of_ranks(end - start)
+        first = start // self.here.size
+        return slice(first, first + counts[self.here.rank]), counts
+
+    def send(self, x: Array, number: int) -> None:
+        """Start a round, if there is one of this number."""
+        if number + 1 >= len(self.starts):
+            return
+        rows, counts = self.samples(number)
+        own = np.ascontiguousarray(_host(x[rows])).reshape(-1)
+        sizes = [count * math.prod(x.shape[1:]) for count in counts]
+        self._works.append(
+            self.here.submit(lambda: arrays.all_gather(self.here, own, sizes, self.label))
+        )
+
+    def receive(self, x: Array, number: int) -> Array:
+        """Return the samples of a round; meanwhile the next is on its way."""
+        flat = self._works.pop(0).wait()
+        self.send(x, number + 1)
+        return _on_device(_shuffled(flat, self.samples(number)[1], x.shape[1:]), x)
+
+    def send_back(self, grad: Array, number: int) -> None:
+        """Send the gradients of a round's samples to the ranks that have them."""
+        if not self._works:
+            most = max(self.samples(len(self.starts) - 2)[0].stop, 1)
+            self._rows = np.zeros((most, *grad.shape[1:]), grad.dtype)
+        rows, counts = self.samples(number)
+        whole, ranks = _host(grad), self.here.size
+        flat = np.concatenate([whole[rank::ranks].reshape(-1) for rank in range(ranks)])
+        sizes = [count * math.prod(grad.shape[1:]) for count in counts]
+
+        def work() -> None:
+            own = arrays.reduce_scatter(self.here, flat, sizes, self.label)
+            self._rows[rows] = own.reshape(-1, *grad.shape[1:])
+
+        self._works.append(self.here.submit(work))
+
+    def gradient(self, like: Array) -> Array:
+        """Return the gradient of this rank's samples, after all rounds."""
+        while self._works:
+            self._works.pop(0).wait()
+        return _on_device(self._rows, like)
+
+
+class RoundFunction(Function):
+    """The samples of one round. Rounds go back in the opposite order; round 0 waits for all."""
 
     @staticmethod
-    def forward(ctx: Context, x: Array, total: int, label: str) -> Array:
-        here = world.current()
-        ctx.counts, ctx.label = _rows_of_ranks(total), label
-        ctx.shape = x.shape
-        host = _host(x)[: ctx.counts[here.rank]]
-        one = host[:1].size if len(host) else x[:1].size
-        sizes = [one * count for count in ctx.counts]
-        own = np.ascontiguousarray(host).reshape(-1)
-        flat = here.submit(lambda: arrays.all_gather(here, own, sizes, label)).wait()
-        whole = np.empty((total, *x.shape[1:]), host.dtype)
-        for rank, cut in enumerate(_cuts(sizes)):
-            whole[rank :: here.size] = flat[cut].reshape(-1, *x.shape[1:])
-        return _on_device(whole, x)
+    def forward(ctx: Context, x: Array, rounds: Rounds, number: int) -> Array:
+        ctx.rounds, ctx.number = rounds, number
+        if number == 0:
+            rounds.send(x, 0)
+        return rounds.receive(x, number)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        here, whole = world.current(), _host(grad)
-        one = whole[:1].size
-        flat = np.concatenate([whole[rank :: here.size].reshape(-1) for rank in range(here.size)])
-        sizes = [one * count for count in ctx.counts]
-        own = here.submit(lambda: arrays.reduce_scatter(here, flat, sizes, ctx.label)).wait()
-        rows = np.zeros(ctx.shape, whole.dtype)
-        rows[: ctx.counts[here.rank]] = own.reshape(-1, *whole.shape[1:])
-        return _on_device(rows, grad), None, None
+        ctx.rounds.send_back(grad, ctx.number)
+        return None if ctx.number else ctx.rounds.gradient(grad), None, None
 
 
 class ScatterRowsFunction(Function):
@@ -152,15 +197,20 @@ class ScatterRowsFunction(Function):
         sent = [mine * size for size in ctx.sizes]
         taken = [count * width for count in ctx.counts]
         got = here.submit(lambda: arrays.exchange(here, flat, sent, taken, ctx.label)).wait()
-        own = np.empty((sum(ctx.counts), width), whole.dtype)
-        for rank, cut in enumerate(_cuts(taken)):
-            own[rank :: here.size] = got[cut].reshape(-1, width)
-        return _on_device(own, grad), None, None
+        return _on_device(_shuffled(got, ctx.counts, (width,)), grad), None, None
 
 
 def _rows_of_ranks(total: int) -> list[int]:
     ranks = world.current().size
     return [len(range(rank, total, ranks)) for rank in range(ranks)]
+
+
+def _shuffled(flat: np.ndarray, counts: list[int], shape: Shape) -> np.ndarray:
+    """Return the rows of all ranks, which come one rank after another, in the batch's order."""
+    whole = np.empty((sum(counts), *shape), flat.dtype)
+    for rank, cut in enumerate(_cuts(counts)):
+        whole[rank :: len(counts)] = flat.reshape(whole.shape)[cut]
+    return whole
 
 
 def _host(x: Array) -> np.ndarray:
@@ -199,8 +249,11 @@ def gather_outputs(x: Tensor, sizes: list[int], label: str = "outputs") -> Tenso
     return GatherChannelsFunction.apply(x, sizes, label, True)
 
 
-def gather_rows(x: Tensor, total: int, label: str = "rows") -> Tensor:
-    """Return the batch of all ranks; sample i is on rank i modulo N.
+def gather_rounds(x: Tensor, total: int, label: str = "rows") -> Iterator[tuple[Tensor, int]]:
+    """Yield the batch of all ranks in rounds; sample i is on rank i modulo N.
+
+    A round has an Nth of each rank's samples. While the program computes with it, the next one is
+    sent. In the backward, a round's gradients travel back while those of the next are computed.
 
     Parameters
     ----------
@@ -210,8 +263,17 @@ def gather_rows(x: Tensor, total: int, label: str = "rows") -> Tensor:
         Number of samples of all ranks.
     label : str
         Where bytes are counted.
+
+    Yields
+    ------
+    Tensor
+        The samples of a round, in the order of the batch.
+    int
+        The place of the first one in the batch.
     """
-    return GatherRowsFunction.apply(x, total, label)
+    rounds = Rounds(total, label)
+    for number, start in enumerate(rounds.starts[:-1]):
+        yield RoundFunction.apply(x, rounds, number), start
 
 
 def scatter_rows(x: Tensor, sizes: list[int], label: str = "outputs") -> Tensor:

@@ -26,9 +26,9 @@ class Part(NamedTuple):
         """Return the shape of the batch of all ranks, from that of this rank's part."""
         return (self.total, *(size * self.pieces for size in shape[1:2]), *shape[2:])
 
-    def cut(self, whole: np.ndarray) -> np.ndarray:
-        """Return this rank's part of an array for the batch of all ranks."""
-        rows = whole[self.rows]
+    def cut(self, whole: np.ndarray, first: int = 0) -> np.ndarray:
+        """Return this rank's part of an array for the batch of all ranks, from row `first` on."""
+        rows = whole[np.asarray(self.rows) - first]
         return rows if self.pieces == 1 else np.split(rows, self.pieces, axis=1)[self.piece]
 
 

@@ -107,7 +107,7 @@ def make_network(settings: Mapping[str, Any], classes: int) -> RowNet:
         model.preprocessing = Preprocessing.from_dict(settings["preprocessing"])
         model.input_scale = "normalized" if model.preprocessing.white == 1 else "pixels"
     if settings.get("parallel") in ("towers", "hybrid") and get_world_size() > 1:
-        model.shards = Shards(model, settings["parallel"])
+        Shards(model, settings["parallel"])
     return model
 
 

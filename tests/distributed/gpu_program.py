@@ -12,7 +12,7 @@ import numpy as np
 import minidl
 import minidl.distributed as dist
 from minidl import nn
-from minidl.nn.exchange import gather_channels, gather_rows, scatter_rows
+from minidl.nn.exchange import gather_channels, gather_rounds, scatter_rows
 from minidl.nn.parallel import DistributedDataParallel
 
 
@@ -27,7 +27,8 @@ def gradients(device: str, rank: int) -> np.ndarray:
     model(x).sum().backward()
     found = [p.grad for p in net.parameters()]
     y = x.detach().clone().requires_grad_()
-    whole = gather_rows(gather_channels(y, [2, 2], "channels"), 6, "rows")
+    joined = gather_channels(y, [2, 2], "channels")
+    whole = minidl.cat([part for part, _ in gather_rounds(joined, 6, "rows")])
     scatter_rows((whole * whole).flatten(1)[:, :5] * (rank + 1), [5, 5], "outputs").sum().backward()
     return np.concatenate([g.detach().cpu().numpy().ravel() for g in (*found, y.grad)])
 

@@ -328,6 +328,8 @@ class RowNet(Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the logits (N, classes) of images (N, *input_size)."""
+        if self.shards is not None:
+            return self.shards.forward(images)
         output = images
         for stage in self._modules.values():
             output = stage(output)

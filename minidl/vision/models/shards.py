@@ -6,8 +6,10 @@ connected layers see all, so their inputs are exchanged (Krizhevsky et al. 2012,
 
 **Hybrid.** Convolutions have few weights and many activations, fully connected layers the reverse.
 So the ranks share the batch in the convolutions, and the units in the fully connected layers, whose
-weights are never sent (Krizhevsky 2014, arXiv 1404.5997, scheme a). Before fc6, every rank gets the
-features of the whole batch; behind the last layer, it gets the outputs of its own samples.
+weights are never sent. Before fc6, the ranks send each other their features in rounds, an Nth of
+the batch in each, so that the layers compute with one round while the next is sent (Krizhevsky
+2014, arXiv 1404.5997, scheme c). Behind the last layer, a rank gets the outputs of its own samples.
+The weights change once a step, as on one device.
 
 Bytes that each of N ranks sends in a step of B samples, of 4 bytes a number, forward and backward:
 
@@ -30,9 +32,11 @@ import numpy as np
 from ...autograd import no_grad
 from ...distributed import arrays, world
 from ...errors import ArgumentError
-from ...nn import Conv2d, Dropout, LocalResponseNorm, Module, Parameter, PlainDropout
-from ...nn.exchange import gather_channels, gather_outputs, gather_rows, scatter_rows
+from ...nn import Conv2d, Dropout, LocalResponseNorm, Module, Parameter, PlainDropout, Sequential
+from ...nn.exchange import gather_channels, gather_outputs, gather_rounds, scatter_rows
 from ...nn.parts import use_rows
+from ...ops import cat
+from ...random import get_rng_state, set_rng_state
 from ...tensor import Tensor
 from .rows import RowNet
 
@@ -57,7 +61,7 @@ class Shards:
     ----------
     total : int
         With "hybrid", the number of samples in the training batch of all ranks; set it before each
-        forward.
+        forward. Otherwise all ranks must have equally many.
     twin : RowNet or None
         On rank 0, a copy of the whole network; its weights are those from before.
     cut : dict of str to list of int
@@ -89,7 +93,11 @@ class Shards:
             self._cut(name, self.rows[name], names, first=number == 0)
         last = self.rows[chosen[-1]]
         self._outputs = self.cut[names[id(last.weight)]]
-        model.register_forward_hook(self._join_outputs)
+        self._first, self._stages = 0, [list(model.children()), []]
+        if scheme == "hybrid":
+            self._stages = _split(self._stages[0], self.rows[fully[0]])
+        self._names = fully
+        model.shards = self
         in_classifier = False
         for module in model.modules():
             in_classifier |= module is self.rows[fully[0]]
@@ -133,29 +141,33 @@ class Shards:
             layer.out_features = sizes[self.rank]
         if not first:
             layer.register_forward_pre_hook(lambda _, inputs: self._join(name, inputs[0]))
-        elif self.scheme == "hybrid":
-            layer.register_forward_pre_hook(lambda _, inputs: self._join_rows(name, inputs[0]))
 
-    # --- In the forward ---------------------------------------------------------------------------
+    # --- The forward ------------------------------------------------------------------------------
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of this rank's images: of all with "towers", of a share otherwise."""
+        x = _through(self._stages[0], images)
+        if self.scheme == "towers":
+            return gather_outputs(x, self._outputs, "outputs")
+        total = self.total if self.model.training else len(images) * self.ranks
+        outputs, key = [], get_rng_state()
+        for whole, first in gather_rounds(x, total, self._names[0]):
+            self._first = first
+            set_rng_state(key)  # of a dropout's mask for the whole batch, the same in each round
+            own = scatter_rows(_through(self._stages[1], whole), self._outputs, "outputs")
+            outputs.append(own[: len(range(self.rank, len(whole), self.ranks))])
+        return cat(outputs) if len(outputs) > 1 else own
 
     def _join(self, name: str, x: Tensor) -> Tensor:
         return gather_channels(x, [x.shape[1]] * self.ranks, name)
-
-    def _join_rows(self, name: str, x: Tensor) -> Tensor:
-        return gather_rows(x, self.total, name) if self.model.training else x
-
-    def _join_outputs(self, model: Module, inputs: Any, output: Tensor) -> Tensor:
-        if self.scheme == "hybrid" and model.training:
-            return scatter_rows(output, self._outputs, "outputs")
-        return gather_outputs(output, self._outputs, "outputs")
 
     def _share_mask(self, module: Module, count: int, share_rows: bool) -> None:
         """Let a dropout draw its piece of the mask that one process would draw."""
 
         def before(_: Module, inputs: Any) -> None:
-            rows, total = list(range(len(inputs[0]))), len(inputs[0])
+            total = self.total or len(inputs[0])
+            rows = list(range(self._first, self._first + len(inputs[0])))
             if share_rows:  # before the batch is joined
-                total = self.total
                 rows = list(range(self.rank, total, self.ranks)) or [total - 1]
             use_rows(rows, total, self.rank if count > 1 else 0, count)
 
@@ -219,6 +231,22 @@ class Shards:
     def _piece(self, value: Tensor, sizes: list[int]) -> Tensor:
         start = sum(sizes[: self.rank])
         return value[start : start + sizes[self.rank]]
+
+
+def _through(stages: list[Module], x: Tensor) -> Tensor:
+    for stage in stages:
+        x = stage(x)
+    return x
+
+
+def _split(stages: list[Module], layer: Module) -> list[list[Module]]:
+    """Return the stages before a layer, and those from it on."""
+    for place, stage in enumerate(stages):
+        parts: list[Any] = list(stage.children())
+        if isinstance(stage, Sequential) and layer in parts:
+            cut = parts.index(layer)
+            return [[*stages[:place], stage[:cut]], [stage[cut:], *stages[place + 1 :]]]
+    raise ArgumentError("hybrid: expected the first fully connected layer in a Sequential")
 
 
 def bytes_per_step(
