@@ -34,13 +34,13 @@ from .ops import (
     gt, hstack, index_add, index_fill, index_select, is_complex, is_floating_point, is_tensor,
     isclose, isfinite, isin, isinf, isnan, le, lerp, linspace, log, log10, log1p, log2, logical_and,
     logical_not, logical_or, logical_xor, logsumexp, lt, masked_fill, masked_select, matmul, max,
-    maximum, mean, median, meshgrid, min, minimum, mm, movedim, mul, multinomial, mv, narrow, ne,
-    neg, nonzero, norm, normal, numel, ones, ones_like, outer, permute, pow, prod, promote_types,
-    rand, rand_like, randint, randn, randn_like, randperm, reciprocal, remainder, repeat_interleave,
-    reshape, result_type, roll, round, rsqrt, scatter, scatter_add, select, sign, sin, sinh, sort,
-    split, sqrt, square, squeeze, stack, std, std_mean, sub, sum, swapaxes, t, take_along_dim, tile,
-    topk, trace, transpose, tril, triu, trunc, unbind, unflatten, unique, unsqueeze, var, var_mean,
-    vstack, where, zeros, zeros_like,
+    maximum, mean, median, meshgrid, min, minimum, mm, movedim, mul, multinomial, mv, nan_to_num,
+    nansum, narrow, ne, neg, nonzero, norm, normal, numel, ones, ones_like, outer, permute, pow,
+    prod, promote_types, rand, rand_like, randint, randn, randn_like, randperm, reciprocal,
+    remainder, repeat_interleave, reshape, result_type, roll, round, rsqrt, scatter, scatter_add,
+    select, sign, sin, sinh, sort, split, sqrt, square, squeeze, stack, std, std_mean, sub, sum,
+    swapaxes, t, take, take_along_dim, tile, topk, trace, transpose, tril, triu, trunc, unbind,
+    unflatten, unique, unsqueeze, var, var_mean, vstack, where, zeros, zeros_like,
 )  # fmt: skip
 from .ops.dtypes import finfo, iinfo
 from .printing import set_printoptions

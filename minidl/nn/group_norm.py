@@ -62,7 +62,8 @@ def forward(
     mean, var = rows.mean(axis=2, keepdims=True), rows.var(axis=2, keepdims=True)  # (N, G, 1)
     inverse = 1 / array_module(x).sqrt(var + eps)
     normalized = ((rows - mean) * inverse).reshape(x.shape)  # (N, C, ...)
-    y = normalized if weight is None else normalized * channelwise(weight, x)
+    # y is apart from x̂: what follows may overwrite it
+    y = normalized.copy() if weight is None else normalized * channelwise(weight, x)
     return y if bias is None else y + channelwise(bias, x), normalized, inverse
 
 

@@ -51,7 +51,8 @@ def forward(
     mean, var = x.mean(axis=axes, keepdims=True), x.var(axis=axes, keepdims=True)  # (..., 1)
     inverse = 1 / array_module(x).sqrt(var + eps)
     normalized = (x - mean) * inverse
-    y = normalized if weight is None else normalized * weight
+    # y is apart from x̂: what follows may overwrite it
+    y = normalized.copy() if weight is None else normalized * weight
     return y if bias is None else y + bias, normalized, inverse
 
 

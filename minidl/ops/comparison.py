@@ -26,8 +26,8 @@ from .operands import (
 
 __all__ = [
     "bitwise_and", "bitwise_or", "bitwise_xor", "eq", "ge", "gt", "isfinite", "isinf", "isnan",
-    "le", "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "masked_fill", "ne",
-    "where",
+    "le", "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "masked_fill",
+    "nan_to_num", "ne", "where",
 ]  # fmt: skip
 
 
@@ -228,3 +228,20 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         return where(mask, value.to(input.device).to(dtype=input.dtype), input)
     number = copy_to(fitting("masked_fill", value, input.dtype), input.device)
     return where(mask, Tensor(number), input)
+
+
+@on_its_device
+def nan_to_num(
+    input: Tensor, nan: float = 0.0, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """Return `input` with numbers for NaN, inf and -inf, which get no gradient.
+
+    Without `posinf` and `neginf`: the largest and smallest finite numbers of the dtype.
+    """
+    if not input.is_floating_point():
+        return input.clone()
+    largest = float(np.finfo(input.dtype).max)
+    input = where(isnan(input), nan, input)
+    input = where(input == np.inf, largest if posinf is None else posinf, input)
+    result: Tensor = where(input == -np.inf, -largest if neginf is None else neginf, input)
+    return result

@@ -13,14 +13,15 @@ from ..autograd import Context, Function
 from ..conversion import fitting
 from ..device import Array, array_module, check_one_device, on_its_device
 from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
-from ..tensor import Tensor
+from ..tensor import Tensor, int64
 from .axes import length_of, one_axis
 from .comparison import masked_fill, where
-from .index import Assign, Steps, add_at, check_positions, kept, read, steps_of, write
+from .index import Assign, Steps, add_at, check_positions, getitem, kept, read, steps_of, write
 from .operands import unbroadcast
 
 __all__ = [
-    "gather", "index_add", "index_fill", "index_put", "scatter", "scatter_add", "take_along_dim",
+    "gather", "index_add", "index_fill", "index_put", "scatter", "scatter_add", "take",
+    "take_along_dim",
 ]  # fmt: skip
 
 
@@ -116,6 +117,13 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 def _with_axis(tensor: Any) -> Any:
     """Return a tensor without axes with one."""
     return tensor.reshape(1) if isinstance(tensor, Tensor) and tensor.ndim == 0 else tensor
+
+
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """Return the elements at the positions `index`, of integers, in the flattened tensor."""
+    if index.dtype.kind not in "iu":
+        raise DTypeError(f"take: index must be of integers, got {index.dtype}")
+    return getitem(input.reshape(-1), index.reshape(-1).to(dtype=int64)).reshape(index.shape)
 
 
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:

@@ -25,7 +25,6 @@ from ..kernels.cuda.put import put
 from ..tensor import Tensor, as_tensor, bool_, float16, float64, uint8
 from .axes import one_axis
 from .comparison import warn_of_uint8
-from .creation import full
 from .inplace import changed, copy_, is_recorded, store
 from .operands import unbroadcast
 
@@ -256,16 +255,17 @@ def getitem(input: Tensor, index: Any) -> Tensor:
 def assign(input: Tensor, index: Any, value: Any) -> None:
     """Set ``input[index] = value`` in place and on the tape."""
     steps = steps_of(index, input.array)
+    fits = isinstance(value, (bool, int, float)) and input.dtype != float16  # which becomes inf
+    if not fits and not isinstance(value, Tensor):
+        value = as_tensor(value, dtype=input.dtype, device=input.device)
     if isinstance(value, Tensor):
         check_one_device("x[index] = value", x=input.array, value=value.array)
         if value._view is not None and _is_same(value.array, input.array, steps):
             return  # x[i] += 1  is  v = x[i]; v += 1, which changes x;  x[i] = v
         while value.ndim and value.array.shape[0] == 1:  # these don't count
             value = value[0]
-    elif isinstance(value, (bool, int, float)) and input.dtype != float16:  # which becomes inf
+    else:
         value = fitting("x[index] = value", value, input.dtype).item()
-    elif not isinstance(input.array, np.ndarray) and not np.isscalar(value):
-        value = as_tensor(value).to(input.device)
     if is_recorded(input, value) or 0 in input.array.strides:
         if steps[1] is None:
             _copy_into(View.apply(input, steps), value)
@@ -301,8 +301,7 @@ def _address(array: Array) -> int:
 def _copy_into(view: Tensor, value: Any) -> None:
     """Set the elements of a view to `value`."""
     if not isinstance(value, Tensor):
-        kind: dict[str, Any] = {"dtype": view.dtype, "device": view.device}
-        value = full((), value, **kind) if np.isscalar(value) else as_tensor(value)
+        value = as_tensor(value, dtype=view.dtype, device=view.device)
     try:
         fits = np.broadcast_shapes(view.array.shape, value.array.shape) == view.array.shape
     except ValueError:

@@ -87,9 +87,9 @@ _IN_PLACE = (
     "clamp", "clamp_max", "clamp_min", "clip", "cos", "cumprod", "cumsum", "div", "eq", "exp",
     "expm1", "floor", "floor_divide", "fmod", "ge", "gt", "index_add", "index_fill", "index_put",
     "le", "lerp", "log", "log10", "log1p", "log2", "logical_and", "logical_not", "logical_or",
-    "logical_xor", "lt", "masked_fill", "mul", "ne", "neg", "pow", "reciprocal", "remainder",
-    "round", "rsqrt", "scatter", "scatter_add", "sign", "sin", "sqrt", "square", "sub", "tril",
-    "triu", "trunc",
+    "logical_xor", "lt", "masked_fill", "mul", "nan_to_num", "ne", "neg", "pow", "reciprocal",
+    "remainder", "round", "rsqrt", "scatter", "scatter_add", "sign", "sin", "sqrt", "square", "sub",
+    "tril", "triu", "trunc",
 )  # fmt: skip
 
 

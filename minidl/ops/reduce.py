@@ -17,12 +17,13 @@ from ..errors import DTypeError, NothingToChooseError, ShapeError
 from ..tensor import Tensor, bool_, default_dtype, float16, float32, float64, int64, uint8
 from .arithmetic import maximum, minimum
 from .axes import Dim, axes_of
+from .comparison import where
 from .precision import added_up, rounded, rounded_like, wide_in_between, widened
 
 __all__ = [
     "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "cumprod",
-    "cumsum", "equal", "isclose", "logsumexp", "max", "mean", "min", "norm", "prod",
-    "std", "std_mean", "sum", "var", "var_mean",
+    "cumsum", "equal", "isclose", "logsumexp", "max", "mean", "min", "nansum", "norm",
+    "prod", "std", "std_mean", "sum", "var", "var_mean",
 ]  # fmt: skip
 
 ValuesAndIndices = namedtuple("ValuesAndIndices", ["values", "indices"])
@@ -307,6 +308,11 @@ def sum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = N
     if dtype is not None:
         return sum(input.to(dtype=dtype), dim, keepdim).to(dtype=dtype)
     return Sum.apply(input, axes_of("sum", dim, input.ndim), keepdim)
+
+
+def nansum(input: Tensor, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """Return the sum over `dim` (default: all axes) with 0 for NaN, which gets no gradient."""
+    return sum(where(input != input, 0, input), dim, keepdim, dtype=dtype)
 
 
 def _floats(name: str, input: Tensor, dtype: Any = None) -> Tensor:

@@ -240,8 +240,9 @@ def reshape_as(input: Tensor, other: Tensor) -> Tensor:
 
 
 def ravel(input: Tensor) -> Tensor:
-    """Return the elements as one axis."""
-    return reshape(input, -1)
+    """Return the elements as one axis, next to each other in memory."""
+    flat = reshape(input, -1)
+    return flat if flat.array.flags.c_contiguous else contiguous(flat)
 
 
 def permute(input: Tensor, dims: Any, *more: int) -> Tensor:

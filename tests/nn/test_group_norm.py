@@ -102,3 +102,14 @@ def test_same_as_pytorch(shape: tuple[int, ...]) -> None:
     helpers.assert_close(out, right.detach().numpy(), 40)
     for mine, other in zip(ours, theirs, strict=True):
         helpers.assert_close(mine.grad, other.grad.numpy(), 80)
+
+
+@pytest.mark.parametrize(
+    "norm", [nn.GroupNorm(1, 2, affine=False), nn.InstanceNorm2d(2), nn.LayerNorm(4, 1e-5, False)]
+)
+def test_a_result_without_scale_and_shift_may_be_overwritten(norm: Any, device: str) -> None:
+    x = helpers.leaf(helpers.values((2, 2, 3, 4), 0), device)
+    assert minidl.gradcheck(lambda x: F.relu(norm(x), inplace=True), x)
+    apart = minidl.autograd.grad(F.relu(norm(x)).square().sum(), x)[0]
+    inside = minidl.autograd.grad(F.relu(norm(x), inplace=True).square().sum(), x)[0]
+    np.testing.assert_array_equal(helpers.host(inside), helpers.host(apart))

@@ -55,3 +55,14 @@ def test_numbers_that_are_not_finite(device: str) -> None:
     assert np.isnan(x.clamp(-1, 1)[0].item()) and np.isnan(
         minidl.maximum(x, minidl.zeros(4, device=device))[0].item()
     )
+
+
+def test_nan_to_num_replaces_what_is_not_finite(device: str) -> None:
+    x = minidl.tensor([np.nan, np.inf, -np.inf, 2.0], device=device).requires_grad_()
+    largest = float(np.finfo(np.float32).max)
+    y = x.nan_to_num()
+    assert y.tolist() == [0.0, largest, -largest, 2.0]
+    assert x.nan_to_num(1.0, posinf=3.0, neginf=-3.0).tolist() == [1.0, 3.0, -3.0, 2.0]
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0, 0.0, 1.0]
+    assert minidl.tensor([3], device=device).nan_to_num().tolist() == [3]

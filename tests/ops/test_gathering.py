@@ -68,3 +68,17 @@ def test_positions_from_the_end(device: str) -> None:
     assert minidl.take_along_dim(x, at, 0).tolist() == [2.0]
     assert minidl.take_along_dim(x, at).tolist() == [2.0]
     assert x.index_fill(0, at, 9.0).tolist() == [0.0, 1.0, 9.0]
+
+
+def test_take_counts_positions_in_the_flattened_tensor(device: str) -> None:
+    x = minidl.tensor([[1.0, 2.0], [3.0, 4.0]], device=device).T.requires_grad_()
+    index = minidl.tensor([[1, -1], [1, 0]], device=device)
+    y = x.take(index)
+    assert y.tolist() == [[3.0, 4.0], [3.0, 1.0]]
+    y.sum().backward()
+    assert x.grad.tolist() == [[1.0, 2.0], [0.0, 1.0]]
+    assert x.take(index[0, 0]).shape == ()
+    with pytest.raises(IndexOutOfRange):
+        x.take(index + 9)
+    with pytest.raises(DTypeError, match="take"):
+        x.take(x)

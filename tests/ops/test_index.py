@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minidl
-from minidl.errors import ArgumentError, ShapeError
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 
 SHAPE = (4, 3, 5)
 INDICES: list[Any] = [
@@ -206,3 +206,22 @@ def test_a_tuple_inside_an_index_is_a_list(device: str) -> None:
     x = minidl.arange(6, device=device).reshape(2, 3)
     assert helpers.host(x[(0,),]).tolist() == [[0, 1, 2]]
     assert helpers.host(x[:, (2, 0)]).tolist() == [[2, 0], [5, 3]]
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_what_is_no_tensor_is_converted_once(recorded: bool, device: str) -> None:
+    x = minidl.zeros(2, 3, dtype=minidl.float64, device=device, requires_grad=recorded)
+    x = x * 1
+    x[:, 0] = [0.1, 2.0]  # not by way of float32
+    x[[0, 1], [1, 2]] = (0.7, 8.0)
+    x[0, 2] = [3.0]
+    x[1, :2] = [[4.0, 5.0]]
+    assert x.tolist() == [[0.1, 0.7, 3.0], [4.0, 5.0, 8.0]]
+    for wrong in (None, "1.5", ["1", "2", "3"], 1j):
+        with pytest.raises(DTypeError):
+            x[0] = wrong
+    with pytest.raises(ShapeError, match=r"\(2,\) does not fit shape \(3,\)"):
+        x[0] = [1.0, 2.0]
+    half = x.half()
+    half[0], half[1, 0] = 1e300, -70_000  # unlike fill_, as in PyTorch
+    assert half[:, 0].tolist() == [np.inf, -np.inf]

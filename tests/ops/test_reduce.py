@@ -230,3 +230,12 @@ def test_errors(device: str) -> None:
             x.sum(dim)
         with pytest.raises(ArgumentError, match="out of range"):
             x.amax(dim)
+
+
+def test_nansum_takes_nan_for_0(device: str) -> None:
+    x = minidl.tensor([[np.nan, 1.0], [2.0, 4.0]], device=device).requires_grad_()
+    assert x.nansum(1).tolist() == [1.0, 6.0]
+    assert x.nansum(0, keepdim=True).shape == (1, 2)
+    x.nansum().backward()
+    assert x.grad.tolist() == [[0.0, 1.0], [1.0, 1.0]]
+    assert minidl.tensor([True, True], device=device).nansum().item() == 2

@@ -55,4 +55,18 @@ BUGS = [
         "tests/ops/test_sorting.py::test_sorting_anything",
         "gpu",
     ),
+    (
+        "ops: a list is written by way of float32",
+        "minidl.ops.index:assign",
+        "as_tensor(value, dtype=input.dtype, device=input.device)",
+        "as_tensor(value, device=input.device)",
+        "tests/ops/test_index.py::test_what_is_no_tensor_is_converted_once",
+    ),
+    (
+        "ops: a group norm's result shares the memory of what it saves",
+        "minidl.nn.group_norm:forward",
+        "normalized.copy()",
+        "normalized",
+        "tests/nn/test_group_norm.py::test_a_result_without_scale_and_shift_may_be_overwritten",
+    ),
 ]
