@@ -128,4 +128,28 @@ def test_im2col_copies_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> 
         assert state["columns"] == columns.numpy()[0].tolist()
         assert state["counts"] == back.numpy()[0, 0].tolist()
         assert state["places"] == np.argwhere(columns.numpy()[0] == pixel).tolist()
+
+
+def test_epsilon_curve_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> None:
+    page = open_page("course/site/01_gradcheck.html")
+    rng = np.random.default_rng(1)
+    place = page.locator("#explorable-epsilon_curve")
+    functions = {"cube": lambda x: x * x * x, "relu": F.relu}
+    for _ in range(20):
+        power, x = int(rng.integers(0, 16)), round(float(rng.integers(-40, 41)) / 20, 2)
+        place.locator("[name=power]").fill(str(power))
+        place.locator("[name=x]").fill(str(x))
+        place.locator(f'[data-at="{rng.choice(["curve", "sides"])}"]').focus()
+        page.keyboard.press("Enter")
+        state = json.loads(place.get_attribute("data-state"))
+        assert (state["power"], state["step"]) == (power, float(f"1e-{power}"))
+        function, step, sides = functions[state["curve"]], state["step"], state["sides"]
+        for kind, dtype in (("double", minidl.float64), ("single", minidl.float32)):
+            here = minidl.tensor(state["x"], dtype=dtype)
+            low = here - step if sides == 2 else here
+            slope = (function(here + step) - function(low)) / (sides * step)
+            assert abs(slope.item() - state[kind]) < 1e-9
+        here = minidl.tensor(state["x"], dtype=minidl.float64, requires_grad=True)
+        function(here).backward()
+        assert here.grad is not None and abs(here.grad.item() - state["slope"]) < 1e-9
     assert not page.errors
