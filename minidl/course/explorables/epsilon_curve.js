@@ -29,9 +29,9 @@ function render(el, state) {
         fill="${colors[kind]}"/>`;
     }
     for (const power of [0, 5, 10, 15]) svg += `<text x="${across(power)}" y="240"
-      text-anchor="middle">1e-${power}</text>`;
+      text-anchor="middle">${power ? `1e-${power}` : 1}</text>`;
     for (const power of [0, -4, -8, -12]) svg += `<text x="52" y="${down(10 ** power) + 4}"
-      text-anchor="end">1e${power}</text><path d="M60 ${down(10 ** power)}H540" stroke="#d8d8d2"/>`;
+      text-anchor="end">${power ? `1e${power}` : 1}</text><path d="M60 ${down(10 ** power)}H540" stroke="#d8d8d2"/>`;
     const key = ["double", "single"].map((kind, at) => `<path d="M${330 + 110 * at} 12h28"
       stroke="${colors[kind]}" stroke-width="2" ${at ? 'stroke-dasharray="6 4"' : ""}/>
       <text x="${364 + 110 * at}" y="16">${names[kind]}</text>`).join("");
