@@ -153,3 +153,26 @@ def test_epsilon_curve_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> 
         function(here).backward()
         assert here.grad is not None and abs(here.grad.item() - state["slope"]) < 1e-9
     assert not page.errors
+
+
+def test_init_collapse_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> None:
+    page = open_page("course/site/11_initialization.html")
+    rng = np.random.default_rng(0)
+    place = page.locator("#explorable-init_collapse")
+    for number in range(20):
+        depth, exponent = int(rng.integers(1, 9)), round(-2.5 + 0.05 * int(rng.integers(61)), 2)
+        place.locator("[name=depth]").fill(str(depth))
+        place.locator("[name=exponent]").fill(str(exponent))
+        if number % 4 == 0:
+            place.locator('[data-at="He"]').focus()
+            page.keyboard.press("Enter")
+        state = json.loads(place.get_attribute("data-state"))
+        n = len(state["x"][0])
+        assert state["depth"] == depth == len(state["sizes"])
+        std = np.sqrt(2 / n) if number % 4 == 0 else 10**exponent
+        np.testing.assert_allclose(state["std"], std, rtol=1e-9)
+        x = minidl.tensor(np.array(state["x"]))
+        for weight, size in zip(state["weights"], state["sizes"], strict=False):
+            x = F.relu(F.linear(x, minidl.tensor(np.array(weight) * std)))
+            np.testing.assert_allclose(size, (x * x).mean().sqrt().item(), rtol=1e-9)
+    assert not page.errors
