@@ -46,8 +46,10 @@ def command(program: str, *arguments: object) -> list[str]:
 
 def environment() -> dict[str, str]:
     """An environment in which the program imports this minidl, whether it is installed or not."""
-    paths = Path(minidl.__file__).parents[1], ROOT / "tests"  # the latter for the simulator
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
+    folders = Path(minidl.__file__).parents[1], ROOT / "tests"  # the latter for the simulator
+    paths = os.pathsep.join(map(str, folders))
+    # After a crash of the interpreter, its threads' stacks stand on stderr.
+    return {**os.environ, "PYTHONPATH": paths, "PYTHONFAULTHANDLER": "1"}
 
 
 def run(
