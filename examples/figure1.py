@@ -11,6 +11,7 @@ activation's fastest. Runs that were interrupted are resumed, finished ones are 
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 from statistics import mean
@@ -71,6 +72,8 @@ def train(
     words = [*given.split(), "--data", options.data, "--output", str(folder)]
     if (folder / "last.safetensors").exists():
         words = ["--resume", str(folder)]
+    elif folder.exists():  # interrupted before its first checkpoint
+        shutil.rmtree(folder)
     if options.num_threads is not None:
         words += ["--num-threads", str(options.num_threads)]
     if not (folder / "model.safetensors").exists():
