@@ -176,3 +176,31 @@ def test_init_collapse_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> 
             x = F.relu(F.linear(x, minidl.tensor(np.array(weight) * std)))
             np.testing.assert_allclose(size, (x * x).mean().sqrt().item(), rtol=1e-9)
     assert not page.errors
+
+
+def test_logits_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> None:
+    page = open_page("course/site/05_cross_entropy.html")
+    rng = np.random.default_rng(0)
+    place = page.locator("#explorable-logits")
+    for turn in range(20):
+        z, target = rng.integers(-60, 61, 5) / 10, int(rng.integers(5))
+        for number, value in enumerate(z.tolist()):
+            place.locator(f"[name=z{number}]").fill(str(value))
+        place.locator("[name=target]").fill(str(target))
+        if turn % 2:  # from the numbers of the state, not of the sliders
+            place.locator("[data-at=step]").focus()
+            page.keyboard.press("Enter")
+        state = json.loads(place.get_attribute("data-state"))
+        now = np.array([state[f"z{number}"] for number in range(5)])
+        assert state["target"] == target
+        logits = minidl.tensor(now[None], requires_grad=True)
+        loss = F.cross_entropy(logits, minidl.tensor([target]))
+        loss.backward()
+        assert logits.grad is not None
+        np.testing.assert_allclose(state["p"], F.softmax(logits, 1).detach().numpy()[0], atol=1e-9)
+        np.testing.assert_allclose(state["gradient"], logits.grad.numpy()[0], atol=1e-9)
+        assert abs(state["loss"] - loss.item()) < 1e-9
+        if turn % 2:
+            before = minidl.softmax(minidl.tensor(z), 0).numpy()
+            np.testing.assert_allclose(now, z - before + np.eye(5)[target], atol=1e-9)
+    assert not page.errors
