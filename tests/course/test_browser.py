@@ -15,6 +15,7 @@ import pytest
 from programs import ROOT
 
 import minidl
+from minidl.course.exercises import p02_tape
 from minidl.nn import functional as F
 
 SITE = ROOT / "build" / "docs"
@@ -175,6 +176,37 @@ def test_init_collapse_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> 
         for weight, size in zip(state["weights"], state["sizes"], strict=False):
             x = F.relu(F.linear(x, minidl.tensor(np.array(weight) * std)))
             np.testing.assert_allclose(size, (x * x).mean().sqrt().item(), rtol=1e-9)
+
+
+def test_tape_stepper_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> None:
+    page = open_page("course/site/02_tape.html")
+    rng = np.random.default_rng(2)
+    place = page.locator("#explorable-tape_stepper")
+    wrong = {mistake.name: mistake.function for mistake in p02_tape.BACKWARD.mistakes}
+    walks = {
+        "each once, when first reached": wrong["each value once, on the first visit"],
+        "recursion": wrong["recursion without order"],
+    }
+    for _ in range(20):
+        place.locator("[name=a]").fill(str(rng.integers(-6, 7) / 2))
+        place.locator("[name=step]").fill(str(rng.integers(0, 4)))
+        place.locator(f'[data-at="{rng.choice(["0", "1", "2", "order"])}"]').focus()
+        page.keyboard.press("Enter")
+        place.locator("[name=step]").fill("4")
+        state = json.loads(place.get_attribute("data-state"))
+        values = {"a": minidl.tensor(state["a"], dtype=minidl.float64, requires_grad=True)}
+        for name, pair, sign in zip("bcd", ("aa", "ab", "bc"), state["signs"], strict=True):
+            one, two = (values[used] for used in pair)
+            values[name] = one + two if sign == "+" else one * two
+            values[name].retain_grad()
+        assert state["values"] == {name: value.item() for name, value in values.items()}
+        values["d"].backward()
+        right = {
+            name: value.grad.item() for name, value in values.items() if value.grad is not None
+        }
+        walk = walks.get(state["order"])
+        sums = right if walk is None else walk(state["graph"], "d")
+        assert state["sums"] == pytest.approx(sums, abs=1e-9)
     assert not page.errors
 
 
