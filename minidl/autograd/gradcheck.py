@@ -1,21 +1,23 @@
 """The check of gradients that users call: :func:`gradcheck`, and :func:`gradgradcheck`.
 
-``judge.py`` compares, ``differences.py`` computes the numerical side.
+``judge.py`` compares, ``differences.py`` computes the numerical side; both are imported when they
+are first used.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import ArgumentError, AutogradError, GradcheckError
 from ..tensor import Tensor
-from .differences import Leaf, Problem, prepare, spread_out
-from .judge import SEED, Check, differentiable, like, random_direction
 from .modes import enable_grad
 from .walk import grad
+
+if TYPE_CHECKING:
+    from .differences import Problem
 
 __all__ = ["gradcheck", "gradgradcheck"]
 
@@ -140,6 +142,9 @@ def gradcheck(
     >>> minidl.gradcheck(minidl.nn.Linear(3, 2), (x,))  # the weight and the bias as well
     True
     """
+    from .differences import prepare
+    from .judge import Check
+
     _refuse(
         check_batched_grad=check_batched_grad,
         check_batched_forward_grad=check_batched_forward_grad,
@@ -212,6 +217,9 @@ def gradgradcheck(
     >>> minidl.gradgradcheck(lambda x: x * x * x, (x,))
     True
     """
+    from .differences import prepare
+    from .judge import Check
+
     _refuse(check_batched_grad=check_batched_grad, check_fwd_over_rev=check_fwd_over_rev)
     if not check_rev_over_rev:
         raise ArgumentError("check_rev_over_rev=False: minidl has no other mode to check")
@@ -235,6 +243,9 @@ def _refuse(**arguments: bool) -> None:
 
 def _gradient_of(first: Problem, grad_outputs: TensorOrTensors | None, gaps: bool) -> Problem:
     """The problem whose outputs are the gradients of another one's."""
+    from .differences import Leaf, Problem, spread_out
+    from .judge import SEED, differentiable, like, random_direction
+
     outputs = first.outputs()
     first.choose(outputs, differentiable(outputs))
     if not first.numbers:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..missing import attributes
 from . import functional, init, methods, pages, utils
-from .graph import Graph, graph
+from .graph import graph
 from .hooks import (
     register_module_forward_hook,
     register_module_forward_pre_hook,
@@ -21,12 +21,17 @@ from .hooks import (
     register_module_full_backward_pre_hook,
 )
 from .pages import *
-from .summary import Summary, summary
+from .summary import summary
+
+if TYPE_CHECKING:
+    from .summary_table import Summary as Summary
+    from .tape_graph import Graph as Graph
 
 
 def _on_first_use(name: str) -> Any:
     places = {"parallel": "parallel", "modules": "modules", "DataParallel": "parallel",
-              "SyncBatchNorm": "sync_batch_norm"}  # fmt: skip
+              "SyncBatchNorm": "sync_batch_norm", "Summary": "summary_table",
+              "Graph": "tape_graph"}  # fmt: skip
     module = importlib.import_module(f"{__name__}.{places[name]}")
     return module if name == places[name] else getattr(module, name)
 

@@ -13,7 +13,8 @@ from html import escape
 from itertools import pairwise
 
 from ...nn import Conv2d, LocallyConnected2d, Module
-from ...nn.summary import SummaryRow, summary
+from ...nn.summary import summary
+from ...nn.summary_table import SummaryRow
 
 __all__ = ["architecture_svg"]
 
