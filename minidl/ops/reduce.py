@@ -201,7 +201,7 @@ class ExtremeOverAll(Function):
         x, kept = ctx.saved_tensors
         hit = x == kept
         if ctx.nan_is_equal:
-            hit = hit | ((x != x) & (kept != kept))
+            hit = hit | (x != x)
         (share,) = widened(_spread(grad, x.shape, ctx.axes, ctx.keepdim))
         hits = hit.sum(axis=ctx.axes, keepdims=True).astype(share.dtype)
         return share * hit / hits, None, None, None, None

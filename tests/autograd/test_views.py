@@ -191,3 +191,16 @@ def test_a_view_that_a_forward_cuts_out_is_not_changed(device: str) -> None:
     h = leaf(1.0, 2.0, device=device) * 1
     with pytest.raises(AutogradError, match="Function"):
         Tail.apply(h).mul_(2)
+
+
+def test_a_view_that_no_operation_reads_follows_its_base(device: str) -> None:
+    w = minidl.ones(3, requires_grad=True, device=device)
+    x = w * 1
+    view = x[1:]
+    x.mul_(2)
+    view.backward(minidl.ones(2, device=device))
+    assert w.grad.tolist() == [0, 2, 2]
+    constant = minidl.zeros(3, device=device)
+    view = constant[1:]
+    constant += w
+    assert view.requires_grad and view.grad_fn.name() == "ViewBackward0"

@@ -55,6 +55,45 @@ def test_nan_is_chosen_and_gets_the_gradient(choose, expected):
     assert x.grad.tolist() == expected
 
 
+#: A third for each NaN, 1 for the first in each row, NaN for all elements, or no gradient.
+SHARED, FIRST, LOST, NONE = [[0, 1 / 3, 0], [1 / 3, 0, 1 / 3]], [[0, 1, 0], [1, 0, 0]], "lost", None
+
+
+@pytest.mark.parametrize(
+    ("choose", "chosen", "gradient"),
+    [
+        (lambda x: x.max(), nan, SHARED),
+        (lambda x: x.min(), nan, SHARED),
+        (lambda x: x.median(), nan, SHARED),
+        (lambda x: x.amax(), nan, LOST),
+        (lambda x: x.amin((0, 1)), nan, LOST),
+        (lambda x: x.amax(1), [nan, nan], LOST),
+        (lambda x: x.max(1)[0], [nan, nan], FIRST),
+        (lambda x: x.min(1)[0], [nan, nan], FIRST),
+        (lambda x: x.median(1)[0], [nan, nan], FIRST),
+        (lambda x: x.max(1)[1], [1, 0], NONE),
+        (lambda x: x.min(1)[1], [1, 0], NONE),
+        (lambda x: x.median(1)[1], [1, 0], NONE),
+        (lambda x: x.argmax(), 1, NONE),
+        (lambda x: x.argmin(1), [1, 0], NONE),
+        (lambda x: x.topk(1)[0], [[nan], [nan]], FIRST),
+        (lambda x: x.sort(1)[0], [[1, 3, nan], [4, nan, nan]], [[1] * 3] * 2),
+        (lambda x: minidl.maximum(x, x.detach() * 0), [[1, nan, 3], [nan, 4, nan]], [[1] * 3] * 2),
+        (lambda x: minidl.minimum(x, x.detach() + 9), [[1, nan, 3], [nan, 4, nan]], [[1] * 3] * 2),
+        (lambda x: x.clamp(0, 2), [[1, nan, 2], [nan, 2, nan]], [[1, 0, 0], [0, 0, 0]]),
+    ],
+)
+def test_nan_is_every_extreme(choose, chosen, gradient, device):
+    x = minidl.tensor([[1.0, nan, 3.0], [nan, 4.0, nan]], device=device, requires_grad=True)
+    y = choose(x)
+    np.testing.assert_array_equal(y.detach().cpu().array, chosen)
+    assert y.requires_grad == (gradient is not NONE)
+    if y.requires_grad:
+        y.sum().backward()
+        expected = np.full((2, 3), nan) if gradient is LOST else np.float32(gradient)
+        np.testing.assert_array_equal(x.grad.cpu().array, expected)
+
+
 def test_equal_elements_share_the_gradient_of_the_median():
     x = minidl.tensor([1.0, 2.0, 2.0, 3.0, 3.0], requires_grad=True)
     x.median().backward()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 _PROGRAMS = "tests/conformance/test_torch_small_programs.py"
+_RANDOM = "tests/autograd/test_in_place_programs.py"
+_NAN = "tests/ops/test_numbers.py::test_nan_is_every_extreme"
 _IN_PLACE = "tests/autograd/test_in_place.py"
 
 #: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
@@ -76,5 +78,89 @@ BUGS = [
         "x.astype(float64, copy=False)",
         "x",
         _PROGRAMS,
+    ),
+    (
+        "views: a view doesn't follow its base",
+        "minidl.autograd.views:View.refresh",
+        "self.seen != tensor.version[1] and self.problem is None",
+        "False",
+        "tests/autograd/test_views.py::test_a_view_that_no_operation_reads_follows_its_base",
+    ),
+    (
+        "views: an argument that is a view doesn't follow its base",
+        "minidl.autograd.views:View.refresh_argument",
+        "self._replay(tensor)",
+        "pass",
+        _RANDOM,
+    ),
+    (
+        "views: a base keeps the gradient of the region that was replaced",
+        "minidl.autograd.function:Replace.backward",
+        "dx = _replaced(grad, 0, ctx.steps, ctx.order)",
+        "dx = grad.copy()",
+        _RANDOM,
+    ),
+    (
+        "views: a view of a view forgets the first step",
+        "minidl.autograd.views:link",
+        "(*parent.steps, (function, args))",
+        "((function, args),)",
+        _RANDOM,
+    ),
+    (
+        "in place: what an operation saved of its own input is overwritten",
+        "minidl.ops.inplace:store",
+        "node.context.keep_copy(tensor.array)",
+        "pass",
+        _RANDOM,
+    ),
+    (
+        "index: overwritten elements keep their gradient",
+        "minidl.ops.index:Assign.backward",
+        "write(dx, ctx.steps, 0)",
+        "pass",
+        _RANDOM,
+    ),
+    (
+        "numbers: several NaN don't share the gradient of max",
+        "minidl.ops.reduce:ExtremeOverAll.backward",
+        "hit | (x != x)",
+        "hit",
+        _NAN,
+    ),
+    (
+        "numbers: amax of NaN has a gradient",
+        "minidl.ops.reduce:ExtremeOverAll.backward",
+        "ctx.nan_is_equal",
+        "True",
+        _NAN,
+    ),
+    (
+        "numbers: NaN is not the extreme",
+        "minidl.ops.reduce:ExtremeOverAll.forward",
+        "(xp.max if largest else xp.min)",
+        "(xp.nanmax if largest else xp.nanmin)",
+        _NAN,
+    ),
+    (
+        "numbers: NaN is not the extreme along an axis",
+        "minidl.ops.reduce:Extreme.forward",
+        "(xp.argmax if largest else xp.argmin)",
+        "(xp.nanargmax if largest else xp.nanargmin)",
+        _NAN,
+    ),
+    (
+        "numbers: the median passes over NaN",
+        "minidl.ops.sorting:_middle",
+        "nan.any(axis=axis, keepdims=True)",
+        "False",
+        _NAN,
+    ),
+    (
+        "numbers: the larger of a number and NaN is the number",
+        "minidl.ops.arithmetic:Maximum.forward",
+        'binary("maximum", "maximum", a, b)',
+        'binary("maximum", "fmax", a, b)',
+        _NAN,
     ),
 ]
