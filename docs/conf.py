@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -175,8 +176,15 @@ def set_formulas(app: Any, what: str, name: str, obj: Any, options: Any, lines: 
             lines[number - 1 : number] = ["", "::", ""]
 
 
+def link_course(app: Any, name: str, text: list[str]) -> None:
+    """Let links to a page of the course lead to its copy with outputs."""
+    if name.startswith("course/"):
+        text[0] = re.sub(r"\]\((\d\d_\w+)\.md\)", r"](site/\1.ipynb)", text[0])
+
+
 def setup(app: Any) -> None:
     """Connect to Sphinx."""
+    app.connect("source-read", link_course)
     app.connect("autodoc-process-docstring", set_formulas)
 
 

@@ -251,8 +251,8 @@ print("kernel, plain code and gather agree:",
 #
 # - 256 to 224 leaves 33 places an axis, and twice their square in crops, not the 2048 of the paper. Where the
 #   crop is 227, as in Caffe, there are 30.
-# - The ten crops of testing are the four corners and the center, mirrored. Those corners are the very places
-#   that the wrong crop never draws.
+# - The ten crops of testing are the four corners and the center, and their mirror images. Three of these
+#   corners are places that the wrong crop never draws.
 # - A whole training run can be repeated bit for bit, because no sum of a gradient depends on the order of
 #   threads.
 #
