@@ -87,7 +87,7 @@ show(
 # ## The code
 #
 # The library's plain code is in [`minidl/nn/conv.py`](../../minidl/nn/conv.py). With all windows as the
-# columns of a matrix $X$ (page 6) and the kernels as the rows of $W$, the three sums above are three
+# columns of a matrix $X$ ([page 6](06_im2col.md)) and the kernels as the rows of $W$, the three sums above are three
 # matrix products, over all channels and images at once:
 #
 # $$ Y = W X \qquad dW = dY\, X^T \qquad dX = W^T dY $$
@@ -268,7 +268,7 @@ show(
 # %% [markdown]
 # Both learn. Seen alone, the dashed curve looks like a training whose rate could be better. The second
 # convolution and the last layer have right gradients, and they make do with whatever the first layer offers.
-# **A falling loss proves nothing about a gradient.** Only differences do (page 1), and only with the right
+# **A falling loss proves nothing about a gradient.** Only differences do ([page 1](01_gradcheck.md)), and only with the right
 # inputs:
 
 # %%

@@ -8,7 +8,7 @@
 #
 # Nearly all the time of AlexNet goes into convolutions, and nearly all of a convolution is multiplications
 # and additions. There are two ways to be fast: do them well, or do fewer. The first is the matrix product of
-# page 7, which a library of hand-tuned machine code computes at nearly the processor's full rate. This page is
+# [page 7](07_convolution.md), which a library of hand-tuned machine code computes at nearly the processor's full rate. This page is
 # about the second, and about measuring.
 #
 # ## Four products instead of six
@@ -247,10 +247,12 @@ show(
 Markdown(
     f"From 2×2 to 8×8 outputs the products fall from {products[0]:.3g} to {products[-1]:.3g} for each output, and the error grows "
     f"by a factor of some {10 ** round(np.log10(errors[-1] / errors[0])):,}. The library stops at 4×4. Its points are fractions such as "
-    "3/2 and 2/3, which keep the numbers in the matrices small. Page 14 is about such errors."
+    "3/2 and 2/3, which keep the numbers in the matrices small."
 )
 
 # %% [markdown]
+# [Page 14](14_precision.md) is about such errors.
+#
 # ## What this settles about AlexNet
 #
 # How many products does a layer need for one picture, one by one and by tiles? conv1 has kernels of 11×11 that move
