@@ -4,7 +4,7 @@
 # ---
 
 # %% [markdown]
-# # Gradient checks: is this backward right?
+# # Is the gradient right? Differences
 #
 # A wrong backward pass rarely crashes. The network still learns, only worse, and nobody knows why. So
 # every layer of this course gets a test that needs no formula: move one input a little to both sides,
@@ -31,6 +31,7 @@
 import numpy as np
 
 import minidl
+from minidl.autograd import differences
 from minidl.course import Markdown, explorable, source, table
 from minidl.course.figures.common import show
 from minidl.course.figures.gradcheck import errors, secants
@@ -108,10 +109,10 @@ explorable("epsilon_curve", drawing, x=1.3, power=6, curve="cube", sides=2)
 # [`minidl/autograd/differences.py`](../../minidl/autograd/differences.py):
 
 # %% tags=["hide-input"]
-source(minidl.autograd.differences.difference)
+source(differences.difference)
 
 # %% tags=["hide-input"]
-source(minidl.autograd.differences.jacobian)
+source(differences.jacobian)
 
 # %% [markdown]
 # The backward pass gives the same numbers in another way: for each output, hand it a gradient that is 1

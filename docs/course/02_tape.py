@@ -4,7 +4,7 @@
 # ---
 
 # %% [markdown]
-# # The tape: who goes first on the way back?
+# # The tape: in which order gradients flow
 #
 # A network is a chain of simple functions, and the chain rule multiplies their slopes. That is all there
 # is to backpropagation, as long as each value is used once. But values are used twice: a weight by every
@@ -22,6 +22,7 @@
 import numpy as np
 
 import minidl
+from minidl.autograd import traveling, walk
 from minidl.course import Markdown, explorable, source, table
 from minidl.course.figures.common import show
 from minidl.course.figures.tape import bias_sums, forward_and_back, walks
@@ -83,14 +84,14 @@ drawing
 # inputs.
 
 # %% tags=["hide-input"]
-source(minidl.autograd.walk.walk)
+source(walk.walk)
 
 # %% [markdown]
 # `latest` takes the node with the highest number from a heap. `send` brings a gradient to the next node, where it
 # waits, and the last line of it is the sum in the formula above:
 
 # %% tags=["hide-input"]
-source(minidl.autograd.traveling.Traveling.send)
+source(traveling.Traveling.send)
 
 # %% [markdown]
 # The walk does not care whether a fast kernel or the plain code computes a node, and the result must not,
@@ -255,9 +256,9 @@ source(unbroadcast)
 
 # %%
 w = minidl.tensor(3.0, requires_grad=True)
-for walk in 1, 2, 3:
+for count in 1, 2, 3:
     (w * w).backward()
-    print(f"after walk {walk}: {w.grad.item():g}")
+    print(f"after walk {count}: {w.grad.item():g}")
 
 # %% [markdown]
 # ## What this settles about AlexNet

@@ -4,7 +4,7 @@
 # ---
 
 # %% [markdown]
-# # The linear layer: where does a weight's gradient come from?
+# # The linear layer
 #
 # A linear layer computes weighted sums: output $o$ is the sum of all inputs, each times a weight, plus a
 # bias. For a whole batch, sample $n$ in row $n$,
