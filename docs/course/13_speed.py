@@ -178,7 +178,7 @@ show(
 )
 
 # %% [markdown]
-# Between Python's loops and a matrix product lie two to three orders of magnitude. Our Winograd lines do a quarter of
+# Between Python's loops and a matrix product lie two to three orders of magnitude. Our Winograd lines do less than half of
 # the products and yet are hardly faster than im2col, if at all: fewer products are not yet less time. Each `einsum`
 # sends all numbers through the main memory once more, which takes longer than multiplying them. The kernel does the
 # same sums in pieces that stay in a core's cache. With more channels and pictures it even passes the dashed line. No
