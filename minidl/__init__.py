@@ -67,6 +67,7 @@ if TYPE_CHECKING:
         accelerator, amp, backends, checkpoint, data, distributed, multiprocessing, onnx, optim,
         serialization, training, utils, vision,
     )  # fmt: skip
+    from .amp import autocast, is_autocast_enabled
     from .backends import (
         are_deterministic_algorithms_enabled, get_float32_matmul_precision,
         set_float32_matmul_precision, use_deterministic_algorithms,
@@ -84,6 +85,7 @@ _IN_MODULES = {
     "load": "checkpoint", "save": "checkpoint", "use_deterministic_algorithms": "backends",
     "are_deterministic_algorithms_enabled": "backends",
     "set_float32_matmul_precision": "backends", "get_float32_matmul_precision": "backends",
+    "autocast": "amp", "is_autocast_enabled": "amp",
 }  # fmt: skip
 
 

@@ -210,6 +210,10 @@ class Function:
     #: may change arguments unannounced.
     is_foreign = False
 
+    #: What ``amp.autocast`` does with float arguments: "half", "float32", "banned" or None, which
+    #: leaves them as they are; or a function from the arguments to one of these.
+    autocast: Any = None
+
     #: For each saved array, the only argument whose gradient reads its values; None if any may. An
     #: array that is not read may be changed in place after the forward. Default: all are read.
     read_for: tuple[int | None, ...] = ()
@@ -287,6 +291,8 @@ class Function:
             if arg._requires_grad:
                 edges[number] = edge_of(arg)
 
+        if mode.autocast is not None:
+            mode.autocast(cls, args, arrays, places)
         ctx = Context(cls, tuple(map(bool, edges)))
         recording = recording and True in ctx.needs_input_grad
         before = changes.notes(arrays) if cls.is_foreign else None

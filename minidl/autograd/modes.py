@@ -14,6 +14,7 @@ from ..tensor import Tensor, inferring, is_inferring
 
 class _Mode(threading.local):
     enabled = True
+    autocast: Any = None  # the casts of minidl.amp, see precision.py
 
 
 mode = _Mode()

@@ -4,8 +4,8 @@ How a layer is made fast is here; what a layer is, in ``nn``.
 
 ``kernels.of("conv", x)`` is the module ``kernels/cpu/conv.py`` for a NumPy array and
 ``kernels/cuda/conv.py`` for a CuPy array; both define the same functions. It is None where the
-plain code runs: for dtypes other than float32 and float64, where there is no such module because no
-kernel pays, and inside :class:`reference`.
+plain code runs: for dtypes other than float32 and float64 (and, for a few layers on a GPU,
+float16), where there is no such module because no kernel pays, and inside :class:`reference`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ Callback = TypeVar("Callback", bound=Callable[..., Any])
 
 #: Characters of the dtypes that kernels compute with: float32 and float64.
 DTYPES = "fd"
+
+#: The kernels that also compute with float16, on a GPU: those of AlexNet.
+HALF = {"conv", "dropout", "linear", "max_pool", "relu", "response_norm"}
 
 
 class _Here(threading.local):
@@ -51,7 +54,9 @@ def of(name: str, array: Array) -> Any:
     module or None
     """
     if _here.reference or array.dtype.char not in DTYPES:
-        return None
+        half = array.dtype.char == "e" and name in HALF and not isinstance(array, np.ndarray)
+        if not half or _here.reference:
+            return None
     on_cpu = isinstance(array, np.ndarray)
     try:
         return _modules[name, on_cpu]

@@ -85,6 +85,11 @@ class BinaryCrossEntropyFunction(Function):
     """The losses of logits, or of probabilities if there is no `pos_weight`."""
 
     @staticmethod
+    def autocast(args: Any) -> str:
+        """Rounded probabilities may be 0 or 1."""
+        return "banned" if args[3] is None else "float32"
+
+    @staticmethod
     def forward(
         ctx: Context, x: Array, target: Array, weight: Any, pos_weight: Any, reduction: str
     ) -> Array:

@@ -31,6 +31,7 @@ from typing import Any
 
 from .. import kernels
 from ..autograd import Context, Function
+from ..autograd.precision import is_cast
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels.windows import Geometry
@@ -93,6 +94,7 @@ def backward(
 class Conv2dFunction(Function):
     """Convolution; saves the input and the weights."""
 
+    autocast = "half"
     read_for = 1, 0  # x for the gradient of w, w for that of x
 
     @staticmethod
@@ -101,14 +103,18 @@ class Conv2dFunction(Function):
     ) -> Array:
         ctx.kernel, ctx.geometry, ctx.groups = kernels.of("conv", x), geometry, groups
         ctx.save_for_backward(x, weight)
-        run: Any = ctx.kernel.forward if ctx.kernel else forward
-        return rounded_like(run(*widened(x, weight, bias), geometry, groups), x)
+        if ctx.kernel:
+            return ctx.kernel.forward(x, weight, bias, geometry, groups)
+        return rounded_like(forward(*widened(x, weight, bias), geometry, groups), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         x, weight = ctx.saved_tensors
-        run: Any = ctx.kernel.backward if ctx.kernel else backward
-        gradients = run(*widened(grad, x, weight), ctx.geometry, ctx.groups, ctx.needs_input_grad)
+        settings = ctx.geometry, ctx.groups, ctx.needs_input_grad
+        if ctx.kernel:
+            gradients = ctx.kernel.backward(grad, x, weight, *settings)
+        else:
+            gradients = backward(*widened(grad, x, weight), *settings)
         return *gradients, None, None
 
 
@@ -184,7 +190,7 @@ def operands(
         )
     if bias is not None and tuple(bias.shape) != (o,):
         raise ShapeError(f"conv2d: expected bias of shape ({o},), got {tuple(bias.shape)}")
-    if input.dtype != weight.dtype:
+    if input.dtype != weight.dtype and not is_cast(input):
         raise DTypeError(f"conv2d: input is {input.dtype}, weight is {weight.dtype}")
     size, kernel = input.array.shape[2:], weight.array.shape[2:]
     geometry = conv_geometry("conv2d", size, kernel, *windows)

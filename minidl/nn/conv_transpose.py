@@ -28,6 +28,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..autograd import Context, Function
+from ..autograd.precision import is_cast
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels.windows import Geometry, Pair
@@ -88,6 +89,7 @@ def backward(
 class ConvTranspose2dFunction(Function):
     """Transposed convolution; saves the input and the weights."""
 
+    autocast = "half"
     read_for = 1, 0  # x for the gradient of w, w for that of x
 
     @staticmethod
@@ -173,7 +175,7 @@ def conv_transpose2d(
     o = groups * weight.array.shape[1]
     if bias is not None and tuple(bias.shape) != (o,):
         raise ShapeError(f"{name}: expected bias of shape ({o},), got {tuple(bias.shape)}")
-    if input.dtype != weight.dtype:
+    if input.dtype != weight.dtype and not is_cast(input):
         raise DTypeError(f"{name}: input is {input.dtype}, weight is {weight.dtype}")
     steps, gaps = pair(f"{name}: stride", stride), pair(f"{name}: dilation", dilation)
     before = pair(f"{name}: padding", padding, 0)

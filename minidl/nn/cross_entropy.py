@@ -139,6 +139,7 @@ def as_image(rows: Array, shape: Shape) -> Array:
 class CrossEntropyFunction(Function):
     """The plain code saves ℓ, q and the class weights. Kernels save what they need."""
 
+    autocast = "float32"
     intermediates = Logs
 
     @staticmethod

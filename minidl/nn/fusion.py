@@ -135,6 +135,7 @@ def _relu_norm(relu: ReLU, norm: LocalResponseNorm, input: Tensor) -> Tensor:
 class _ConvReLUFunction(Function):
     """max(Y, 0): ReLU is the convolution's epilogue, and its gradient is that of the result."""
 
+    autocast = "half"
     read_for = 1, 0, None
 
     @staticmethod
@@ -178,6 +179,7 @@ def _conv_relu(conv: Conv2d, relu: ReLU, input: Tensor) -> Tensor:
 class _LinearReLUFunction(Function):
     """max(x·Wᵀ + b, 0): ReLU is the product's epilogue, and its gradient is that of the result."""
 
+    autocast = "half"
     read_for = 1, 0, None
 
     @staticmethod

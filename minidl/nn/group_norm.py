@@ -31,6 +31,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..autograd import Context, Function
+from ..autograd.precision import is_cast
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops import ones, zeros
@@ -102,6 +103,7 @@ class Normalized(Function):
 class GroupNormFunction(Function):
     """Saves x̂ in place of x, 1/√(σ² + ε) and γ."""
 
+    autocast = "float32"
     intermediates = Normalized
     read_for = None, None, 0  # γ for the gradient of x
 
@@ -178,7 +180,7 @@ def group_norm(
     for name, vector in (("weight", weight), ("bias", bias)):
         if vector is not None and vector.array.shape != (channels,):
             raise ShapeError(f"group_norm: {name} {vector.shape}, expected ({channels},)")
-        if vector is not None and vector.dtype != input.dtype:
+        if vector is not None and vector.dtype != input.dtype and not is_cast(input):
             raise DTypeError(f"group_norm: input is {input.dtype}, {name} is {vector.dtype}")
     return GroupNormFunction.apply(input, num_groups, weight, bias, eps)
 

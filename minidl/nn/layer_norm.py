@@ -30,6 +30,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..autograd import Context, Function
+from ..autograd.precision import is_cast
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..ops import ones, zeros
@@ -94,6 +95,7 @@ class Normalized(Function):
 class LayerNormFunction(Function):
     """Saves x̂ in place of x, 1/√(σ² + ε) and γ."""
 
+    autocast = "float32"
     intermediates = Normalized
     read_for = None, None, 0  # γ for the gradient of x
 
@@ -163,7 +165,7 @@ def layer_norm(
     for name, array in (("weight", weight), ("bias", bias)):
         if array is not None and array.array.shape != shape:
             raise ShapeError(f"layer_norm: {name} {array.shape}, expected {shape}")
-        if array is not None and array.dtype != input.dtype:
+        if array is not None and array.dtype != input.dtype and not is_cast(input):
             raise DTypeError(f"layer_norm: input is {input.dtype}, {name} is {array.dtype}")
     return LayerNormFunction.apply(input, len(shape), weight, bias, eps)
 

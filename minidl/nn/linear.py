@@ -22,6 +22,7 @@ from typing import Any
 
 from .. import kernels
 from ..autograd import Context, Function
+from ..autograd.precision import is_cast
 from ..device import Array, array_module
 from ..errors import DTypeError, ShapeError
 from ..ops import empty
@@ -67,6 +68,7 @@ def rows(x: Array) -> Array:
 class LinearFunction(Function):
     """``x·Wᵀ + b`` for an input (..., I); saves x and W."""
 
+    autocast = "half"
     read_for = 1, 0  # x for the gradient of w, w for that of x
 
     @staticmethod
@@ -134,7 +136,7 @@ def check(input: Tensor, weight: Tensor, bias: Tensor | None) -> None:
             f"linear: input of shape {x.shape} does not fit weight of shape {w.shape}: expected a "
             f"last axis of {w.shape[1]}"
         )
-    if x.dtype != w.dtype:
+    if x.dtype != w.dtype and not is_cast(input):
         raise DTypeError(f"linear: input is {x.dtype}, weight is {w.dtype}")
 
 

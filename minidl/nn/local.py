@@ -27,6 +27,7 @@ from typing import Any
 
 from .. import kernels
 from ..autograd import Context, Function
+from ..autograd.precision import is_cast
 from ..device import Array, array_module
 from ..errors import DTypeError, ShapeError
 from ..kernels.windows import Geometry, plan
@@ -78,6 +79,7 @@ def backward(
 class LocallyConnected2dFunction(Function):
     """Unshared convolution; saves the input and the weights."""
 
+    autocast = "half"
     read_for = 1, 0  # x for the gradient of w, w for that of x
 
     @staticmethod
@@ -156,7 +158,7 @@ def locally_connected2d(
             f"{name}: bias of shape {tuple(bias.shape)}, expected "
             f"{(weight.shape[1], *geometry.out)}"
         )
-    if input.dtype != weight.dtype:
+    if input.dtype != weight.dtype and not is_cast(input):
         raise DTypeError(f"{name}: input is {input.dtype}, weight is {weight.dtype}")
     return LocallyConnected2dFunction.apply(input, weight, bias, geometry)
 

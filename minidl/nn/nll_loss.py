@@ -66,6 +66,8 @@ def backward(grad: Array, q: Array) -> Array:
 class NLLFunction(Function):
     """-w_t·x_t. The plain code saves q."""
 
+    autocast = "float32"
+
     @staticmethod
     def forward(
         ctx: Context,

@@ -102,6 +102,11 @@ class RectifierFunction(Function):
     intermediates = Slope
 
     @staticmethod
+    def autocast(args: Any) -> str | None:
+        """Softplus, an exponential, is float32."""
+        return "float32" if args[1] is softplus_forward else None
+
+    @staticmethod
     def forward(
         ctx: Context,
         x: Array,

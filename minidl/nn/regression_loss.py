@@ -65,6 +65,8 @@ def smooth_l1_backward(grad: Array, slope: Array) -> Array:
 class MSEFunction(Function):
     """(x − t)²; saves x and t."""
 
+    autocast = "float32"
+
     @staticmethod
     def forward(ctx: Context, x: Array, target: Array, reduction: str) -> Array:
         ctx.reduction = reduction
@@ -99,6 +101,7 @@ class Slope(Function):
 class SmoothL1Function(Function):
     """Smooth L1, or L1 for β = 0. It saves the slope."""
 
+    autocast = "float32"
     intermediates = Slope
 
     @staticmethod

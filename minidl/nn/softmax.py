@@ -69,6 +69,8 @@ def log_softmax_backward(grad: Array, logs: Array, axis: int) -> Array:
 class SoftmaxFunction(Function):
     """Softmax along an axis."""
 
+    autocast = "float32"
+
     @staticmethod
     def forward(ctx: Context, x: Array, axis: int) -> Array:
         ctx.axis, ctx.kernel = axis, kernels.of("softmax", x)
@@ -86,6 +88,8 @@ class SoftmaxFunction(Function):
 
 class LogSoftmaxFunction(Function):
     """The logarithm of the softmax along an axis."""
+
+    autocast = "float32"
 
     @staticmethod
     def forward(ctx: Context, x: Array, axis: int) -> Array:

@@ -107,6 +107,11 @@ class Div(Function):
     """``y = a / b``: da = dy/b, db = -dy·a/b²."""
 
     @staticmethod
+    def autocast(args: Any) -> str | None:
+        """Reciprocals are float32."""
+        return None if isinstance(args[0], Tensor) else "float32"
+
+    @staticmethod
     def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = shape_of(a), shape_of(b)
         ctx.save_for_backward(a if ctx.needs_input_grad[1] else None, b)
@@ -132,6 +137,8 @@ _QUICK_POWERS = {2: "square", 0.5: "sqrt", -1: "reciprocal"}
 
 class Pow(Function):
     """``y = a^b``: da = dy·b·a^(b-1), db = dy·y·ln a (0 where a = 0 and b ≥ 0)."""
+
+    autocast = "float32"
 
     @staticmethod
     def forward(ctx: Context, a: Any, b: Any) -> Array:

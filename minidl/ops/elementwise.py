@@ -63,6 +63,8 @@ def _sign(x: Array) -> Array:
 class Exp(Function):
     """``y = exp(x)``: dx = dy·y."""
 
+    autocast = "float32"
+
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
         y = unary("exp", floating(x))
@@ -77,6 +79,8 @@ class Exp(Function):
 
 class Log(Function):
     """The logarithm of base B (e, 2 or 10): dx = dy/(x·ln B)."""
+
+    autocast = "float32"
 
     @staticmethod
     def forward(ctx: Context, x: Array, base: float) -> Array:
@@ -94,6 +98,8 @@ class Log(Function):
 class Expm1(Function):
     """``y = exp(x) - 1``: dx = dy·(y + 1)."""
 
+    autocast = "float32"
+
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
         y = unary("expm1", floating(x))
@@ -108,6 +114,8 @@ class Expm1(Function):
 
 class Log1p(Function):
     """``ln(1 + x)``: dx = dy/(1 + x)."""
+
+    autocast = "float32"
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
@@ -153,6 +161,8 @@ class Sin(Function):
 
 class Sinh(Function):
     """``sinh x``: dx = dy·cosh x (cosh: dx = dy·sinh x)."""
+
+    autocast = "float32"
 
     @staticmethod
     def forward(ctx: Context, x: Array, name: str, slope: str) -> Array:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Context, Function
+from ..autograd.precision import is_cast
 from ..autograd.tape_array import recorded_by
 from ..device import Array
 from ..errors import ArgumentError, DTypeError, ShapeError
@@ -33,15 +34,17 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  #: names of ax
 @recorded_by(lambda: Matmul)
 def product(a: Array, b: Array) -> Array:
     """Return ``a @ b`` of arrays of at least two axes."""
-    kernels = cpu_product if isinstance(a, np.ndarray) else cuda_product
+    if not isinstance(a, np.ndarray):
+        return cuda_product.product(a, b)
     if a.dtype == b.dtype == float16:
-        return kernels.product(a.astype(float32), b.astype(float32)).astype(float16)
-    return kernels.product(a, b)
+        return cpu_product.product(a.astype(float32), b.astype(float32)).astype(float16)
+    return cpu_product.product(a, b)
 
 
 class Matmul(Function):
     """``A @ B`` of at least two axes each."""
 
+    autocast = "half"
     read_for = 1, 0
 
     @staticmethod
@@ -87,7 +90,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     """
     if input.ndim == 0 or other.ndim == 0:
         raise ShapeError("matmul: both operands need at least one axis")
-    if input.dtype != other.dtype:
+    if input.dtype != other.dtype and not is_cast(input):
         raise DTypeError(f"matmul: expected one dtype, got {input.dtype} and {other.dtype}")
     a = input.unsqueeze(0) if input.ndim == 1 else input
     b = other.unsqueeze(1) if other.ndim == 1 else other

@@ -44,6 +44,8 @@ def _count(shape: Shape, axes: tuple[int, ...]) -> int:
 class Sum(Function):
     """``Σ x``: dx = dy repeated."""
 
+    autocast = "float32"
+
     @staticmethod
     def forward(ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
         ctx.shape, ctx.axes, ctx.keepdim = x.shape, axes, keepdim
@@ -135,6 +137,8 @@ def _variance(x: Array, axes: tuple[int, ...], correction: float, keepdim: bool)
 class Root(Function):
     """``y = √x`` of a sum of squares: dx = dy/(2y), and 0 where y = 0, its minimum."""
 
+    autocast = "float32"
+
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
         y = array_module(x).sqrt(x)
@@ -210,6 +214,8 @@ class ExtremeOverAll(Function):
 class Prod(Function):
     """``Π x``: dx_i = dy · Π_{j≠i} x_j, from the products before and after i (zeros are exact)."""
 
+    autocast = "float32"
+
     @staticmethod
     def forward(ctx: Context, x: Array, axis: int, keepdim: bool) -> Array:
         ctx.save_for_backward(x)
@@ -234,6 +240,8 @@ class Prod(Function):
 class Cumsum(Function):
     """``y_i = Σ_{j≤i} x_j``: dx_j = Σ_{i≥j} dy_i."""
 
+    autocast = "float32"
+
     @staticmethod
     def forward(ctx: Context, x: Array, axis: int) -> Array:
         ctx.axis = axis
@@ -254,6 +262,8 @@ def _running(name: str, x: Array, axis: int) -> Array:
 
 class Cumprod(Function):
     """``y_i = y_{i-1}·x_i``: with g_i = dy_i + g_{i+1}·x_{i+1} from the end, dx_i = g_i·y_{i-1}."""
+
+    autocast = "float32"
 
     @staticmethod
     def forward(ctx: Context, x: Array, axis: int) -> Array:

@@ -11,8 +11,12 @@ import numpy as np
 
 from ...device import cupy
 from ...errors import DeviceError
+from .launch import arithmetic
 
 _tf32 = False
+
+#: CUDA_R_16F, CUDA_R_32F and CUDA_R_64F.
+_KINDS = {"e": 2, "f": 0, "d": 1}
 
 
 def allow_tf32(allowed: bool) -> None:
@@ -33,13 +37,15 @@ def is_tf32_allowed() -> bool:
 def matmul(a: Any, b: Any, out: Any = None, *, accumulate: bool = False) -> Any:
     """Return the 2-D product ``a @ b``, with one call of cuBLAS and without copying an operand.
 
+    Products of float16 are added up in float32.
+
     Parameters
     ----------
     a : array, shape (M, K)
     b : array, shape (K, N)
         Either may be the transpose of a matrix in memory order. There may be gaps between rows.
     out : array, shape (M, N), optional
-        There may be gaps between rows. Default: new memory.
+        There may be gaps between rows. Of float16 factors it may be float32. Default: new memory.
     accumulate : bool
         Add to `out` instead of overwriting it. Default False.
     """
@@ -59,18 +65,18 @@ def matmul(a: Any, b: Any, out: Any = None, *, accumulate: bool = False) -> Any:
     (b_op, b_lead), (a_op, a_lead) = _layout(b), _layout(a)
     out_op, out_lead = _layout(out)
     assert out_op == cublas.CUBLAS_OP_N, "the result's rows must be contiguous"
-    double = a.dtype == np.float64
-    real = 1 if double else 0  # CUDA_R_64F, CUDA_R_32F
-    if double:
+    kind, out_kind = _KINDS[a.dtype.char], _KINDS[out.dtype.char]
+    compute = cublas.CUBLAS_COMPUTE_32F  # of float16, too
+    if a.dtype == np.float64:
         compute = cublas.CUBLAS_COMPUTE_64F
-    else:
-        compute = cublas.CUBLAS_COMPUTE_32F_FAST_TF32 if _tf32 else cublas.CUBLAS_COMPUTE_32F
-    one = np.ones(1, a.dtype)
-    beta = np.full(1, accumulate, a.dtype)
+    elif a.dtype == np.float32 and _tf32:
+        compute = cublas.CUBLAS_COMPUTE_32F_FAST_TF32
+    one = np.ones(1, arithmetic(a.dtype))
+    beta = np.full(1, accumulate, arithmetic(a.dtype))
     handle = xp.cuda.get_cublas_handle()
     cublas.gemmEx(
-        handle, b_op, a_op, n, m, k, one.ctypes.data, b.data.ptr, real, b_lead, a.data.ptr, real,
-        a_lead, beta.ctypes.data, out.data.ptr, real, out_lead, compute,
+        handle, b_op, a_op, n, m, k, one.ctypes.data, b.data.ptr, kind, b_lead, a.data.ptr, kind,
+        a_lead, beta.ctypes.data, out.data.ptr, out_kind, out_lead, compute,
         cublas.CUBLAS_GEMM_DEFAULT,
     )  # fmt: skip
     return out

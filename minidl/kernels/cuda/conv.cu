@@ -44,7 +44,7 @@ extern "C" __global__ void col2im(
         const int image = i / width / height % count, channel = i / width / height / count;
         const long long row = channel / depth * rows + channel % depth * kernel_h * kernel_w;
         const T* entry = columns + row * windows + (long long)image * out_h * out_w;
-        T sum = 0;
+        A sum = 0;
         for (int kh = 0; kh < kernel_h; kh++) {
             const int down = h + top - kh * dilation_h, oh = down / stride_h;
             for (int kw = 0; kw < kernel_w; kw++, entry += windows) {
@@ -73,11 +73,11 @@ extern "C" __global__ void pack(
 
 // The inverse: gradients of weights and bias.
 extern "C" __global__ void unpack(
-    const T* packed, T* dweight, T* dbias, int kernels, int length, int rows)
+    const A* packed, A* dweight, A* dbias, int kernels, int length, int rows)
 {
     FOR_EACH(i, (long long)kernels * (length + 1)) {
         const int row = i % (length + 1), kernel = i / (length + 1);
-        const T value = packed[(long long)kernel * rows + row];
+        const A value = packed[(long long)kernel * rows + row];
         if (row < length) dweight[(long long)kernel * length + row] = value;
         else dbias[kernel] = value;
     }

@@ -20,11 +20,14 @@ from ..epilogue import Epilogue
 from ..windows import Geometry
 from . import epilogue as epilogues
 from .blas import matmul
-from .launch import Source
+from .launch import Source, arithmetic
 from .memory import channel_major
 
-#: Bytes of columns at a time.
+#: Bytes of columns at a time, at most by three images more.
 COLUMN_BYTES = 320 << 20
+
+#: Bytes at whose multiples rows of a matrix begin, for cuBLAS' fast kernels.
+_ALIGNMENT = 16
 
 SOURCE = Source("conv.cu")
 
@@ -38,14 +41,18 @@ class Columns:
         self.channels, self.images = x_shape[0], x_shape[1]
         self.depth, self.groups, self.geometry = x_shape[0] // groups, groups, geometry
         self.dtype = np.dtype(dtype)
-        # One row more for the bias. A multiple of four: cuBLAS is faster on aligned matrices.
+        # One row more for the bias. Rows of the weights are aligned, too.
         self.length = self.depth * math.prod(geometry.kernel)
-        self.rows = -(-(self.length + 1) // 4) * 4
+        unit = max(_ALIGNMENT // self.dtype.itemsize, 4)
+        self.rows = -(-(self.length + 1) // unit) * unit
         self.size = x_shape[2:]
         per_image = groups * self.rows * math.prod(geometry.out) * self.dtype.itemsize
         self.step = max(1, min(self.images, COLUMN_BYTES // max(per_image, 1)))
-        # equal parts, because the memory pool reuses blocks of one size
-        self.step = -(-self.images // -(-self.images // self.step)) if self.images else 1
+        if self.images:  # equal parts, because the memory pool reuses blocks of one size
+            equal = -(-self.images // -(-self.images // self.step))
+            unit = _ALIGNMENT // self.dtype.itemsize
+            unit //= math.gcd(unit, math.prod(geometry.out))  # a row has a number for each window
+            self.step = min(-(-equal // unit) * unit, self.images)
 
     def chunks(self) -> list[slice]:
         """Return the runs of images whose columns fit the budget."""
@@ -126,6 +133,8 @@ def backward(
 ) -> tuple[Array | None, Array | None, Array | None]:
     """Return dX, dW and db (None if not needed): dW and db = dY·Xᵀ, dX = col2im of Wᵀ·dY.
 
+    Of float16, dW and db are float32: the sums as they were added up.
+
     With an epilogue, whose result was `y`, `grad` is the gradient after it; `overwrite` allows
     its memory to be used.
     """
@@ -141,7 +150,7 @@ def backward(
     dy = dy.reshape(groups, o // groups, n, math.prod(geometry.out))
     kernels = weight.reshape(groups, o // groups, buffer.length)
     packed = xp.zeros if n == 0 else xp.empty
-    packed = packed((groups, o // groups, buffer.rows), x.dtype)
+    packed = packed((groups, o // groups, buffer.rows), arithmetic(x.dtype))  # sums stay wide
     dx = xp.empty_like(x) if need_x else None
     for images in buffer.chunks():
         columns = buffer.empty(images)
@@ -158,7 +167,7 @@ def backward(
         del columns
     dweight = dbias = None
     if need_weight:
-        dweight, dbias = xp.empty_like(weight), xp.empty(o, x.dtype)
+        dweight, dbias = xp.empty(weight.shape, packed.dtype), xp.empty(o, packed.dtype)
         SOURCE.launch(
             "unpack", x.dtype, o * (buffer.length + 1), packed, dweight, dbias, o, buffer.length,
             buffer.rows,

@@ -19,7 +19,7 @@ __device__ inline void philox(u64 counter, u64 key0, u64 key1, u64* word)
 // A warp does 256 elements: every thread draws the 8 words of one counter and keeps 8 bits of them,
 // then asks the others for the bits of its own 8 elements; neighboring threads have neighboring elements.
 extern "C" __global__ void dropout_forward(
-    const T* x, T* y, unsigned char* mask, u64 key0, u64 key1, u64 threshold, T scale,
+    const T* x, T* y, unsigned char* mask, u64 key0, u64 key1, u64 threshold, A scale,
     long long size, int images, int channels, long long plane)
 {
     const int lane = threadIdx.x % 32;
@@ -44,7 +44,7 @@ extern "C" __global__ void dropout_forward(
                 const int image = row / channels, channel = row % channels;
                 place = ((long long)channel * images + image) * plane + i % plane;
             }
-            y[place] = x[place] * (keep ? scale : T(0));  // NaN and infinity: as on the CPU
+            y[place] = A(x[place]) * (keep ? scale : A(0));  // NaN and infinity: as on the CPU
             mask[place] = keep;
         }
     }
@@ -52,7 +52,7 @@ extern "C" __global__ void dropout_forward(
 
 // dx = dy·m·scale; one thread an element.
 extern "C" __global__ void dropout_backward(
-    const T* grad, const unsigned char* mask, T* dx, T scale, long long size)
+    const T* grad, const unsigned char* mask, T* dx, A scale, long long size)
 {
-    FOR_EACH(i, size) dx[i] = grad[i] * (mask[i] ? scale : T(0));
+    FOR_EACH(i, size) dx[i] = A(grad[i]) * (mask[i] ? scale : A(0));
 }

@@ -18,22 +18,45 @@ from ...errors import DeviceError
 
 #: In front of every source. NVRTC knows no system headers and no INFINITY.
 _HEADER = r"""
+#ifdef __CUDACC_RTC__
+struct half {  // NVRTC has none without CUDA's headers; other compilers bring their own
+    unsigned short bits;
+    half() = default;
+    __device__ half(float x) { asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(x)); }
+    __device__ operator float() const
+    {
+        float x;
+        asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(bits));
+        return x;
+    }
+};
+#endif
 #define FOR_EACH(i, n) \
     for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \
          i += (long long)blockDim.x * gridDim.x)
 """
 
-_C_TYPES = {"f": "float", "d": "double"}
+#: The types of numbers in memory and of arithmetic.
+_C_TYPES = {"f": ("float", "float"), "d": ("double", "double"), "e": ("half", "float")}
+
+_FLOAT32 = np.dtype(np.float32)
 
 #: The sources of all files that have been imported, for the tests that compile every one.
 sources: list[Source] = []
 
 
+def arithmetic(dtype: Any) -> np.dtype:
+    """Return the dtype in which a kernel computes with numbers of `dtype`: ``A`` beside ``T``."""
+    dtype = np.dtype(dtype)
+    return _FLOAT32 if dtype.char == "e" else dtype
+
+
 class Source:
     """The CUDA C source of some kernels, compiled at their first call.
 
-    In the source ``T`` is the type of the numbers, float or double, and ``FOR_EACH(i, n)`` runs
-    over 0 ... n - 1 with all threads of the grid. Kernels are ``extern "C" __global__``.
+    In the source ``T`` is the type of the numbers in memory, float or double, or half if the kernel
+    computes in ``A``, which is float then and otherwise ``T``. ``FOR_EACH(i, n)`` runs over
+    0 ... n - 1 with all threads of the grid. Kernels are ``extern "C" __global__``.
 
     Parameters
     ----------
@@ -55,12 +78,12 @@ class Source:
         Raises
         ------
         DeviceError
-            The dtype is neither float32 nor float64.
+            The dtype is none of float16, float32 and float64.
         """
-        name = _C_TYPES.get(np.dtype(dtype).char)
-        if name is None:
+        names = _C_TYPES.get(np.dtype(dtype).char)
+        if names is None:
             raise DeviceError(f"GPU kernels compute with float32 and float64, not {dtype}")
-        return f"typedef {name} T;\n{_HEADER}{self.code}"
+        return f"{_HEADER}typedef {names[0]} T;\ntypedef {names[1]} A;\n{self.code}"
 
     @cached_property
     def code(self) -> str:
@@ -89,7 +112,7 @@ class Source:
             How many elements there are to work on; the grid follows from it.
         *args
             Arrays of the device, which must be C-contiguous, and numbers: an int becomes an
-            ``int``, a float a ``T``, a bool a ``bool``; a NumPy scalar keeps its type.
+            ``int``, a float an ``A``, a bool a ``bool``; a NumPy scalar keeps its type.
         block : int
             Threads of a block. Default 256.
         grid : int, optional
@@ -107,7 +130,8 @@ class Source:
         if grid is None:
             # Several rounds of a thread cost nothing; the limit keeps huge arrays in range.
             grid = min(-(-threads // block), 1 << 20)
-        arguments = tuple([_argument(value, dtype) for value in args])
+        real = arithmetic(dtype)
+        arguments = tuple([_argument(value, real) for value in args])
         module.get_function(name)((grid,), (block,), arguments, shared_mem=shared)
 
 
@@ -123,7 +147,7 @@ def _with_includes(text: str) -> str:
 
 
 def _argument(value: Any, dtype: np.dtype) -> Any:
-    """Return what CuPy hands to the kernel for one argument."""
+    """Return what CuPy hands to the kernel for one argument; `dtype` is that of arithmetic."""
     if isinstance(value, bool):
         return np.bool_(value)
     if isinstance(value, int):

@@ -10,7 +10,7 @@ from ...device import Array, cupy
 from ..epilogue import EPILOGUES, Epilogue
 from . import epilogue as epilogues
 from .blas import matmul
-from .launch import Source
+from .launch import Source, arithmetic
 
 SOURCE = Source("linear.cu")
 
@@ -37,7 +37,7 @@ def backward(
     y: Array | None = None,
     overwrite: bool = False,
 ) -> tuple[Array | None, Array | None, Array | None]:
-    """Return dx, dW and db (None if not needed).
+    """Return dx, dW and db (None if not needed), of float16 the latter two in float32.
 
     With an epilogue, whose result was `y`, `grad` is the gradient after it; `overwrite` allows
     its memory to be used.
@@ -51,17 +51,17 @@ def backward(
             grad = epilogues.gradient(epilogue, y, grad, overwrite)
     elif want[2]:
         dbias = _bias_gradient(grad)
-    return (
-        matmul(_matrix(grad), _matrix(weight)) if want[0] else None,
-        matmul(_matrix(grad).T, _matrix(x)) if want[1] else None,
-        dbias,
-    )
+    dx = matmul(_matrix(grad), _matrix(weight)) if want[0] else None
+    if not want[1]:
+        return dx, None, dbias
+    dweight = cupy().empty(weight.shape, arithmetic(x.dtype))
+    return dx, matmul(_matrix(grad).T, _matrix(x), dweight), dbias
 
 
 def _bias_gradient(grad: Array) -> Array:
     xp = cupy()
     rows, columns = grad.shape
-    sums = xp.empty(columns, grad.dtype)
+    sums = xp.empty(columns, arithmetic(grad.dtype))
     SOURCE.launch(
         "sum_rows", grad.dtype, columns, xp.ascontiguousarray(grad), sums, rows, columns,
         grid=-(-columns // 32),
@@ -75,7 +75,7 @@ def _rectified_and_bias_gradient(y: Array, grad: Array, overwrite: bool) -> tupl
     rows, columns = y.shape
     source = xp.ascontiguousarray(grad)
     dy = source if overwrite or source is not grad else xp.empty_like(y)
-    sums = xp.empty(columns, y.dtype)
+    sums = xp.empty(columns, arithmetic(y.dtype))
     SOURCE.launch(
         "sum_rectified_rows", y.dtype, columns, xp.ascontiguousarray(y), source, dy, sums, rows,
         columns, grid=-(-columns // 32),

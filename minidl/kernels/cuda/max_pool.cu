@@ -17,7 +17,7 @@ __device__ unsigned int get_place(const void* places, int bytes, long long i)
 
 // One thread a window: the largest number and, unless `bytes` is 0, its place.
 extern "C" __global__ void max_forward(
-    const T* x, T* y, void* places, int planes, int bytes, T infinity, GEOMETRY)
+    const T* x, T* y, void* places, int planes, int bytes, A infinity, GEOMETRY)
 {
     const int none = kernel_h * kernel_w;
     FOR_EACH(i, (long long)planes * out_h * out_w) {
@@ -25,7 +25,7 @@ extern "C" __global__ void max_forward(
         const int first_h = (int)(row - plane * out_h) * stride_h - top;
         const int first_w = (int)(i - row * out_w) * stride_w - left;
         const T* image = x + plane * height * width;
-        T best = -infinity;
+        A best = -infinity;
         int place = none;
         for (int kh = 0; kh < kernel_h; kh++) {
             const int h = first_h + kh * dilation_h;
@@ -33,7 +33,7 @@ extern "C" __global__ void max_forward(
             for (int kw = 0; kw < kernel_w; kw++) {
                 const int w = first_w + kw * dilation_w;
                 if (w < 0 || w >= width) continue;
-                const T value = image[h * width + w];
+                const A value = image[h * width + w];
                 // The first number counts even if it is minus infinity; later ones must be larger.
                 // NaN is not less or equal, and nothing takes its place.
                 if (place == none || (!(value <= best) && best == best)) {
@@ -65,7 +65,7 @@ extern "C" __global__ void max_backward(
         const int down = (int)(row - plane * height) + top, right = (int)(i - row * width) + left;
         const int last_h = min(down / stride_h, out_h - 1);
         const int last_w = min(right / stride_w, out_w - 1);
-        T sum = 0;
+        A sum = 0;
         for (int oh = last_h; oh >= 0 && down - oh * stride_h <= reach_h; oh--) {
             const int kh = entry_at(down - oh * stride_h, dilation_h);
             if (kh < 0) continue;
@@ -73,7 +73,7 @@ extern "C" __global__ void max_backward(
                 const int kw = entry_at(right - ow * stride_w, dilation_w);
                 const long long window = (plane * out_h + oh) * out_w + ow;
                 if (kw >= 0 && get_place(places, bytes, window) == kh * kernel_w + kw)
-                    sum += dy[window];
+                    sum += A(dy[window]);
             }
         }
         dx[i] = sum;

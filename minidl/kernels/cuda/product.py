@@ -14,7 +14,7 @@ def product(a: Array, b: Array) -> Array:
     Two matrices are one product, and so is a batch of matrices times one matrix. CuPy's batched
     product does the others; it copies transposed operands, which takes memory.
     """
-    if b.ndim > 2 or a.dtype.name not in ("float32", "float64"):
+    if b.ndim > 2 or a.dtype.name not in ("float16", "float32", "float64"):
         return cupy().matmul(a, b)
     rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])  # (..·M, K)
     y = matmul(_for_blas(rows), _for_blas(b))  # (..·M, N)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...device import Array, cupy
 from ..epilogue import EPILOGUES, Epilogue
-from .launch import Source
+from .launch import Source, arithmetic
 
 SOURCE = Source("response_norm.cu")
 
@@ -52,7 +52,7 @@ def backward(
             "response_norm_backward_5", dx.dtype, threads, maps, dy, dx, *layout, *constants
         )
     else:
-        crosses = xp.empty(maps.shape, maps.dtype)
+        crosses = xp.empty(maps.shape, arithmetic(maps.dtype))
         SOURCE.launch(
             "response_norm_backward", dx.dtype, threads, maps, dy, dx, crosses, *layout, size,
             *constants,
