@@ -43,6 +43,7 @@ class Card:
     multiprocessors: int
     fp32: float
     tf32: float
+    fp16: float
     bandwidth: float
     #: Fractions of these rates that a large product and a copy reach.
     fp32_share: float
@@ -51,9 +52,9 @@ class Card:
 
 
 CARDS = (
-    Card("H100 SXM", 132, 66.9e12, 494.7e12, 3.35e12, 0.75, 0.83, 0.87),
-    Card("A100 SXM 80 GB", 108, 19.5e12, 156e12, 2.039e12, 0.75, 0.81, 0.79),
-    Card("RTX 4090", 128, 82.6e12, 82.6e12, 1.008e12, 0.75, 0.83, 0.87),
+    Card("H100 SXM", 132, 66.9e12, 494.7e12, 989.4e12, 3.35e12, 0.75, 0.83, 0.87),
+    Card("A100 SXM 80 GB", 108, 19.5e12, 156e12, 312e12, 2.039e12, 0.75, 0.81, 0.79),
+    Card("RTX 4090", 128, 82.6e12, 82.6e12, 165.2e12, 1.008e12, 0.75, 0.83, 0.87),
 )
 
 #: Tiles of a product's result that a multiprocessor computes at a time, and their speed compared
@@ -73,6 +74,8 @@ ASKING = 12e-6
 ASSUMPTIONS = (
     ("peak rates, bandwidth, multiprocessors", "see the table of cards",
      "NVIDIA: H100 datasheet (TF32 without sparsity), A100 80 GB datasheet, Ada whitepaper"),
+    ("FP16 factors, sums in FP32", "twice the rate of TF32, the same share of it", "same sources; "
+     "the share is a guess"),
     ("H100: a large FP32 product reaches", "75 % of the peak (50.5 TFLOP/s)",
      "measured, 8192³, H100 80 GB HBM3: waynehacking8/blackwell-tensorcore-kernels, bench_sm90a"),
     ("H100: a large TF32 product reaches", "83 % of the peak (412 TFLOP/s)", "same measurement"),
@@ -120,15 +123,19 @@ class Step:
     counted: dict[str, int]
 
 
-def record(variant: str, count: int, execute: bool = False) -> Step:
-    """Record the second step of a network; the first creates the momenta."""
+def record(variant: str, count: int, execute: bool = False, amp: bool = False) -> Step:
+    """Record the second step of a network, with mixed precision if `amp`.
+
+    The first step creates the momenta.
+    """
     simulator = simulate()
     gc.collect()  # otherwise the previous record would count in the peak
     model, criterion, optimizer, images, labels = prepared(variant, count)
+    scaler = make_scaler(execute) if amp else None
     recorder = Recorder(execute, count=lambda: simulator.stats().kernels)
     for _ in range(2):
         with recorder.recording(model), simulator.count() as used:
-            one_step(recorder, model, criterion, optimizer, images, labels)
+            one_step(recorder, model, criterion, optimizer, images, labels, scaler)
     counted = {
         "launches": used.launches,
         "products": len(used.cublas_calls),
@@ -163,17 +170,48 @@ def prepared(variant: str, count: int) -> tuple[Any, Any, Any, Any, Any]:
 
 
 def one_step(
-    recorder: Recorder, model: Any, criterion: Any, optimizer: Any, images: Any, labels: Any
-) -> None:
-    """Train for a step, telling the recorder the layer and phase."""
-    output = model(images)
-    recorder.switch("loss", "forward")
-    loss = criterion(output, labels)
+    recorder: Recorder, model: Any, criterion: Any, optimizer: Any, images: Any, labels: Any,
+    scaler: Any = None,
+) -> None:  # fmt: skip
+    """Train for a step, telling the recorder the layer and phase; mixed if there is a scaler."""
+    if scaler is not None:
+        from minidl.amp import autocast
+
+        with autocast("cuda"):
+            output = model(images)
+            recorder.switch("loss", "forward")
+            loss = criterion(output, labels)
+        loss = scaler.scale(loss)
+    else:
+        output = model(images)
+        recorder.switch("loss", "forward")
+        loss = criterion(output, labels)
     recorder.switch("loss", "backward")
     optimizer.zero_grad()
     loss.backward()
     recorder.switch("update", "update")
-    optimizer.step()
+    if scaler is not None:
+        scaler.step(optimizer)
+        scaler.update()
+    else:
+        optimizer.step()
+
+
+def make_scaler(execute: bool) -> Any:
+    """Return a scaler of losses; without execution, one that takes all gradients for finite."""
+    import minidl
+
+    scaler = minidl.amp.GradScaler("cuda")
+    if not execute:
+        step = scaler.step
+
+        def finite_step(optimizer: Any) -> None:
+            scaler.unscale_(optimizer)  # its answer was never computed
+            scaler._found[id(optimizer)] = False
+            step(optimizer)
+
+        scaler.step = finite_step
+    return scaler
 
 
 # --- The floor ------------------------------------------------------------------------------------
@@ -224,9 +262,12 @@ def product_seconds(product: Product, card: Card, tf32: bool) -> float:
     Multiprocessors work in rounds, one tile each: the last round takes as long as a full one.
     """
     rate = card.tf32 * card.tf32_share if tf32 else card.fp32 * card.fp32_share
+    size = 4
+    if product.compute == "FP16":
+        rate, size = card.fp16 * card.tf32_share, 2
     bandwidth = card.bandwidth * card.bandwidth_share
     m, n, k = product.m, product.n, product.k
-    moved = 4 * (m * k + k * n + m * n * (1 + product.adds))
+    moved = size * (m * k + k * n + m * n * (1 + product.adds))
     best = math.inf
     for down, right, speed in TILES:
         tiles = math.ceil(m / down) * math.ceil(n / right)

@@ -36,6 +36,10 @@ PARTS: dict[tuple[str, str], Callable[[dict[str, Any]], float]] = {
 }
 
 
+#: Bytes of a number by CUDA's code of its type.
+_SIZES = {2: 2, 0: 4, 1: 8}
+
+
 def simulate() -> Any:
     """Install and return the simulator; call this before anything imports CuPy."""
     for path in (str(ROOT), str(ROOT / "tests")):
@@ -217,11 +221,12 @@ class Recorder:
                     source._modules = own
 
     def _product(self, *args: Any) -> Launch:
-        n, m, k, size = args[2], args[3], args[4], 8 if args[7] == 1 else 4
-        beta = np.ctypeslib.as_array(_pointer(args[12], size), (1,))[0]
+        n, m, k, size, out = args[2], args[3], args[4], _SIZES[args[7]], _SIZES[args[14]]
+        beta = np.ctypeslib.as_array(_pointer(args[12], max(size, 4)), (1,))[0]
         compute = {68: "FP32", 77: "TF32", 70: "FP64"}.get(int(args[16]), str(args[16]))
+        compute = "FP16" if size == 2 else compute  # the factors; cuBLAS adds up in float32
         product = Product(m, n, k, compute, bool(beta))
-        result = size * m * n
+        result = out * m * n
         read = size * (m * k + k * n) + result * product.adds
         return Launch(self.layer, self.phase, "gemmEx", read, result, product)
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..device import Array
 from ..errors import ArgumentError
-from ..tensor import Tensor, float32
+from ..kernels.cuda.cast import cast
+from ..tensor import Tensor, float16, float32
 from .modes import mode
 
 
@@ -56,13 +58,19 @@ class Casts:
 
     def _cast(self, tensor: Tensor, array: Any, dtype: np.dtype) -> Any:
         if not (self.keep and tensor._requires_grad and tensor.is_leaf):
-            return array.astype(dtype)
+            return cast(array, dtype)
         kept = self._kept.get(id(tensor))
         if kept is None or kept[1] != tensor.version[0] or kept[2].dtype != dtype:
-            kept = self._kept[id(tensor)] = tensor, tensor.version[0], array.astype(dtype)
+            kept = self._kept[id(tensor)] = tensor, tensor.version[0], cast(array, dtype)
         return kept[2]
 
 
 def is_cast(tensor: Tensor) -> bool:
     """Return whether ``autocast`` brings the arguments beside `tensor` to one dtype."""
     return mode.autocast is not None and not isinstance(tensor.array, np.ndarray)
+
+
+def dtype_of_loss(x: Array) -> np.dtype:
+    """Return the dtype in which a loss of scores `x` computes."""
+    wide = mode.autocast is not None and x.dtype == float16 and not isinstance(x, np.ndarray)
+    return float32 if wide else x.dtype

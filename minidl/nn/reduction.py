@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import kernels
+from ..autograd.precision import dtype_of_loss
 from ..device import Array, Shape, array_module, check_one_device
 from ..errors import ArgumentError, DTypeError, IndexOutOfRange, ShapeError
 from ..ops.dtypes import result_type
@@ -112,7 +113,7 @@ def check_class_indices(name: str, x: Array, target: Array, ignore_index: int) -
         # Read as unsigned, negative numbers are large: one pass if all is well and none is ignored.
         if target.view(f"u{target.itemsize}").max(initial=0) < classes:
             return
-    elif kernels.of(name, x):
+    elif dtype_of_loss(x).char in kernels.DTYPES and not kernels.is_reference():
         return
     valid = target[target != ignore_index]
     if valid.size and (valid.min() < 0 or valid.max() >= classes):
@@ -133,4 +134,4 @@ def check_class_weight(name: str, x: Array, weight: Tensor | None) -> Array | No
             f"{name}: weight of shape {weight.array.shape}: expected one for each of {classes} "
             "classes"
         )
-    return weight.array.astype(x.dtype, copy=False)
+    return weight.array.astype(dtype_of_loss(x), copy=False)

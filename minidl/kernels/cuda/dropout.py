@@ -29,6 +29,7 @@ def forward(
     overwrite = inplace and (turned or source is x)
     y = source if overwrite else xp.empty_like(source)
     mask = xp.empty(source.shape, np.uint8)
+    scale = float(x.dtype.type(scale))  # float16: as the plain code
     threshold = 2**32 if key is None else min(round(p * 2**32), 2**32 - 1)
     key0, key1 = (0, 0) if key is None else key
     SOURCE.launch(
@@ -49,5 +50,6 @@ def backward(grad: Array, mask: Array, scale: float) -> Array:
     """Return dx, in the memory order of the mask."""
     dx = cupy().empty_like(mask, grad.dtype)
     target, m, dy = aligned(dx, mask, grad)
+    scale = float(grad.dtype.type(scale))
     SOURCE.launch("dropout_backward", grad.dtype, dx.size, dy, m, target, scale, np.int64(dx.size))
     return dx
