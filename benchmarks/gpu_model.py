@@ -1,10 +1,10 @@
 """The cost of a training step on a GPU: counted without one, and predicted by a roofline.
 
-``python benchmarks/gpu_model.py`` [--variant paper] [--batch 128]. Needs CuPy and g++ but no card:
-the step runs under the simulator of ``tests/cupy_on_cpu``, which counts launches and products. At
-the requested batch size, kernels and products are recorded but not executed (``gpu_record.py``,
-which defines a kernel's bytes). At a small batch size the step is executed, too, and must give the
-same counts.
+``python benchmarks/gpu_model.py`` [--variant paper] [--batch 128] [--amp]. Needs CuPy and g++ but
+no card: the step runs under the simulator of ``tests/cupy_on_cpu``, which counts launches and
+products. At the requested batch size, kernels and products are recorded but not executed
+(``gpu_record.py``, which defines a kernel's bytes). At a small batch size the step is executed,
+too, and must give the same counts.
 
 **The prediction** for a launch is the longer of two times, its bytes at the card's bandwidth and
 its operations at the card's rate, plus a pause between two kernels; see :data:`ASSUMPTIONS` for
@@ -313,13 +313,16 @@ def by_layer(step: Step) -> dict[tuple[str, str], list[Launch]]:
 # --- The report -----------------------------------------------------------------------------------
 
 
-def measure(variant: str, count: int, small: int) -> Report:
+def measure(variant: str, count: int, small: int, amp: bool = False) -> Report:
     """Record, predict, and compare with the targets."""
-    report = Report(f"A training step on a GPU, predicted ({variant}, batch {count})")
-    step = record(variant, count)
+    mixed = ", mixed precision" if amp else ""
+    report = Report(f"A training step on a GPU, predicted ({variant}, batch {count}{mixed})")
+    step = record(variant, count, amp=amp)
     floors = floor(step)
     if small:
-        report.notes.append(agreement(record(variant, small), record(variant, small, True)))
+        report.notes.append(
+            agreement(*(record(variant, small, done, amp) for done in (False, True)))
+        )
     report.notes.append(waits(step))
     report.tables += [
         "### By layer\n\n" + layers_table(step, floors),
@@ -570,9 +573,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--done", type=int, default=2, metavar="N",
         help="check the record against an executed step of N images (default 2; 0: no)",
     )  # fmt: skip
+    parser.add_argument("--amp", action="store_true", help="mixed precision")
     parser.add_argument("--write", type=Path, metavar="FILE", help="write FILE.md and FILE.json")
     arguments = parser.parse_args(argv)
-    report = measure(arguments.variant, arguments.batch, arguments.done)
+    report = measure(arguments.variant, arguments.batch, arguments.done, arguments.amp)
     print(report.markdown())
     if arguments.write is not None:
         arguments.write.with_suffix(".md").write_text(report.markdown() + "\n", encoding="utf-8")

@@ -86,6 +86,7 @@ MODULES = (
     "minidl.checkpoint",
     "minidl.random",
     "minidl.cuda",
+    "minidl.amp",
     "minidl.errors",
 )
 

@@ -92,11 +92,13 @@ class Run(training.Run):
         with self.progress(self.pictures.training(self.epoch, self.batch, jitter)) as batches:
             for images, labels in batches:
                 self.optimizer.zero_grad()
-                logits = self.model(images)
-                loss = cross_entropy(logits, labels)
+                with self.autocast():
+                    logits = self.model(images)
+                    loss = cross_entropy(logits, labels)
                 self.check_loss(loss, images)
-                loss.backward()
-                self.optimizer.step()
+                self.scaler.scale(loss).backward()
+                self.scaler.step(self.optimizer)
+                self.scaler.update()
                 self.end_step(images, loss, *accuracy(logits, labels))
         return batches.speed
 

@@ -79,7 +79,7 @@ def test_backends_have_switches() -> None:
     minidl.cuda.allow_tf32(before)
 
 
-def test_mixed_precision_must_be_off() -> None:
+def test_mixed_precision_may_be_off() -> None:
     scaler = minidl.amp.GradScaler("cuda", enabled=False)
     w = minidl.nn.Parameter(minidl.ones(1))
     optimizer = minidl.optim.SGD([w], lr=0.5)
@@ -91,9 +91,6 @@ def test_mixed_precision_must_be_off() -> None:
     scaler.update()
     scaler.load_state_dict(scaler.state_dict())
     assert w.item() == 0.5 and not scaler.is_enabled()
-    for make in (minidl.amp.GradScaler, lambda: minidl.amp.autocast("cuda")):
-        with pytest.raises(ArgumentError, match="mixed precision"):
-            make()
 
 
 def test_data_parallel_runs_its_module() -> None:

@@ -103,18 +103,16 @@ class Conv2dFunction(Function):
     ) -> Array:
         ctx.kernel, ctx.geometry, ctx.groups = kernels.of("conv", x), geometry, groups
         ctx.save_for_backward(x, weight)
-        if ctx.kernel:
-            return ctx.kernel.forward(x, weight, bias, geometry, groups)
-        return rounded_like(forward(*widened(x, weight, bias), geometry, groups), x)
+        run: Any = ctx.kernel.forward if ctx.kernel else forward
+        arrays = widened(x, weight, bias, unless=ctx.kernel)
+        return rounded_like(run(*arrays, geometry, groups), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         x, weight = ctx.saved_tensors
-        settings = ctx.geometry, ctx.groups, ctx.needs_input_grad
-        if ctx.kernel:
-            gradients = ctx.kernel.backward(grad, x, weight, *settings)
-        else:
-            gradients = backward(*widened(grad, x, weight), *settings)
+        run: Any = ctx.kernel.backward if ctx.kernel else backward
+        arrays = widened(grad, x, weight, unless=ctx.kernel)
+        gradients = run(*arrays, ctx.geometry, ctx.groups, ctx.needs_input_grad)
         return *gradients, None, None
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Context, Function
+from ..autograd.precision import is_cast
 from ..conversion import fitting
 from ..device import Array, array_module
 from ..errors import ArgumentError, DTypeError
-from ..tensor import Tensor, as_tensor, bool_, default_dtype, int64
+from ..tensor import Tensor, as_tensor, bool_, default_dtype, float16, float32, int64
 from .comparison import gt, isnan, logical_or, lt, only_where, where
 from .operands import floating, unary
-from .precision import wide_in_between
 
 __all__ = [
     "abs", "ceil", "clamp", "clamp_max", "clamp_min", "clip", "cos", "cosh", "exp", "expm1",
@@ -279,9 +279,11 @@ def sqrt(input: Tensor) -> Tensor:
     return Sqrt.apply(input)
 
 
-@wide_in_between
 def rsqrt(input: Tensor) -> Tensor:
     """Return ``1 / sqrt(input)``."""
+    if input.dtype == float16:
+        y = 1.0 / sqrt(input.to(float32))
+        return y if is_cast(input) else y.to(float16)
     return 1.0 / sqrt(input)
 
 

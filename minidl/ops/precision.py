@@ -47,13 +47,15 @@ def rounded_like(result: Array, x: Array) -> Array:
     return rounded(result, x.dtype) if x.dtype == float16 else result
 
 
-def widened(*arrays: Array | None) -> Any:
-    """Return a list of the arrays with float16 made float32, and the others as they are.
+def widened(*arrays: Array | None, unless: Any = None) -> Any:
+    """Return the arrays with float16 made float32, and the others as they are.
+
+    With a kernel for `unless`, which knows float16, they all stay as they are.
 
     For a layer that calls its plain code with it: :data:`in_float32` does the same, but stands as a
     frame of its own between the layer and NumPy, in every traceback and debugger.
     """
-    return [_wider(array, float32) for array in arrays]
+    return arrays if unless else [_wider(array, float32) for array in arrays]
 
 
 def _wider(arg: Any, dtype: np.dtype) -> Any:

@@ -12,6 +12,7 @@ from collections import namedtuple
 from typing import Any
 
 from ..autograd import Context, Function
+from ..autograd.precision import is_cast
 from ..device import Array, Shape, array_module, check_one_device, on_its_device
 from ..errors import DTypeError, NothingToChooseError, ShapeError
 from ..tensor import Tensor, bool_, default_dtype, float16, float32, float64, int64, uint8
@@ -544,7 +545,8 @@ def norm(
     """
     input = _floats("norm", input, dtype)
     if input.dtype == float16:  # powers are large or small
-        return norm(input.to(float32), p, dim, keepdim).to(float16)
+        y = norm(input.to(float32), p, dim, keepdim)
+        return y if is_cast(input) else y.to(float16)
     if p in ("fro", 2):
         return Root.apply((input * input).sum(dim, keepdim))
     if p in (math.inf, -math.inf):

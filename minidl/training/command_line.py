@@ -39,8 +39,9 @@ __all__ = [
 ]  # fmt: skip
 
 #: Settings of a new run, for options of this page that neither the user nor a recipe gives.
-DEFAULTS: dict[str, Any] = {"seed": 0, "device": "auto", "tf32": False, "num_threads": None,
-    "lr_drop_at": None, "save_minutes": 15.0, "save_weights": False}  # fmt: skip
+DEFAULTS: dict[str, Any] = {"seed": 0, "device": "auto", "tf32": False, "amp": False,
+    "num_threads": None, "lr_drop_at": None, "save_minutes": 15.0,
+    "save_weights": False}  # fmt: skip
 #: Settings that may differ when a run is resumed; any other difference would make another run.
 MAY_CHANGE = {
     "device", "num_threads", "epochs", "lr_drop_at", "output", "save_minutes", "save_weights",
@@ -185,6 +186,8 @@ def add_run_options(
     """
     add = parser.add_argument_group("run").add_argument
     add_device_options(add)
+    add("--amp", action=BooleanOptionalAction, help="mixed precision: let a GPU compute in "
+        "float16 what has weights, and scale the loss")  # fmt: skip
     if parallel:
         add("--parallel", choices=SCHEMES, help="compute on the processes that mpirun -n N starts; "
             "data: each has an Nth of every batch; towers: half of the kernels, as on the paper's "

@@ -7,11 +7,13 @@ The training loop itself stays in the program, in a subclass::
             with self.progress(self.loader) as batches:
                 for images, labels in batches:
                     self.optimizer.zero_grad()
-                    logits = self.model(images)
-                    loss = cross_entropy(logits, labels)
+                    with self.autocast():
+                        logits = self.model(images)
+                        loss = cross_entropy(logits, labels)
                     self.check_loss(loss, images)
-                    loss.backward()
-                    self.optimizer.step()
+                    self.scaler.scale(loss).backward()
+                    self.scaler.step(self.optimizer)
+                    self.scaler.update()
                     self.end_step(images, loss, *accuracy(logits, labels))
             return batches.speed
 
@@ -30,6 +32,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .. import distributed
+from ..amp import GradScaler, autocast
 from ..distributed import world
 from ..errors import DataError
 from ..nn import Module
@@ -67,7 +70,8 @@ class Run(RunState, ABC):
         Such as :func:`~minidl.training.schedules.make_scheduler` returns.
     options : argparse.Namespace
         The run's settings. Used here: ``classes`` (their names), ``epochs``, ``lr_drop_at``,
-        ``output`` (the run's folder, which exists), ``save_minutes`` and perhaps ``save_weights``.
+        ``output`` (the run's folder, which exists), ``save_minutes`` and perhaps ``save_weights``
+        and ``amp``.
     batches : int
         Number of batches in an epoch.
     **parts : object
@@ -77,6 +81,8 @@ class Run(RunState, ABC):
     ----------
     log : RunLog
         While :meth:`train` runs.
+    scaler : GradScaler
+        Of the losses, if ``options.amp`` asks for mixed precision.
     on_cpu : bool
         Whether the model is on the CPU, where reading a loss waits for nothing.
     """
@@ -92,13 +98,16 @@ class Run(RunState, ABC):
         self, model: Module, optimizer: Optimizer, scheduler: Any, options: Any, batches: int,
         **parts: Any,
     ) -> None:  # fmt: skip
+        self.on_cpu = next(model.parameters()).device.type == "cpu"
+        self.scaler = GradScaler(enabled=getattr(options, "amp", False) and not self.on_cpu)
+        if self.scaler.is_enabled():
+            parts["scaler"] = self.scaler
         super().__init__(model, optimizer, scheduler, options, **parts)
         self.batches = batches
         if distributed.get_world_size() > 1:
             self.team = Team(model, options.parallel, parts["pictures"].size_of)
             self.draw = self.team.drawing(self, self.draw)  # type: ignore[method-assign]
             self.finite.traces = not (self.team.shards or list(model.buffers()))
-        self.on_cpu = next(model.parameters()).device.type == "cpu"
         self.leniency = Leniency()
 
     # --- Defined by a program ---------------------------------------------------------------------
@@ -170,6 +179,10 @@ class Run(RunState, ABC):
         title = f"epoch {self.epoch + 1}/{self.options.epochs}"
         self._progress = Progress(batches, title, self.batches, self.batch)
         return self._progress
+
+    def autocast(self) -> autocast:
+        """Return a context for the forward and the loss: mixed precision, if the run has it."""
+        return autocast("cuda", enabled=getattr(self.options, "amp", False))
 
     def check_loss(self, loss: Tensor, images: Tensor) -> None:
         """Check that a step's loss is finite; on a GPU, :meth:`end_step` does it later."""

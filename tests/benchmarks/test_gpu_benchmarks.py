@@ -66,6 +66,23 @@ def test_the_papers_step_meets_the_targets_that_can_be_counted(gpu: str) -> None
     assert len(lines) == 2 + 2 * (1 + 15) + 1 + 1 + 1
 
 
+def test_mixed_precision_moves_less(gpu: str) -> None:
+    import gpu_model
+
+    steps = [gpu_model.record("paper", 128, amp=amp) for amp in (False, True)]
+    full, half = (sum(gpu_model.moved(launch, step) for launch in step.launches) for step in steps)
+    assert half <= 0.6 * full and len(steps[1].launches) <= gpu_model.AIMS["launches"]
+    assert {item.product.compute for item in steps[1].launches if item.product} == {"FP16"}
+    assert steps[1].counted["waits"] == steps[1].counted["copies to the host"] == 1
+
+
+def test_the_mixed_record_is_what_the_simulator_counts(gpu: str) -> None:
+    import gpu_model
+
+    recorded, done = (gpu_model.record("80sec", 3, execute, amp=True) for execute in (False, True))
+    assert recorded.launches == done.launches
+
+
 def test_products_are_recorded_with_cublas_sizes(gpu: str) -> None:
     import gpu_record
 

@@ -61,10 +61,10 @@ BUGS = [
     (
         "gpu: a kernel with a large local array",
         "minidl/kernels/cuda/conv.cu:col2im",
-        "T sum = 0;\n        for (int kh",
-        "T own[500], sum = 0;\n"
+        "A sum = 0;\n        for (int kh",
+        "A own[500], sum = 0;\n"
         "        for (int k = 0; k < 500; k++) own[k] = entry[k * rows];\n"
-        "        for (int k = 0; k < 500; k++) sum += own[(k * count) % 500] * own[k] * T(0);\n"
+        "        for (int k = 0; k < 500; k++) sum += own[(k * count) % 500] * own[k] * A(0);\n"
         "        for (int kh",
         "tests/kernels/test_cuda_sources.py::test_compiles_into_registers",
     ),

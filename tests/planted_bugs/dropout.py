@@ -7,7 +7,7 @@ BUGS = [
     (
         "gpu: dropout's backward forgets the scale",
         "minidl/kernels/cuda/dropout.cu:dropout_backward",
-        "dx[i] = grad[i] * (mask[i] ? scale : T(0));",
+        "dx[i] = A(grad[i]) * (mask[i] ? scale : A(0));",
         "dx[i] = mask[i] ? grad[i] : T(0);",
         "tests/nn/test_dropout.py::test_mask_scale_and_gradient",
         "gpu",

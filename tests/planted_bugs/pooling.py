@@ -7,8 +7,8 @@ BUGS = [
     (
         "gpu: the pool's window hangs over the image's edge",
         "minidl/kernels/cuda/max_pool.cu:max_forward",
-        "if (w < 0 || w >= width) continue;\n                const T value",
-        "if (w < 0 || w > width) continue;\n                const T value",
+        "if (w < 0 || w >= width) continue;\n                const A value",
+        "if (w < 0 || w > width) continue;\n                const A value",
         "tests/nn/test_max_pool.py::test_any_max_pool",
         "gpu",
     ),
