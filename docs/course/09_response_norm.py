@@ -19,22 +19,23 @@
 import numpy as np
 
 import minidl
-from minidl.course import Markdown, source, table
+from minidl.course import Markdown, explorable, source, table
 from minidl.course.figures.common import show
 from minidl.course.figures.response_norm import jacobians, suppression
 from minidl.nn import functional as F
 from minidl.nn import response_norm
 
 x = np.array([0.3, 0.5, 0.4, 3.0, 0.6, 0.4, 0.3, 0.5, 0.7])
-y = F.local_response_norm(minidl.tensor(x.reshape(1, -1, 1, 1)), size=5, alpha=2.0, k=1.0)
+y = F.local_response_norm(minidl.tensor(x.reshape(1, -1, 1, 1)), size=5, alpha=1.0, k=1.0)
 y = y.numpy().ravel()
 
 # %% tags=["hide-input"]
-show(
+drawing = show(
     suppression(x, y),
     f"Two bar charts of nine channels. Before: channel 3 is {x[3]:.1f}, the others are below 1. After: "
     f"channel 3 is {y[3]:.2f}, and the two channels on either side of it are much smaller than before.",
 )
+drawing
 
 # %% tags=["hide-input"]
 Markdown(
@@ -84,6 +85,13 @@ Markdown(
     "For activations near 1 the layer hardly does anything. In AlexNet, whose pictures have values up to "
     "255, the activations are in the hundreds: there the band matters."
 )
+
+# %% [markdown]
+# Try it. The lower row is a column of the Jacobian: what a larger input does to all outputs. Set alpha to
+# AlexNet's $10^{-4}$, and then make the activations larger.
+
+# %% tags=["hide-input"]
+explorable("lrn_window", drawing, x=x.tolist(), size=5, power=0, k=1, scale=0, channel=3)
 
 # %% [markdown]
 # ## The code

@@ -24,9 +24,9 @@ import numpy as np
 
 import minidl
 from minidl import optim
-from minidl.course import Markdown, source, table
+from minidl.course import Markdown, explorable, source, table
 from minidl.course.figures.common import show
-from minidl.course.figures.step import paths, speeds
+from minidl.course.figures.step import paths, speeds, valley
 
 
 def path(in_velocity, rates, gradient=1.0, momentum=0.9):
@@ -79,6 +79,37 @@ show(
     "The length of a step, in units of rate times gradient, over 40 steps. Without momentum it is always 1, "
     "with momentum one half it rises to 2 within a few steps, with nine tenths to 10 within about 40.",
 )
+
+# %% [markdown]
+# A constant gradient is rare. In a valley that is steep across and flat along, a plain step must be small
+# for the steep direction, and so it is tiny along the flat one. Momentum adds up what the gradients agree
+# on, and what changes its sign cancels. Here both forms go down such a valley, and the rate falls on the way:
+
+
+# %%
+def descent(in_velocity, rate=0.05, momentum=0.8, drop=9, steps=40):
+    """Return the weights before each step, and after the last, on (w0² + 10 w1²) / 2."""
+    w = minidl.nn.Parameter(minidl.tensor([-4.0, 1.2], dtype=minidl.float64))
+    optimizer = optim.SGD([w], lr=rate, momentum=momentum, rate_in_velocity=in_velocity)
+    found = [w.tolist()]
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = rate if step < drop else rate / 10
+        optimizer.zero_grad()
+        ((w[0] ** 2 + 10 * w[1] ** 2) / 2).backward()
+        optimizer.step()
+        found.append(w.tolist())
+    return np.array(found)
+
+
+in_valley = {"PyTorch's form": descent(False), "the paper's form": descent(True)}
+
+# %% tags=["hide-input"]
+drawing = show(
+    valley(in_valley, 9),
+    "Two paths down a long valley, over ellipses of equal loss. They swing across it together for nine "
+    "steps. There the rate falls to a tenth: PyTorch's form nearly stops, the paper's form coasts on.",
+)
+explorable("momentum", drawing, start=[-4.0, 1.2], rate=0.05, momentum=0.8, drop=9, steps=40)
 
 # %% [markdown]
 # ## The code

@@ -236,3 +236,65 @@ def test_logits_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> None:
             before = minidl.softmax(minidl.tensor(z), 0).numpy()
             np.testing.assert_allclose(now, z - before + np.eye(5)[target], atol=1e-9)
     assert not page.errors
+
+
+def test_lrn_window_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> None:
+    page = open_page("course/site/09_response_norm.html")
+    rng = np.random.default_rng(0)
+    place = page.locator("#explorable-lrn_window")
+    for _ in range(20):
+        chosen = {
+            "size": int(rng.integers(1, 8)),
+            "power": float(rng.integers(-8, 3)) / 2,
+            "k": float(rng.choice([1, 1.5, 2])),
+            "scale": float(rng.integers(0, 7)) / 2,
+        }
+        for name, value in chosen.items():
+            place.locator(f"[name={name}]").fill(f"{value:g}")
+        channel = int(rng.integers(9))
+        place.locator(f'[data-at="{channel}"]').focus()
+        page.keyboard.press("Enter")
+        state = json.loads(place.get_attribute("data-state"))
+        assert state["channel"] == channel and {name: state[name] for name in chosen} == chosen
+        x = minidl.tensor(np.array(state["x"]) * 10 ** chosen["scale"], requires_grad=True)
+        y = F.local_response_norm(
+            x.reshape(1, 9, 1, 1), chosen["size"], 10 ** chosen["power"], 0.75, chosen["k"]
+        ).flatten()
+        np.testing.assert_allclose(state["y"], y.detach().numpy(), rtol=1e-9)
+        for output, slope in enumerate(state["slopes"]):
+            (gradient,) = minidl.autograd.grad(y[output], x, retain_graph=True)
+            assert abs(gradient[channel].item() - slope) < 1e-9
+    assert not page.errors
+
+
+def test_momentum_gives_minidl_s_numbers(open_page: Callable[..., Any]) -> None:
+    page = open_page("course/site/12_step.html")
+    rng = np.random.default_rng(0)
+    place = page.locator("#explorable-momentum")
+    for _ in range(20):
+        chosen = {
+            "momentum": int(rng.integers(0, 20)) / 20,
+            "rate": int(rng.integers(1, 20)) / 100,
+            "drop": int(rng.integers(1, 41)),
+            "steps": int(rng.integers(1, 41)),
+        }
+        for name, value in chosen.items():
+            place.locator(f"[name={name}]").fill(str(value))
+        place.locator("[name=steps]").focus()
+        page.keyboard.press("ArrowLeft")  # a step less, but at least 1
+        state = json.loads(place.get_attribute("data-state"))
+        assert state["steps"] == max(chosen["steps"] - 1, 1)
+        for form in "torch", "paper":
+            w = minidl.nn.Parameter(minidl.tensor(state["start"], dtype=minidl.float64))
+            settings = {"momentum": state["momentum"], "rate_in_velocity": form == "paper"}
+            optimizer = minidl.optim.SGD([w], lr=state["rate"], **settings)
+            path = [w.tolist()]
+            for step in range(state["steps"]):
+                rate = state["rate"] if step < state["drop"] else state["rate"] / 10
+                optimizer.param_groups[0]["lr"] = rate
+                optimizer.zero_grad()
+                ((w[0] ** 2 + 10 * w[1] ** 2) / 2).backward()
+                optimizer.step()
+                path.append(w.tolist())
+            np.testing.assert_allclose(state[form], path, atol=1e-9)
+    assert not page.errors
