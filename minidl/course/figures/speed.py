@@ -20,8 +20,8 @@ def grid(axes: Axes, values: np.ndarray, left: float, top: float, title: str, co
     from matplotlib.patches import Rectangle
 
     for (i, j), value in np.ndenumerate(values):
-        place, look = (left + j, top + i), {"facecolor": "#ffffff", "edgecolor": color}
-        axes.add_patch(Rectangle(place, 1, 1, linewidth=0.9, **look))
+        look: Any = {"facecolor": "#ffffff", "edgecolor": color, "linewidth": 0.9}
+        axes.add_patch(Rectangle((left + j, top + i), 1, 1, **look))
         text: Any = {"ha": "center", "va": "center", "fontsize": 8.5, "color": DARK}
         axes.text(left + j + 0.5, top + i + 0.5, f"{value:g}", **text)
     axes.text(left, top - 0.25, title, fontsize=8.5, color=color, va="bottom")
