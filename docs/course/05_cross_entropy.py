@@ -89,7 +89,7 @@ source(page.backward)
 # `grad` is the gradient that comes in, for each sample. The loss of a batch is the *mean* of the
 # losses of its $N$ samples, so `grad` is $1/N$. Saved are `q` and the log-probabilities `logs`, whose exponential
 # is $p$: the backward pass needs nothing else. `@in_float64` computes in float64 if the logits are
-# float16 (page 14 says why). Kernel and plain code agree:
+# float16 ([page 14](14_precision.md) says why). Kernel and plain code agree:
 
 # %%
 minidl.manual_seed(0)

@@ -59,7 +59,7 @@ explorable("pool_routes", drawing, x=x.detach().numpy()[0, 0].round(1).tolist(),
 # ## The code
 #
 # This is the library's own code, from [`minidl/nn/max_pool.py`](../../minidl/nn/max_pool.py). `im2col`
-# lays each window out as a column (page 6); the rest is a maximum along the columns.
+# lays each window out as a column ([page 6](06_im2col.md)); the rest is a maximum along the columns.
 
 # %% tags=["hide-input"]
 source(max_pool.forward)
