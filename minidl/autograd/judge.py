@@ -334,6 +334,7 @@ class Check:
             "random weights": mixed,
             "weights of many sizes": spread,
             "positive weights": positive,
+            "equal weights": [np.ones(shape) for shape in self.shapes],  # as y.sum() has
         }
         found = {what: self.backward(outputs, weights) for what, weights in trials.items()}
         for what, weights in trials.items():

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
+from ..errors import DTypeError
 from ..tensor import Tensor
 from .module import Module, Parameter, _indent, _repr_block
 
@@ -244,7 +245,9 @@ class ParameterList(Module):
 
     def extend(self, values: Iterable[Tensor]) -> Self:
         """Add all ``values`` at the end and return the list."""
-        for value in values:
+        if isinstance(values, Tensor):  # its rows would become parameters
+            raise DTypeError("ParameterList.extend: expected several tensors, got one; use append")
+        for value in list(values):
             self.append(value)
         return self
 

@@ -294,6 +294,12 @@ WRONG |= {
     "a saved array in memory order": (
         cubes(lambda g, a: 3 * in_memory_order(a) ** 2 * g), (x(3, 4),)
     ),
+    "loses a gradient of equal numbers": (
+        cubes(lambda g, a: 3 * a * a * g * (np.ptp(g) > 0)), (x(3),)
+    ),
+    "another factor if the first gradient is negative": (
+        cubes(lambda g, a: 3 * a * a * g * (1 if g[0] >= 0 else 1.5)), (x(3),)
+    ),
     "raises on a gradient that is not contiguous": (
         cubes(lambda g, a: 3 * a * a * g.view(np.uint8).view(np.float64)), (x(3, 4),)
     ),

@@ -696,6 +696,8 @@ def test_parameters_without_values_and_lists_that_grow() -> None:
     parameters += [minidl.ones(2)]
     assert len(parameters) == 1 and isinstance(parameters[0], minidl.nn.Parameter)
     assert isinstance(parameters[:1], minidl.nn.ParameterList)
+    with pytest.raises(TypeError, match="append"):
+        parameters += minidl.ones(2, 2)
     assert parameters[:1][0] is parameters[0]
 
 

@@ -78,8 +78,16 @@ SHARED, FIRST, LOST, NONE = [[0, 1 / 3, 0], [1 / 3, 0, 1 / 3]], [[0, 1, 0], [1, 
         (lambda x: x.argmin(1), [1, 0], NONE),
         (lambda x: x.topk(1)[0], [[nan], [nan]], FIRST),
         (lambda x: x.sort(1)[0], [[1, 3, nan], [4, nan, nan]], [[1] * 3] * 2),
-        (lambda x: minidl.maximum(x, x.detach() * 0), [[1, nan, 3], [nan, 4, nan]], [[1] * 3] * 2),
-        (lambda x: minidl.minimum(x, x.detach() + 9), [[1, nan, 3], [nan, 4, nan]], [[1] * 3] * 2),
+        (
+            lambda x: minidl.maximum(x, x.new_zeros(2, 3)),
+            [[1, nan, 3], [nan, 4, nan]],
+            [[1] * 3] * 2,
+        ),
+        (
+            lambda x: minidl.minimum(x, x.new_full((2, 3), 9.0)),
+            [[1, nan, 3], [nan, 4, nan]],
+            [[1] * 3] * 2,
+        ),
         (lambda x: x.clamp(0, 2), [[1, nan, 2], [nan, 2, nan]], [[1, 0, 0], [0, 0, 0]]),
     ],
 )
