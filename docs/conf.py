@@ -183,8 +183,17 @@ def link_course(app: Any, name: str, text: list[str]) -> None:
         text[0] = re.sub(r"\]\((\d\d_\w+)\.md\)", r"](site/\1.ipynb)", text[0])
 
 
+def open_to_keyboards(app: Any, page: str, template: str, context: Any, doctree: Any) -> None:
+    """Let keyboards scroll what is wider than the page; give the sidebar's headings a level."""
+    wide = r'<(?=pre[ >]|div class="(?:math|table)-wrapper)(pre|div)'
+    context["body"] = re.sub(wide, r'<\1 tabindex="0"', context.get("body", ""))
+    tree = context.get("furo_navigation_tree", "")
+    context["furo_navigation_tree"] = re.sub('role="heading"', r'\g<0> aria-level="2"', tree)
+
+
 def setup(app: Any) -> None:
     """Connect to Sphinx."""
+    app.connect("html-page-context", open_to_keyboards, priority=900)  # after the theme's own
     app.connect("source-read", link_course)
     app.connect("autodoc-process-docstring", set_formulas)
 

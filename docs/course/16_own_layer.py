@@ -127,7 +127,7 @@ print("same gradient:", np.allclose(gradients[0][1], gradients[1][1], rtol=1e-12
 #
 # 1. **Another way to compute the forward pass.** Loops, a formula written differently, another library.
 #    It may be slow, but it must share nothing with your code.
-# 2. **gradcheck** (page 1), in float64, with inputs that need all of the code: several
+# 2. **gradcheck** ([page 1](01_gradcheck.md)), in float64, with inputs that need all of the code: several
 #    samples and channels, sides that differ, no special values.
 # 3. **Twenty pictures.** A network with the layer must be able to learn twenty pictures by heart, even
 #    when they are noise with labels drawn at random.

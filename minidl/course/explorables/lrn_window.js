@@ -33,7 +33,7 @@ function render(el, state) {
     show(el, state, {y, slopes}, `${svg}<div role="group" aria-label="channels">${buttons}</div>`,
       `alpha ${Number((10 ** state.power).toPrecision(2))}: input ${state.channel}, ` +
       `${short(values[state.channel])}, becomes ${short(y[state.channel])}. ` + (slopes[loser] < 0 ?
-        `If it grows by 1, output ${loser} falls by ${short(-slopes[loser])}.` : "It makes no output fall."));
+        `As it grows, output ${loser} falls by ${short(-slopes[loser])} per unit.` : "It makes no output fall."));
     for (const button of el.querySelectorAll("[data-at]")) button.onclick = () => {
       state.channel = Number(button.dataset.at);
       draw();
