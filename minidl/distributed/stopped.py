@@ -57,7 +57,7 @@ class Guard:
 
 
 def watch(limit: float, name: str) -> None:
-    """Look at this machine's ranks until the parent ends; kill one that stays stopped.
+    """Look at this machine's ranks until the parent ends; kill one that alone stays stopped.
 
     Parameters
     ----------
@@ -73,8 +73,8 @@ def watch(limit: float, name: str) -> None:
         stopped = {pid for pid in ranks if _state(pid) == "T"}
         looks = {pid: looks.get(pid, 0) + 1 for pid in stopped}
         lost = [pid for pid in stopped if looks[pid] * PAUSE >= limit]
-        able = [pid for pid in ranks if pid not in stopped] or list(ranks)
-        if lost and parent == min(able, key=lambda pid: ranks[pid]):  # one speaks for all
+        able = [pid for pid in ranks if pid not in stopped]  # none: someone has stopped the job
+        if lost and able and parent == min(able, key=lambda pid: ranks[pid]):  # one speaks for all
             print(
                 f"\n{name}: rank {ranks[lost[0]]} has been stopped for {limit:.0f} seconds while "
                 f"all start or end; it is killed, and all ranks end", file=sys.stderr, flush=True,
