@@ -104,9 +104,11 @@ class Run(training.Run):
 
     def validate(self, ten_crop: bool = False) -> dict[str, float]:
         """Return the loss and the accuracies on the validation pictures."""
-        batches = self.interruption.watch(self.pictures.evaluation(ten_crop))
+        batches = self.interruption.watch(self.pictures.shared_evaluation(ten_crop))
         self.seen = Recorder()
-        return evaluate(self.model, batches, record=self.seen)
+        scores = evaluate(self.model, batches, record=self.seen)
+        self.seen.gather()
+        return scores
 
     def draw(self, **more: dict[str, float]) -> None:
         """Draw the first layer's filters, the learning curves, and the page of all figures."""
@@ -178,7 +180,7 @@ def run(interruption: training.Interruption, given: dict[str, Any] | None = None
     pictures = make_pictures(model, train, val, statistics, settings)
     if evaluating:
         model.load_state_dict(state["model"])
-        scores = evaluate(model, Bar(pictures.evaluation(options.ten_crop), "evaluating"))
+        scores = evaluate(model, Bar(pictures.shared_evaluation(options.ten_crop), "evaluating"))
         print(f"{path} ({'ten crops' if options.ten_crop else 'one crop'}): {describe(scores)}")
         return 0
     training.make_folder(options.output)

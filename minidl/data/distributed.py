@@ -94,6 +94,8 @@ class SharedBatches(Sampler):
     batches : iterable of list
         A batch sampler with the same order on all ranks.
     rank, ranks : int
+    equal : bool
+        Give all ranks equally many: the last sample, which must not count, fills up. Default False.
 
     Examples
     --------
@@ -102,15 +104,19 @@ class SharedBatches(Sampler):
     [[1], [3]]
     """
 
-    def __init__(self, batches: Iterable[list[Any]], rank: int, ranks: int) -> None:
-        self.batches, self.rank, self.ranks = batches, rank, ranks
+    def __init__(
+        self, batches: Iterable[list[Any]], rank: int, ranks: int, equal: bool = False
+    ) -> None:
+        self.batches, self.rank, self.ranks, self.equal = batches, rank, ranks, equal
 
     def __iter__(self) -> Iterator[list[Any]]:
         place = 0
         for batch in self.batches:
             share = batch[self.rank :: self.ranks]
             first = self.rank if share else len(batch) - 1
-            yield Share(share or batch[-1:], place + first, self.ranks)
+            count = -(-len(batch) // self.ranks) if self.equal else 1
+            share += batch[-1:] * (count - len(share))
+            yield Share(share, place + first, self.ranks)
             place += len(batch)
 
     def __len__(self) -> int:

@@ -26,6 +26,7 @@ from .collectives import (
     broadcast,
     broadcast_object_list,
     destroy_process_group,
+    gather_object,
     get_backend,
     get_rank,
     get_world_size,
@@ -41,9 +42,9 @@ from .engine import Work
 
 __all__ = [
     "ReduceOp", "Work", "all_gather", "all_gather_into_tensor", "all_gather_object", "all_reduce",
-    "barrier", "broadcast", "broadcast_object_list", "destroy_process_group", "get_backend",
-    "get_rank", "get_world_size", "init_process_group", "is_available", "is_initialized",
-    "is_mpi_available", "is_nccl_available", "reduce", "reduce_scatter_tensor",
+    "barrier", "broadcast", "broadcast_object_list", "destroy_process_group", "gather_object",
+    "get_backend", "get_rank", "get_world_size", "init_process_group", "is_available",
+    "is_initialized", "is_mpi_available", "is_nccl_available", "reduce", "reduce_scatter_tensor",
 ]  # fmt: skip
 
 __getattr__ = attributes(globals())

@@ -23,9 +23,9 @@ from .engine import Work
 
 __all__ = [
     "ReduceOp", "all_gather", "all_gather_into_tensor", "all_gather_object", "all_reduce",
-    "barrier", "broadcast", "broadcast_object_list", "destroy_process_group", "get_backend",
-    "get_rank", "get_world_size", "init_process_group", "is_available", "is_initialized",
-    "is_mpi_available", "is_nccl_available", "reduce", "reduce_scatter_tensor",
+    "barrier", "broadcast", "broadcast_object_list", "destroy_process_group", "gather_object",
+    "get_backend", "get_rank", "get_world_size", "init_process_group", "is_available",
+    "is_initialized", "is_mpi_available", "is_nccl_available", "reduce", "reduce_scatter_tensor",
 ]  # fmt: skip
 
 
@@ -304,8 +304,22 @@ def all_gather_object(object_list: list[Any], obj: Any, group: Any = None) -> No
     object_list[:] = _gathered(obj)
 
 
-def _gathered(value: Any) -> list[Any]:
-    """Return the objects of all ranks."""
+def gather_object(
+    obj: Any, object_gather_list: list[Any] | None = None, dst: int | None = None,
+    group: Any = None, group_dst: int | None = None,
+) -> None:  # fmt: skip
+    """Fill a list of rank `dst` (default 0) with the objects of all ranks; they are pickled."""
+    _check_group(group)
+    target = next((rank for rank in (dst, group_dst) if rank is not None), 0)
+    if (object_gather_list is not None) != (get_rank() == target):
+        raise ArgumentError(f"gather_object: expected a list on rank {target}, and only there")
+    gathered = _gathered(obj, target)
+    if object_gather_list is not None:
+        object_gather_list[:] = gathered
+
+
+def _gathered(value: Any, target: int | None = None) -> list[Any]:
+    """Return the objects of all ranks, perhaps only on one of them."""
     import pickle  # between ranks of one program; never from a file
 
     here = world.current()
@@ -315,8 +329,15 @@ def _gathered(value: Any) -> list[Any]:
 
     def work() -> list[Any]:
         sizes = arrays.all_gather(here, np.array([text.size]), [1] * here.size, "objects")
-        whole = arrays.all_gather(here, text, sizes.tolist(), "objects")
-        pieces = np.split(whole, np.cumsum(sizes)[:-1])
+        if target is None:
+            whole = arrays.all_gather(here, text, sizes.tolist(), "objects")
+        else:
+            sent = [text.size if rank == target else 0 for rank in range(here.size)]
+            sizes = sizes if here.rank == target else sizes[:0]
+            taken = sizes.tolist() or [0] * here.size
+            whole = arrays.exchange(here, text, sent, taken, "objects")
+        ends = [*np.cumsum(sizes)]
+        pieces = [whole[end - size : end] for end, size in zip(ends, sizes, strict=True)]
         return [pickle.loads(piece.tobytes()) for piece in pieces]
 
     return list(here.submit(work).wait())

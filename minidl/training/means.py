@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import distributed
 from ..device import Array, active, array_module, device_of
 from ..tensor import Tensor
 
@@ -78,6 +79,13 @@ class RunningMeans:
     def values(self) -> list[float]:
         """Return the means of the values that were read."""
         return [total / self.weight for total in self._sums]
+
+    def join(self, values: int) -> None:
+        """Add the sums of all ranks, each of which calls this; `values` is their number."""
+        sums = Tensor(np.array([self.weight, *(self._sums or [0.0] * values)], np.float64))
+        distributed.all_reduce(sums)
+        weight, *self._sums = sums.tolist()
+        self.weight = int(weight)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sums for a checkpoint; reads what is still unread."""

@@ -65,8 +65,8 @@ def begin(
     settings, path, state = first_rank_decides(lambda: _begin(*everything))
     # A resumed run may have other ranks; to evaluate, each has the whole network.
     settings.pop("parallel", None)
-    if scheme is not None and not evaluating:
-        settings["parallel"] = scheme
+    if scheme is not None:
+        settings["parallel"] = "data" if evaluating else scheme
     return settings, path, state
 
 

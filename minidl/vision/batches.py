@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import islice
@@ -17,7 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from ..data import BatchSampler, DataLoader, DeviceBatches, RandomSampler, Subset
+from ..data import (
+    BatchSampler,
+    DataLoader,
+    DeviceBatches,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+)
 from ..data.distributed import SharedBatches
 from ..errors import DataError
 from .bad_images import BadImages
@@ -57,7 +64,7 @@ class PictureBatches:
     augment : bool, default True
         False trains with the central crop of each picture, never mirrored.
     share : tuple of int, default (0, 1)
-        This rank, and the number of ranks that have a share of each training batch.
+        This rank, and the number of ranks that have a share of each batch.
 
     Attributes
     ----------
@@ -94,6 +101,7 @@ class PictureBatches:
             self._finish = self._expected.finish()
         on_gpu = self.device.type == "gpu"
         self._load = partial(DataLoader, num_workers=workers, pin_memory=on_gpu)
+        self._share = share
         order = BatchSampler(RandomSampler(train), batch_size, False)
         self._train_loader = self._load(
             train, batch_sampler=order if share[1] == 1 else SharedBatches(order, *share)
@@ -192,11 +200,39 @@ class PictureBatches:
         DataError
             From the iterator; also if there are more bad pictures than the budget.
         """
-        pictures = copy.copy(self.val)
-        _set_transform(pictures, self._evaluating(ten_crop))
-        loader = self._load(pictures, -(-self.batch_size // 10) if ten_crop else self.batch_size)
+        loader = self._load(*self._evaluated(ten_crop))
         loader.set_epoch(0)  # so that an evaluation moves nothing
         return self._to_device(islice(loader, self.limit), loader)
+
+    def shared_evaluation(self, ten_crop: bool = False) -> Iterable[Sequence[Any]]:
+        """Return this rank's share of the validation batches, of equal size on all ranks.
+
+        Parameters
+        ----------
+        ten_crop : bool
+            As for :meth:`evaluation`.
+
+        Returns
+        -------
+        iterable of (images, labels, total)
+            See :func:`~minidl.vision.metrics.evaluate`; without `total` if there is only one rank.
+        """
+        rank, ranks = self._share
+        if ranks == 1:
+            return self.evaluation(ten_crop)
+        pictures, size = self._evaluated(ten_crop)
+        order = BatchSampler(SequentialSampler(pictures), max(size, ranks), False)
+        totals = [len(batch) for batch in order][: self.limit]
+        loader = self._load(pictures, batch_sampler=SharedBatches(order, rank, ranks, equal=True))
+        loader.set_epoch(0)
+        batches = self._to_device(islice(loader, self.limit), loader)
+        return ((*batch, total) for batch, total in zip(batches, totals, strict=True))
+
+    def _evaluated(self, ten_crop: bool) -> tuple[Any, int]:
+        """Return the validation pictures as they are evaluated, and the size of a batch."""
+        pictures = copy.copy(self.val)
+        _set_transform(pictures, self._evaluating(ten_crop))
+        return pictures, -(-self.batch_size // 10) if ten_crop else self.batch_size
 
     def some(self, pictures: Any, indices: Sequence[int]) -> DeviceBatches:
         """Return batches of chosen pictures with the central crop of each.

@@ -6,12 +6,14 @@ Nothing here waits for a GPU but :meth:`RunningMeans.read` (and what calls it).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from .. import kernels, ops
 from ..autograd import no_grad
 from ..device import Array, array_module, on_its_device
+from ..distributed import get_rank, get_world_size
 from ..errors import ArgumentError, ShapeError
 from ..nn import Module
 from ..nn.functional import cross_entropy, log_softmax
@@ -148,7 +150,7 @@ def class_scores(model: Module, images: Tensor) -> Tensor:
 @no_grad()
 def evaluate(
     model: Module,
-    batches: Iterable[Sequence[Tensor]],
+    batches: Iterable[Sequence[Any]],
     topk: Sequence[int] = (1, 5),
     record: Callable[[Tensor, Tensor], object] | None = None,
 ) -> dict[str, float]:
@@ -161,7 +163,9 @@ def evaluate(
     batches : iterable of (images, labels)
         Such as a DataLoader. Images of shape (N, C, H, W), or (N, V, C, H, W) for several views of
         each picture, whose probabilities are averaged: see :func:`class_scores`. Batches are moved
-        to the model's device.
+        to the model's device. If several ranks share the batches, (images, labels, total): sample i
+        of `total` is on rank i modulo N, and a rank's samples beyond those do not count. The
+        results are those of all ranks together.
     topk : sequence of int, default (1, 5)
         The values of k, clipped to the number of classes.
     record : callable, optional
@@ -189,13 +193,19 @@ def evaluate(
     """
     device = next((parameter.device for parameter in model.parameters()), None)
     training = model.training
-    means = RunningMeans()
+    means, shared = RunningMeans(), False
     model.eval()
     try:
-        for images, labels in batches:
+        for images, labels, *total in batches:
             if device is not None:
                 images, labels = images.to(device), labels.to(device)
             scores = class_scores(model, images)
+            shared |= bool(total)
+            for number in total:
+                count = len(range(get_rank(), number, get_world_size()))
+                scores, labels = scores[:count], labels[:count]
+            if not len(labels):
+                continue
             if record is not None:
                 record(scores, labels)
             ks = [min(k, scores.shape[1]) for k in topk]
@@ -205,6 +215,8 @@ def evaluate(
     finally:
         model.train(training)
     means.read()
+    if shared:
+        means.join(1 + len(topk))
     if not means.weight:
         raise ArgumentError("evaluate: there are no batches")
     return dict(zip(["loss", *(f"top{k}" for k in topk)], means.values(), strict=True))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 
-from .. import checkpoint
+from .. import checkpoint, distributed
 from ..autograd import no_grad
 from ..errors import ArgumentError, CheckpointError, ShapeError
 from ..nn import Module
@@ -100,6 +101,31 @@ class Recorder:
         probabilities = np.concatenate([found.cpu().numpy() for found, _ in self._batches])
         labels = np.concatenate([labels.cpu().numpy() for _, labels in self._batches])
         return Predictions(probabilities, labels)
+
+    def gather(self) -> None:
+        """Bring the batches of all ranks, which share them, to rank 0; all ranks call this.
+
+        Sample i of a batch comes from rank i modulo N.
+        """
+        own = [(scores.cpu().numpy(), labels.cpu().numpy()) for scores, labels in self._batches]
+        if distributed.get_rank():
+            distributed.gather_object(own)
+            return
+        every: list[Any] = [None] * distributed.get_world_size()
+        distributed.gather_object(own, every)
+        self._batches = [_interleaved(parts) for parts in zip_longest(*every)]
+
+
+def _interleaved(parts: Sequence[tuple[np.ndarray, np.ndarray] | None]) -> tuple[Tensor, Tensor]:
+    """Return a batch from the ranks' rows; in a short one, the last ranks have none."""
+    kept = [part for part in parts if part is not None]
+    joined = []
+    for arrays in zip(*kept, strict=True):
+        whole = np.empty((sum(map(len, arrays)), *arrays[0].shape[1:]), arrays[0].dtype)
+        for rank, rows in enumerate(arrays):
+            whole[rank :: len(parts)] = rows
+        joined.append(Tensor(whole))
+    return joined[0], joined[1]
 
 
 def ensemble(

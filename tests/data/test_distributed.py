@@ -52,6 +52,11 @@ def test_shares_make_up_the_batches(ranks: int) -> None:
             assert shares[rank][number] == expected  # drawn alike, whatever the number of ranks
 
 
+def test_shares_of_equal_size() -> None:
+    shares = [list(SharedBatches([[0, 1, 2], [3]], rank, 2, equal=True)) for rank in range(2)]
+    assert shares == [[[0, 2], [3]], [[1, 2], [3]]]
+
+
 def test_sampler() -> None:
     sampler = DistributedSampler(range(11), 4, 1)
     assert (len(sampler), sampler.total_size) == (3, 12)

@@ -53,6 +53,9 @@ def check_moves(rank: int, ranks: int) -> None:
     objects = [None] * ranks
     dist.all_gather_object(objects, {"rank": rank, "text": "x" * rank})
     assert objects == [{"rank": other, "text": "x" * other} for other in range(ranks)]
+    found = [None] * ranks if rank == 1 else None
+    dist.gather_object("x" * rank, found, dst=1)
+    assert found is None or found == ["x" * other for other in range(ranks)]
     message = [f"of {rank}"]
     dist.broadcast_object_list(message, 1)
     assert message == ["of 1"]
@@ -64,6 +67,8 @@ def check_errors(ranks: int) -> None:
         dist.broadcast(minidl.ones(1), ranks)
     with pytest.raises(ShapeError, match=f"expected {ranks} tensors"):
         dist.all_gather([minidl.ones(1)], minidl.ones(1))
+    with pytest.raises(ArgumentError, match="list on rank 0, and only there"):
+        dist.gather_object("x", None if dist.get_rank() == 0 else [])
     with pytest.raises(ShapeError, match="times"):
         dist.all_gather_into_tensor(minidl.ones(1), minidl.ones(1))
     with pytest.raises(DistributedError, match="group=None"):

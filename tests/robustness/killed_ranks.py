@@ -62,6 +62,19 @@ def lose(
     return {}
 
 
+def wait_for_watch(process: subprocess.Popen[str], others: list[int]) -> float:
+    """Wait until a rank has loaded MPI: while all import Python's modules, none watches."""
+    while process.poll() is None:
+        for pid in others:
+            try:
+                if "libmpi" in Path(f"/proc/{pid}/maps").read_text():
+                    return time.monotonic()
+            except OSError:
+                continue
+        time.sleep(0.02)
+    return time.monotonic()
+
+
 def saved_at(folder: Path) -> float:
     """Return the time of the checkpoint."""
     last = folder / "run" / "last.safetensors"
@@ -87,6 +100,10 @@ def run(times: int, folder: Path, seed: int) -> str:
         steps, process = steps_of(folder), start(count, folder)
         found = lose(process, kind, victim, after, folder)
         began = time.monotonic()
+        if kind == "stopped":
+            others = ranks.pids(process.pid)
+            others.pop(victim, None)
+            began = wait_for_watch(process, list(others.values()))
         try:
             output, _ = process.communicate(timeout=60)
         finally:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import ranks
 from PIL import Image
 
 import minidl
@@ -178,3 +179,10 @@ def test_chosen_pictures_and_how_they_look(model: AlexNet, tmp_path: Path) -> No
         size = model.input_size[-1]
         assert picture.shape == (size, size, 3) and picture.dtype == np.uint8
         assert label == labels[place].item() == whole[index][1].item()
+
+
+@ranks.needs_mpi
+@pytest.mark.parametrize("count", [2, 4])
+def test_ranks_share_an_evaluation(count: int) -> None:
+    result = ranks.run(count, Path(__file__).with_name("evaluation_program.py"))
+    assert result.stdout.split() == ["content"] * count
