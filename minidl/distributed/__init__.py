@@ -9,6 +9,8 @@ is one rank, and every function here does what one rank must do: nothing.
 ``engine``      the thread that talks to them and watches them
 ``arrays``      sums in the order of the ranks
 ``collectives`` the functions for tensors
+``nccl``        gradients between GPUs
+``stopped``     a program that looks for stopped ranks
 ==============  ====================================================================
 
 :class:`minidl.nn.parallel.DistributedDataParallel`, :class:`minidl.nn.SyncBatchNorm` and
@@ -34,11 +36,11 @@ from .collectives import (
     is_available,
     is_initialized,
     is_mpi_available,
-    is_nccl_available,
     reduce,
     reduce_scatter_tensor,
 )
 from .engine import Work
+from .nccl import is_nccl_available
 
 __all__ = [
     "ReduceOp", "Work", "all_gather", "all_gather_into_tensor", "all_gather_object", "all_reduce",

@@ -25,7 +25,7 @@ __all__ = [
     "ReduceOp", "all_gather", "all_gather_into_tensor", "all_gather_object", "all_reduce",
     "barrier", "broadcast", "broadcast_object_list", "destroy_process_group", "gather_object",
     "get_backend", "get_rank", "get_world_size", "init_process_group", "is_available",
-    "is_initialized", "is_mpi_available", "is_nccl_available", "reduce", "reduce_scatter_tensor",
+    "is_initialized", "is_mpi_available", "reduce", "reduce_scatter_tensor",
 ]  # fmt: skip
 
 
@@ -55,7 +55,7 @@ def init_process_group(
     ----------
     backend : str, optional
         "mpi". "gloo" and "nccl" are accepted and mean the same, so that scripts run unchanged:
-        tensors travel over MPI, those of a GPU through the host's memory.
+        gradients travel through NCCL where every rank has a GPU of its own, all else over MPI.
     world_size, rank : int
         If given, they must be those of the launch; -1: any.
     init_method, timeout, store, group_name, pg_options, device_id
@@ -100,11 +100,6 @@ def is_available() -> bool:
 
 
 is_mpi_available = is_available
-
-
-def is_nccl_available() -> bool:
-    """Return False: tensors of a GPU travel over MPI."""
-    return False
 
 
 def is_initialized() -> bool:

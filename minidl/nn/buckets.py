@@ -4,6 +4,8 @@ When the backward has completed a parameter's gradient, it is copied into its bu
 by the number of ranks. A full bucket is sent at once, while the backward goes on to earlier layers.
 The last gradient of the backward waits for all buckets, so that after ``backward()`` every rank has
 the same sums. They are added in the order of the ranks, so their bits are the same in every run.
+
+Where each rank has a GPU of its own and NCCL, the buckets are on the GPU, and NCCL adds them there.
 """
 
 from __future__ import annotations
@@ -15,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from .. import distributed
-from ..device import CPU, active, array_module, device_of
-from ..distributed import arrays, world
+from ..device import CPU, Device, active, array_module, cupy, device_of
+from ..distributed import arrays, nccl, world
 from ..errors import DistributedError
 from ..kernels.cuda import copy_to
 from ..tensor import Tensor
@@ -27,16 +29,18 @@ __all__ = ["Reducer"]
 
 
 class Bucket:
-    """The gradients of some parameters in one vector, in the host's memory."""
+    """The gradients of some parameters in one vector, in the host's memory or on a GPU."""
 
-    def __init__(self, parameters: list[Parameter]) -> None:
+    def __init__(self, parameters: list[Parameter], where: Device) -> None:
         self.parameters = parameters
         self.places: dict[int, slice] = {}
         start = 0
         for parameter in parameters:
             self.places[id(parameter)] = slice(start, start + parameter.numel())
             start += parameter.numel()
-        self.flat = np.empty(start, parameters[0].array.dtype)
+        with active(where):
+            xp = np if where == CPU else cupy()
+            self.flat = xp.empty(start, parameters[0].array.dtype)
         self.missing = len(parameters)
         self.work: distributed.Work | None = None
 
@@ -47,10 +51,12 @@ class Bucket:
         if grad is None:
             place[:] = 0
             return
-        array = grad.array
-        if device_of(array) != CPU:
-            array = copy_to(array, CPU)
-        np.multiply(array, self.flat.dtype.type(factor), out=place.reshape(array.shape))
+        array, where = grad.array, device_of(place)
+        if device_of(array) != where:
+            array = copy_to(array, where)
+        with active(where):
+            xp = array_module(array)
+            xp.multiply(array, self.flat.dtype.type(factor), out=place.reshape(array.shape))
 
     def take(self, parameter: Parameter) -> None:
         """Replace a gradient by the sum of the ranks'."""
@@ -60,10 +66,7 @@ class Bucket:
             return
         array = parameter.grad.array
         with active(device_of(array)):
-            if isinstance(array, np.ndarray):
-                array[...] = flat.reshape(array.shape)
-            else:
-                array[...] = array_module(array).asarray(flat.reshape(array.shape))
+            array[...] = array_module(array).asarray(flat.reshape(array.shape))
 
 
 class Reducer:
@@ -112,7 +115,9 @@ class Reducer:
         chosen = list(module.parameters() if parameters is None else parameters)
         for tensor in (*chosen, *module.buffers()):
             distributed.broadcast(tensor.detach())
-        self._buckets = _in_buckets(chosen, cap_mb * 2**20)
+        where = device_of(chosen[0].array) if chosen else CPU
+        self._nccl = nccl.join(where)
+        self._buckets = _in_buckets(chosen, cap_mb * 2**20, where if self._nccl else CPU)
         self._bucket = {id(p): bucket for bucket in self._buckets for p in bucket.parameters}
         self._left: set[int] = set()
         self._used: set[int] = set()
@@ -173,7 +178,10 @@ class Reducer:
         self._left.discard(id(parameter))
         while self._next < len(self._buckets) and not self._buckets[self._next].missing:
             bucket = self._buckets[self._next]
-            bucket.work = self.here.submit(partial(self._send, bucket.flat))
+            if self._nccl is not None:
+                self._nccl.all_reduce(bucket.flat)
+            else:
+                bucket.work = self.here.submit(partial(self._send, bucket.flat))
             self._next += 1
         if not self._left:
             self._finish()
@@ -183,9 +191,11 @@ class Reducer:
 
     def _finish(self) -> None:
         used = self._used_anywhere()
+        if self._nccl is not None:
+            self._nccl.wait()
         for bucket in self._buckets:
-            assert bucket.work is not None
-            bucket.work.wait()
+            if bucket.work is not None:
+                bucket.work.wait()
             for parameter in bucket.parameters:
                 if used is None or id(parameter) in used:
                     bucket.take(parameter)
@@ -201,7 +211,7 @@ class Reducer:
         return {key for key, flag in zip(order, flags.array, strict=True) if flag}
 
 
-def _in_buckets(parameters: list[Parameter], cap: float) -> list[Bucket]:
+def _in_buckets(parameters: list[Parameter], cap: float, where: Device) -> list[Bucket]:
     """Return the parameters in buckets; the last layer, whose gradients come first, leads."""
     groups: list[list[Parameter]] = []
     size = 0
@@ -213,7 +223,7 @@ def _in_buckets(parameters: list[Parameter], cap: float) -> list[Bucket]:
             size = 0
         groups[-1].append(parameter)
         size += array.nbytes
-    return [Bucket(group) for group in groups]
+    return [Bucket(group, where) for group in groups]
 
 
 def _leaves_of(output: Any) -> set[int]:

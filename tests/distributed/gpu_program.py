@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import minidl
 import minidl.distributed as dist
 from minidl import nn
+from minidl.distributed import nccl, world
 from minidl.nn.exchange import gather_channels, gather_rounds, scatter_rows
 from minidl.nn.parallel import DistributedDataParallel
 
@@ -23,7 +25,7 @@ def gradients(device: str, rank: int) -> np.ndarray:
     net = net.to(device)
     x = minidl.from_numpy(np.random.default_rng(rank).standard_normal((3, 2, 4, 4)))
     x = x.to(device, minidl.float32)
-    model = DistributedDataParallel(net)
+    model = DistributedDataParallel(net, bucket_cap_mb=0.0002)
     model(x).sum().backward()
     found = [p.grad for p in net.parameters()]
     y = x.detach().clone().requires_grad_()
@@ -41,4 +43,15 @@ if __name__ == "__main__":
     assert total.device.type == "gpu" and total.tolist() == [3, 3, 3]
     on_cpu, on_gpu = gradients("cpu", mine), gradients("gpu", mine)
     assert np.allclose(on_gpu, on_cpu, rtol=1e-5, atol=1e-5)
+    assert not dist.is_nccl_available()
+    nccl_stand_in = importlib.import_module("nccl_stand_in")
+    sys.modules["cupy.cuda.nccl"] = nccl_stand_in
+    through_mpi = gradients("gpu", mine)  # both ranks have the same GPU
+    assert not nccl_stand_in.calls and np.array_equal(through_mpi, on_gpu)
+    nccl._card = lambda where: (str(mine), str(where))  # type: ignore[assignment]
+    world.current().traffic.clear()
+    through_nccl = gradients("gpu", mine)
+    assert "gradients" not in world.current().traffic
+    assert nccl_stand_in.calls == [(52, 7), (3, 7), (54, 7)], nccl_stand_in.calls
+    assert np.allclose(through_nccl, on_cpu, rtol=1e-5, atol=1e-5)
     print("content")
