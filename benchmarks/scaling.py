@@ -3,6 +3,8 @@
 ``python benchmarks/scaling.py`` prints the bytes for 2, 4 and 8 ranks, and the model for 8 to 512
 devices, and draws it with ``--picture FILE``. ``--measure N`` starts N ranks on this machine and
 compares bytes and times with the formulas: ``--batch`` pictures for each rank, one thread a rank.
+It also says which share of the gradients was on its way ("begun"), and which had been added on all
+ranks ("hidden"), when the backward had computed the last one: an order of events, not a time.
 
 The model: each device has 128 pictures, and a step takes ``compute`` seconds without messages. Data
 parallelism can send during the backward of the convolutions, because the gradients of fc6 to fc8,
@@ -105,12 +107,36 @@ def draw(rows: list[list[float]], path: str) -> None:
 # --- Measured here --------------------------------------------------------------------------------
 
 
-def rank_program(scheme: str, batch: int, steps: int) -> None:
+class Order:
+    """Counts the bytes of gradients whose sums began, or ended, before the backward did."""
+
+    def __init__(self, reducer: Reducer) -> None:
+        self.begun: list[int] = []
+        self.ended: list[int] = []
+        self.shares: list[tuple[float, float]] = []
+        self._send, self._finish, self._buckets = reducer._send, reducer._finish, reducer._buckets
+        reducer._send, reducer._finish = self.send, self.finish  # type: ignore[method-assign]
+
+    def send(self, flat: np.ndarray) -> None:
+        """Add a bucket, in the engine's thread."""
+        self.begun.append(flat.nbytes)
+        self._send(flat)
+        self.ended.append(flat.nbytes)
+
+    def finish(self) -> None:
+        """Note what had happened when the last gradient was computed."""
+        whole = sum(bucket.flat.nbytes for bucket in self._buckets)
+        self.shares.append((sum(self.begun) / whole, sum(self.ended) / whole))
+        self._finish()
+        self.begun, self.ended = [], []
+
+
+def rank_program(scheme: str, batch: int, steps: int, variant: str) -> None:
     """Train as one of several ranks; rank 0 prints what was sent and how long it took."""
     here = world.initialize()
     minidl.set_num_threads(1)
     minidl.manual_seed(0)
-    net = alexnet("original")
+    net = alexnet(variant)
     total = batch * here.size
     formula = bytes_per_step(net, scheme, here.size, total)
     shards = None if scheme == "data" else Shards(net, scheme)
@@ -135,9 +161,13 @@ def rank_program(scheme: str, batch: int, steps: int) -> None:
 
     step()
     here.traffic.clear()
+    order = None if reducer is None else Order(reducer)
     together = [step() for _ in range(steps)]
     sent = {name: value / steps for name, value in here.traffic.items() if name in formula}
     result: dict[str, Any] = {"sent": sent, "formula": formula, "step": float(np.median(together))}
+    if order is not None:
+        begun, hidden = np.median(order.shares, axis=0).tolist()
+        result |= {"begun": round(begun, 3), "hidden": round(hidden, 3)}
     if reducer is not None and scheme == "data":
         reducer.active = False
         result["compute"] = float(np.median([step() for _ in range(steps)]))
@@ -154,13 +184,14 @@ def rank_program(scheme: str, batch: int, steps: int) -> None:
         print(json.dumps(result))
 
 
-def measure(ranks: int, scheme: str, batch: int, steps: int) -> dict[str, Any]:
+def measure(ranks: int, scheme: str, options: argparse.Namespace) -> dict[str, Any]:
     """Start ranks of this program and return what rank 0 prints."""
     beside = Path(sys.executable).with_name("mpirun")
     launcher = str(beside) if beside.exists() else shutil.which("mpirun")
     if launcher is None:
         sys.exit(f"there is no mpirun: {world.HOW_TO_INSTALL}")
-    words = ["--rank", scheme, "--batch", str(batch), "--steps", str(steps)]
+    words = ["--rank", scheme, "--batch", str(options.batch), "--steps", str(options.steps)]
+    words += ["--variant", options.variant]
     done = subprocess.run(
         [launcher, "--oversubscribe", "-n", str(ranks), sys.executable, __file__, *words],
         stdout=subprocess.PIPE, text=True, check=True,
@@ -175,20 +206,19 @@ def main() -> None:
     parser.add_argument("--schemes", nargs="+", choices=SCHEMES, default=list(SCHEMES))
     parser.add_argument("--batch", type=int, default=16, help="pictures for each rank")
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--variant", default="original", help="of the network that is measured")
     parser.add_argument("--picture", metavar="FILE")
     parser.add_argument("--rank", choices=SCHEMES, help=argparse.SUPPRESS)
     for name, (value, _) in ASSUMPTIONS.items():
         parser.add_argument(f"--{name}", type=float, default=value)
     options = parser.parse_args()
     if options.rank:
-        rank_program(options.rank, options.batch, options.steps)
+        rank_program(options.rank, options.batch, options.steps, options.variant)
         return
     if options.measure:
         for scheme in options.schemes:
             if scheme != "towers" or options.measure == 2:
-                print(scheme, json.dumps(measure(
-                    options.measure, scheme, options.batch, options.steps
-                )))  # fmt: skip
+                print(scheme, json.dumps(measure(options.measure, scheme, options)))
         return
     given = {name: getattr(options, name) for name in ASSUMPTIONS}
     print(table(["scheme", "ranks", "MB a rank sends", "of these"], formulas()))

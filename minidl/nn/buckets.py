@@ -100,6 +100,8 @@ class Reducer:
         ranks, a rank without one computes with any sample, which does not count.
     active : bool
         Whether the next backward sends gradients. Default True.
+    uses_nccl : bool
+        Whether NCCL adds the gradients.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Reducer:
             distributed.broadcast(tensor.detach())
         where = device_of(chosen[0].array) if chosen else CPU
         self._nccl = nccl.join(where)
+        self.uses_nccl = self._nccl is not None
         self._buckets = _in_buckets(chosen, cap_mb * 2**20, where if self._nccl else CPU)
         self._bucket = {id(p): bucket for bucket in self._buckets for p in bucket.parameters}
         self._left: set[int] = set()

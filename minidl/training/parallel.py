@@ -183,6 +183,8 @@ class Team:
             assert self.reducer is not None
             count = sum(p.array.nbytes for p in self.reducer.module.parameters())
             formula = {"gradients": 2 * count * (self.here.size - 1) / self.here.size}
+        if self.reducer is not None and self.reducer.uses_nccl:
+            formula.pop("gradients")  # which NCCL does not count
         parts = [
             f"{name} {sent.get(name, 0) / steps / 1e6:.3f} ({expected / 1e6:.3f})"
             for name, expected in formula.items()

@@ -25,4 +25,25 @@ BUGS = [
         "place",
         "tests/data/test_distributed.py",
     ),
+    (
+        "ranks: every round of fc6 has the first samples",
+        "minidl.nn.exchange:Rounds.samples",
+        "start // self.here.size",
+        "0",
+        "tests/vision/models/test_shards.py",
+    ),
+    (
+        "ranks: samples that fill up an evaluation count",
+        "minidl.vision.metrics:evaluate",
+        "scores[:count], labels[:count]",
+        "scores, labels",
+        "tests/vision/test_batches.py",
+    ),
+    (
+        "ranks: NCCL adds the first half of a bucket",
+        "minidl.distributed.nccl:Nccl.all_reduce",
+        "flat.size, kind",
+        "flat.size // 2, kind",
+        "tests/distributed/test_collectives.py",
+    ),
 ]

@@ -14,6 +14,7 @@ import minidl.distributed as dist
 from minidl.distributed import world
 from minidl.errors import ArgumentError
 from minidl.nn.buckets import Reducer
+from minidl.nn.exchange import Rounds
 from minidl.nn.functional import cross_entropy
 from minidl.optim import SGD
 from minidl.vision.models import alexnet
@@ -93,6 +94,26 @@ def compare(variant: str, scheme: str, batch: int = BATCH, **options: Any) -> No
         assert np.allclose(model.eval()(images[own]).numpy(), expected[own], atol=1e-4)
 
 
+def check_order() -> None:
+    """While the layers compute with one round, the next has been sent."""
+    model, ranks = network("cifar"), dist.get_world_size()
+    shards = Shards(model, "hybrid")
+    sent: list[int] = []
+    sent_before: list[int] = []
+    send = Rounds.send
+
+    def noted(self: Rounds, x: Any, number: int) -> None:
+        if number + 1 < len(self.starts):
+            sent.append(number)
+        send(self, x, number)
+
+    Rounds.send = noted  # type: ignore[method-assign]
+    shards.rows["fc6"].register_forward_pre_hook(lambda *_: sent_before.append(len(sent)))
+    model.eval()(minidl.randn(4, *model.input_size))
+    Rounds.send = send  # type: ignore[method-assign]
+    assert sent_before == [min(number + 2, ranks) for number in range(ranks)], sent_before
+
+
 if __name__ == "__main__":
     if dist.get_world_size() == 2:
         compare("cifar", "towers", groups=2)
@@ -107,5 +128,6 @@ if __name__ == "__main__":
         compare("cifar", "hybrid", batch=3)  # a rank without a sample
     compare("cifar", "hybrid", batch=8)
     compare("cifar", "hybrid", batch=7)
+    check_order()
     print("content")
     sys.stdout.flush()
