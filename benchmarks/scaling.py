@@ -8,8 +8,10 @@ ranks ("hidden"), when the backward had computed the last one: an order of event
 
 The model: each device has 128 pictures, and a step takes ``compute`` seconds without messages. Data
 parallelism can send during the backward of the convolutions, because the gradients of fc6 to fc8,
-96 % of all, come first. The exchanges inside of the network wait. Sending b bytes in m messages
-takes ``b / bandwidth + m * latency``. See :data:`ASSUMPTIONS`.
+96 % of all, come first. Of the hybrid scheme's rounds, the first forward and the last backward
+wait; the others can be sent while the fully connected layers compute. All other exchanges inside
+of the network wait. Sending b bytes in m messages takes ``b / bandwidth + m * latency``. See
+:data:`ASSUMPTIONS`.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import minidl
 import minidl.distributed as dist
 from minidl.distributed import arrays, world
 from minidl.nn.buckets import Reducer
+from minidl.nn.exchange import ROUNDS
 from minidl.nn.functional import cross_entropy
 from minidl.optim import SGD
 from minidl.vision.models import alexnet
@@ -45,6 +48,8 @@ ASSUMPTIONS: dict[str, tuple[float, str]] = {
                 "benchmarks/results/gpu-predicted.json"),
     "backward": (0.6, "share of the step in the backward of the convolutions: the same prediction, "
                  "by layer"),
+    "fully": (0.08, "share of the step in the fully connected layers: 58.6 of 724 million "
+              "multiplications and additions of a picture"),
     "bandwidth": (50e9, "bytes per second of a device's link: InfiniBand NDR, 400 Gbit/s by its "
                   "data sheet; not measured"),
     "latency": (5e-6, "seconds for a message through NCCL between machines: an order of magnitude; "
@@ -56,9 +61,12 @@ def model_seconds(net: Any, scheme: str, devices: int, given: dict[str, float]) 
     """Return the time of a step of 128 pictures a device."""
     sent = bytes_per_step(net, scheme, devices, BATCH * devices)
     gradients = sent.pop("gradients", 0.0)
-    exchanges = sum(sent.values()) / given["bandwidth"] + 2 * len(sent) * given["latency"] * (
-        devices - 1
-    )
+    rounds = min(devices, ROUNDS) if scheme == "hybrid" else 1
+    messages = 2 * len(sent) * rounds * (devices - 1)
+    fc6 = sent.pop("fc6", 0.0) / given["bandwidth"] if rounds > 1 else 0.0
+    beside = min(fc6 * (1 - 1 / rounds), given["fully"] * given["compute"])
+    exchanges = sum(sent.values()) / given["bandwidth"] + messages * given["latency"]
+    exchanges += fc6 - beside
     buckets = gradients / given["bandwidth"] + 2 * (devices - 1) * given["latency"]
     hidden = given["backward"] * given["compute"]
     return given["compute"] + exchanges + max(0.0, buckets - hidden)

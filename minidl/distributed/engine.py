@@ -169,7 +169,7 @@ class Engine:
         place = frame and (id(frame), frame.f_lasti)
         # A long product or compilation is no hang; waiting takes less than a hundredth of a core.
         used = time.process_time()
-        computes, self._used = used - self._used > 0.03, used
+        computes, self._used = used - self._used > 0.03 or self._waits_for_machine(), used
         if self._patient or computes or place != self._place:
             self._moved, self._place = now, place
         elif frame is not None and now - self._moved > LIMIT:
@@ -178,3 +178,11 @@ class Engine:
                 f"rank {self._comm.rank} has stood still for {LIMIT:.0f} seconds in "
                 f"{frame.f_code.co_name} ({where})", LOST,
             )  # fmt: skip
+
+    def _waits_for_machine(self) -> bool:
+        """Return whether the main thread waits for a core (R) or a disk (D), as Linux says."""
+        try:
+            text = Path(f"/proc/self/task/{threading.main_thread().native_id}/stat").read_text()
+        except OSError:
+            return False
+        return text.rpartition(")")[2].split()[0] in "RD"

@@ -37,6 +37,10 @@ from ..tensor import Tensor
 __all__ = ["gather_channels", "gather_outputs", "gather_rounds", "scatter_rows"]
 
 
+#: Largest number of rounds, that of the paper's devices. More hide little more, but cost messages.
+ROUNDS = 8
+
+
 def _last(x: Array) -> np.ndarray:
     """Return an array of the host with the channels last: (N, ..., C), contiguous."""
     if device_of(x) != CPU:
@@ -104,7 +108,7 @@ class Rounds:
     def __init__(self, total: int, label: str) -> None:
         self.here, self.label = world.current(), label
         most = -(-total // self.here.size)  # samples of rank 0
-        count = min(self.here.size, most)
+        count = min(self.here.size, most, ROUNDS)
         self.starts = [most * number // count * self.here.size for number in range(count)] + [total]
         self._works: list[Work] = []
 
@@ -252,8 +256,8 @@ def gather_outputs(x: Tensor, sizes: list[int], label: str = "outputs") -> Tenso
 def gather_rounds(x: Tensor, total: int, label: str = "rows") -> Iterator[tuple[Tensor, int]]:
     """Yield the batch of all ranks in rounds; sample i is on rank i modulo N.
 
-    A round has an Nth of each rank's samples. While the program computes with it, the next one is
-    sent. In the backward, a round's gradients travel back while those of the next are computed.
+    A round has an Nth of each rank's samples, or an eighth. While the program computes with it, the
+    next is sent. In the backward, its gradients travel back while those of the next are computed.
 
     Parameters
     ----------

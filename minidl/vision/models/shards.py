@@ -6,10 +6,10 @@ connected layers see all, so their inputs are exchanged (Krizhevsky et al. 2012,
 
 **Hybrid.** Convolutions have few weights and many activations, fully connected layers the reverse.
 So the ranks share the batch in the convolutions, and the units in the fully connected layers, whose
-weights are never sent. Before fc6, the ranks send each other their features in rounds, an Nth of
-the batch in each, so that the layers compute with one round while the next is sent (Krizhevsky
-2014, arXiv 1404.5997, scheme c). Behind the last layer, a rank gets the outputs of its own samples.
-The weights change once a step, as on one device.
+weights are never sent. Before fc6, the ranks send each other their features in rounds, an Nth (or
+an eighth) of the batch in each, so that the layers compute with one round while the next is sent
+(Krizhevsky 2014, arXiv 1404.5997, scheme c). Behind the last layer, a rank gets the outputs of its
+own samples. The weights change once a step, as on one device.
 
 Bytes that each of N ranks sends in a step of B samples, of 4 bytes a number, forward and backward:
 
