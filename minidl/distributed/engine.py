@@ -149,7 +149,7 @@ class Engine:
         if now - self._greeted < 1:
             return
         if now - self._greeted > LIMIT / 2 + 1:  # this process itself was stopped for a while
-            self._moved = now
+            self._moved = self._heard = now
         self._greeted = now
         self._sent = [request for request in self._sent if not request.Test()]
         self._sent.append(self._comm.Isend(b"", self._right, _GREETING))
