@@ -75,7 +75,6 @@ def backward(grad: Array, slope: Array) -> Array:
 
 # --- The operation --------------------------------------------------------------------------------
 
-
 #: d²y/dx², from dy/dx and the settings, of those that need no x for it.
 CURVATURES: dict[Any, Callable[..., Array]] = {
     leaky_relu_forward: lambda slope, negative_slope: 0 * slope,
@@ -107,13 +106,7 @@ class RectifierFunction(Function):
         return "float32" if args[1] is softplus_forward else None
 
     @staticmethod
-    def forward(
-        ctx: Context,
-        x: Array,
-        rectifier: Callable[..., tuple[Array, Array]],
-        settings: tuple[float, ...],
-        inplace: bool,
-    ) -> Array:
+    def forward(ctx: Context, x: Array, rectifier: Any, settings: Any, inplace: bool) -> Array:
         y, slope = rectifier(x, *settings)
         ctx.rectifier, ctx.settings = rectifier, settings
         ctx.save_for_backward(slope, None if inplace or rectifier in CURVATURES else x)
@@ -135,11 +128,12 @@ class RectifierFunction(Function):
         return backward(grad, slope), None, None, None
 
 
-def _check(name: str, input: Tensor, inplace: bool = False) -> None:
+def _apply(name: str, input: Tensor, rectifier: Any, settings: Any, inplace: bool = False) -> Any:
     if not input.is_floating_point():
         raise DTypeError(f"{name}: expected floats, got {input.dtype}; use .float() first")
     if inplace:
         check_inplace(input)
+    return RectifierFunction.apply(input, rectifier, settings, inplace)
 
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
@@ -166,8 +160,7 @@ def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = Fals
     >>> minidl.nn.functional.leaky_relu(minidl.tensor([-1.0, 2.0]), 0.1)
     tensor([-0.1000,  2.0000])
     """
-    _check("leaky_relu", input, inplace)
-    return RectifierFunction.apply(input, leaky_relu_forward, (negative_slope,), inplace)
+    return _apply("leaky_relu", input, leaky_relu_forward, (negative_slope,), inplace)
 
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -178,7 +171,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     input, inplace
         As for :func:`leaky_relu`, with the same errors.
     alpha : float
-        Default 1.
+        Minus the limit for large negative numbers. Default 1.
 
     Examples
     --------
@@ -186,8 +179,7 @@ def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     >>> minidl.nn.functional.elu(minidl.tensor([-1.0, 2.0]))
     tensor([-0.6321,  2.0000])
     """
-    _check("elu", input, inplace)
-    return RectifierFunction.apply(input, elu_forward, (alpha,), inplace)
+    return _apply("elu", input, elu_forward, (alpha,), inplace)
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -204,8 +196,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
     >>> minidl.nn.functional.silu(minidl.tensor([-1.0, 2.0]))
     tensor([-0.2689,  1.7616])
     """
-    _check("silu", input, inplace)
-    return RectifierFunction.apply(input, silu_forward, (), inplace)
+    return _apply("silu", input, silu_forward, (), inplace)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -213,16 +204,11 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
     Parameters
     ----------
-    input : Tensor, floating point
-    beta : float
-        The larger, the closer to ReLU. Default 1.
-    threshold : float
-        Return `input` itself where ``beta * input`` is above it. Default 20.
-
-    Raises
-    ------
-    DTypeError
-        `input` is not floating point.
+    input
+        As for :func:`leaky_relu`, with the same error.
+    beta, threshold : float
+        The larger beta, the closer to ReLU; where ``beta * input`` is above the threshold, the
+        result is `input` itself. Default 1 and 20.
 
     Examples
     --------
@@ -230,8 +216,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     >>> minidl.nn.functional.softplus(minidl.tensor([-1.0, 2.0]))
     tensor([0.3133, 2.1269])
     """
-    _check("softplus", input)
-    return RectifierFunction.apply(input, softplus_forward, (beta, threshold), False)
+    return _apply("softplus", input, softplus_forward, (beta, threshold))
 
 
 class LeakyReLU(Module):
@@ -239,10 +224,8 @@ class LeakyReLU(Module):
 
     Parameters
     ----------
-    negative_slope : float
-        Default 0.01.
-    inplace : bool
-        Overwrite the input. Default False.
+    negative_slope, inplace
+        As for :func:`leaky_relu`.
     """
 
     def __init__(self, negative_slope: float = 1e-2, inplace: bool = False) -> None:
@@ -250,7 +233,6 @@ class LeakyReLU(Module):
         self.negative_slope, self.inplace = negative_slope, inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return ``leaky_relu(input)``."""
         return leaky_relu(input, self.negative_slope, self.inplace)
 
     def extra_repr(self) -> str:
@@ -262,10 +244,8 @@ class ELU(Module):
 
     Parameters
     ----------
-    alpha : float
-        Minus the limit for large negative numbers. Default 1.
-    inplace : bool
-        Overwrite the input. Default False.
+    alpha, inplace
+        As for :func:`elu`.
     """
 
     def __init__(self, alpha: float = 1.0, inplace: bool = False) -> None:
@@ -273,7 +253,6 @@ class ELU(Module):
         self.alpha, self.inplace = alpha, inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return ``elu(input)``."""
         return elu(input, self.alpha, self.inplace)
 
     def extra_repr(self) -> str:
@@ -294,7 +273,6 @@ class SiLU(Module):
         self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return ``silu(input)``."""
         return silu(input, self.inplace)
 
     def extra_repr(self) -> str:
@@ -306,8 +284,8 @@ class Softplus(Module):
 
     Parameters
     ----------
-    beta, threshold : float
-        Defaults 1 and 20.
+    beta, threshold
+        As for :func:`softplus`.
     """
 
     def __init__(self, beta: float = 1.0, threshold: float = 20.0) -> None:
@@ -315,7 +293,6 @@ class Softplus(Module):
         self.beta, self.threshold = beta, threshold
 
     def forward(self, input: Tensor) -> Tensor:
-        """Return ``softplus(input)``."""
         return softplus(input, self.beta, self.threshold)
 
     def extra_repr(self) -> str:

@@ -199,7 +199,7 @@ class _Blas:
 
     OpenBLAS is set through its own functions: threadpoolctl (seen in 3.8.0) obeys only the first
     thread that sets a limit, and here any thread may be first or last. Its switch also takes 5 µs
-    instead of 1, which slows a small network.
+    instead of less than 1, which slows a small network.
     """
 
     def __init__(self, library: Any) -> None:
@@ -207,11 +207,12 @@ class _Blas:
         self.get: Callable[[], int] = library.get_num_threads
         self.set: Callable[[int], Any] = library.set_num_threads
         if library.internal_api == "openblas" and library.threading_layer != "openmp":
+            functions = ctypes.PyDLL(library.filepath)  # see _find_own_core
             for prefix, suffix in product(("", "scipy_"), ("", "64_", "_64")):
                 name = f"{prefix}openblas_{{}}_num_threads{suffix}"
-                if hasattr(library.dynlib, name.format("set")):
-                    self.get = getattr(library.dynlib, name.format("get"))
-                    self.set = getattr(library.dynlib, name.format("set"))
+                if hasattr(functions, name.format("set")):
+                    self.get = getattr(functions, name.format("get"))
+                    self.set = getattr(functions, name.format("set"))
 
 
 single_threaded_blas = _SingleThreadedBlas()
