@@ -208,6 +208,14 @@ def test_only_the_gradients_asked_for(wanted: tuple[int, ...]) -> None:
             assert leaf.grad is None
 
 
+def test_a_frozen_weight_costs_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("minidl.kernels.cpu.conv.weight_gradient")
+    bias = minidl.zeros(4, requires_grad=True)
+    y = F.conv2d(minidl.ones(2, 3, 5, 5), minidl.ones(4, 3, 3, 3), bias)
+    y.backward(minidl.ones(*y.shape))
+    assert bias.grad.numpy().tolist() == [18.0] * 4  # 2 images, 3 × 3 places
+
+
 def test_no_gradient_leaves_no_tape() -> None:
     x, weight = helpers.values((1, 2, 4, 4), 0), helpers.values((2, 2, 3, 3), 1)
     out = F.conv2d(helpers.leaf(x, requires_grad=False), helpers.leaf(weight, requires_grad=False))

@@ -69,9 +69,17 @@ def backward(
     dx = dweight = dbias = None
     if want[0]:
         dx = input_gradient(grad, weight, x.shape[2:], geometry, groups)
-    if want[1] or want[2]:
+    if want[1]:
         dweight, dbias = weight_gradient(x, grad, weight.shape, geometry, groups)
-    return dx, dweight if want[1] else None, dbias if want[2] else None
+    elif want[2]:
+        dbias = bias_gradient(grad)
+    return dx, dweight, dbias if want[2] else None
+
+
+def bias_gradient(grad: Array) -> Array:
+    """Return db."""
+    n, o, h, w = grad.shape
+    return cpu.sum_rows(channels_last(grad).reshape(n, h * w, o))
 
 
 def weight_gradient(
@@ -80,9 +88,7 @@ def weight_gradient(
     """Return dW, of the weights' `shape`, and db."""
     n, (o, depth) = len(x), shape[:2]
     if winograd.suits(geometry, -(-n // cpu.LANES), depth, o // groups, groups):
-        grad_rows = channels_last(grad).reshape(n, math.prod(geometry.out), o)
-        dweight = winograd.weight_gradient(x, grad, shape, geometry, groups)
-        return dweight, cpu.sum_rows(grad_rows)
+        return winograd.weight_gradient(x, grad, shape, geometry, groups), bias_gradient(grad)
     if winograd_one_axis.suits(geometry, n, depth, o // groups, groups):
         return winograd_one_axis.weight_gradient(x, grad, shape, geometry)
     return columns.weight_gradient(x, grad, shape, geometry, groups)
