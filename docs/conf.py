@@ -37,6 +37,7 @@ html_copy_source = False
 exclude_patterns = ["README.md", "course/[0-9]*.md", "course/notebooks", "course/**/*.py"]
 nb_execution_mode = "off"  # the course's build runs the pages
 nb_mime_priority_overrides = [("html", "text/html", 1)]
+nb_render_markdown_format = "myst"  # tables and formulas in what cells show, too
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autosummary_generate = False
