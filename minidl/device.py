@@ -63,7 +63,7 @@ def is_available() -> bool:
     >>> minidl.cuda.is_available() in (True, False)
     True
     """
-    return device_count() > 0
+    return device_count() > 0 and not probe(0)
 
 
 def require(index: int) -> None:
@@ -78,6 +78,39 @@ def require(index: int) -> None:
         ) from error
     if index >= count:
         raise DeviceError(f"device 'gpu:{index}' does not exist; this machine has {count} GPU(s)")
+    reason = probe(index)
+    if reason:
+        raise DeviceError(f"GPU {index} responds, but cannot compute: {reason}")
+
+
+@cache
+def probe(index: int) -> str:
+    """Return why GPU number `index` can't compute, "" if it can.
+
+    It compiles and runs a kernel, an elementwise operation and a product, once a process: with a
+    driver too old for CuPy's wheel, or without CUDA's libraries, only these would fail, with CuPy's
+    own errors.
+    """
+    xp = cupy()
+    try:
+        properties = xp.cuda.runtime.getDeviceProperties(index)
+        capability = int(properties["major"]), int(properties["minor"])
+        if capability < (7, 5):
+            return (
+                f"its compute capability is {capability[0]}.{capability[1]}, and 7.5 (Turing) is "
+                "the least; use device 'cpu'"
+            )
+        with xp.cuda.Device(index):
+            x = xp.ones((4, 4), np.float32)
+            code = 'extern "C" __global__ void twice(float* x) { x[threadIdx.x] *= 2; }'
+            xp.RawKernel(code, "twice")((1,), (16,), (x,))
+            total = float((x @ x + x).sum())  # 16 times 4·2·2 + 2
+    except Exception as error:
+        return (
+            f"{type(error).__name__}: {error}; `python -m minidl` says what is missing, as a rule "
+            f"CUDA's libraries or a newer driver: {HOW_TO_INSTALL}; or use device 'cpu'"
+        )
+    return "" if total == 288 else f"16 sums should be 288 together, not {total}"
 
 
 class Device:

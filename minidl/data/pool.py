@@ -18,6 +18,7 @@ that was stopped and continued as a whole is not mistaken for a hang.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -452,8 +453,12 @@ def _start_conditions(method: str) -> Iterator[None]:
             # Python 3.12 warns about forking a process with threads. This library renews its locks
             # in the child and starts no thread in the middle of a loader's work.
             warnings.simplefilter("ignore", DeprecationWarning)
+            # The child must not collect what it inherits: to free an array of a GPU, it would call
+            # CUDA, which no forked process can use.
+            gc.freeze()
             yield
     finally:
+        gc.unfreeze()
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 

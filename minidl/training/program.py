@@ -50,7 +50,7 @@ def set_up_device(settings: Mapping[str, Any]) -> Device:
     cuda.allow_tf32(settings["tf32"])
     name = settings["device"]
     if name == "auto":
-        name = "gpu" if cuda.is_available() else "cpu"
+        name = "gpu" if cuda.device_count() else "cpu"  # a card that can't compute is an error
     if name in ("gpu", "cuda") and world.current().size > 1:
         name = f"gpu:{world.current().local_rank() % cuda.device_count()}"
     return Device(name)

@@ -392,3 +392,39 @@ def test_importing_imports_no_cupy() -> None:
     program = "import sys, minidl; print('cupy' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert run.stdout == "False\n", run.stderr
+
+
+# --- What a card needs ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("images", [128, 96, 50, 4])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_rows_of_columns_begin_at_multiples_of_16_bytes(dtype: Any, images: int, gpu: str) -> None:
+    from minidl.kernels.cuda.conv import Columns
+    from minidl.nn.arguments import conv_geometry
+
+    for size, kernel, padding, channels in ((27, 5, 2, 96), (13, 3, 1, 384), (57, 3, 1, 96)):
+        geometry = conv_geometry("conv2d", (size, size), (kernel, kernel), 1, padding, 1, False)
+        columns = Columns((channels, images, size, size), dtype, geometry, 2)
+        parts = columns.chunks()
+        assert parts[0].start == 0 and parts[-1].stop == images
+        for part in parts[:-1]:  # the last one ends where the images do
+            assert (part.stop - part.start) * size * size * np.dtype(dtype).itemsize % 16 == 0
+
+
+def test_a_card_that_cannot_compute(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from minidl.device import probe
+
+    def broken(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("CUDA_ERROR_NO_BINARY_FOR_GPU")
+
+    probe.cache_clear()
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(cuda.cupy(), "RawKernel", broken)
+            assert not minidl.cuda.is_available() and minidl.cuda.device_count() > 0
+            with pytest.raises(DeviceError, match=r"cannot compute: .*NO_BINARY.*newer driver"):
+                minidl.device("gpu")
+    finally:
+        probe.cache_clear()
+    assert minidl.cuda.is_available() and minidl.device("gpu")

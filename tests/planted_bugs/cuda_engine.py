@@ -63,7 +63,8 @@ BUGS = [
     (
         "gpu: cuBLAS's out-of-memory error is not explained",
         "minidl.kernels.cuda.out_of_memory:",
-        "('cudaErrorMemoryAllocation', 'CUDA_ERROR_OUT_OF_MEMORY', 'CUBLAS_STATUS_ALLOC_FAILED')",
+        "('cudaErrorMemoryAllocation', 'CUDA_ERROR_OUT_OF_MEMORY', 'CUBLAS_STATUS_ALLOC_FAILED', "
+        "'CUBLAS_STATUS_NOT_INITIALIZED')",
         "('cudaErrorMemoryAllocation', 'CUDA_ERROR_OUT_OF_MEMORY')",
         "tests/robustness/test_out_of_memory.py::test_a_card_filled_outside_the_pool",
         "gpu",

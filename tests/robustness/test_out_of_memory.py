@@ -118,7 +118,7 @@ def test_a_card_without_a_pool_says_so_too(gpu: str) -> None:
         cupy.cuda.set_allocator(allocator)
 
 
-@pytest.mark.parametrize("status", ["ALLOC_FAILED", "INTERNAL_ERROR"])
+@pytest.mark.parametrize("status", ["ALLOC_FAILED", "NOT_INITIALIZED", "INTERNAL_ERROR"])
 def test_a_card_filled_outside_the_pool(status: str, gpu: str) -> None:
     # CuPy's own pool, which the simulator does without
     error_type = type("CUBLASError", (RuntimeError,), {"__module__": "cupy_backends.cuda.libs"})

@@ -69,7 +69,7 @@ class Source:
 
     def __init__(self, file: str, before: str = "") -> None:
         self.file, self.before = file, before
-        self._modules: dict[str, Any] = {}
+        self._modules: dict[Any, Any] = {}  # by dtype; functions by name, dtype, GPU
         sources.append(self)
 
     def source(self, dtype: Any) -> str:
@@ -122,17 +122,21 @@ class Source:
         """
         if threads == 0:
             return
-        dtype = np.dtype(dtype)
-        module = self._modules.get(dtype.char)
-        if module is None:
-            module = cupy().RawModule(code=self.source(dtype), options=("-std=c++14",))
-            self._modules[dtype.char] = module
+        dtype, xp = np.dtype(dtype), cupy()
+        key = name, dtype.char, xp.cuda.runtime.getDevice()
+        function = self._modules.get(key)
+        if function is None:
+            module = self._modules.get(dtype.char)
+            if module is None:
+                module = xp.RawModule(code=self.source(dtype), options=("-std=c++14",))
+                self._modules[dtype.char] = module
+            function = self._modules[key] = module.get_function(name)
         if grid is None:
             # Several rounds of a thread cost nothing; the limit keeps huge arrays in range.
             grid = min(-(-threads // block), 1 << 20)
         real = arithmetic(dtype)
         arguments = tuple([_argument(value, real) for value in args])
-        module.get_function(name)((grid,), (block,), arguments, shared_mem=shared)
+        function((grid,), (block,), arguments, shared_mem=shared)
 
 
 def _read(name: str) -> str:
