@@ -412,9 +412,11 @@ def execute(library: Any, writer: Writer) -> tuple[list[Any], list[Any], list[An
         elif kind in ("detach", "clone"):
             handles.append(getattr(handles[rest[0]], kind)())
         elif kind == "retain":
-            if handles[rest[0]].requires_grad and not handles[rest[0]].is_leaf:
-                handles[rest[0]].retain_grad()
-                retained.append(handles[rest[0]])
+            handle = handles[rest[0]]
+            retains = handle.requires_grad and not handle.is_leaf
+            if retains:
+                handle.retain_grad()
+            retained.append(handle if retains else None)
         elif kind == "write":
             handle, name, index, operand, quiet = rest
             with library.set_grad_enabled(not quiet):
@@ -433,7 +435,7 @@ def execute(library: Any, writer: Writer) -> tuple[list[Any], list[Any], list[An
     return (
         [None if g is None else np.asarray(g.tolist()) for g in grads],
         [np.asarray(h.detach().tolist()) for h in handles],
-        [None if h.grad is None else np.asarray(h.grad.tolist()) for h in retained],
+        [None if h is None or h.grad is None else np.asarray(h.grad.tolist()) for h in retained],
     )
 
 

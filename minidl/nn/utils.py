@@ -63,7 +63,7 @@ def clip_grad_norm_(
     >>> minidl.nn.utils.clip_grad_norm_(x, 1.0), x.grad
     (tensor(5.), tensor([0.6000, 0.8000]))
     """
-    gradients = _gradients(parameters)
+    gradients, norm_type = _gradients(parameters), float(norm_type)  # which may be "inf"
     if not gradients:
         return zeros(())
     arrays = [gradient.array for gradient in gradients]

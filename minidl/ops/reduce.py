@@ -255,8 +255,8 @@ class Cumsum(Function):
 
 
 def _running(name: str, x: Array, axis: int) -> Array:
-    """Return running sums or products: of integers in int64, of float16 by way of float32."""
-    dtype = int64 if x.dtype.kind != "f" else float32 if x.dtype == float16 else x.dtype
+    """Return running sums or products: of integers in int64, of float16 by way of float64."""
+    dtype = int64 if x.dtype.kind != "f" else float64 if x.dtype == float16 else x.dtype
     y = getattr(array_module(x), name)(x, axis=axis, dtype=dtype)
     return rounded_like(y, x)
 

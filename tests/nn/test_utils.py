@@ -132,3 +132,9 @@ def test_scaling_counts_as_a_change(device: str) -> None:
     before = x.grad.version[0]
     clip_grad_norm_(x, 1.0)
     assert x.grad.version[0] > before
+
+
+def test_the_largest_gradient_is_a_norm_by_its_name_too() -> None:
+    p = minidl.zeros(2, requires_grad=True)
+    p.grad = minidl.tensor([3.0, -4.0])
+    assert minidl.nn.utils.clip_grad_norm_([p], 1.0, norm_type="inf").item() == 4

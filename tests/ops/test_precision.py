@@ -216,6 +216,21 @@ def test_a_million_numbers_share_a_gradient(name, device):
     np.testing.assert_allclose(x.grad.cpu().array.astype(np.float64), 0.06, HALF_ULP)
 
 
+def test_running_sums_that_cancel_are_those_of_float64(device):
+    numbers = (np.random.default_rng(8).random(100_003) - 0.5).astype(np.float16)
+    half = minidl.tensor(numbers, device=device, requires_grad=True)
+    y = half.cumsum(0)
+    exact = np.cumsum(numbers.astype(np.float64))
+    found = y.detach().cpu().array.astype(np.float64)
+    np.testing.assert_allclose(found, exact, HALF_ULP, atol=2.0**-25)
+    grad = (numbers[::-1] / 4).copy()
+    y.backward(minidl.tensor(grad, device=device))
+    exact = np.cumsum(grad[::-1].astype(np.float64))[::-1]
+    np.testing.assert_allclose(
+        half.grad.cpu().array.astype(np.float64), exact, HALF_ULP, atol=2.0**-25
+    )
+
+
 @pytest.mark.parametrize("name", ["prod", "cumprod"])
 def test_products_and_their_gradients_are_wide(name, device):
     numbers = np.random.default_rng(7).uniform(0.97, 1.03, 1000).astype(np.float16)
