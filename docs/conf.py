@@ -41,6 +41,7 @@ nb_render_markdown_format = "myst"  # tables and formulas in what cells show, to
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autosummary_generate = False
+toc_object_entries = False  # else the sidebar of each page lists every method
 default_role = "literal"  # `name` in a docstring is an argument
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
@@ -188,8 +189,9 @@ def open_to_keyboards(app: Any, page: str, template: str, context: Any, doctree:
     """Let keyboards scroll what is wider than the page; give the sidebar's headings a level."""
     wide = r'<(?=pre[ >]|div class="(?:math|table)-wrapper)(pre|div)'
     context["body"] = re.sub(wide, r'<\1 tabindex="0"', context.get("body", ""))
-    tree = context.get("furo_navigation_tree", "")
-    context["furo_navigation_tree"] = re.sub('role="heading"', r'\g<0> aria-level="2"', tree)
+    for part in "body", "furo_navigation_tree":
+        level = 'role="heading" aria-level="2"'
+        context[part] = context.get(part, "").replace('role="heading"', level)
 
 
 def setup(app: Any) -> None:
