@@ -212,15 +212,15 @@ def parts() -> dict[str, tuple[Callable[[], Result], float]]:
     """Return all parts in their order: functions, and their shares of the time."""
     found: dict[str, tuple[Callable[[], Result], float]] = {"driver": (driver, 40)}
     for group in TESTS:
-        share = {"kernels": 90, "layers": 130, "steps": 50, "streams": 30}[group]
+        share = {"kernels": 80, "layers": 120, "steps": 50, "streams": 30}[group]
         found[f"tests: {group}"] = (lambda g=group, s=share: tests(g, s - 5), share)  # type: ignore[misc]
-    found |= {"against the CPU": (against_cpu, 30), "training": (training, 70)}
+    found |= {"against the CPU": (against_cpu, 30), "training": (training, 60)}
     for kind in ("FP32", "TF32"):
         for count in (128, 32):
             found[f"step {kind} {count}"] = (lambda k=kind, c=count: step(k, c), 25)  # type: ignore[misc]
             if importlib.util.find_spec("torch") and not SIMULATED:
                 name = f"step {kind} {count}, PyTorch"
-                found[name] = (lambda k=kind, c=count: step(k, c, "torch"), 20)  # type: ignore[misc]
+                found[name] = (lambda k=kind, c=count: step(k, c, "torch"), 15)  # type: ignore[misc]
     found["profile"] = profile, 30
     return found
 

@@ -14,7 +14,6 @@ import numpy as np
 
 from ..device import Array
 from ..errors import ArgumentError
-from ..kernels.cuda.cast import cast
 from ..tensor import Tensor, float16, float32
 from .modes import mode
 
@@ -57,6 +56,8 @@ class Casts:
                 places[id(copy)] = number
 
     def _cast(self, tensor: Tensor, array: Any, dtype: np.dtype) -> Any:
+        from ..kernels.cuda.cast import cast
+
         if not (self.keep and tensor._requires_grad and tensor.is_leaf):
             return cast(array, dtype)
         kept = self._kept.get(id(tensor))
