@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import io
+import re
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ArgumentError
@@ -89,7 +90,8 @@ def show(drawn: Figure, alt: str) -> Drawing:
     with rc_context(_STYLE):
         drawn.savefig(memory, format="svg", metadata={"Date": None, "Creator": None})
     start = memory.getvalue().index("<svg")
-    svg = memory.getvalue()[start:]
+    digits = re.compile(r"(\d+\.\d\d)\d+")  # a hundredth of a point is enough
+    svg = re.sub(' d="[^"]*"', lambda path: digits.sub(r"\1", path[0]), memory.getvalue()[start:])
     label = f'<svg role="img" aria-label="{html.escape(alt)}" '
     return Drawing(label + svg[len("<svg ") :], alt)
 
@@ -102,6 +104,7 @@ def cells(
     largest: float | None = None,
     color: str = BLUE,
     size: float = 9,
+    halo: bool = False,
 ) -> None:
     """Draw a matrix as cells with its numbers.
 
@@ -119,6 +122,8 @@ def cells(
         Of the darkest cell.
     size : float, default 9
         Of the numbers, in points.
+    halo : bool, default False
+        Whether lines that cross a number stop around it. The file becomes several times as large.
     """  # fmt: skip
     import numpy as np
     from matplotlib.colors import LinearSegmentedColormap
@@ -133,8 +138,10 @@ def cells(
     for (i, j), value in np.ndenumerate(values):
         dark = shades[i, j] > 0.6 * scale
         if not np.isnan(value):
-            halo = [withStroke(linewidth=2.5, foreground=ramp(shades[i, j] / (1.15 * scale)))]
-            look: Any = {"color": "white" if dark else DARK, "fontsize": size, "path_effects": halo}
+            look: Any = {"color": "white" if dark else DARK, "fontsize": size}
+            if halo:
+                paper = ramp(shades[i, j] / (1.15 * scale))
+                look["path_effects"] = [withStroke(linewidth=2.5, foreground=paper)]
             axes.text(
                 j + 0.5, i + 0.5, form.format(value), ha="center", va="center", zorder=9, **look
             )

@@ -31,7 +31,7 @@ def routes(
     from matplotlib.patches import Rectangle
 
     drawn, (left, right) = figure(7, 3.5, columns=2)
-    cells(left, x, dx, "{:.1f}", largest=4, size=8)
+    cells(left, x, dx, "{:.1f}", largest=4, size=8, halo=True)
     colors = BLUE, RED, GREEN, "#7b3294"  # windows of one color are apart
     for (i, j), place in np.ndenumerate(places):
         row, column = divmod(int(place), x.shape[1])
