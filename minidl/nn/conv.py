@@ -104,16 +104,14 @@ class Conv2dFunction(Function):
         ctx.kernel, ctx.geometry, ctx.groups = kernels.of("conv", x), geometry, groups
         ctx.save_for_backward(x, weight)
         run: Any = ctx.kernel.forward if ctx.kernel else forward
-        arrays = widened(x, weight, bias, unless=ctx.kernel)
-        return rounded_like(run(*arrays, geometry, groups), x)
+        return rounded_like(run(*widened(x, weight, bias, unless=ctx.kernel), geometry, groups), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         x, weight = ctx.saved_tensors
         run: Any = ctx.kernel.backward if ctx.kernel else backward
-        arrays = widened(grad, x, weight, unless=ctx.kernel)
-        gradients = run(*arrays, ctx.geometry, ctx.groups, ctx.needs_input_grad)
-        return *gradients, None, None
+        more = ctx.geometry, ctx.groups, ctx.needs_input_grad
+        return *run(*widened(grad, x, weight, unless=ctx.kernel), *more), None, None
 
 
 def conv2d(
@@ -190,8 +188,7 @@ def operands(
         raise ShapeError(f"conv2d: expected bias of shape ({o},), got {tuple(bias.shape)}")
     if input.dtype != weight.dtype and not is_cast(input):
         raise DTypeError(f"conv2d: input is {input.dtype}, weight is {weight.dtype}")
-    size, kernel = input.array.shape[2:], weight.array.shape[2:]
-    geometry = conv_geometry("conv2d", size, kernel, *windows)
+    geometry = conv_geometry("conv2d", input.array.shape[2:], weight.array.shape[2:], *windows)
     return input, weight, bias, geometry, groups
 
 

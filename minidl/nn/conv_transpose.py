@@ -58,9 +58,8 @@ def forward(
 ) -> Array:
     """Return Y = col2im(Wᵀ·X) + b, images of `size`."""
     pixels, matrices = matrices_of(x, weight, groups)
-    o = groups * weight.shape[1]
     columns = array_module(x).matmul(matrices.swapaxes(1, 2), pixels)  # (G, O/G·KH·KW, N·H·W)
-    columns = columns.reshape(o, *geometry.kernel, len(x), *geometry.out)
+    columns = columns.reshape(groups * weight.shape[1], *geometry.kernel, len(x), *geometry.out)
     y = col2im(columns.transpose(3, 0, 1, 2, 4, 5), geometry, size)  # (N, O, OH, OW)
     return y if bias is None else y + bias.astype(y.dtype)[:, None, None]
 
