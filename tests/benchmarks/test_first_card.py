@@ -38,10 +38,10 @@ def test_a_part_that_fails_loses_nothing_of_the_others(
     first_card: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     every = first_card.parts()
-    for name in every:
-        monkeypatch.setattr(first_card, "output_of", lambda command, seconds: "no card")
-        assert first_card.run_part(name, 1)["FAILED"] == "no card"
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(first_card, "output_of", lambda command, seconds: "no card")
+        for name in every:
+            assert first_card.run_part(name, 1)["FAILED"] == "no card"
     chosen = {name: every[name] for name in ("driver", "against the CPU")}
     monkeypatch.setattr(first_card, "parts", lambda: chosen)
     monkeypatch.setenv("FIRST_CARD", "simulated")
