@@ -90,10 +90,16 @@ def show(drawn: Figure, alt: str) -> Drawing:
     with rc_context(_STYLE):
         drawn.savefig(memory, format="svg", metadata={"Date": None, "Creator": None})
     start = memory.getvalue().index("<svg")
-    digits = re.compile(r"(\d+\.\d\d)\d+")  # a hundredth of a point is enough
-    svg = re.sub(' d="[^"]*"', lambda path: digits.sub(r"\1", path[0]), memory.getvalue()[start:])
+    svg = re.sub(' d="[^"]*"', _shorter, memory.getvalue()[start:])
+    svg = re.sub(r"\n +", "\n", svg)
     label = f'<svg role="img" aria-label="{html.escape(alt)}" '
     return Drawing(label + svg[len("<svg ") :], alt)
+
+
+def _shorter(path: re.Match[str]) -> str:
+    """Cut coordinates to a hundredth of a point, and the space around the letters."""
+    numbers = re.sub(r"(\d+\.\d\d)\d+", r"\1", path[0])
+    return re.sub(r"\s*([MLQCz])\s*", r"\1", numbers)
 
 
 def cells(
