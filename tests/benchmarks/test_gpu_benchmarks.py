@@ -175,7 +175,7 @@ def test_time_of_products_by_hand() -> None:
     import gpu_model
     from gpu_record import Product
 
-    card = gpu_model.Card("", 100, 1e12, 8e12, 1e12, 0.5, 0.5, 0.5)
+    card = gpu_model.Card("", 100, 1e12, 8e12, 16e12, 1e12, 0.5, 0.5, 0.5)
     # 100 tiles of 256 x 128: one full round at the full rates.
     full = Product(2560, 1280, 4096, "FP32", False)
     assert math.isclose(gpu_model.product_seconds(full, card, False), full.flop / 0.5e12)

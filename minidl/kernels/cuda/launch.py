@@ -82,7 +82,7 @@ class Source:
         """
         names = _C_TYPES.get(np.dtype(dtype).char)
         if names is None:
-            raise DeviceError(f"GPU kernels compute with float32 and float64, not {dtype}")
+            raise DeviceError(f"GPU kernels compute with float16, float32 and float64, not {dtype}")
         return f"{_HEADER}typedef {names[0]} T;\ntypedef {names[1]} A;\n{self.code}"
 
     @cached_property
