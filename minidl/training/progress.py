@@ -15,16 +15,15 @@ __all__ = ["Bar", "Progress"]
 
 
 class Bar(tqdm):
-    """A bar of tqdm without tqdm's monitor, a thread for bars that stand still.
+    """A bar of tqdm without tqdm's monitor, a thread for bars whose steps have become slow.
 
-    At the end of a program tqdm wakes that thread and does not wait for it. If it runs while the
-    interpreter is torn down, Python 3.11 ends with a fatal error, after all work was done.
+    This bar looks at the clock at each step instead, so that a program has no thread that runs
+    until its end, and that a fork would lose.
     """
 
     monitor_interval = 0
 
     def __init__(self, *arguments: Any, miniters: int = 1, **options: Any) -> None:
-        # Looks at the clock at each step, as no monitor would notice that the steps became slow.
         super().__init__(*arguments, miniters=miniters, **options)  # type: ignore[call-overload]
 
 

@@ -26,7 +26,6 @@ def test_speed_counts_samples_since_the_resume(
 
 
 def test_starts_no_thread_that_outlives_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
-    """tqdm's own thread could end a program with a fatal error after its last line."""
     before = threading.active_count()
     with Progress([1], "epoch 1", total=1) as batches:
         assert list(batches) == list(Bar([1], "files")) == [1]
