@@ -9,7 +9,7 @@ import numpy as np
 
 from ..autograd import Context, Function
 from ..conversion import fitting
-from ..device import Array, array_module, on_its_device
+from ..device import Array, array_module, check_one_device, on_its_device
 from ..errors import DTypeError, ShapeError
 from ..kernels.cuda import copy_to
 from ..tensor import Tensor, as_tensor, bool_, float16, uint8
@@ -25,9 +25,9 @@ from .operands import (
 )
 
 __all__ = [
-    "bitwise_and", "bitwise_or", "bitwise_xor", "eq", "ge", "gt", "isfinite", "isinf", "isnan",
-    "le", "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "masked_fill",
-    "nan_to_num", "ne", "where",
+    "allclose", "bitwise_and", "bitwise_or", "bitwise_xor", "eq", "equal", "ge", "gt", "isclose",
+    "isfinite", "isinf", "isnan", "le", "logical_and", "logical_not", "logical_or", "logical_xor",
+    "lt", "masked_fill", "nan_to_num", "ne", "where",
 ]  # fmt: skip
 
 
@@ -245,3 +245,33 @@ def nan_to_num(
     input = where(input == np.inf, largest if posinf is None else posinf, input)
     result: Tensor = where(input == -np.inf, -largest if neginf is None else neginf, input)
     return result
+
+
+@on_its_device
+def allclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> bool:
+    """Return whether ``|input - other| <= atol + rtol·|other|`` everywhere."""
+    return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
+
+
+@on_its_device
+def equal(input: Tensor, other: Tensor) -> bool:
+    """Return whether both have the same shape and elements."""
+    if not isinstance(other, Tensor):
+        raise DTypeError(f"equal: expected a Tensor, got {type(other).__name__}")
+    check_one_device("equal", input=input.array, other=other.array)
+    return input.shape == other.shape and bool((input.array == other.array).all())
+
+
+@on_its_device
+def isclose(
+    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+) -> Tensor:
+    """Return where ``|input - other| <= atol + rtol·|other|``."""
+    check_one_device("isclose", input=input.array, other=other.array)
+    xp = array_module(input.array)
+    try:
+        return Tensor(xp.isclose(input.array, other.array, rtol, atol, equal_nan))
+    except ValueError as error:
+        raise ShapeError(f"isclose: shapes {input.shape} and {other.shape} don't fit") from error

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..autograd import Context, Function
 from ..autograd.precision import is_cast
-from ..device import Array, Shape, array_module, check_one_device, on_its_device
+from ..device import Array, Shape, array_module, on_its_device
 from ..errors import DTypeError, NothingToChooseError, ShapeError
 from ..tensor import Tensor, bool_, default_dtype, float16, float32, float64, int64, uint8
 from .arithmetic import maximum, minimum
@@ -22,9 +22,9 @@ from .comparison import where
 from .precision import added_up, rounded, rounded_like, wide_in_between, widened
 
 __all__ = [
-    "all", "allclose", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "cumprod",
-    "cumsum", "equal", "isclose", "logsumexp", "max", "mean", "min", "nansum", "norm",
-    "prod", "std", "std_mean", "sum", "var", "var_mean",
+    "all", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum",
+    "logsumexp", "max", "mean", "min", "nansum", "norm", "prod", "std", "std_mean", "sum", "var",
+    "var_mean",
 ]  # fmt: skip
 
 ValuesAndIndices = namedtuple("ValuesAndIndices", ["values", "indices"])
@@ -576,33 +576,3 @@ def any(input: Tensor, dim: Dim = None, keepdim: bool = False) -> Tensor:
 def count_nonzero(input: Tensor, dim: Dim = None) -> Tensor:
     """Return the number of non-zero elements."""
     return (input != 0).sum(dim) if input.dtype != bool_ else input.sum(dim)
-
-
-@on_its_device
-def allclose(
-    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
-) -> bool:
-    """Return whether ``|input - other| <= atol + rtol·|other|`` everywhere."""
-    return bool(isclose(input, other, rtol, atol, equal_nan).array.all())
-
-
-@on_its_device
-def equal(input: Tensor, other: Tensor) -> bool:
-    """Return whether both have the same shape and elements."""
-    if not isinstance(other, Tensor):
-        raise DTypeError(f"equal: expected a Tensor, got {type(other).__name__}")
-    check_one_device("equal", input=input.array, other=other.array)
-    return input.shape == other.shape and bool((input.array == other.array).all())
-
-
-@on_its_device
-def isclose(
-    input: Tensor, other: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
-) -> Tensor:
-    """Return where ``|input - other| <= atol + rtol·|other|``."""
-    check_one_device("isclose", input=input.array, other=other.array)
-    xp = array_module(input.array)
-    try:
-        return Tensor(xp.isclose(input.array, other.array, rtol, atol, equal_nan))
-    except ValueError as error:
-        raise ShapeError(f"isclose: shapes {input.shape} and {other.shape} don't fit") from error
