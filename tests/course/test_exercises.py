@@ -6,14 +6,17 @@ import importlib
 import inspect
 import itertools
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from minidl.course import PAGES, Exercise, Mistake, exercises, judge
-from minidl.course.judging import known, same
+import minidl
+from minidl.course import PAGES, Exercise, Mistake, check, exercises, judge
+from minidl.course.judging import answers, known, same
 
+SOLUTIONS = Path(__file__).parent / "solutions"
 ALL = [(page, exercise) for page in PAGES for exercise in exercises(page)]
 PLANTED = [(page, each, mistake) for page, each in ALL for mistake in each.mistakes]
 for_each_exercise = pytest.mark.parametrize("exercise", [e for _, e in ALL],
@@ -31,6 +34,23 @@ def test_the_stub_is_not_written_yet_and_the_reference_is_right(exercise: Exerci
     for name in inspect.signature(exercise.stub).parameters:
         assert re.search(rf"\b{name}\b", described), f"the docstring does not say what {name} is"
     assert "Returns" in described
+
+
+@pytest.mark.parametrize("page, exercise", ALL, ids=[f"{page}-{e.name}" for page, e in ALL])
+def test_a_solution_without_the_library_is_right(page: str, exercise: Exercise) -> None:
+    file = SOLUTIONS / f"{page}.py"
+    assert "minidl" not in file.read_text(encoding="utf-8")
+    (verdict,) = check(file, exercise.name)
+    assert verdict.passed, verdict.message
+
+
+@for_each_exercise
+def test_the_plain_code_gives_the_reference_s_answers(exercise: Exercise) -> None:
+    expected = known(exercise, exercise.reference)
+    with minidl.reference():
+        found = answers(exercise, exercise.reference)
+    for probe in expected:
+        assert same(found[probe], expected[probe], exercise.tolerance), probe
 
 
 @for_each_exercise
