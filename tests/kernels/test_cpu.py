@@ -185,7 +185,7 @@ def test_split_depends_on_the_count_alone() -> None:
         pieces = cpu.split(count)
         assert [i for piece in pieces for i in range(count)[piece]] == list(range(count))
         lengths = {piece.stop - piece.start for piece in pieces}
-        assert len(pieces) <= cpu.LANES and (not lengths or max(lengths) - min(lengths) <= 1)
+        assert len(pieces) <= cpu.PIECES and (not lengths or max(lengths) - min(lengths) <= 1)
 
 
 # --- BLAS -----------------------------------------------------------------------------------------

@@ -117,5 +117,5 @@ def _map_images(task: Callable[..., None], *arrays: Array) -> Array:
         for number in range(part.start, part.stop):
             task(*(array[number] for array in arrays), out[number])
 
-    cpu.parallel(lane, cpu.split(len(out)))
+    cpu.parallel(lane, cpu.split(len(out), cpu.pieces_of(out.size)))
     return out

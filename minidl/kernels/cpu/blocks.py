@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...device import Array
-from .lanes import LANES, parallel, single_threaded_blas, split
+from .lanes import BANDS, PIECES, parallel, single_threaded_blas, split
 from .memory import empty, scratch
 
 #: Elementwise work on fewer elements than this is not worth a hand-over to another thread.
@@ -22,9 +22,14 @@ BLOCK = 1 << 17
 SMALL_PRODUCT = 1 << 24
 
 
-def _lanes_of(size: int) -> int:
-    """Return how many lanes elementwise work on `size` elements is worth."""
-    return min(max(size // BLOCK, 1), LANES)
+def pieces_of(size: int) -> int:
+    """Return into how many pieces to cut elementwise work on `size` elements."""
+    return max(min(size // BLOCK, BANDS), min(size // (4 * BLOCK), PIECES), 1)
+
+
+def pieces_of_product(multiplications: int, most: int = PIECES) -> int:
+    """Return into how many pieces, at most `most`, to cut a matrix product."""
+    return max(BANDS, min(multiplications // SMALL_PRODUCT, most))
 
 
 def apply_ufunc(ufunc: Callable[..., Array], *inputs: Any, dtype: np.dtype | None = None) -> Array:
@@ -44,7 +49,7 @@ def apply_ufunc(ufunc: Callable[..., Array], *inputs: Any, dtype: np.dtype | Non
         parts = (a[piece] if isinstance(a, np.ndarray) and a.ndim else a for a in inputs)
         ufunc(*parts, out=out[piece])
 
-    parallel(lane, split(first.shape[0], _lanes_of(first.size)))
+    parallel(lane, split(first.shape[0], pieces_of(first.size)))
     return out
 
 
@@ -81,7 +86,7 @@ def blockwise(task: Callable[..., Any], *arrays: Array) -> None:
             block = slice(start, min(start + step, piece.stop))
             task(*(array[block] for array in turned))
 
-    parallel(lane, split(turned[0].shape[0], _lanes_of(first.size)))
+    parallel(lane, split(turned[0].shape[0], pieces_of(first.size)))
 
 
 #: Integers by their size in bytes.
@@ -143,9 +148,9 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
         np.matmul(a[piece], b, out=result[piece])
 
     if n >= m:
-        parallel(columns, split(n))
+        parallel(columns, split(n, pieces_of_product(m * n * k)))
     else:
-        parallel(rows, split(m))
+        parallel(rows, split(m, pieces_of_product(m * n * k)))
     return out
 
 
@@ -161,5 +166,5 @@ def sum_rows(images: Array) -> Array:
     def lane(part: slice) -> None:
         np.matmul(ones, images[part], out=sums[part])
 
-    parallel(lane, split(len(images)))
+    parallel(lane, split(len(images), pieces_of(images.size)))
     return sums.sum(axis=0)

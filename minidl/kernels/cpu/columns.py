@@ -149,9 +149,10 @@ def forward(
                         own += more
             epilogues.apply(epilogue, out, out)
 
+    pieces = cpu.split(n, cpu.pieces_of_product(y.size * weight[0].size))
     # A few images are cut further, so that every thread has some of them. (Then a lane has one.)
-    bands = geometry.bands(min(cpu.LANES // max(n, 1), oh * ow // _LEAST_WINDOWS))
-    cpu.parallel(lane, [(images, band) for images in cpu.split(n) for band in bands])
+    bands = geometry.bands(min(cpu.BANDS // max(n, 1), oh * ow // _LEAST_WINDOWS))
+    cpu.parallel(lane, [(images, band) for images in pieces for band in bands])
     return y
 
 
@@ -163,7 +164,7 @@ def weight_gradient(
     per_group, length = o // groups, kh * kw * depth
     n = x.shape[0]
     grad_rows = channels_last(grad).reshape(n, math.prod(geometry.out), o)
-    lanes = cpu.split(n)
+    lanes = cpu.split(n, cpu.pieces_of_product(grad.size * length, cpu.LANES))
     parts = _kernel_parts(geometry, depth)
     sums = [cpu.empty((groups, length + 1, per_group), x.dtype) for _ in lanes]
 
@@ -194,7 +195,7 @@ def weight_gradient(
         for other in sums[1:]:
             total += other[:, rows]
 
-    cpu.parallel(add, cpu.split(length + 1, 1 if sums[0].size < cpu.SMALL else cpu.LANES))
+    cpu.parallel(add, cpu.split(length + 1, cpu.pieces_of(len(sums) * sums[0].size)))
     dweight = np.empty(shape, x.dtype)
     turned = sums[0][:, :length].reshape(groups, kh, kw, depth, per_group).transpose(0, 4, 3, 1, 2)
     np.copyto(dweight.reshape(groups, per_group, depth, kh, kw), turned)
@@ -221,5 +222,5 @@ def input_gradient(
                 channels = slice(group * depth, (group + 1) * depth)
                 dx[run, channels] = col2im(columns.transpose(0, 3, 4, 5, 1, 2), geometry, size)
 
-    cpu.parallel(lane, cpu.split(n))
+    cpu.parallel(lane, cpu.split(n, cpu.pieces_of_product(grad.size * weight[0].size)))
     return dx

@@ -25,6 +25,9 @@ from . import columns, few_windows, winograd, winograd_one_axis
 from . import epilogue as epilogues
 from .images import channels_last
 
+#: Lanes of a batch whose images are small; each transforms its sum back.
+_USUAL_LANES = 8
+
 
 def forward(
     x: Array,
@@ -87,7 +90,7 @@ def weight_gradient(
 ) -> tuple[Array, Array]:
     """Return dW, of the weights' `shape`, and db."""
     n, (o, depth) = len(x), shape[:2]
-    if winograd.suits(geometry, -(-n // cpu.LANES), depth, o // groups, groups):
+    if winograd.suits(geometry, -(-n // _USUAL_LANES), depth, o // groups, groups):
         return winograd.weight_gradient(x, grad, shape, geometry, groups), bias_gradient(grad)
     if winograd_one_axis.suits(geometry, n, depth, o // groups, groups):
         return winograd_one_axis.weight_gradient(x, grad, shape, geometry)

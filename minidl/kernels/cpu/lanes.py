@@ -20,8 +20,15 @@ import numpy as np
 
 from ...errors import ArgumentError
 
-#: The most lanes that a batch is cut into. Fixed, because it decides the order of sums.
-LANES = 8
+#: The most lanes that add up a batch, each in memory of its own. Fixed, because it decides the
+#: order of sums.
+LANES = 16
+
+#: The most pieces of work that adds nothing up: enough to keep 16 threads equally busy.
+PIECES = 32
+
+#: The pieces that fewer images than this are cut into, so that threads share an image.
+BANDS = 8
 
 Piece = TypeVar("Piece")
 
@@ -220,7 +227,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=single_threaded_blas.after_fork)
 
 
-def split(count: int, parts: int = LANES) -> list[slice]:
+def split(count: int, parts: int = PIECES) -> list[slice]:
     """Cut ``range(count)`` into at most `parts` slices whose lengths differ by at most one.
 
     Examples

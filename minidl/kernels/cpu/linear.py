@@ -74,7 +74,9 @@ def _weight_gradient(grad: Array, x: Array) -> Array:
 
 
 def _pieces(length: int, multiplications: int) -> list[slice]:
-    return [slice(0, length)] if multiplications < cpu.SMALL_PRODUCT else cpu.split(length)
+    if multiplications < cpu.SMALL_PRODUCT:
+        return [slice(0, length)]
+    return cpu.split(length, cpu.pieces_of_product(multiplications, cpu.LANES))
 
 
 def multiply_turned(

@@ -42,7 +42,7 @@ def _products(a: Array, b: Array) -> Array:
     def lane(positions: slice) -> None:
         np.matmul(a[positions], b[positions], out=out[positions])
 
-    cpu.parallel(lane, cpu.split(len(a)))
+    cpu.parallel(lane, cpu.split(len(a), cpu.pieces_of_product(a.size * b.shape[2])))
     return out
 
 

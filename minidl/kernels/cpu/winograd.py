@@ -167,7 +167,7 @@ def _transform_kernels(weight: Array, groups: int, *, turned: bool) -> Array:
     else:
         rows = rows.swapaxes(1, 2)
     kernels = cpu.empty((t * t, *rows.shape[:3]), weight.dtype)
-    parts = cpu.split(rows.shape[1], 1 if kernels.size <= cpu.SMALL else cpu.LANES)
+    parts = cpu.split(rows.shape[1], cpu.pieces_of(kernels.size))
 
     def lane(piece: tuple[int, slice]) -> None:
         mine = np.ascontiguousarray(rows[piece]).reshape(-1, size * size)
@@ -240,7 +240,7 @@ def _convolve(
 
     per_image = t * whole.tiles * (channels + out_channels)
     slab = min(max(_SLAB, t * depth * out_channels), 2 * _SLAB)
-    bands = geometry.bands(2 if len(x) <= cpu.LANES // 4 else 1, multiple=m)
+    bands = geometry.bands(2 if len(x) <= cpu.BANDS // 4 else 1, multiple=m)
     in_lanes(some_rows, x, y, bands, per_image, slab)
     return y
 
@@ -307,6 +307,6 @@ def weight_gradient(
             total += other[..., channels, :]
         in_blocks[:, :, channels] = total.transpose(2, 6, 5, 0, 3, 1, 4)  # (G, o, c, r, s, r, s)
 
-    cpu.parallel(add, cpu.split(shape[1], 1 if dweight.size < cpu.SMALL else cpu.LANES))
+    cpu.parallel(add, cpu.split(shape[1], cpu.pieces_of(len(sums) * dweight.size)))
     whole = dweight.reshape(o, shape[1], size * s, size * s)  # the kernel is its first k x k
     return np.ascontiguousarray(whole[:, :, : shape[2], : shape[3]])

@@ -79,7 +79,7 @@ def forward(
         finish(y, y if exact else tiled[:, :oh], row_of_bias, epilogue)
 
     per_image = t * -(-geometry.out[0] // m) * geometry.out[1] * (kernels.shape[1] + o)
-    bands = geometry.bands(cpu.LANES // len(x), multiple=m)
+    bands = geometry.bands(cpu.BANDS // len(x), multiple=m)
     in_lanes(some_rows, x, y, bands, per_image, _SLAB)
     return y
 

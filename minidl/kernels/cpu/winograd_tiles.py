@@ -70,14 +70,16 @@ def _coefficients(roots: list[Fraction]) -> list[Fraction]:
     return product
 
 
-def lanes_of(n: int, per_image: int, at_most: int) -> list[slice]:
+def lanes_of(n: int, per_image: int, at_most: int, most: int = cpu.LANES) -> list[slice]:
     """Cut n images into the fewest lanes of `at_most` numbers, but as many as threads may need.
+
+    There are at most `most` lanes.
 
     Between two calls of NumPy the threads hand the interpreter over to each other, which takes as
     long as a small layer's product. The number of lanes is even, as most numbers of threads are.
     """
     lanes = max(-(-n * per_image // at_most), _LEAST_LANES)
-    return cpu.split(n, min(lanes + lanes % 2, cpu.LANES))
+    return cpu.split(n, min(lanes + lanes % 2, most))
 
 
 def runs_of(lane: slice, at_most: int) -> list[slice]:
@@ -144,5 +146,5 @@ def in_lanes(
         for run in runs_of(images, slab // per_image):
             some_rows(x_images[run, first:], band, y_images[run, rows])
 
-    lanes = lanes_of(len(x), per_image, slab)
+    lanes = lanes_of(len(x), per_image, slab, cpu.PIECES)
     cpu.parallel(lane, [(images, band) for images in lanes for band in bands])

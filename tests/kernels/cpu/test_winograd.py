@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidl
-from minidl.kernels import cpu
 from minidl.kernels.cpu import conv, winograd, winograd_one_axis, winograd_tiles
 from minidl.kernels.windows import Geometry, plan
 
@@ -176,7 +175,8 @@ def test_suitable_convolutions_use_winograd(
 ) -> None:
     x, weight, geometry = layer(*kind)
     bias, grad = weight[:, 0, 0, 0], helpers.values((len(x), len(weight), *geometry.out), 4)
-    n = -(-len(x) // cpu.LANES) if way is winograd else len(x)  # the weights' gradient: one lane
+    # The weights' gradient is one lane's.
+    n = -(-len(x) // conv._USUAL_LANES) if way is winograd else len(x)
     assert way.suits(geometry, n, *weight.shape[1::-1], 1)
 
     def all_three() -> list[helpers.Array]:
