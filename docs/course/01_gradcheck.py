@@ -87,7 +87,7 @@ Markdown("\n".join(lines))
 # On the right of each V Taylor's term rules: one decade less in the step gives two decades less in the
 # error (one decade for the one-sided difference). On the left rounding rules. If numbers are stored with
 # a relative error $u$, the two values of $f$ are wrong by about $u |f|$, and the division by $2\varepsilon$ makes that
-# about $u |f| / \varepsilon$. The sum of both errors is least where they balance:
+# about $u |f| / \varepsilon$. Their sum is least where its derivative by $\varepsilon$ is 0:
 #
 # $$ \varepsilon^3 \approx \frac{3 u |f|}{|f'''|} $$
 #

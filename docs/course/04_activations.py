@@ -270,8 +270,8 @@ print(x.grad)
 #   faster than with tanh, "the learning rates for each network were chosen independently to make training as
 #   fast as possible". It is often said that ReLU prevents overfitting. The paper says nothing of the kind; it
 #   sets its finding apart from earlier work whose "primary concern is preventing overfitting".
-# - **"Its derivative is always 1."** Only where the unit is on. A path through eight layers carries a gradient only if
-#   all eight of its units are on; but then no slope makes it smaller.
+# - **"Its derivative is always 1."** Only where the unit is on. AlexNet has seven ReLUs in a row, and a path through
+#   them carries a gradient only if its unit is on in all seven; but then no slope makes it smaller.
 # - **Biases of 1.** The paper starts the biases of conv2, conv4, conv5 and the hidden linear layers at 1,
 #   which "accelerates the early stages of learning by providing the ReLUs with positive inputs". How
 #   much that changes with weights as small as the paper's:

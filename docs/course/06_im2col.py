@@ -237,7 +237,7 @@ for name, add in ("added", True), ("overwritten", False):
 # from window to window.
 #
 # They are *transposes*. im2col is linear: it is multiplication by a matrix $A$ of zeros and ones, with a
-# single 1 in each row (which pixel does this number come from?). A backward pass multiplies by $A^T$, and
+# single 1 in each row (which pixel does this number come from?), or none if the number comes from the padding. A backward pass multiplies by $A^T$, and
 # that is what the second test says, for any image $x$ and any columns $y$:
 #
 # $$ \langle A x, y \rangle = \langle x, A^T y \rangle $$

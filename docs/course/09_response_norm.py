@@ -40,7 +40,8 @@ drawing
 # %% tags=["hide-input"]
 Markdown(
     f"Channel 3 is loud. Channels 1, 2, 4 and 5 have it in their window and shrink, channel 4 for "
-    f"instance from {x[4]:.2f} to {y[4]:.2f}. Channel 8 does not see it and stays at {y[8]:.2f}."
+    f"instance from {x[4]:.2f} to {y[4]:.2f}. Channel 8 does not see it and hardly changes, "
+    f"from {x[8]:.2f} to {y[8]:.2f}."
 )
 
 # %% [markdown]

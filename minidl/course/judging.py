@@ -3,7 +3,8 @@
 An :class:`Exercise` has a stub to fill in, a reference (the library), probes, and the mistakes that
 people really make. If a reader's answers equal a mistake's on all probes, the judge prints that
 mistake's hint, however the reader's code looks. Otherwise it looks for something telling: a
-constant factor, a transpose, a shift, an input that was changed, what the failing probes share.
+constant factor, a transpose (:mod:`.diagnosis`), an argument that the answer ignores
+(:mod:`.clues`), an input that was changed, what the failing probes share.
 """
 
 from __future__ import annotations
@@ -20,9 +21,14 @@ from typing import Any
 
 import numpy as np
 
+from .clues import clue
+from .comparison import ChangedInputError, same
+from .diagnosis import difference
+
 __all__ = ["Exercise", "Mistake", "Verdict", "judge"]
 
 SECONDS = 20  # for all probes of an exercise
+CLUE_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -136,10 +142,48 @@ def judge(exercise: Exercise, function: Callable[..., Any]) -> Verdict:
         if all(same(got[probe], theirs[probe], exercise.tolerance) for probe in right):
             message = f"{mistake.hint} ({_where(failed, right)})"
             return Verdict(exercise.name, False, message, mistake.name)
-    message = (
-        f"{_difference(got[failed[0]], right[failed[0]], failed[0])} ({_where(failed, right)})"
-    )
+    message = f"{_explained(exercise, function, got, failed)} ({_where(failed, right)})"
     return Verdict(exercise.name, False, message)
+
+
+def _explained(
+    exercise: Exercise, function: Callable[..., Any], got: dict[str, Any], failed: list[str]
+) -> str:
+    """Return what is telling about the wrong answers, from the first probe that shows it."""
+    right = known(exercise, exercise.reference)
+    file = getattr(getattr(function, "__code__", None), "co_filename", "")
+    findings = [
+        difference(got[probe], right[probe], _arguments(exercise, probe), exercise.tolerance, file)
+        for probe in failed
+    ]
+    text = findings[0].text
+    if findings[0].telling:
+        return text
+    for probe, finding in zip(failed, findings, strict=True):
+        if finding.telling > 1:
+            return f"on '{probe}', {finding.text}"
+
+    def call(each: Callable[..., Any]) -> Callable[[dict[str, Any]], Any]:
+        def run(given: dict[str, Any]) -> Any:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return _plain(exercise.run(each, *map(_copy, given.values())))
+
+        return run
+
+    with contextlib.suppress(Exception), _time_limit(CLUE_SECONDS):
+        for probe in failed:
+            given = _arguments(exercise, probe)
+            if found := clue(given, call(function), call(exercise.reference)):
+                return f"{text}. {found if probe == failed[0] else f'On {probe!r}: {found}'}"
+    return text
+
+
+def _arguments(exercise: Exercise, probe: str) -> dict[str, Any]:
+    """Return a probe's arguments by name."""
+    given = exercise.probes[probe]
+    given = given() if callable(given) else tuple(map(_copy, given))
+    return dict(zip(inspect.signature(exercise.stub).parameters, given, strict=False))
 
 
 def answers(exercise: Exercise, function: Callable[..., Any]) -> dict[str, Any]:
@@ -179,31 +223,6 @@ def known(exercise: Exercise, function: Callable[..., Any]) -> dict[str, Any]:
     return answers(exercise, function)
 
 
-class ChangedInputError(Exception):
-    """The function wrote into an array that it was given."""
-
-
-def same(a: Any, b: Any, tolerance: float) -> bool:
-    """Return whether two answers are equal: in kind, shape and values."""
-    if isinstance(a, tuple) and isinstance(b, tuple):
-        return len(a) == len(b) and all(same(x, y, tolerance) for x, y in zip(a, b, strict=True))
-    if isinstance(a, dict) and isinstance(b, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key], tolerance) for key in b)
-    if isinstance(a, Exception) or isinstance(b, Exception):
-        return type(a) is type(b) and (not isinstance(a, ChangedInputError) or a.args == b.args)
-    if not isinstance(a, np.ndarray) or not isinstance(b, np.ndarray) or a.shape != b.shape:
-        return False
-    if not _numeric(a) or not _numeric(b):
-        return bool(np.array_equal(a, b))
-    largest = float(np.max(np.abs(b), initial=0.0, where=np.isfinite(b)))
-    with np.errstate(all="ignore"):
-        return bool(np.allclose(a, b, rtol=0, atol=tolerance * largest, equal_nan=True))
-
-
-def _numeric(array: np.ndarray) -> bool:
-    return array.dtype.kind in "fiub"
-
-
 def _copy(value: Any) -> Any:
     return value.copy() if isinstance(value, np.ndarray) else value
 
@@ -229,150 +248,6 @@ def _where(failed: list[str], right: Mapping[str, Any]) -> str:
     fine = [probe for probe in right if probe not in failed]
     text = f"wrong on: {'; '.join(failed)}"
     return text + (f". Right on: {'; '.join(fine)}" if fine else "")
-
-
-def _difference(got: Any, right: Any, probe: str) -> str:
-    """Return the most telling difference between an answer and the right one."""
-    if isinstance(right, tuple):
-        if not isinstance(got, tuple) or len(got) != len(right):
-            kind = f"{len(got)} values" if isinstance(got, tuple) else _kind(got)
-            return _exception(got) or f"the answer is {kind}; expected {len(right)} values"
-        for place, (mine, theirs) in enumerate(zip(got, right, strict=True), 1):
-            if not same(mine, theirs, 1e-9):
-                return f"value {place} of {len(right)}: {_difference(mine, theirs, probe)}"
-    if isinstance(right, dict):
-        return _exception(got) or _entries(got, right, probe)
-    if isinstance(right, Exception):
-        return f"expected {type(right).__name__} for the probe '{probe}', got {_kind(got)}"
-    if said := _exception(got):
-        return said
-    if not isinstance(got, np.ndarray) or not _numeric(got):
-        return f"the answer is {_kind(got)}; expected an array of shape {right.shape}"
-    if got.shape != right.shape:
-        turned = got.T.shape == right.shape and got.ndim > 1
-        hint = ": is it transposed?" if turned else ""
-        return f"the answer has shape {got.shape}, expected {right.shape}{hint}"
-    if right.dtype.kind == "b":
-        wrong = got != right
-        if not right.ndim:
-            return f"the answer is {got}, expected {right}"
-        count = f"{int(wrong.sum())} of {right.size} answers are wrong, {_places(wrong)}"
-        index = tuple(map(int, np.argwhere(wrong)[0]))
-        return f"{count}; entry {index} is {got[index]}, expected {right[index]}"
-    if np.isnan(got).any() and not np.isnan(right).any():
-        return (
-            "the answer has NaN: look for 0 / 0, inf - inf, or the logarithm of a negative number"
-        )
-    if np.isinf(got).any() and not np.isinf(right).any():
-        return "the answer has infinities: look for an overflow of exp, or a division by 0"
-    largest = float(np.abs(right.astype(float)).max(initial=0.0))
-    if got.dtype in (np.float32, np.float16) and np.allclose(got, right, 0, 1e-2 * largest):
-        return f"the answer is {got.dtype}: compute in the input's dtype, {right.dtype}"
-    return _relation(got.astype(float), right.astype(float)) or _worst(got, right)
-
-
-def _entries(got: Any, right: dict[Any, Any], probe: str) -> str:
-    if not isinstance(got, dict):
-        return f"the answer is {_kind(got)}; expected a dict"
-    for names, what in ((right.keys() - got, "missing"), (got.keys() - right, "not expected")):
-        if names:
-            return f"in the dict, {', '.join(sorted(map(repr, names)))}: {what}"
-    wrong = next(key for key in right if not same(got[key], right[key], 1e-9))
-    if isinstance(got[wrong], np.ndarray) and got[wrong].ndim == right[wrong].ndim == 0:
-        return f"entry {wrong!r} is {got[wrong]:.6g}, expected {right[wrong]:.6g}"
-    return f"entry {wrong!r}: {_difference(got[wrong], right[wrong], probe)}"
-
-
-def _exception(got: Any) -> str:
-    if isinstance(got, ChangedInputError):
-        return f"your function changes its argument {got.args[0]}: work on a copy"
-    if isinstance(got, Exception):
-        line = ""
-        trace = got.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-            if "minidl" not in trace.tb_frame.f_code.co_filename:
-                line = f" in line {trace.tb_lineno}"
-        return f"{type(got).__name__}{line}: {got}"
-    return ""
-
-
-def _kind(value: Any) -> str:
-    if isinstance(value, dict):
-        return "a dict"
-    if value is None:
-        return "None: does the function end without return?"
-    if isinstance(value, np.ndarray):
-        return f"an array of shape {value.shape}"
-    return f"of type {type(value).__name__}"
-
-
-def _relation(got: np.ndarray, right: np.ndarray) -> str:
-    """Return how all of a wrong answer relates to the right one, or nothing."""
-
-    def close(a: np.ndarray, b: np.ndarray) -> bool:
-        return bool(np.allclose(a, b, rtol=1e-6, atol=1e-9 * np.abs(right).max(initial=1e-300)))
-
-    if not got.size:
-        return ""
-    if not got.any():
-        return "all of the answer is 0"
-    if right.any():
-        peak = np.unravel_index(np.abs(right).argmax(), right.shape)
-        factor = float(got[peak] / right[peak])
-        if (got.size > 1 or round(factor, 6) == -1) and close(got, factor * right):
-            what = "the sign is wrong" if abs(factor + 1) < 1e-6 else _factor(factor)
-            return f"the answer is {factor:.6g} times the right one: {what}"
-    offset = float((got - right).flat[0])
-    if got.size > 1 and offset and close(got, right + offset):
-        return f"every number is too large by {offset:.6g}: a constant is added or missing"
-    for axis in range(got.ndim):
-        for step in (-1, 1):
-            if right.shape[axis] > 1 and close(got, np.roll(right, step, axis)):
-                return f"the numbers are right, but shifted by one along axis {axis}"
-        if right.shape[axis] > 1 and close(got, np.flip(right, axis)):
-            return f"the numbers are right, but in reverse order along axis {axis}"
-    for first in range(got.ndim):
-        for second in range(first + 1, got.ndim):
-            turned = right.swapaxes(first, second)
-            if turned.shape == got.shape and close(got, turned):
-                return f"axes {first} and {second} are exchanged"
-    if got.ndim and close(np.sort(got, axis=None), np.sort(right, axis=None)):
-        return "these are the right numbers in wrong places: check the indices or a reshape"
-    wrong = ~np.isclose(got, right, rtol=1e-6, atol=1e-9 * np.abs(right).max(initial=1e-300))
-    if got.ndim and 0 < wrong.mean() < 0.5 and not got[wrong].any():
-        return f"{int(wrong.sum())} of {got.size} numbers are still 0, {_places(wrong)}"
-    return ""
-
-
-def _factor(factor: float) -> str:
-    for numerator, text in ((factor, "{} times too much"), (1 / factor, "too small by {}")):
-        if abs(numerator - round(numerator)) < 1e-6 and 1 < round(numerator) < 10_000:
-            size = text.format(round(numerator))
-            return f"{size} (is there a length of that size: the batch, the window, a row?)"
-    return "a constant factor is missing or applied twice"
-
-
-def _places(wrong: np.ndarray) -> str:
-    """Return where the wrong numbers lie, if an axis tells it."""
-    for axis in range(wrong.ndim):
-        others = tuple(a for a in range(wrong.ndim) if a != axis)
-        places = np.flatnonzero(wrong.any(axis=others))
-        if len(places) < wrong.shape[axis]:
-            shown = ", ".join(map(str, places[:4])) + (", ..." if len(places) > 4 else "")
-            return f"all at index {shown} of axis {axis}"
-    return "spread over all axes"
-
-
-def _worst(got: np.ndarray, right: np.ndarray) -> str:
-    error = np.abs(got.astype(float) - right.astype(float))
-    worst = np.unravel_index(error.argmax(), error.shape)
-    index = f"entry {tuple(map(int, worst))}" if right.ndim else "the answer"
-    largest = np.abs(right.astype(float)).max()
-    wrong = error > 1e-9 * largest
-    share = f"; {int(wrong.sum())} of {right.size} numbers are wrong, {_places(wrong)}"
-    share = share if right.size > 1 else ""
-    return f"{index} is {got[worst]:.6g}, expected {right[worst]:.6g}{share}"
 
 
 @contextlib.contextmanager

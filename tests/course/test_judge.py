@@ -52,8 +52,8 @@ def one_off(x: np.ndarray) -> np.ndarray:
         (lambda x: 2 * x.T, "shape (4, 3), expected (3, 4): is it transposed?"),
         (lambda x: x[0], "shape (4,), expected (3, 4)"),
         (lambda x: -2 * x, "the sign is wrong"),
-        (lambda x: 6 * x, "3 times too much (is there a length of that size"),
-        (lambda x: x, "too small by 2"),
+        (lambda x: 6 * x, "3 times too much (of that length here: axis 0 of x)"),
+        (lambda x: x, "the answer is 0.5 times the right one: too small by 2"),
         (lambda x: 2 * x + 1, "every number is too large by 1"),
         (lambda x: np.roll(2 * x, 1, 1), "shifted by one along axis 1"),
         (lambda x: 2 * x[::-1], "reverse order along axis 0"),
@@ -94,7 +94,7 @@ def test_dicts_and_yes_or_no() -> None:
     ):
         assert words in judge(exercise, lambda x, answer=answer: answer).message
     exercise = Exercise(double, lambda x: x > 0, {"numbers": (X,)}, ())
-    assert "12 of 12 answers are wrong" in judge(exercise, lambda x: x <= 0).message
+    assert "all 12 answers are the opposite" in judge(exercise, lambda x: x <= 0).message
     exercise = Exercise(double, lambda x: True, {"numbers": (X,)}, ())
     assert "the answer is False, expected True" in judge(exercise, lambda x: False).message
 
@@ -150,3 +150,80 @@ def test_a_class_is_judged_by_pytest(tmp_path: Path) -> None:
     assert result.returncode == 1 and "1 passed" in result.stdout
     assert 'name="test_exercise[08_pooling.py-maxpool]"' in (tmp_path / "r.xml").read_text()
     assert "not written yet" in (tmp_path / "r.xml").read_text()
+
+
+W = np.random.default_rng(1).standard_normal((4, 2))
+
+
+def layer(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+    """Return x times weight plus bias."""
+    raise NotImplementedError
+
+
+LAYER = Exercise(
+    layer, lambda x, weight, bias: x @ weight + bias, {"numbers": (X, W, np.array([1.0, -2.5]))}, ()
+)
+
+
+@pytest.mark.parametrize(
+    "function, words",
+    [
+        (lambda x, w, b: x @ w + 3 * b, "too large by 2 times bias"),
+        (lambda x, w, b: (x @ w + b) * b, "a factor too much: bias"),
+        (lambda x, w, b: (x @ w + b) / b, "a factor is missing: bias"),
+        (lambda x, w, b: np.broadcast_to(b, (3, 2)), "the answer is bias, as it was given"),
+        (lambda x, w, b: np.abs(x @ w + b), "right but for the sign of some"),
+        (lambda x, w, b: (x @ w + b).astype(int), "int64, which has no digits behind the point"),
+        (lambda x, w, b: np.cumsum(x @ w + b, 0), "running sums along axis 0"),
+        (lambda x, w, b: (x @ w + b) + [[1.0], [2], [3]], "the same all along axis 1"),
+        (lambda x, w, b: np.full((3, 2), x[0, 0]), "the answer is the same all along axis 0"),
+        (lambda x, w, b: (x @ w + b) * (1 + 1e-8), "only the first digits are right"),
+        (lambda x, w, b: [x @ w + b] * 2, "a tuple or list of 2; expected an array"),
+        (lambda x, w, b: x[:, 1:] @ w[1:] + b, "Your answer ignores x at index 0 of axis 1."),
+        (lambda x, w, b: np.sin(x @ w), "The answer must depend on bias; yours does not."),
+        (
+            lambda x, w, b: x @ w + b + x[[1, 2, 0], :2],
+            "x at index 0 of axis 0 must not change entry (2, 0) of the answer; yours changes.",
+        ),
+    ],
+)
+def test_what_an_argument_does(function: Callable[..., Any], words: str) -> None:
+    verdict = judge(LAYER, function)
+    assert not verdict.passed and words in verdict.message, verdict.message
+
+
+def test_what_doubling_and_shifting_do() -> None:
+    exercise = Exercise(
+        double, lambda x: x - x.mean(1, keepdims=True), {"numbers": (X,), "others": (X + 3,)}, ()
+    )
+    assert "With x twice as large" in judge(exercise, lambda x: x**2 - x.mean() ** 2).message
+    message = judge(exercise, lambda x: x - np.sqrt(np.abs(x * x.mean()))).message
+    assert "With x twice as large" not in message and "With 10 added to all of x" in message
+
+
+def test_values_in_another_order_and_the_dtype_of_yes_and_no() -> None:
+    exercise = Exercise(double, lambda x: (x, 3 * x, x * x), {"numbers": (X,)}, ())
+    assert "values 2 and 3 are exchanged" in judge(exercise, lambda x: (x, x * x, 3 * x)).message
+    exercise = Exercise(double, lambda x: x > 0, {"numbers": (X,)}, ())
+    message = judge(exercise, lambda x: (x > 0).astype(int)).message
+    assert "the dtype int64, expected bool" in message
+
+
+def test_a_later_probe_may_tell_more() -> None:
+    message = judge(EXERCISE, lambda x: 2 * x if len(x) == 2 else np.exp(x)).message
+    assert message.startswith("entry (")
+    message = judge(EXERCISE, lambda x: 6 * x if len(x) == 2 else np.exp(x)).message
+    assert message.startswith("on 'others', the answer is 3 times the right one")
+
+
+def test_any_answer_gets_a_sentence() -> None:
+    rng = np.random.default_rng(3)
+    kinds = (X, np.zeros((3, 4)), X > 0, np.float64(2.0), np.arange(12).reshape(3, 4), np.ones(0))
+    special = np.array([0.0, 1.0, -1.0, np.nan, np.inf, 1e300, 1e-300, 5e-324])
+    for right in kinds:
+        exercise = Exercise(double, lambda x, right=right: right, {"numbers": (X,)}, ())
+        for _ in range(60):
+            answer = rng.choice(special, np.shape(right))
+            answer = answer if rng.random() < 0.7 else np.nan_to_num(answer).astype(bool)
+            verdict = judge(exercise, lambda x, answer=answer: answer)
+            assert verdict.passed or len(verdict.message) > 20

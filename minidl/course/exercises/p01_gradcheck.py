@@ -278,6 +278,16 @@ def _check(judge: Callable[..., Any], ones: bool = False) -> Callable[..., Any]:
     return check
 
 
+def _one_sided(forward, backward, x, dy, eps, tolerance):
+    slopes = (dy.ravel() @ _steps(forward, x, eps, down=0, width=1)).reshape(x.shape)
+    return bool(np.all(np.abs(backward(dy, x) - slopes) <= tolerance))
+
+
+def _elementwise(forward, backward, x, dy, eps, tolerance):
+    slopes = dy * (forward(x + eps) - forward(x - eps)) / (2 * eps)
+    return bool(np.all(np.abs(backward(dy, x) - slopes) <= tolerance))
+
+
 def _tanh(wrong: Callable[[np.ndarray], np.ndarray] = lambda dx: dx) -> Callable[..., Any]:
     return lambda dy, x: wrong(dy * (1 - np.tanh(x) ** 2))
 
@@ -300,6 +310,25 @@ def _hole(dx: np.ndarray) -> np.ndarray:
 X, DY = rng.standard_normal(6), rng.standard_normal(6)
 _REST = (X, DY, 1e-5, 1e-4)
 
+
+def _matrix(wrong: Callable[[np.ndarray], np.ndarray] = lambda dx: dx) -> tuple[Any, ...]:
+    """Return W·x and its backward, with the gradient made wrong."""
+    return (lambda x: W @ x), (lambda dy, x: wrong(W.T @ dy)), X[:4], DY[:3], 1e-5, 1e-4
+
+
+def _steep(wrong: float = 0) -> tuple[Any, ...]:
+    """Return 100·x³ and its backward: an error of 1e-3 is small beside the gradient."""
+    x = np.array([1.0, -2.0, 3.0, 2.5])
+    return (
+        lambda x: 100 * x**3,
+        lambda dy, x: 300 * x**2 * dy + wrong,
+        x,
+        DY[:4],
+        1e-5,
+        1e-4,
+    )
+
+
 BACKWARD_IS_RIGHT = Exercise(
     backward_is_right,
     _is_right,
@@ -310,6 +339,9 @@ BACKWARD_IS_RIGHT = Exercise(
         "two errors that cancel in the sum": (np.tanh, _tanh(_exchanged), *_REST),
         "everything is too small": (np.tanh, _tanh(lambda dx: dx - 0.1), *_REST),
         "a NaN in the gradient": (np.tanh, _tanh(_hole), *_REST),
+        "a matrix, 3 outputs of 4 inputs": _matrix(),
+        "a large gradient": _steep(),
+        "a small error of a large gradient": _steep(1e-3),
     },
     (
         Mistake(
@@ -343,6 +375,22 @@ BACKWARD_IS_RIGHT = Exercise(
             _check(lambda dx, right, tolerance: not np.any(np.abs(dx - right) > tolerance)),
             "every comparison with NaN is false: 'none is too large' is true of NaN, 'each is "
             "small enough' is not",
+        ),
+        Mistake(
+            "relative",
+            _check(lambda dx, right, tol: np.all(np.abs(dx - right) <= tol + tol * np.abs(right))),
+            "the tolerance is absolute: yours grows with the gradient (as np.allclose's rtol does)",
+        ),
+        Mistake(
+            "one-sided",
+            _one_sided,
+            "you reject a right backward: a one-sided difference is off by eps times the "
+            "curvature, and a steep function shows it",
+        ),
+        Mistake(
+            "one number for one",
+            _elementwise,
+            "you step in all of x at once, as if each output came from one input alone",
         ),
     ),
 )

@@ -98,6 +98,7 @@ LOG_SOFTMAX = Exercise(
         "very negative scores": (np.array([[-1000.0, -999, -1002], [-900, -901, -902]]),),
         "rows that lie far apart": (FAR_APART,),
         "a class without hope": (np.array([[0.0, -1000], [3, 1]]),),
+        "one score far above the others": (np.array([[2000.0, 0, 1, -1]]),),
     },
     (
         Mistake(
@@ -120,6 +121,11 @@ LOG_SOFTMAX = Exercise(
             "large scores are safe, very negative ones are not: what is the maximum of a row of "
             "negative scores?",
             "FluxML/NNlib.jl#43",
+        ),
+        Mistake(
+            "mean taken away",
+            lambda z: z - log_sum(z, z.mean(1, keepdims=True)),
+            "without the mean some scores still lie above 0, and exp of the largest may overflow",
         ),
         Mistake(
             "logarithm of a softmax",

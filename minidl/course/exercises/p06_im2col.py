@@ -211,6 +211,7 @@ IM2COL = Exercise(
         "stride 2": (rng.standard_normal((1, 2, 6, 7)), 3, 2, 0),
         "padding of 1": (rng.standard_normal((1, 2, 4, 3)), 3, 1, 1),
         "windows of 1 pixel": (rng.standard_normal((1, 2, 3, 4)), 1, 1, 0),
+        "padding of 2, stride 3": (rng.standard_normal((1, 1, 5, 6)), 3, 3, 2),
     },
     (
         Mistake(

@@ -163,6 +163,7 @@ CONV = Exercise(
         "2 images, 3 channels, 4 filters": (normal(2, 3, 5, 6), normal(4, 3, 3, 3), 1, 0),
         "stride 2, an edge that no window reaches": (normal(1, 2, 6, 8), normal(2, 2, 3, 3), 2, 0),
         "padding of 1": (normal(1, 2, 4, 5), normal(3, 2, 3, 3), 1, 1),
+        "padding of 2, stride 3": (normal(1, 1, 5, 6), normal(1, 1, 3, 3), 3, 2),
     },
     (
         Mistake(

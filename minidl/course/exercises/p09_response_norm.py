@@ -124,6 +124,16 @@ def _spatial(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> n
     return _lrn(x.swapaxes(1, 2), size, alpha, beta, k).swapaxes(1, 2)
 
 
+def _own_left_out(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> np.ndarray:
+    sums = _sums(x * x, size // 2, (size - 1) // 2) - x * x
+    return x * (k + alpha / size * sums) ** -beta
+
+
+def _by_existing(x: np.ndarray, size: int, alpha: float, beta: float, k: float) -> np.ndarray:
+    sums, count = (_sums(a, size // 2, (size - 1) // 2) for a in (x * x, np.ones_like(x)))
+    return x * (k + alpha * sums / count) ** -beta
+
+
 LRN = Exercise(
     lrn,
     _lrn,
@@ -196,6 +206,16 @@ LRN = Exercise(
             "beta is an argument; a power of one half is another normalization",
         ),
         Mistake(
+            "own channel left out",
+            _own_left_out,
+            "the window of channel i holds channel i itself, too",
+        ),
+        Mistake(
+            "divided by the channels that exist",
+            _by_existing,
+            "at the edge fewer channels are in the window, yet alpha is divided by size there, too",
+        ),
+        Mistake(
             "along the rows",
             _spatial,
             "your window runs over the picture's rows: it must run over the channels of one pixel",
@@ -227,11 +247,17 @@ def _derived(
         inner = dy * (x if who != "none" else 1) * s ** (-beta - power)
         if who == "outside":
             inner = x * s ** (-beta - power)
+        if who == "s outside":
+            inner = dy * x
         cross = (
             inner if own_only else _sums(inner, *((after, before) if mirrored else (before, after)))
         )
         if who == "outside":
             cross = cross * dy
+        if who == "s outside":
+            cross = cross * s ** (-beta - power)
+        if who == "neighbors":
+            cross = cross - inner
         first = dy * s**-beta if direct else 0
         return first + sign * factor(alpha, beta, size) * x * cross
 
@@ -300,6 +326,16 @@ LRN_BACKWARD = Exercise(
             "dy outside the sum",
             _derived(who="outside"),
             "in the sum each neighbor has its own incoming gradient: dy belongs inside",
+        ),
+        Mistake(
+            "s outside the sum",
+            _derived(who="s outside"),
+            "in the sum each neighbor has an s of its own: its power belongs inside",
+        ),
+        Mistake(
+            "own channel left out",
+            _derived(who="neighbors"),
+            "x_m is in its own s_m, too: the sum includes i = m, beside the direct term",
         ),
         Mistake(
             "x missing in the sum",

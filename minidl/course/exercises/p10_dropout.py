@@ -56,7 +56,7 @@ def plain_to_inverted(weight, bias, p):
     In 2012 training dropped activations without scaling, and at test all activations were
     multiplied by 1 - p. Today's dropout scales in training and does nothing at test. The layer
     behind it, y = weight @ a + bias, was trained with the old form. Return what makes a network
-    with today's dropout give the same results at test, and train on in the same way.
+    with today's dropout give the same results, in training and at test.
 
     Parameters
     ----------
@@ -109,6 +109,7 @@ DROPOUT = Exercise(
         "training, p = 0.5": (_X, _U, 0.5, True),
         "training, p = 0.2": (_X, _U, 0.2, True),
         "training, p = 0": (_X, _U, 0.0, True),
+        "training, some u equal to p": (_X, np.where(_U < 0.3, 0.25, _U), 0.25, True),
         "test, p = 0.5": (_X, _U, 0.5, False),
         "test, p = 0.2": (_X, _U, 0.2, False),
     },
@@ -118,6 +119,11 @@ DROPOUT = Exercise(
             _changed(lambda p: 1 / p if p else 1.0),
             "which share of the activations is kept? At p = 0.5 both answers look alike",
             "Theano/theanets#123",
+        ),
+        Mistake(
+            "drops at u = p, too",
+            _changed(keep=lambda u, p: u > p),
+            "a border case: with p = 0 even a u of exactly 0 must drop nothing",
         ),
         Mistake(
             "not scaled",

@@ -88,6 +88,25 @@ def _signed(forward, backward, x, dy, eps, tolerance):
     return bool((backward(dy, x) - _slopes(forward, x, dy, eps)).max() <= tolerance)
 
 
+def _close(forward, backward, x, dy, eps, tolerance):
+    slopes = _slopes(forward, x, dy, eps)
+    return np.allclose(backward(dy, x), slopes, rtol=tolerance, atol=tolerance)
+
+
+def _forward_difference(forward, backward, x, dy, eps, tolerance):
+    here, slopes = _loss(forward, x, dy), np.empty(x.shape)
+    for i in np.ndindex(x.shape):
+        moved = x.copy()
+        moved[i] += eps
+        slopes[i] = (_loss(forward, moved, dy) - here) / eps
+    return np.max(np.abs(slopes - backward(dy, x))) <= tolerance
+
+
+def _all_together(forward, backward, x, dy, eps, tolerance):
+    up, down = forward(x + eps), forward(x - eps)
+    return bool((np.abs((up - down) / (2 * eps) * dy - backward(dy, x)) <= tolerance).all())
+
+
 def _blind(forward, backward, x, dy, eps, tolerance):
     for a, b in zip(backward(dy, x), _slopes(forward, x, dy, eps), strict=True):
         if abs(a - b) > tolerance:
@@ -126,5 +145,8 @@ PARAPHRASES = {
         "mean error": [_average],
         "no absolute value": [_signed],
         "NaN passes": [_blind],
+        "relative": [_close],
+        "one-sided": [_forward_difference],
+        "one number for one": [_all_together],
     },
 }

@@ -72,6 +72,7 @@ PARAPHRASES = {
         "no shift": [lambda z: _rows(z, lambda row, z: 0)],
         "largest of the whole array": [lambda z: _rows(z, lambda row, z: np.max(z))],
         "0 in the maximum": [lambda z: _rows(z, lambda row, z: max(0, *row))],
+        "mean taken away": [lambda z: _rows(z, lambda row, z: sum(row) / len(row))],
         "logarithm of a softmax": [lambda z: np.log(_soft(z))],
         "over the batch": [lambda z: _log(z.T).T],
         "over everything": [lambda z: _log(z.reshape(1, -1)).reshape(z.shape)],

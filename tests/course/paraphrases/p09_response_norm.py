@@ -49,6 +49,22 @@ def _dy_outside(dy, x, size, alpha, beta, k):
     return dy * (s**-beta - 2 * alpha * beta / size * x * across)
 
 
+def _others(x, size, alpha, beta, k):
+    band = _band(x.shape[1], size // 2, (size - 1) // 2) - np.eye(x.shape[1])
+    return x / (k + alpha / size * _apply(band, x**2)) ** beta
+
+
+def _window_means(x, size, alpha, beta, k):
+    band = _band(x.shape[1], size // 2, (size - 1) // 2)
+    return x / (k + alpha * _apply(band / band.sum(1, keepdims=True), x**2)) ** beta
+
+
+def _s_outside(dy, x, size, alpha, beta, k):
+    own = _band(x.shape[1], size // 2, (size - 1) // 2)
+    s = k + alpha / size * _apply(own, x**2)
+    return dy / s**beta - 2 * alpha * beta / size * x * _apply(own.T, dy * x) / s ** (beta + 1)
+
+
 def _no_x(dy, x, size, alpha, beta, k):
     own = _band(x.shape[1], size // 2, (size - 1) // 2)
     s = k + alpha / size * _apply(own, x**2)
@@ -82,6 +98,8 @@ PARAPHRASES = {
             )
         ],
         "square root instead of beta": [lambda x, n, a, b, k: _forward(x, n, a, 0.5, k)],
+        "own channel left out": [_others],
+        "divided by the channels that exist": [_window_means],
         "along the rows": [_along_rows],
     },
     "lrn_backward": {
@@ -94,6 +112,10 @@ PARAPHRASES = {
         "exponent not lowered": [lambda *given: _backward(*given, power=0)],
         "own channel only": [lambda *given: _backward(*given, band=lambda own: np.eye(len(own)))],
         "dy outside the sum": [_dy_outside],
+        "s outside the sum": [_s_outside],
+        "own channel left out": [
+            lambda *given: _backward(*given, band=lambda own: own.T - np.eye(len(own)))
+        ],
         "x missing in the sum": [_no_x],
         "no direct term": [lambda *given: _backward(*given, first=0.0)],
         "forward again": [lambda dy, x, n, a, b, k: _forward(dy, n, a, b, k)],

@@ -50,6 +50,9 @@ def dropped(u, p):
 PARAPHRASES = {
     "dropout": {
         "scaled by 1 / p": [lambda x, u, p, t: _loop(x, u, p, t, kept, 1 / p if p else 1)],
+        "drops at u = p, too": [
+            lambda x, u, p, t: np.where(u <= p, 0.0, x / (1 - p)) if t else x.copy()
+        ],
         "not scaled": [lambda x, u, p, t: _masked(x, u, p, 1) if t else x],
         "form of 2012": [lambda x, u, p, t: _masked(x, u, p, 1) if t else x - p * x],
         "keeps with probability p": [lambda x, u, p, t: _loop(x, u, p, t, dropped, 1 / (1 - p))],
