@@ -2,20 +2,24 @@
 
 ``python benchmarks/first_card.py``, after ``pip install '.[cuda13]'`` (or ``'.[cuda12]'``) and
 ``pip install pytest hypothesis``. It writes ``first_card.md`` and ``first_card.json`` here; please
-send both in. Each part is a process of its own with a time limit: if one fails, the others' results
-stay. Where PyTorch is installed and finds the card, its step is measured, too.
+send both in. Each part is a process of its own with a time limit: if one fails, crashes or hangs,
+the others' results stay. After a test that ends its process, or leaves the card unusable for it,
+the next ones run in a new process. Where PyTorch is installed and finds the card, its step is
+measured, too.
 
 ``FIRST_CARD=simulated`` runs everything on a simulated GPU in small sizes, to test this program:
-its times mean nothing. ``FIRST_CARD_FAIL=part`` makes a part fail.
+its times mean nothing. ``FIRST_CARD_FAIL`` is JSON that makes parts fail: ``{"profile": "hang"}``,
+or "raise", or "crash".
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
-import re
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -86,32 +90,87 @@ def driver() -> Result:
     }
 
 
-def tests(group: str, seconds: float) -> Result:
+def tests(group: str, answer: Path) -> Result:
     """The tests of a group: their counts, and the names of those that fail."""
+    import pytest
+
     device = "gpu-simulated" if SIMULATED else "gpu"
     files = (SMALL_TESTS if SIMULATED else TESTS)[group]
-    command = [sys.executable, "-m", "pytest", f"--device={device}", "-q", "-rfE", "-p",
-               "no:cacheprovider", "--tb=line", *files]  # fmt: skip
-    text = output_of(command, seconds)
-    counts = re.findall(r"(\d+) (passed|failed|errors?|skipped)", text)
-    found = {kind: int(count) for count, kind in counts}
-    failing = re.findall(r"^(?:FAILED|ERROR) (.*)", text, re.MULTILINE)
-    result: Result = {**found, "failing": failing[:40]}
-    if not found:
-        result["end"] = text[-600:]
-    return result
+    options = [f"--device={device}", "-q", "-p", "no:cacheprovider", "--tb=short"]
+    witness = Witness(answer)
+    status = pytest.main([*options, *files], plugins=[witness])
+    if not witness.result["begun"]:
+        raise SystemExit(f"pytest ran no test and ended with status {int(status)}")
+    return witness.result
+
+
+class Witness:
+    """A plugin of pytest that writes down each result at once, and goes on after a crash."""
+
+    #: After these errors of CUDA, everything else in the same process fails, too.
+    FATAL = ("ILLEGAL_ADDRESS", "IllegalAddress", "LAUNCH_FAILED", "LaunchFailure", "ASSERT",
+             "LAUNCH_TIMEOUT", "LaunchTimeout", "MISALIGNED", "Misaligned")  # fmt: skip
+
+    def __init__(self, answer: Path) -> None:
+        self.answer, self.is_lost = answer, False
+        self.result: Result = {"passed": 0, "failed": 0, "skipped": 0, "begun": 0, "failing": []}
+        if answer.exists():
+            self.result = json.loads(answer.read_text(encoding="utf-8"))
+
+    def pytest_collection_finish(self, session: Any) -> None:
+        self.result["found"] = len(session.items)
+        del session.items[: self.result["begun"]]  # in a process that came to a bad end
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.result["begun"] += 1
+        self.note(running=nodeid)
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        if report.passed and report.when != "call":
+            return
+        self.result[report.outcome] += 1
+        if report.failed:
+            text = report.longreprtext
+            message = getattr(getattr(report.longrepr, "reprcrash", None), "message", text)
+            self.result["failing"].append(f"{report.nodeid}: {message[:300]}")
+            self.is_lost |= any(f"CUDA_ERROR_{word}" in text or f"cudaError{word}" in text
+                                for word in self.FATAL)  # fmt: skip
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self.note(**({"lost": nodeid} if self.is_lost else {}))
+        if self.is_lost:
+            os._exit(1)
+
+    def note(self, **more: Any) -> None:
+        write(self.answer, json.dumps(self.result | more))
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file at once: nobody ever sees a part of it."""
+    path.with_suffix(".new").write_text(text + "\n", encoding="utf-8")
+    path.with_suffix(".new").replace(path)
 
 
 def output_of(command: list[str], seconds: float) -> str:
-    """Return what a process prints, until its time is over."""
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        return process.communicate(timeout=seconds)[0]
-    except subprocess.TimeoutExpired:
-        process.kill()
-        return process.communicate()[0] + "\n(its time was over)"
+    """Return what a process prints, until its time is over; its children end with it."""
+    # A file, because a pipe stays open for as long as any child of the process lives.
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        end = "\n(its time was over)"
+        try:
+            status = process.wait(seconds)
+            end = f"\n(ended by signal {-status})" if status < 0 else ""
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):  # a driver may hold it forever
+                process.wait(5)
+        output.seek(0)
+        return output.read().decode(errors="replace") + end
 
 
 def training() -> Result:
@@ -208,12 +267,12 @@ def profile() -> Result:
     return result
 
 
-def parts() -> dict[str, tuple[Callable[[], Result], float]]:
+def parts(answer: Path = Path()) -> dict[str, tuple[Callable[[], Result], float]]:
     """Return all parts in their order: functions, and their shares of the time."""
     found: dict[str, tuple[Callable[[], Result], float]] = {"driver": (driver, 40)}
     for group in TESTS:
         share = {"kernels": 80, "layers": 120, "steps": 50, "streams": 30}[group]
-        found[f"tests: {group}"] = (lambda g=group, s=share: tests(g, s - 5), share)  # type: ignore[misc]
+        found[f"tests: {group}"] = (lambda g=group: tests(g, answer), share)  # type: ignore[misc]
     found |= {"against the CPU": (against_cpu, 30), "training": (training, 60)}
     for kind in ("FP32", "TF32"):
         for count in (128, 32):
@@ -230,14 +289,28 @@ def parts() -> dict[str, tuple[Callable[[], Result], float]]:
 
 def run_part(name: str, seconds: float) -> Result:
     """Return a part's result, from a process of its own; or what went wrong."""
-    start = time.perf_counter()
+    start = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         answer = Path(folder) / "answer.json"
-        text = output_of([sys.executable, __file__, name, str(answer)], seconds)
-        spent = round(time.perf_counter() - start, 1)
-        if answer.exists():
-            return {**json.loads(answer.read_text(encoding="utf-8")), "took s": spent}
-    return {"FAILED": text[-2000:], "took s": spent}
+        while True:
+            left = seconds - (time.monotonic() - start)
+            text = output_of([sys.executable, __file__, name, str(answer)], max(left, 0.1))
+            spent = round(time.monotonic() - start, 1)
+            if not answer.exists():
+                return {"FAILED": text[-2000:], "took s": spent}
+            result: Result = json.loads(answer.read_text(encoding="utf-8"))
+            running, lost = result.pop("running", None), result.pop("lost", None)
+            if spent >= seconds:
+                over = {"its time was over in": running} if running else {}
+                return {**result, **over, "took s": spent}
+            if not (running or lost):
+                early = result.get("begun", 0) < result.get("found", 0)
+                return {**result, **({"end": text[-600:]} if early else {}), "took s": spent}
+            # A test has ended its process: the next ones get another.
+            if running:
+                result["failed"] += 1
+                result["failing"].append(f"{running}: {text[-300:]}")
+            write(answer, json.dumps(result))
 
 
 def main(limit: float = LIMIT) -> Path:
@@ -252,8 +325,8 @@ def main(limit: float = LIMIT) -> Path:
         results[name] = run_part(name, min(share, left)) if left > 3 else {"FAILED": "no time left"}
         state = "FAILED" if "FAILED" in results[name] else "done"
         print(f"  {state} in {results[name].get('took s', 0)} s", flush=True)
-        target.write_text(json.dumps(results, indent=1, default=str) + "\n", encoding="utf-8")
-        target.with_suffix(".md").write_text(markdown(results), encoding="utf-8")
+        write(target, json.dumps(results, indent=1, default=str))
+        write(target.with_suffix(".md"), markdown(results))
     print(f"written: {target} and {target.with_suffix('.md').name}; please send both in")
     return target
 
@@ -284,10 +357,15 @@ def markdown(results: dict[str, Result]) -> str:
 
 def answer(name: str, path: str) -> None:
     """Do one part in this process and write its result."""
-    if os.environ.get("FIRST_CARD_FAIL") == name:
-        raise SystemExit(f"{name} was told to fail")
-    result = parts()[name][0]()
-    Path(path).write_text(json.dumps(result, default=str), encoding="utf-8")
+    how = json.loads(os.environ.get("FIRST_CARD_FAIL", "{}")).get(name)
+    if how == "raise":
+        raise RuntimeError(f"{name} was told to fail")
+    if how == "crash":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    while how == "hang":
+        subprocess.run([sys.executable, "-c", "import time; time.sleep(1000)"])
+    result = parts(Path(path))[name][0]()
+    write(Path(path), json.dumps(result, default=str))
 
 
 if __name__ == "__main__":

@@ -129,6 +129,8 @@ class RunState:
         if new_rates and isinstance(self.scheduler, LambdaLR):
             del parts["scheduler"]
         own = state if self.team is None else self.team.piece(state, self.optimizer)
+        if "scaler" not in own:  # so far the run has been on a CPU, without one
+            parts.pop("scaler", None)
         for name, part in parts.items():
             part.load_state_dict(own[name])
         if "scheduler" not in parts:

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from programs import ROOT, assert_one_sentence, command, draw, environment, run
+from small_networks import small_networks
 
 import minidl
 from minidl.data import Dataset
@@ -265,16 +266,22 @@ class Noise(Dataset):
         return self.transform(Image.fromarray(pixels)), index % 2
 
 
+def make_trainer(device: str, output: Path, **changed: Any) -> Any:
+    """Return the program's ``Run``: three steps an epoch."""
+    program = runpy.run_path(str(ROOT / "examples" / PROGRAM))
+    settings = {**program["DEFAULTS"], **vars(program["Recipe"](epochs=1)), "classes": ["a", "b"]}
+    settings |= {"output": str(output), **changed}
+    minidl.manual_seed(0)
+    with small_networks():
+        model = alexnet("cifar", 2).to(device)
+    batches = PictureBatches(model, Noise(), Noise(), batch_size=4, workers=0, folder=output)
+    return program["Run"](model, batches, argparse.Namespace(**settings))
+
+
 @pytest.fixture
 def trainer(device: str, output: Path) -> Any:
     """The program's ``Run``, set to save in every step."""
-    program = runpy.run_path(str(ROOT / "examples" / PROGRAM))
-    settings = {**program["DEFAULTS"], **vars(program["Recipe"](epochs=1)), "classes": ["a", "b"]}
-    settings |= {"output": str(output), "save_minutes": 0}
-    minidl.manual_seed(0)
-    model = alexnet("cifar", 2).to(device)
-    batches = PictureBatches(model, Noise(), Noise(), batch_size=4, workers=0, folder=output)
-    return program["Run"](model, batches, argparse.Namespace(**settings))
+    return make_trainer(device, output, save_minutes=0)
 
 
 def test_conv1_has_the_rate_that_its_initial_values_need(trainer: Any) -> None:
@@ -303,6 +310,74 @@ def test_broken_gradient_is_not_saved(trainer: Any, output: Path) -> None:
     with pytest.raises(NotFiniteError, match=message):
         trainer.train(Interruption())
     assert minidl.load(output / "last.safetensors")["progress"] == [0, 1, 1]
+
+
+def mixed(device: str, output: Path, stop_after: int = 0, amp: bool = True) -> tuple[Any, ...]:
+    """Train with ``--amp`` from a scale that overflows; resume if there is a checkpoint.
+
+    Returns the run, and of each step its scale, its loss and whether it changed the weights.
+    """
+    output.mkdir(exist_ok=True)
+    run = make_trainer(device, output, amp=amp, epochs=2, report=False)
+    interruption, steps = Interruption(), []
+    scaler, change, check_loss = run.scaler, run.scaler.update, run.check_loss
+    weight = next(run.model.parameters())
+
+    def check(loss: Any, images: Any) -> None:
+        steps.append([scaler.get_scale(), loss.item(), weight.numpy(force=True).copy()])
+        check_loss(loss, images)
+
+    def update() -> None:
+        steps[-1][2] = not np.array_equal(steps[-1][2], weight.numpy(force=True))
+        change()
+        interruption.number = 15 if run.step + 1 == stop_after else 0
+
+    run.check_loss, scaler.update = check, update
+    if (output / "last.safetensors").exists():
+        run.load(minidl.load(output / "last.safetensors"))
+    elif amp:
+        # Two pictures' probabilities of two classes: gradients of the scores are about 1/8, and
+        # float16 ends below 2**16.
+        state = {**scaler.state_dict(), "scale": 2.0**20, "growth_interval": 2}
+        scaler.load_state_dict(state)
+    assert run.train(interruption) == (143 if stop_after else 0)
+    return run, steps
+
+
+def test_mixed_precision_from_start_to_end(gpu: str, tmp_path: Path) -> None:
+    run, steps = mixed(gpu, tmp_path / "whole")
+    scales, losses, changed = zip(*steps, strict=True)
+    assert changed[:2] == (False, False) and changed.count(True) >= 3
+    expected, good = [2.0**20], 0
+    for went_well in changed[:-1]:  # PyTorch's rule
+        good = good + 1 if went_well else 0
+        expected.append(expected[-1] * (0.5 if not went_well else 2 if good == 2 else 1))
+        good %= 2
+    assert list(scales) == expected and max(scales[3:]) > scales[2]  # it has risen, too
+    _, exact = mixed(gpu, tmp_path / "exact", amp=False)
+    # The first three losses are those of the initial weights, whatever was skipped.
+    assert losses[0] == pytest.approx(exact[0][1], rel=20 * 2.0**-11)
+    whole = minidl.load(tmp_path / "whole" / "last.safetensors")
+    for stop in (1, 4):  # in an overflow; when the scale has a step behind it
+        folder = tmp_path / str(stop)
+        before = mixed(gpu, folder, stop_after=stop)[1]
+        resumed, rest = mixed(gpu, folder)
+        assert before + rest == steps
+        state = minidl.load(folder / "last.safetensors")
+        assert_same(state["scaler"], whole["scaler"])
+        assert_same(state["model"], whole["model"])
+        assert_same(state["optimizer"], whole["optimizer"])
+        assert resumed.scaler.state_dict() == run.scaler.state_dict()
+
+
+def test_a_run_with_mixed_precision_changes_its_device(gpu: str, tmp_path: Path) -> None:
+    """A CPU computes in float32, without a scaler; a GPU that goes on begins with a new one."""
+    mixed("cpu", tmp_path / "run", stop_after=1)
+    assert "scaler" not in minidl.load(tmp_path / "run" / "last.safetensors")
+    run, steps = mixed(gpu, tmp_path / "run", stop_after=3)
+    assert run.scaler.is_enabled() and [scale for scale, *_ in steps] == [65536, 65536]
+    run, steps = mixed("cpu", tmp_path / "run")
+    assert not run.scaler.is_enabled() and all(changed for *_, changed in steps)
 
 
 def test_broken_weights_are_not_saved(trainer: Any, output: Path) -> None:
