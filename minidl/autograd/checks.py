@@ -60,13 +60,12 @@ def _seed(tensor: Tensor, gradient: Any) -> Array:
     return array.astype(dtype, copy=False)
 
 
-def check_not_freed(node: Node) -> None:
-    """Raise an error if the walk has passed a node before and freed it."""
-    if node.context is None:
-        raise AutogradError(
-            f"{node.function.__name__}: the tape was walked and freed already; pass "
-            "retain_graph=True to the first backward() to walk it twice"
-        )
+def freed(node: Node) -> AutogradError:
+    """Return the error for a node that a walk has passed before and freed."""
+    return AutogradError(
+        f"{node.function.__name__}: the tape was walked and freed already; pass "
+        "retain_graph=True to the first backward() to walk it twice"
+    )
 
 
 def check_exact_shape(node: Node) -> None:

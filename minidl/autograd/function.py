@@ -136,14 +136,14 @@ class Context:
         guards = []
         readers, needed = self.function.read_for, self.needs_input_grad
         for index, array in enumerate(self._saved):
-            reader = readers[index] if readers else None
-            if reader is not None and not needed[reader]:
-                continue  # the backward will not read its numbers
             origin = places.get(id(array))
-            if origin is not None:
-                tensor = args[origin] if origin >= 0 else results[~origin]
-                version = tensor.version
-                guards.append((version, version[0], index, origin, tensor.name))
+            if origin is None:
+                continue
+            if readers and (reader := readers[index]) is not None and not needed[reader]:
+                continue  # the backward will not read its numbers
+            tensor = args[origin] if origin >= 0 else results[~origin]
+            version = tensor.version
+            guards.append((version, version[0], index, origin, tensor.name))
         self._guards = guards
 
     def note_attributes(self, places: dict[int, int], outputs: Sequence[Any]) -> None:
@@ -288,8 +288,9 @@ class Function:
                 places[id(array)] = number
             if arg._view is not None and recording:
                 arg._view.refresh_argument(arg)
-            if arg._requires_grad:
-                edges[number] = edge_of(arg)
+            if arg._requires_grad:  # edge_of(arg), in place: a call takes time
+                node = arg._node
+                edges[number] = (arg, -1) if node is None else (node, arg.output_index)
 
         if mode.autocast is not None:
             mode.autocast(cls, args, arrays, places)

@@ -15,7 +15,7 @@ from ..device import active, device_of, module_for
 from ..errors import ArgumentError, AutogradError, DTypeError, ShapeError
 from ..kernels import cuda
 from ..tensor import Tensor, describe
-from .checks import check_exact_shape, check_no_nan, check_not_freed, checked_results
+from .checks import check_exact_shape, check_no_nan, checked_results, freed
 from .modes import anomaly, switch
 from .ownership import accumulate, is_ours_alone
 from .tape import AccumulateGrad, Edge, Hooks, Node
@@ -82,7 +82,8 @@ class Traveling:
 
     def through(self, node: Node, grads: list[Any]) -> list[Any]:
         """Return the gradients of a node's arguments, from those of its outputs."""
-        check_not_freed(node)
+        if node.context is None:
+            raise freed(node)
         if node.hooks is None:
             results = self.run(node, grads)
         else:

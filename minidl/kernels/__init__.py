@@ -36,7 +36,7 @@ class _Here(threading.local):
 
 
 _here = _Here()
-_modules: dict[tuple[str, bool], ModuleType | None] = {}
+_modules: dict[tuple[str, type, str], ModuleType | None] = {}  # by name, kind of array, dtype
 
 
 def of(name: str, array: Array) -> Any:
@@ -53,18 +53,21 @@ def of(name: str, array: Array) -> Any:
     -------
     module or None
     """
-    if _here.reference or array.dtype.char not in DTYPES:
-        half = array.dtype.char == "e" and name in HALF and not isinstance(array, np.ndarray)
-        if not half or _here.reference:
-            return None
-    on_cpu = isinstance(array, np.ndarray)
+    if _here.reference:
+        return None
+    key = name, type(array), array.dtype.char
     try:
-        return _modules[name, on_cpu]
+        return _modules[key]
     except KeyError:
-        path = f"{__name__}.{'cpu' if on_cpu else 'cuda'}.{name}"
-        there = importlib.util.find_spec(path) is not None
-        _modules[name, on_cpu] = importlib.import_module(path) if there else None
-    return _modules[name, on_cpu]
+        _modules[key] = _find(name, isinstance(array, np.ndarray), array.dtype.char)
+    return _modules[key]
+
+
+def _find(name: str, on_cpu: bool, dtype: str) -> ModuleType | None:
+    if dtype not in DTYPES and (on_cpu or dtype != "e" or name not in HALF):
+        return None
+    path = f"{__name__}.{'cpu' if on_cpu else 'cuda'}.{name}"
+    return importlib.import_module(path) if importlib.util.find_spec(path) else None
 
 
 def is_reference() -> bool:

@@ -226,6 +226,7 @@ class Optimizer:
         updates: dict[Any, list[Update]] = {}  # by module of kernels, None for the plain rule
         of_type, of_dtype, alike = None, None, []  # mostly the same for all parameters
         for group in self.param_groups:
+            options = self._options(group)
             for index, param in enumerate(group["params"]):
                 if param._grad is None:
                     continue
@@ -242,7 +243,7 @@ class Optimizer:
                     of_type, of_dtype = kind, dtype
                     kernel = kernels.of(self._kernel, array) if self._kernel else None
                     alike = updates.setdefault(kernel, [])
-                alike.append(Update(array, grad, *self._prepare(param, group)))
+                alike.append(Update(array, grad, *self._prepare(param, options)))
                 param.version[0] += 1
         for kernel, chosen in updates.items():
             if kernel is not None:
@@ -273,6 +274,10 @@ class Optimizer:
         return tuple(state[key].array for key in keys), float(state["step"].array)
 
     # --- What an optimizer implements -------------------------------------------------------------
+
+    def _options(self, group: Group) -> Any:
+        """Return what :meth:`_prepare` gets of a group, once a step: the group, unless replaced."""
+        return group
 
     def _prepare(self, param: Tensor, group: Group) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
         """Return the arrays of `param`'s state, created the first time, and the rule's numbers."""

@@ -111,23 +111,25 @@ class SGD(Optimizer):
         groups = [{"rate_in_velocity": False, **g} for g in state_dict.get("param_groups", [])]
         super().load_state_dict({**state_dict, "param_groups": groups})
 
-    def _prepare(self, param: Tensor, group: Group) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
-        momentum = float(group["momentum"])
-        in_velocity = group["rate_in_velocity"]
-        arrays: tuple[Array, ...] = ()
-        first = False
-        if momentum:
-            state = self.state[param]
-            key = "velocity" if in_velocity else "momentum_buffer"
-            first = state.get(key) is None
-            if first:
-                state[key] = Tensor(zeros_like(param.array))
-            arrays = (state[key].array,)
+    def _options(self, group: Group) -> tuple[str | None, tuple[Any, ...]]:
         numbers = (
-            float(group["lr"]), momentum, float(group["dampening"]), float(group["weight_decay"]),
-            group["nesterov"], group["maximize"], in_velocity, first,
+            float(group["lr"]), float(group["momentum"]), float(group["dampening"]),
+            float(group["weight_decay"]), group["nesterov"], group["maximize"],
+            group["rate_in_velocity"],
         )  # fmt: skip
-        return arrays, numbers
+        key = "velocity" if group["rate_in_velocity"] else "momentum_buffer"
+        return key if group["momentum"] else None, numbers
+
+    def _prepare(self, param: Tensor, options: Any) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
+        key, numbers = options
+        if key is None:
+            return (), (*numbers, False)
+        state = self.state[param]
+        buffer = state.get(key)
+        if buffer is not None:
+            return (buffer.array,), (*numbers, False)
+        state[key] = Tensor(zeros_like(param.array))
+        return (state[key].array,), (*numbers, True)
 
     @staticmethod
     def _rule(w: Array, g: Array, state: tuple[Array, ...], *numbers: Any) -> tuple[Array, ...]:

@@ -10,6 +10,7 @@ import numpy as np
 from ...device import Array
 from ..updates import Update
 from . import many
+from .memory import scratch
 
 
 def step(updates: Sequence[Update]) -> None:
@@ -17,11 +18,9 @@ def step(updates: Sequence[Update]) -> None:
     many.update(_rule, updates)
 
 
-def _rule(
-    param: Array, grad: Array, state: tuple[Array, ...], numbers: tuple[Any, ...], scratch: Array
-) -> None:
+def _rule(param: Array, grad: Array, state: tuple[Array, ...], numbers: tuple[Any, ...]) -> None:
     beta1, beta2, eps, step_size, root, decay, decoupled_lr, maximize = numbers
-    work, other = scratch
+    work, other = scratch("optim", (2, *param.shape), param.dtype)
     mean, square, *largest = state
 
     if maximize:

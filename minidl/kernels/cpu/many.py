@@ -35,20 +35,19 @@ def update(rule: Callable[..., None], updates: Sequence[Update]) -> None:
     Parameters
     ----------
     rule : callable
-        ``rule(param, grad, state, numbers, scratch)`` changes `param` and `state`, arrays of one
-        shape, and leaves `grad` alone. It must be elementwise, so that every cut gives the same
-        bits. `scratch` is two more such arrays, to be overwritten.
+        ``rule(param, grad, state, numbers)`` changes `param` and `state`, arrays of one shape, and
+        leaves `grad` alone. It must be elementwise, so that every cut gives the same bits.
     updates : sequence of Update
     """
     copies: list[tuple[Array, Array]] = []
-    tasks: list[list[Update]] = [[]]
-    filled = 0
+    task: list[Update] = []
+    tasks, filled = [task], 0
     for whole in updates:
         for piece in _pieces(whole, copies):
             if filled >= TASK:
-                tasks.append([])
-                filled = 0
-            tasks[-1].append(piece)
+                task, filled = [], 0
+                tasks.append(task)
+            task.append(piece)
             filled += piece.param.size
 
     def run(task: list[Update]) -> None:
@@ -56,7 +55,7 @@ def update(rule: Callable[..., None], updates: Sequence[Update]) -> None:
             if grad.shape != param.shape:  # in another order than the parameter
                 other, grad = grad, scratch("optim.grad", param.shape, param.dtype)
                 np.copyto(grad.reshape(other.shape), other, casting="same_kind")
-            rule(param, grad, state, numbers, scratch("optim", (2, *param.shape), param.dtype))
+            rule(param, grad, state, numbers)
 
     if len(tasks) == 1:
         run(tasks[0])  # without BLAS

@@ -135,8 +135,9 @@ def scratch(slot: str, shape: Shape, dtype: np.dtype) -> Array:
     The next call with the same slot returns the same memory: it holds columns and the like while
     one piece of work uses them.
     """
-    size = dtype.itemsize * math.prod(shape)
-    block = _here.buffers.get(slot)
-    if block is None or block.nbytes < size:
+    try:
+        return np.ndarray(shape, dtype, _here.buffers[slot])
+    except (KeyError, TypeError):  # there is none yet, or it is too small
+        size = dtype.itemsize * math.prod(shape)
         block = _here.buffers[slot] = np.empty(size, np.uint8)
-    return np.ndarray(shape, dtype, block)
+        return np.ndarray(shape, dtype, block)

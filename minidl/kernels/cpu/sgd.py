@@ -10,6 +10,7 @@ import numpy as np
 from ...device import Array
 from ..updates import Update
 from . import many
+from .memory import scratch
 
 
 def step(updates: Sequence[Update]) -> None:
@@ -17,11 +18,10 @@ def step(updates: Sequence[Update]) -> None:
     many.update(_rule, updates)
 
 
-def _rule(
-    param: Array, grad: Array, state: tuple[Array, ...], numbers: tuple[Any, ...], scratch: Array
-) -> None:
+def _rule(param: Array, grad: Array, state: tuple[Array, ...], numbers: tuple[Any, ...]) -> None:
     lr, momentum, dampening, decay, nesterov, maximize, in_velocity, first = numbers
-    work, other = scratch
+    work = scratch("optim", param.shape, param.dtype)
+    other = scratch("optim.other", param.shape, param.dtype) if dampening or nesterov else work
 
     if in_velocity and momentum:  # v ← m·v − λ·ε·w − ε·g;  w ← w + v
         (velocity,) = state
