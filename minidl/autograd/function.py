@@ -343,13 +343,14 @@ def _record(
 ) -> None:
     """Make `results`, the outputs of a forward as Tensors, outputs of its node on the tape."""
     ctx = node.context
+    dirty = ctx._dirty
     for number, output in enumerate(outputs):
         result, differentiable = results[number], ctx.is_differentiable(output)
-        if ctx._dirty and differentiable and ctx.is_dirty(output):
+        if dirty and differentiable and ctx.is_dirty(output):
             rebase(result, node, node.add_slot(result.array))
         else:
             node.add_output(result, differentiable)
-        if isinstance(result, Tensor) and (ctx._dirty or id(output) not in places):
+        if (dirty or id(output) not in places) and isinstance(result, Tensor):
             places[id(output)] = ~number
     if ctx._saved:
         ctx.guard(args, places, results)
