@@ -93,12 +93,11 @@ BUGS = [
         "gpu",
     ),
     (
-        "gpu: conv's kernels get float16",
+        "conv: the CPU's kernels get float16 and integers",
         "minidl.kernels:_find",
         "dtype not in DTYPES and (on_cpu or dtype != 'e' or name not in HALF)",
         "False",
-        "tests/nn/test_conv.py::test_float16",
-        "gpu",
+        "tests/nn/test_conv.py::test_integers_and_on_a_cpu_float16_run_the_plain_code",
     ),
     (
         "conv: the bias gradient is not summed over the batch",
