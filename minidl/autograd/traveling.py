@@ -178,7 +178,7 @@ class Traveling:
                 with active(where):
                     grads[index] = module_for(where).zeros(shape, dtype)
         ctx.may_overwrite = tuple(alone)
-        shape, _, where = node.outputs[0]
+        where = node.outputs[0][2]
         try:
             if where.index is None:
                 results = node.function.backward(ctx, *grads)
@@ -186,7 +186,8 @@ class Traveling:
                 with active(where):
                     results = node.function.backward(ctx, *grads)
         except (MemoryError, RuntimeError) as error:
-            cuda.explain_out_of_memory(error, f"{node.function.__name__}.backward", shape, node)
+            name, shape = f"{node.function.__name__}.backward", node.outputs[0][0]
+            cuda.explain_out_of_memory(error, name, shape, node)
             raise
         return checked_results(node, results)
 

@@ -203,8 +203,8 @@ class Module(State, Hooks):
         # Python calls this only after the ordinary lookup has failed.
         state = self.__dict__
         for registry in ("_parameters", "_buffers", "_modules"):
-            if registry in state and name in state[registry]:
-                return state[registry][name]
+            if name in (entries := state.get(registry, ())):
+                return entries[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __delattr__(self, name: str) -> None:

@@ -7,7 +7,7 @@ the last, and the pieces run on all threads. The cuts depend on the shapes alone
 
 A piece is a flat run of the *parameter's* memory, whatever the order of its axes there. State has
 the parameter's order. A gradient in another order (a convolution's often is) is copied piece by
-piece into the thread's scratch memory.
+piece into the thread's scratch memory. A small parameter is one piece as it is.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def update(rule: Callable[..., None], updates: Sequence[Update]) -> None:
     task: list[Update] = []
     tasks, filled = [task], 0
     for whole in updates:
-        for piece in _pieces(whole, copies):
+        small = whole.param.size <= PIECE and whole.param.ndim
+        for piece in (whole,) if small else _pieces(whole, copies):
             if filled >= TASK:
                 task, filled = [], 0
                 tasks.append(task)
@@ -66,16 +67,12 @@ def update(rule: Callable[..., None], updates: Sequence[Update]) -> None:
 
 
 def _pieces(update: Update, copies: list[tuple[Array, Array]]) -> Iterator[Update]:
-    """Cut an update into runs of the parameter's memory; a small one stays as it is.
+    """Cut an update into runs of the parameter's memory.
 
     An array to be changed that is not one run of memory is replaced by a copy; `copies` gets the
     pair, to be written back at the end.
     """
     param, grad, state, numbers = update
-    contiguous = [array.flags.c_contiguous for array in (param, grad, *state)]
-    if all(contiguous) and param.ndim and param.size <= PIECE:
-        yield update
-        return
     if not param.flags.c_contiguous:
         strides = param.strides
         order = sorted(range(param.ndim), key=lambda axis: -abs(strides[axis]))
