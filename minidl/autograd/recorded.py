@@ -90,7 +90,7 @@ class RecordedContext:
                 if (origin is None or origin < 0) and self._is_differentiable(array):
                     intermediates.append(index)
         function = self._node.function.intermediates
-        if function is not None and intermediates:
+        if function is not None and any(self._origins.get(i) is None for i in intermediates):
             arrays = [self._context._saved[index] for index in intermediates]
             for index, tensor in zip(intermediates, self._results(function, arrays), strict=True):
                 saved[index] = TapeArray(tensor)

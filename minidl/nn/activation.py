@@ -103,14 +103,17 @@ class TanhFunction(Function):
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
         ctx.kernel = kernels.of("tanh", x)
-        y = ctx.kernel.forward(x) if ctx.kernel else tanh_forward(x)
-        ctx.save_for_backward(y)
-        return y
+        y = ctx.kernel.forward(x) if ctx.kernel else tanh_forward(*widened(x))
+        ctx.save_for_backward(y)  # before it is rounded to float16, where 1 − y² may be 0
+        return rounded(y, x.dtype)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         (y,) = ctx.saved_tensors
         return ctx.kernel.backward(y, grad) if ctx.kernel else tanh_backward(grad, y)
+
+
+TanhFunction.intermediates = TanhFunction
 
 
 class SigmoidFunction(Function):
@@ -119,14 +122,17 @@ class SigmoidFunction(Function):
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
         ctx.kernel = kernels.of("sigmoid", x)
-        y = ctx.kernel.forward(x) if ctx.kernel else rounded(sigmoid_forward(*widened(x)), x.dtype)
-        ctx.save_for_backward(y)
-        return y
+        y = ctx.kernel.forward(x) if ctx.kernel else sigmoid_forward(*widened(x))
+        ctx.save_for_backward(y)  # before it is rounded to float16, as for tanh
+        return rounded(y, x.dtype)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         (y,) = ctx.saved_tensors
         return ctx.kernel.backward(y, grad) if ctx.kernel else sigmoid_backward(grad, y)
+
+
+SigmoidFunction.intermediates = SigmoidFunction
 
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:

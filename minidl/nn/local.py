@@ -32,6 +32,7 @@ from ..device import Array, array_module
 from ..errors import DTypeError, ShapeError
 from ..kernels.windows import Geometry, plan
 from ..ops import empty
+from ..ops.precision import in_float32, rounded_like
 from ..tensor import Tensor
 from . import init
 from .arguments import IntOrPair, check_images, pair
@@ -50,6 +51,7 @@ def windows(x: Array, geometry: Geometry) -> Array:
     return columns.reshape(math.prod(geometry.out), length, len(x))
 
 
+@in_float32
 def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry) -> Array:
     """Return Y[l] = w[l]·X[l] + b[:,l]."""
     y = array_module(x).matmul(weight, windows(x, geometry))  # (L, O, N)
@@ -57,6 +59,7 @@ def forward(x: Array, weight: Array, bias: Array | None, geometry: Geometry) -> 
     return y if bias is None else y + bias
 
 
+@in_float32
 def backward(
     grad: Array, x: Array, weight: Array, geometry: Geometry, want: Sequence[bool]
 ) -> tuple[Array | None, Array | None, Array | None]:
@@ -89,7 +92,7 @@ class LocallyConnected2dFunction(Function):
         ctx.kernel, ctx.geometry = kernels.of("local", x), geometry
         ctx.save_for_backward(x, weight)
         run = ctx.kernel.forward if ctx.kernel else forward
-        return run(x, weight, bias, geometry)
+        return rounded_like(run(x, weight, bias, geometry), x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:

@@ -36,6 +36,7 @@ __all__ = ["ELU", "LeakyReLU", "SiLU", "Softplus", "elu", "leaky_relu", "silu", 
 # --- The plain code -------------------------------------------------------------------------------
 
 
+@in_float32
 def leaky_relu_forward(x: Array, negative_slope: float) -> tuple[Array, Array]:
     """Return y and dy/dx."""
     slope = array_module(x).where(x > 0, x.dtype.type(1), x.dtype.type(negative_slope))

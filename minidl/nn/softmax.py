@@ -74,9 +74,9 @@ class SoftmaxFunction(Function):
     @staticmethod
     def forward(ctx: Context, x: Array, axis: int) -> Array:
         ctx.axis, ctx.kernel = axis, kernels.of("softmax", x)
-        y = ctx.kernel.forward(x, axis) if ctx.kernel else rounded_like(softmax_forward(x, axis), x)
-        ctx.save_for_backward(y)
-        return y
+        y = ctx.kernel.forward(x, axis) if ctx.kernel else softmax_forward(x, axis)
+        ctx.save_for_backward(y)  # of float16 before it is rounded, for differences of it
+        return rounded_like(y, x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
@@ -84,6 +84,9 @@ class SoftmaxFunction(Function):
         if ctx.kernel:
             return ctx.kernel.backward(y, grad, ctx.axis), None
         return softmax_backward(grad, y, ctx.axis), None
+
+
+SoftmaxFunction.intermediates = SoftmaxFunction
 
 
 class LogSoftmaxFunction(Function):
@@ -97,9 +100,9 @@ class LogSoftmaxFunction(Function):
         if ctx.kernel:
             y = ctx.kernel.forward(x, axis, logarithm=True)
         else:
-            y = rounded_like(log_softmax_forward(x, axis), x)
-        ctx.save_for_backward(y)
-        return y
+            y = log_softmax_forward(x, axis)
+        ctx.save_for_backward(y)  # as for the softmax
+        return rounded_like(y, x)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
@@ -107,6 +110,9 @@ class LogSoftmaxFunction(Function):
         if ctx.kernel:
             return ctx.kernel.backward(y, grad, ctx.axis, logarithm=True), None
         return log_softmax_backward(grad, y, ctx.axis), None
+
+
+LogSoftmaxFunction.intermediates = LogSoftmaxFunction
 
 
 def softmax(input: Tensor, dim: int | None = None, *, dtype: Any = None) -> Tensor:

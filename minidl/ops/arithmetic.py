@@ -25,7 +25,7 @@ from .operands import (
     unbroadcast,
     without_gradient,
 )  # fmt: skip
-from .precision import wide_in_between
+from .precision import wide_in_between, widened
 
 __all__ = [
     "add", "addcdiv", "addcmul", "div", "floor_divide", "fmod", "lerp", "maximum", "minimum",
@@ -87,20 +87,19 @@ class Mul(Function):
         need_a, need_b = ctx.needs_input_grad
         a, b = ctx.saved_tensors
         return (
-            unbroadcast(times(grad, b), ctx.a_shape) if need_a else None,
-            unbroadcast(times(grad, a), ctx.b_shape) if need_b else None,
+            _share(grad, b, ctx.a_shape) if need_a else None,
+            _share(grad, a, ctx.b_shape) if need_b else None,
         )
 
 
-def times(grad: Array, factor: Any) -> Array:
-    """Return their product."""
-    return _wide_beside(factor, grad) * factor
+def _share(grad: Array, factor: Any, shape: Shape) -> Array:
+    """Return the gradient of an operand: ``grad * factor``, added up to its shape.
 
-
-def _wide_beside(number: Any, grad: Array) -> Array:
-    """Return float16 beside a Python number as float32: the number may be too large for float16."""
-    half = grad.dtype == float16 and not hasattr(number, "dtype")
-    return grad.astype(float32) if half else grad
+    Of float16, products that are added up stay wide, and a Python number may be too large for it.
+    """
+    if grad.dtype == float16 and (grad.shape != shape or not hasattr(factor, "dtype")):
+        grad = grad.astype(float32)
+    return unbroadcast(grad * factor, shape)
 
 
 class Div(Function):
@@ -125,8 +124,9 @@ class Div(Function):
     def backward(ctx: Context, grad: Array) -> Any:
         need_a, need_b = ctx.needs_input_grad
         a, b = ctx.saved_tensors
+        grad, a, b = widened(grad, a, b)  # a/b² may be too large for float16
         return (
-            unbroadcast(_wide_beside(b, grad) / b, ctx.a_shape) if need_a else None,
+            unbroadcast(grad / b, ctx.a_shape) if need_a else None,
             unbroadcast(-grad * (a / b / b), ctx.b_shape) if need_b else None,
         )
 
@@ -160,6 +160,9 @@ class Pow(Function):
     def backward(ctx: Context, grad: Array) -> Any:
         need_a, need_b = ctx.needs_input_grad
         a, b, y = ctx.saved_tensors
+        if grad.dtype == float16:  # a power may be too large or small for it
+            grad, a, b = widened(grad, a, b)
+            y = a**b if need_b else None
         xp = array_module(grad)
         zero = grad.dtype.type(0)
         da = db = None

@@ -16,6 +16,7 @@ from ..errors import ArgumentError, DTypeError
 from ..tensor import Tensor, as_tensor, bool_, default_dtype, float16, float32, int64
 from .comparison import gt, isnan, logical_or, lt, only_where, where
 from .operands import floating, unary
+from .precision import rounded, widened
 
 __all__ = [
     "abs", "ceil", "clamp", "clamp_max", "clamp_min", "clip", "cos", "cosh", "exp", "expm1",
@@ -67,14 +68,18 @@ class Exp(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = unary("exp", floating(x))
-        ctx.save_for_backward(y)
-        return y
+        x = floating(x)
+        y = unary("exp", *widened(x))
+        ctx.save_for_backward(y)  # before it is rounded to float16, where it may be 0
+        return rounded(y, x.dtype)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         (y,) = ctx.saved_tensors
         return grad * y
+
+
+Exp.intermediates = Exp
 
 
 class Log(Function):
@@ -91,7 +96,7 @@ class Log(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        (x,) = ctx.saved_tensors
+        (grad,), (x,) = widened(grad), ctx.saved_tensors
         return grad * ctx.slope / x, None
 
 
@@ -102,14 +107,18 @@ class Expm1(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        y = unary("expm1", floating(x))
-        ctx.save_for_backward(y)
-        return y
+        x = floating(x)
+        y = unary("expm1", *widened(x))
+        ctx.save_for_backward(y)  # before it is rounded to float16, where y + 1 may be 0
+        return rounded(y, x.dtype)
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
         (y,) = ctx.saved_tensors
         return grad * (y + 1)
+
+
+Expm1.intermediates = Expm1
 
 
 class Log1p(Function):
@@ -125,7 +134,7 @@ class Log1p(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        (x,) = ctx.saved_tensors
+        x, grad = widened(*ctx.saved_tensors, grad)
         return grad / (1 + x)
 
 
@@ -140,7 +149,7 @@ class Sqrt(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        (y,) = ctx.saved_tensors
+        (grad,), (y,) = widened(grad), ctx.saved_tensors
         return grad / (2 * y)
 
 
@@ -155,7 +164,7 @@ class Sin(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        (x,) = ctx.saved_tensors
+        (x,) = widened(*ctx.saved_tensors)
         return grad * array_module(x).cos(x)
 
 
@@ -173,7 +182,7 @@ class Sinh(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        (x,) = ctx.saved_tensors
+        (x,) = widened(*ctx.saved_tensors)  # the slope may be too large for float16
         return grad * getattr(array_module(x), ctx.slope)(x), None, None
 
 
@@ -188,7 +197,7 @@ class Cos(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Array:
-        (x,) = ctx.saved_tensors
+        (x,) = widened(*ctx.saved_tensors)
         return -grad * array_module(x).sin(x)
 
 

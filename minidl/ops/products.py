@@ -22,7 +22,7 @@ from ..kernels.cpu import product as cpu_product
 from ..kernels.cuda import product as cuda_product
 from ..tensor import Tensor, float16, float32
 from .operands import unbroadcast
-from .precision import wide_in_between
+from .precision import wide_in_between, widened
 
 __all__ = [
     "addmm", "baddbmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer",
@@ -55,6 +55,8 @@ class Matmul(Function):
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
         a, b = ctx.saved_tensors
+        if grad.dtype == float16 and isinstance(grad, np.ndarray):  # rounded after the batch's sum
+            a, b, grad = widened(a, b, grad)
         need_a, need_b = ctx.needs_input_grad
         return (
             # (..., M, N) @ (..., N, K) and (..., K, M) @ (..., M, N)

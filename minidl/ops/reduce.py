@@ -19,7 +19,7 @@ from ..tensor import Tensor, bool_, default_dtype, float16, float32, float64, in
 from .arithmetic import maximum, minimum
 from .axes import Dim, axes_of
 from .comparison import where
-from .precision import added_up, rounded, rounded_like, wide_in_between, widened
+from .precision import added_up, rounded, rounded_like, widened
 
 __all__ = [
     "all", "amax", "amin", "any", "argmax", "argmin", "count_nonzero", "cumprod", "cumsum",
@@ -108,7 +108,7 @@ class Std(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        x, s = ctx.saved_tensors
+        (grad,), (x, s) = widened(grad), ctx.saved_tensors
         xp = array_module(grad)
         constant, one, zero = s == 0, s.dtype.type(1), s.dtype.type(0)
         slope = xp.where(constant, zero, grad) / xp.where(constant, one, s)
@@ -278,6 +278,8 @@ class Cumprod(Function):
         xp = array_module(grad)
         arrays = widened(*ctx.saved_tensors, grad)
         x, y, grad = (xp.moveaxis(array, ctx.axis, 0) for array in arrays)
+        if ctx.saved_tensors[1].dtype == float16:
+            y = xp.cumprod(x, axis=0)  # rounded, it may be 0
         dx = xp.empty_like(grad)
         later = xp.zeros_like(grad[:1]).sum(axis=0)  # g_{i+1}·x_{i+1}
         for i in range(len(x) - 1, -1, -1):
@@ -517,9 +519,10 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return Cumprod.apply(input, *axes_of("cumprod", dim, input.ndim))
 
 
-@wide_in_between
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:
     """Return ``log(sum(exp(input)))`` over `dim` without overflow."""
+    if input.dtype == float16:  # in float32, differences of large numbers are not exact enough
+        return logsumexp(input.to(float64), dim, keepdim).to(float16)
     return LogSumExp.apply(input, axes_of("logsumexp", dim, input.ndim), keepdim)
 
 
