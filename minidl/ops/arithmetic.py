@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..autograd import Context, Function
-from ..device import Array, array_module
+from ..device import Array, Shape, array_module
 from ..errors import ArgumentError, DTypeError, NumberError
 from ..tensor import Tensor, bool_, default_dtype, float16, float32
 from .operands import (

@@ -182,11 +182,11 @@ def functions(y: minidl.Tensor) -> Iterator[str]:
             nodes += [before for before, _ in node.next_functions]
 
 
-def assert_rounded(found: Any, exact: Any, half_ulps: float) -> None:
-    """Compare what float16 can hold; `half_ulps` of each number, besides the largest's float32."""
+def assert_rounded(found: Any, exact: Any, half_ulps: float, of_largest: float) -> None:
+    """Compare what float16 can hold; `half_ulps` of each number, and a share of the largest."""
     fits = np.abs(exact) < 65_504
     largest = np.abs(exact[fits]).max(initial=0)
-    limit = half_ulps * HALF_ULP * np.abs(exact) + SMALLEST + 2.0**-20 * largest
+    limit = half_ulps * HALF_ULP * np.abs(exact) + SMALLEST + of_largest * largest
     error = np.where(fits, np.abs(found - exact), 0)
     worst = np.argmax(error / limit)
     assert (error <= limit).all(), (found.flat[worst], exact.flat[worst], (error / limit).max())
@@ -196,9 +196,12 @@ def assert_rounded(found: Any, exact: Any, half_ulps: float) -> None:
 def test_float16_is_float64_rounded(case, device):
     found, exact = run(case, np.float16, device)[0], run(case, np.float64)[0]
     assert len(found) == len(exact)
-    assert_rounded(found[0], exact[0], 1.02)
+    # A GPU rounds products before it adds biases or the shares of windows, and dropout's factor.
+    twice = device != "cpu" and any(name in case[0] for name in ("linear", "conv", "dropout"))
+    of_largest = 2 * HALF_ULP if twice else 2.0**-20
+    assert_rounded(found[0], exact[0], 1.02, of_largest)
     for gradients in zip(found[1:], exact[1:], strict=True):
-        assert_rounded(*gradients, 2)
+        assert_rounded(*gradients, 2, of_largest)
 
 
 def test_each_function_has_a_case():
