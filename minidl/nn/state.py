@@ -133,19 +133,17 @@ class State(Moving, StateHooks):
         own: dict[str, Any] = {}
         for path, module in self.named_modules(remove_duplicate=False):
             module._save_to_state_dict(own, f"{path}." if path else "", True)
-        optional = "num_batches_tracked"  # which PyTorch's files didn't have once
-        missing += [n for n in own if n not in state_dict and not n.endswith(optional)]
-        unexpected += [name for name in state_dict if name not in own]
+        own = {name: value for name, value in own.items() if name.split(".")[-1] != _EXTRA}
         extra = {
             f"{path}.{_EXTRA}".lstrip("."): module
-            for path, module in self.named_modules()
-            if _has_extra(module)
+            for path, module in self.named_modules(remove_duplicate=False)
+            if type(module).set_extra_state is not State.set_extra_state
         }
-        new = {
-            name: as_tensor(state_dict[name])
-            for name in own
-            if name in state_dict and name not in extra
-        }
+        optional = "num_batches_tracked"  # which PyTorch's files didn't have once
+        expected = {**own, **extra}
+        missing += [n for n in expected if n not in state_dict and not n.endswith(optional)]
+        unexpected += [name for name in state_dict if name not in expected]
+        new = {name: as_tensor(state_dict[name]) for name in own if name in state_dict}
 
         waiting = {  # parameters of lazy layers, which take the shape of what they are given
             id(tensor)

@@ -743,6 +743,25 @@ def test_extra_state_is_saved_and_loaded() -> None:
         nn.Linear(1, 1).load_state_dict({**nn.Linear(1, 1).state_dict(), "_extra_state": 1})
 
 
+def test_extra_state_is_expected_by_who_takes_it() -> None:
+    class Takes(nn.Module):
+        def set_extra_state(self, state: Any) -> None:
+            pass
+
+    class Gives(nn.Module):
+        def get_extra_state(self) -> int:
+            return 1
+
+    with pytest.raises(RuntimeError, match="Missing key"):
+        Takes().load_state_dict(Takes().state_dict())
+    with pytest.raises(RuntimeError, match="Unexpected key"):
+        Gives().load_state_dict(Gives().state_dict())
+    Gives().load_state_dict(Gives().state_dict(), strict=False)
+    shared = Gives()
+    both = nn.Sequential(shared, shared)
+    assert list(both.state_dict()) == ["0._extra_state", "1._extra_state"]
+
+
 def test_memory_formats_are_accepted() -> None:
     layer = nn.Conv2d(3, 4, 3).to(memory_format=minidl.channels_last)
     x = minidl.randn(2, 3, 5, 5)

@@ -100,16 +100,17 @@ def _phases(
     kernel: int, stride: int, dilation: int, before: int, out: int, size: int
 ) -> list[_Phase]:
     """Sort the entries of windows along one axis by the rows that they read."""
+    reads: dict[int, list[tuple[int, int]]] = {}
+    for k in range(kernel):
+        start, first = divmod(k * dilation, stride)
+        reads.setdefault(first, []).append((k, start))
     phases = []
-    for first in range(stride):
-        reads = [(k, divmod(k * dilation, stride)) for k in range(kernel)]
-        entries = [(k, start) for k, (start, phase) in reads if phase == first]
-        if entries:
-            rows = out + entries[-1][1]
-            padded = max(-(-(before - first) // stride), 0)  # rows above the image
-            own = range(size)[first + padded * stride - before :: stride][: max(rows - padded, 0)]
-            inside = slice(padded, padded + len(own))
-            phases.append(_Phase(entries, rows, inside, slice(own.start, own.stop, stride)))
+    for first, entries in sorted(reads.items()):
+        rows = out + entries[-1][1]
+        padded = max(-(-(before - first) // stride), 0)  # rows above the image
+        own = range(size)[first + padded * stride - before :: stride][: max(rows - padded, 0)]
+        inside = slice(padded, padded + len(own))
+        phases.append(_Phase(entries, rows, inside, slice(own.start, own.stop, stride)))
     return phases
 
 
