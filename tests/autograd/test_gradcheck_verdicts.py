@@ -306,6 +306,90 @@ WRONG |= {
 }  # fmt: skip
 
 
+def wrong(compute: Make, backward: Make, *inputs: minidl.Tensor) -> tuple[Any, tuple[Any, ...]]:
+    return function(saving(compute), of_saved(backward)), inputs
+
+
+def pairs(a: Any) -> Any:
+    return a.reshape(-1, 2)
+
+
+def logistic(a: Any) -> Any:
+    return 1 / (1 + np.exp(-a))
+
+
+# ---- slips in formulas, positions and shapes ----
+
+WRONG |= {
+    "gradient times its size": (squares(lambda g, a: 2 * a * g * abs(g)), (x(3),)),
+    "gradient rounded up": (squares(lambda g, a: 2 * a * np.ceil(g)), (x(3),)),
+    "sine of the gradient": (squares(lambda g, a: 2 * a * np.sin(g * np.pi / 2)), (x(3),)),
+    "divided by a large gradient": (
+        cubes(lambda g, a: 3 * a * a * g / max(abs(g).max(), 1)), (x(3),)
+    ),
+    "sorted gradient": wrong(lambda a: 3 * a, lambda g, a: 3 * np.sort(g), x(4)),
+    "integer division": wrong(lambda a: a / 3, lambda g, a: g // 3, x(4)),
+    "clipped result": wrong(
+        lambda a: a * a, lambda g, a: np.clip(2 * a * g, -1e3, 1e3), above(4)
+    ),
+    "infinite at one entry": wrong(
+        lambda a: a * a, lambda g, a: np.where(np.arange(4) == 1, np.inf, 2 * a * g), x(4)
+    ),
+    "sigmoid instead of its slope": wrong(logistic, lambda g, a: g * logistic(a), x(4)),
+    "tanh without the square": wrong(np.tanh, lambda g, a: g * (1 - np.tanh(a)), x(4)),
+    "sign of an exponent": wrong(lambda a: np.exp(-a), lambda g, a: g * np.exp(-a), x(4)),
+    "half of a root": wrong(np.sqrt, lambda g, a: g / np.sqrt(a), above(4)),
+    "base of a logarithm": wrong(np.log2, lambda g, a: g / a, above(4)),
+    "sign of a divisor's": wrong(
+        np.divide, lambda g, a, b: (g / b, g * a / b**2), x(4), above(4)
+    ),
+    "logarithm of a power's base": wrong(
+        np.power, lambda g, a, b: (g * b * a ** (b - 1), g * a**b), above(4), x(4)
+    ),
+    "outer, transposed": wrong(np.outer, lambda g, a, b: (g.T @ b, g @ a), x(3), x(3, seed=1)),
+    "trace to all": wrong(np.trace, lambda g, a: g * np.ones_like(a), x(3, 3)),
+    "a @ a.T as if symmetric": wrong(lambda a: a @ a.T, lambda g, a: 2 * g @ a, x(3, 3)),
+    "parts exchanged": wrong(
+        lambda a, b: np.concatenate([a, b]), lambda g, a, b: (g[3:], g[:3]), x(3), x(3, seed=1)
+    ),
+    "padding off by one": wrong(lambda a: np.pad(a, 1), lambda g, a: g[:-2], x(5)),
+    "average-pool without its divisor": wrong(
+        lambda a: pairs(a).mean(1), lambda g, a: np.repeat(g, 2), x(6)
+    ),
+    "max-pool to the whole window": wrong(
+        lambda a: pairs(a).max(1), lambda g, a: np.repeat(g, 2), x(6)
+    ),
+    "max-pool to the smallest": wrong(
+        lambda a: pairs(a).max(1),
+        lambda g, a: (np.eye(2)[pairs(a).argmin(1)] * g[:, None]).reshape(-1), x(6),
+    ),
+    "upsampling averaged": wrong(
+        lambda a: np.repeat(a, 2), lambda g, a: pairs(g).mean(1), x(4)
+    ),
+    "one end of differences": wrong(np.diff, lambda g, a: np.concatenate([g, [0]]), x(5)),
+    "a norm without its last term": wrong(
+        lambda a: (a - a.mean()) / a.std(), lambda g, a: (g - g.mean()) / a.std(), x(6)
+    ),
+    "cumprod of the whole product": wrong(
+        np.cumprod, lambda g, a: np.cumsum(g[::-1])[::-1] * np.prod(a) / a, above(4)
+    ),
+    "the hinge's sign": wrong(lambda a: np.maximum(1 - a, 0), lambda g, a: g * (a < 1), x(5)),
+    "another negative slope": wrong(
+        lambda a: np.where(a > 0, a, 0.1 * a), lambda g, a: np.where(a > 0, g, 0.01 * g), x(7)
+    ),
+    "every second row": wrong(lambda a: a * a, lambda g, a: 2 * a[[0, 0, 2, 2]] * g, x(4, 2)),
+    "a broadcast number's first": wrong(
+        np.multiply, lambda g, a, b: (g * b, (g * a)[0, 0]), x(2, 2), x()
+    ),
+    "written into what was saved": wrong(
+        lambda a: a * a, lambda g, a: np.multiply(a, 2 * g, out=a), x(4)
+    ),
+    "the third output is forgotten": (function(
+        saving(lambda a: (a * 2, a * 3, a * 4)), lambda ctx, g, h, k: 2 * g + 3 * h
+    ), (x(3),)),
+}  # fmt: skip
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_wrong_backward_is_caught(name: str) -> None:
     func, inputs = WRONG[name]
