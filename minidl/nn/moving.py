@@ -10,7 +10,7 @@ import numpy as np
 
 from ..conversion import as_dtype
 from ..device import Device
-from ..errors import ArgumentError, DTypeError
+from ..errors import DTypeError
 from ..tensor import Tensor
 from .tree import Tree
 
@@ -50,7 +50,7 @@ class Moving(Tree):
         Raises
         ------
         DTypeError
-            If ``dtype`` is not a floating-point type.
+            If ``dtype`` is not a floating-point type, or an argument is none of these.
         """
         device, dtype = _parse_to(*args, **kwargs)
         if dtype is not None and dtype.kind != "f":
@@ -118,7 +118,7 @@ def _parse_to(
         elif isinstance(argument, (str, Device)):
             device = argument
         else:
-            raise ArgumentError(
+            raise DTypeError(
                 f"Module.to: expected a device, a dtype or a tensor, but got {argument!r}"
             )
     if tensor is not None:
