@@ -2,9 +2,10 @@
 
 ``python benchmarks/scaling.py`` prints the bytes for 2, 4 and 8 ranks, and the model for 8 to 512
 devices, and draws it with ``--picture FILE``. ``--measure N`` starts N ranks on this machine and
-compares bytes and times with the formulas: ``--batch`` pictures for each rank, one thread a rank.
-It also says which share of the gradients was on its way ("begun"), and which had been added on all
-ranks ("hidden"), when the backward had computed the last one: an order of events, not a time.
+compares bytes with the formulas, and times of four steps that take turns: ``--batch`` pictures for
+each rank, one thread a rank. See :func:`in_turns`. It also says which share of the gradients was on
+its way ("begun"), and which had been added on all ranks ("hidden"), when the backward had computed
+the last one: an order of events, not a time.
 
 The model: each device has 128 pictures, and a step takes ``compute`` seconds without messages. Data
 parallelism can send during the backward of the convolutions, because the gradients of fc6 to fc8,
@@ -23,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +135,7 @@ class Order:
 
     def finish(self) -> None:
         """Note what had happened when the last gradient was computed."""
-        whole = sum(bucket.flat.nbytes for bucket in self._buckets)
+        whole = sum(bucket.nbytes for bucket in self._buckets)
         self.shares.append((sum(self.begun) / whole, sum(self.ended) / whole))
         self._finish()
         self.begun, self.ended = [], []
@@ -159,37 +161,107 @@ def rank_program(scheme: str, batch: int, steps: int, variant: str) -> None:
     images = minidl.randn(count, *net.input_size)
     labels = minidl.zeros(count, dtype=minidl.int64)
 
-    def step() -> float:
-        dist.barrier()
-        started = time.perf_counter()
+    def step() -> None:
         optimizer.zero_grad()
         cross_entropy(net(images), labels).backward()
         optimizer.step()
-        return time.perf_counter() - started
 
     step()
     here.traffic.clear()
     order = None if reducer is None else Order(reducer)
-    together = [step() for _ in range(steps)]
+    for _ in range(steps):
+        step()
     sent = {name: value / steps for name, value in here.traffic.items() if name in formula}
-    result: dict[str, Any] = {"sent": sent, "formula": formula, "step": float(np.median(together))}
+    result: dict[str, Any] = {"sent": sent, "formula": formula}
     if order is not None:
         begun, hidden = np.median(order.shares, axis=0).tolist()
         result |= {"begun": round(begun, 3), "hidden": round(hidden, 3)}
     if reducer is not None and scheme == "data":
-        reducer.active = False
-        result["compute"] = float(np.median([step() for _ in range(steps)]))
-        buckets = [bucket.flat for bucket in reducer._buckets]
-        times = []
-        for _ in range(steps):
-            dist.barrier()
-            started = time.perf_counter()
-            for flat in buckets:
-                here.submit(lambda flat=flat: arrays.all_reduce(here, flat, np.add, "alone")).wait()
-            times.append(time.perf_counter() - started)
-        result["alone"] = float(np.median(times))
+        result |= in_turns(step, reducer, variant, total, steps)
     if here.rank == 0:
         print(json.dumps(result))
+
+
+def in_turns(
+    step: Callable[[], None], reducer: Reducer, variant: str, total: int, times: int
+) -> dict[str, float]:
+    """Return seconds of a step, the smallest of several that take turns with these:
+
+    - "compute": the step without communication
+    - "alone": the communication alone
+    - "one process": a step of rank 0 with as many threads as there are ranks, and the whole batch,
+      while the others wait
+
+    "added" is the share of "alone" by which communication makes a step longer. "added cpu" is the
+    same with the processor time of all ranks, divided by their number, in place of a step's time:
+    what remains if all cores are busy, however busy other programs are. "speed" is that of the
+    ranks, relative to one process.
+    """
+    here = reducer.here
+    grads = [p.grad.array.reshape(-1) for p in reducer.module.parameters() if p.grad is not None]
+    other = alexnet(variant)
+    optimizer = SGD(other.parameters(), lr=0.01, momentum=0.9)
+    images = minidl.randn(total, *other.input_size)
+    labels = minidl.zeros(total, dtype=minidl.int64)
+
+    def alone() -> None:
+        copies = [g.copy() for g in grads]
+        dist.barrier()
+        work = [
+            here.submit(lambda flat=flat: arrays.all_reduce(here, flat, np.add, "alone", 0.5))
+            for flat in copies
+        ]
+        clock.start()
+        for one in work:
+            one.wait()
+
+    def without() -> None:
+        reducer.active = False
+        step()
+        reducer.active = True
+
+    def one_process() -> None:
+        if here.rank == 0:
+            minidl.set_num_threads(here.size)
+            optimizer.zero_grad()
+            cross_entropy(other(images), labels).backward()
+            optimizer.step()
+            minidl.set_num_threads(1)
+
+    clock = Clock()
+    kinds = {"step": step, "compute": without, "alone": alone, "one process": one_process}
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
+    for turn in range(times + 1):
+        for name, function in kinds.items():
+            dist.barrier()
+            clock.start()
+            function()
+            times_ = clock.stop()
+            if turn:  # the first is for warming up
+                found[name].append(times_)
+    wall, cpu = ({name: min(t[i] for t in ts) for name, ts in found.items()} for i in (0, 1))
+    return {name: round(value, 4) for name, value in {
+        **wall,
+        "added": (wall["step"] - wall["compute"]) / wall["alone"],
+        "added cpu": (cpu["step"] - cpu["compute"]) / here.size / wall["alone"],
+        "speed": wall["one process"] / wall["step"],
+    }.items()}  # fmt: skip
+
+
+class Clock:
+    """Seconds until the last rank has come so far, and processor seconds of all."""
+
+    def start(self) -> None:
+        """Begin."""
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def stop(self) -> tuple[float, float]:
+        """Return the seconds since the start."""
+        wall = minidl.tensor(time.perf_counter() - self._wall, dtype=minidl.float64)
+        cpu = minidl.tensor(time.process_time() - self._cpu, dtype=minidl.float64)
+        dist.all_reduce(wall, dist.ReduceOp.MAX)
+        dist.all_reduce(cpu)
+        return float(wall), float(cpu)
 
 
 def measure(ranks: int, scheme: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -200,8 +272,9 @@ def measure(ranks: int, scheme: str, options: argparse.Namespace) -> dict[str, A
         sys.exit(f"there is no mpirun: {world.HOW_TO_INSTALL}")
     words = ["--rank", scheme, "--batch", str(options.batch), "--steps", str(options.steps)]
     words += ["--variant", options.variant]
+    where = "--oversubscribe", "--bind-to", "none"
     done = subprocess.run(
-        [launcher, "--oversubscribe", "-n", str(ranks), sys.executable, __file__, *words],
+        [launcher, *where, "-n", str(ranks), sys.executable, __file__, *words],
         stdout=subprocess.PIPE, text=True, check=True,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
     )  # fmt: skip

@@ -3,7 +3,10 @@
 Sums are computed here, not by MPI, in the order of the ranks: every rank gets the same bits, in
 every run. A large array is cut into as many pieces as there are ranks. Each rank receives the
 others' numbers for its own piece, adds them up, and returns the sum to all. So a rank sends
-2 (N − 1)/N of the array, the least that any algorithm can do.
+2 (N − 1)/N of the array, the least that any algorithm can do. The pieces leave from the array
+itself, and the sums arrive in it: on one machine, where a rank reads another's memory, nothing is
+copied twice. Others' numbers are received a few at a time, so that they are added while they are
+still in the cache, and the next are on their way.
 
 All functions run in the thread of :class:`~minidl.distributed.engine.Engine`.
 """
@@ -12,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -25,24 +29,74 @@ _SMALL = 4096
 #: Largest message, because MPI counts in 32 bits.
 _LARGEST = 1 << 28
 
+#: Bytes of a rank's piece in one turn of a sum, and how many ranks may have so much.
+_TURN, _MOST = 1 << 21, 16
+
+_SCATTER, _GATHER = 3, 4  # tags, beside the engine's
+
 Reduction = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
-def all_reduce(world: World, flat: np.ndarray, add: Reduction, label: str) -> None:
-    """Replace a contiguous vector by its reduction over the ranks, in the order of the ranks."""
+def all_reduce(
+    world: World, flat: np.ndarray, add: Reduction, label: str, factor: float = 1
+) -> None:
+    """Replace a contiguous vector by its reduction over the ranks, times a factor."""
     if world.size == 1 or flat.size == 0:
         return
     if flat.nbytes <= _SMALL:
         rows = all_gather(world, flat, [flat.size] * world.size, label)
-        flat[:] = _reduced(rows.reshape(world.size, -1), add)
+        _reduce(list(rows.reshape(world.size, -1)), flat, add, factor)
         return
-    step = _LARGEST // flat.itemsize
-    for start in range(0, flat.size, step):
-        part = flat[start : start + step]
+    step = _TURN * min(world.size, _MOST) // flat.itemsize
+    turns = [Turn(world, flat[start : start + step]) for start in range(0, flat.size, step)]
+    cells = [world.buffer(0, turns[0].room), world.buffer(1, turns[0].room)]
+    turns[0].scatter(cells[0], label)
+    for number, turn in enumerate(turns):
+        if number + 1 < len(turns):
+            turns[number + 1].scatter(cells[(number + 1) % 2], label)
+        turn.add_up(add, factor)
+        turn.gather(label)
+    for turn in turns:
+        world.finish(turn.requests)
+
+
+class Turn:
+    """A part of a vector that the ranks add up: each its own piece of it."""
+
+    def __init__(self, world: World, part: np.ndarray) -> None:
+        self.world = world
         cuts = [part.size * rank // world.size for rank in range(world.size + 1)]
-        sizes = [after - before for before, after in pairwise(cuts)]
-        mine = reduce_scatter(world, part, sizes, label, add)
-        part[:] = all_gather(world, mine, sizes, label)
+        self.pieces = [part[start:end] for start, end in pairwise(cuts)]
+        self.own = self.pieces[world.rank]
+        self.others = [rank for rank in range(world.size) if rank != world.rank]
+        self.room = -(-part.size // world.size) * part.itemsize * world.size
+        self.requests: list[Any] = []
+
+    def scatter(self, cell: np.ndarray, label: str) -> None:
+        """Start to send the others' pieces to them, and to receive their numbers for one's own."""
+        own, link = self.own, self.world.link
+        room = cell[: own.nbytes * self.world.size].view(own.dtype)
+        self.rows = list(room.reshape(self.world.size, own.size))
+        self.rows[self.world.rank] = own
+        self.world.count(label, sum(self.pieces[rank].nbytes for rank in self.others))
+        self.requests = [link.Irecv(_bytes(self.rows[r]), r, _SCATTER) for r in self.others]
+        self.requests += [link.Isend(_bytes(self.pieces[r]), r, _SCATTER) for r in self.others]
+
+    def add_up(self, add: Reduction, factor: float) -> None:
+        """Wait for the others' numbers, and replace one's own piece by the sum."""
+        self.world.finish(self.requests)
+        _reduce(self.rows, self.own, add, factor)
+
+    def gather(self, label: str) -> None:
+        """Start to send one's own piece to the others, and to receive theirs."""
+        link = self.world.link
+        self.world.count(label, self.own.nbytes * len(self.others))
+        self.requests = [link.Irecv(_bytes(self.pieces[r]), r, _GATHER) for r in self.others]
+        self.requests += [link.Isend(_bytes(self.own), r, _GATHER) for r in self.others]
+
+
+def _bytes(flat: np.ndarray) -> np.ndarray:
+    return flat.view(np.uint8)
 
 
 def reduce_scatter(
@@ -53,7 +107,9 @@ def reduce_scatter(
     if world.size == 1:
         return flat
     rows = exchange(world, flat, sizes, [own] * world.size, label)  # this piece, of every rank
-    return _reduced(rows.reshape(world.size, own), add)
+    rows = rows.reshape(world.size, own)
+    _reduce(list(rows), rows[0], add)
+    return rows[0]
 
 
 def exchange(
@@ -67,7 +123,7 @@ def exchange(
         [flat.view(np.uint8), [size * item for size in sent]],
         [got.view(np.uint8), [size * item for size in taken]],
     )
-    world.finish(request)
+    world.finish([request])
     return got
 
 
@@ -81,7 +137,7 @@ def all_gather(world: World, flat: np.ndarray, sizes: Sequence[int], label: str)
     request = world.comm.Iallgatherv(
         flat.view(np.uint8), [whole.view(np.uint8), [size * item for size in sizes]]
     )
-    world.finish(request)
+    world.finish([request])
     return whole
 
 
@@ -93,12 +149,14 @@ def broadcast(world: World, flat: np.ndarray, source: int, label: str) -> None:
         world.count(label, flat.nbytes * (world.size - 1))
     step = _LARGEST // flat.itemsize
     for start in range(0, flat.size, step):
-        world.finish(world.comm.Ibcast(flat[start : start + step].view(np.uint8), source))
+        world.finish([world.comm.Ibcast(_bytes(flat[start : start + step]), source)])
 
 
-def _reduced(rows: np.ndarray, add: Reduction) -> np.ndarray:
-    """Return the reduction of rows, from the first to the last; overwrites the first."""
+def _reduce(rows: list[np.ndarray], result: np.ndarray, add: Reduction, factor: float = 1) -> None:
+    """Reduce rows from the first to the last; overwrites the first, and the result at the end."""
     total = rows[0]
-    for row in rows[1:]:
+    for row in rows[1:-1]:
         add(total, row, out=total)  # type: ignore[call-arg]
-    return total
+    add(total, rows[-1], out=result)  # type: ignore[call-arg]
+    if factor != 1:
+        np.multiply(result, result.dtype.type(factor), out=result)

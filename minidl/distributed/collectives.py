@@ -279,7 +279,7 @@ def barrier(group: Any = None, async_op: bool = False, device_ids: Any = None) -
 
     def work() -> None:
         if here.size > 1:
-            here.finish(here.comm.Ibarrier())
+            here.finish([here.comm.Ibarrier()])
 
     return _start(work, None, async_op)
 

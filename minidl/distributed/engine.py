@@ -87,7 +87,7 @@ class Engine:
     """
 
     def __init__(self, comm: Any, fail: Callable[[str, int], None]) -> None:
-        self._comm, self._fail = comm.Dup(), fail
+        self.comm, self._fail = comm.Dup(), fail
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._left, self._right = (comm.rank - 1) % comm.size, (comm.rank + 1) % comm.size
         self._main = threading.main_thread().ident
@@ -122,12 +122,12 @@ class Engine:
             self._moved = time.monotonic()
             self._patient -= 1
 
-    def finish(self, request: Any) -> None:
-        """Wait for a request of MPI, in the engine's thread; sleep, to leave the core to others."""
+    def finish(self, requests: list[Any]) -> None:
+        """Wait for requests of MPI, in the engine's thread; sleep, to leave the core to others."""
         started = time.perf_counter()
-        while not request.Test():
+        while not all(request.Test() for request in requests):
             waited = time.perf_counter() - started
-            time.sleep(0 if waited < 1e-4 else min(5e-4, waited / 8))
+            time.sleep(0 if waited < 1e-4 else min(1e-3, waited / 8))
             self._watch()
 
     def _loop(self) -> None:
@@ -142,7 +142,7 @@ class Engine:
             work.run()
             del work
             self._watch()
-        self._sent.append(self._comm.Isend(b"", self._right, _FAREWELL))
+        self._sent.append(self.comm.Isend(b"", self._right, _FAREWELL))
 
     def _watch(self) -> None:
         now = time.monotonic()
@@ -152,11 +152,11 @@ class Engine:
             self._moved = self._heard = now
         self._greeted = now
         self._sent = [request for request in self._sent if not request.Test()]
-        self._sent.append(self._comm.Isend(b"", self._right, _GREETING))
-        while self._comm.Iprobe(self._left, _GREETING):
-            self._comm.Recv(bytearray(1), self._left, _GREETING)
+        self._sent.append(self.comm.Isend(b"", self._right, _GREETING))
+        while self.comm.Iprobe(self._left, _GREETING):
+            self.comm.Recv(bytearray(1), self._left, _GREETING)
             self._heard = now
-        self._left_is_gone |= self._comm.Iprobe(self._left, _FAREWELL)
+        self._left_is_gone |= self.comm.Iprobe(self._left, _FAREWELL)
         if now - self._heard > LIMIT and not self._left_is_gone:
             self._fail(
                 f"rank {self._left} has given no sign of life for {LIMIT:.0f} seconds: it is "
@@ -175,7 +175,7 @@ class Engine:
         elif frame is not None and now - self._moved > LIMIT:
             where = f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
             self._fail(
-                f"rank {self._comm.rank} has stood still for {LIMIT:.0f} seconds in "
+                f"rank {self.comm.rank} has stood still for {LIMIT:.0f} seconds in "
                 f"{frame.f_code.co_name} ({where})", LOST,
             )  # fmt: skip
 

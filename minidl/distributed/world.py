@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from ..errors import DistributedError
 from .engine import LIMIT, Engine, Work
 from .stopped import Guard
@@ -36,6 +38,8 @@ class World:
     rank, size : int
         The number of this process, from 0, and the number of all.
     comm : mpi4py.MPI.Comm or None
+    link : mpi4py.MPI.Comm or None
+        Another, for messages between two ranks, which are the engine's alone.
     traffic : dict of str to int
         Bytes that this process has sent to others, by what they were sent for.
     """
@@ -46,6 +50,8 @@ class World:
         self.size: int = 1 if comm is None else comm.size
         self.traffic: dict[str, int] = {}
         self._engine = Engine(comm, self.abort) if self.size > 1 else None
+        self.link: Any = None if self._engine is None else self._engine.comm
+        self._buffers: dict[int, np.ndarray] = {}
 
     def local_rank(self) -> int:
         """Return the number of this process among those of its machine; all ranks must call it."""
@@ -59,10 +65,16 @@ class World:
         work.run()
         return work
 
-    def finish(self, request: Any) -> None:
-        """Wait for a request of MPI, inside of an operation."""
+    def finish(self, requests: list[Any]) -> None:
+        """Wait for requests of MPI, inside of an operation."""
         assert self._engine is not None
-        self._engine.finish(request)
+        self._engine.finish(requests)
+
+    def buffer(self, number: int, size: int) -> np.ndarray:
+        """Return bytes that an operation may use until it ends."""
+        if number not in self._buffers or self._buffers[number].size < size:
+            self._buffers[number] = np.empty(size, np.uint8)
+        return self._buffers[number]
 
     def patience(self) -> AbstractContextManager[None]:
         """Return a block in which this rank may stand still, such as to write to a slow disk."""

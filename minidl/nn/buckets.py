@@ -1,9 +1,11 @@
 """Gradients on their way between ranks, in buckets: :class:`Reducer`.
 
-When the backward has completed a parameter's gradient, it is copied into its bucket, divided
-by the number of ranks. A full bucket is sent at once, while the backward goes on to earlier layers.
-The last gradient of the backward waits for all buckets, so that after ``backward()`` every rank has
-the same sums. They are added in the order of the ranks, so their bits are the same in every run.
+When the backward has completed the gradient of a large parameter, the gradient is a bucket by
+itself: the ranks add it up where it is. Those of small parameters are copied into one bucket. A
+full bucket is sent at once, while the backward goes on to earlier layers. The last gradient of the
+backward waits for all buckets, so that after ``backward()`` every rank has the same sums, divided
+by the number of ranks. They are added in the order of the ranks, so their bits are the same in
+every run.
 
 Where each rank has a GPU of its own and NCCL, the buckets are on the GPU, and NCCL adds them there.
 """
@@ -28,26 +30,49 @@ from .parts import use_rows
 __all__ = ["Reducer"]
 
 
-class Bucket:
-    """The gradients of some parameters in one vector, in the host's memory or on a GPU."""
+#: Size in bytes from which a parameter has a bucket of its own.
+_LARGE = 1 << 20
 
-    def __init__(self, parameters: list[Parameter], where: Device) -> None:
-        self.parameters = parameters
+
+class Bucket:
+    """The gradients of some parameters in one vector, in the host's memory or on a GPU.
+
+    The vector of a single parameter is the gradient's own memory if that is possible, and `shared`
+    allows it.
+    """
+
+    def __init__(self, parameters: list[Parameter], where: Device, shared: bool) -> None:
+        self.parameters, self._where = parameters, where
+        self._shared = shared and len(parameters) == 1 and where == CPU
         self.places: dict[int, slice] = {}
         start = 0
         for parameter in parameters:
             self.places[id(parameter)] = slice(start, start + parameter.numel())
             start += parameter.numel()
-        with active(where):
-            xp = np if where == CPU else cupy()
-            self.flat = xp.empty(start, parameters[0].array.dtype)
-        self.missing = len(parameters)
+        self.nbytes = start * parameters[0].array.itemsize
+        self.flat: Any = None
+        self._own: Any = None
+        self._grad: Tensor | None = None  # whose memory the vector is
+        self.reset()
+
+    def reset(self) -> None:
+        """Get ready for the next backward."""
+        self.missing = len(self.parameters)
         self.work: distributed.Work | None = None
+        self.flat, self._grad = self._own, None
 
     def put(self, parameter: Parameter, factor: float) -> None:
-        """Copy a gradient, times a factor."""
-        place, grad = self.flat[self.places[id(parameter)]], parameter.grad
+        """Take a gradient, times a factor."""
+        grad = parameter.grad
         self.missing -= 1
+        if self._shared and factor == 1 and grad is not None and _is_vector(grad.array, parameter):
+            self.flat, self._grad = grad.array.reshape(-1), grad
+            return
+        if self._own is None:
+            with active(self._where):
+                xp, dtype = np if self._where == CPU else cupy(), parameter.array.dtype
+                self._own = self.flat = xp.empty(self.nbytes // dtype.itemsize, dtype)
+        place = self.flat[self.places[id(parameter)]]
         if grad is None:
             place[:] = 0
             return
@@ -60,6 +85,8 @@ class Bucket:
 
     def take(self, parameter: Parameter) -> None:
         """Replace a gradient by the sum of the ranks'."""
+        if self._grad is not None and parameter.grad is self._grad:
+            return
         flat, array = self.flat[self.places[id(parameter)]], parameter.array
         if parameter.grad is None:
             parameter.grad = Tensor(flat.reshape(array.shape).copy()).to(parameter.device)
@@ -67,6 +94,13 @@ class Bucket:
         array = parameter.grad.array
         with active(device_of(array)):
             array[...] = array_module(array).asarray(flat.reshape(array.shape))
+
+
+def _is_vector(array: Any, parameter: Parameter) -> bool:
+    """Return whether a gradient is one piece of the host's memory that may be overwritten."""
+    if not isinstance(array, np.ndarray) or array.dtype != parameter.array.dtype:
+        return False
+    return array.flags.c_contiguous and array.flags.writeable
 
 
 class Reducer:
@@ -80,7 +114,7 @@ class Reducer:
     ----------
     module : Module
     cap_mb : float
-        Size of a bucket in MiB; a larger parameter has one of its own. Default 25.
+        Size of a bucket in MiB; a parameter as large, or of 1 MiB, has one of its own. Default 25.
     buffers : bool
         Send the buffers of rank 0 before each forward in training. Default True.
     find_unused : bool
@@ -120,7 +154,10 @@ class Reducer:
         where = device_of(chosen[0].array) if chosen else CPU
         self._nccl = nccl.join(where)
         self.uses_nccl = self._nccl is not None
-        self._buckets = _in_buckets(chosen, cap_mb * 2**20, where if self._nccl else CPU)
+        groups = _in_buckets(chosen, cap_mb * 2**20)
+        self._buckets = [Bucket(g, where if self._nccl else CPU, not find_unused) for g in groups]
+        mean = 1 / self.here.size if average else 1.0
+        self._factors = (mean, 1.0) if self._nccl else (1.0, mean)  # of a gradient; of the sum
         self._bucket = {id(p): bucket for bucket in self._buckets for p in bucket.parameters}
         self._left: set[int] = set()
         self._used: set[int] = set()
@@ -134,7 +171,7 @@ class Reducer:
     def _reset(self) -> None:
         self._next, self._left = 0, set(self._bucket)
         for bucket in self._buckets:
-            bucket.missing, bucket.work = len(bucket.parameters), None
+            bucket.reset()
 
     # --- The forward ------------------------------------------------------------------------------
 
@@ -177,7 +214,7 @@ class Reducer:
         """Take a complete gradient; send the buckets that are full, always in the same order."""
         if not self.active or self.here.size == 1:
             return
-        self._bucket[id(parameter)].put(parameter, 1 / self.here.size if self.average else 1.0)
+        self._bucket[id(parameter)].put(parameter, self._factors[0])
         self._left.discard(id(parameter))
         while self._next < len(self._buckets) and not self._buckets[self._next].missing:
             bucket = self._buckets[self._next]
@@ -190,7 +227,7 @@ class Reducer:
             self._finish()
 
     def _send(self, flat: np.ndarray) -> None:
-        arrays.all_reduce(self.here, flat, np.add, "gradients")
+        arrays.all_reduce(self.here, flat, np.add, "gradients", self._factors[1])
 
     def _finish(self) -> None:
         used = self._used_anywhere()
@@ -214,19 +251,20 @@ class Reducer:
         return {key for key, flag in zip(order, flags.array, strict=True) if flag}
 
 
-def _in_buckets(parameters: list[Parameter], cap: float, where: Device) -> list[Bucket]:
-    """Return the parameters in buckets; the last layer, whose gradients come first, leads."""
+def _in_buckets(parameters: list[Parameter], cap: float) -> list[list[Parameter]]:
+    """Return the parameters in groups; the last layer, whose gradients come first, leads."""
     groups: list[list[Parameter]] = []
-    size = 0
+    open_: dict[Any, list[Parameter]] = {}  # of each dtype, the group of small ones to fill
     for parameter in reversed([p for p in parameters if p.requires_grad]):
         array = parameter.array
-        fits = groups and size + array.nbytes <= cap and groups[-1][0].array.dtype == array.dtype
-        if not fits:
-            groups.append([])
-            size = 0
-        groups[-1].append(parameter)
-        size += array.nbytes
-    return [Bucket(group, where) for group in groups]
+        if array.nbytes >= min(cap, _LARGE):
+            groups.append([parameter])
+            continue
+        group = open_.setdefault(array.dtype, [])
+        if sum(p.array.nbytes for p in group) + array.nbytes > cap:
+            groups.append(open_.pop(array.dtype))
+        open_.setdefault(array.dtype, []).append(parameter)
+    return groups + list(open_.values())
 
 
 def _leaves_of(output: Any) -> set[int]:

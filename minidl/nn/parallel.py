@@ -55,7 +55,8 @@ class DistributedDataParallel(Module):
         Send the buffers of rank 0, such as running means, before each forward in training. Default
         True.
     bucket_cap_mb : float, optional
-        Gradients are sent in buckets of this size in MiB. Default 25.
+        Gradients are sent in buckets of this size in MiB; a parameter of 1 MiB has one of its own.
+        Default 25.
     find_unused_parameters : bool
         The loss may not depend on all parameters. Default False.
     device_ids, output_device, dim, init_sync, check_reduction, gradient_as_bucket_view,
