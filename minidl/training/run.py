@@ -108,6 +108,7 @@ class Run(RunState, ABC):
             self.team = Team(model, options.parallel, parts["pictures"].size_of)
             self.draw = self.team.drawing(self, self.draw)  # type: ignore[method-assign]
             self.finite.traces = not (self.team.shards or list(model.buffers()))
+            self.finite.summed = self.team.reducer is not None
         self.leniency = Leniency()
 
     # --- Defined by a program ---------------------------------------------------------------------
@@ -208,6 +209,8 @@ class Run(RunState, ABC):
         """
         due, count = time.monotonic() - self.saved_at >= 60 * self.options.save_minutes, len(images)
         if self.team is not None:
+            if not self.on_cpu:  # later, NaN is in the mean of all ranks, and can't be told apart
+                self.finite.loss(loss, images, self.step + 1)
             loss, top1, count, due = self.team.meet(loss, top1, due)
         if isinstance(self.scheduler, LambdaLR):
             self.scheduler.step()

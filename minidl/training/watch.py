@@ -65,6 +65,7 @@ class FiniteCheck:
     def __init__(self, model: Module) -> None:
         self.model = model
         self.traces = True  # whether to run the network once more to find where a NaN began
+        self.summed = False  # whether gradients are sums over several ranks
 
     def loss(self, loss: Tensor | float, images: Tensor, step: int) -> None:
         """Check a loss, preferably before its gradients reach the parameters.
@@ -107,7 +108,8 @@ class FiniteCheck:
             return
         for name, parameter in reversed(parameters.items()):
             if parameter.grad is not None and (found := _describe(parameter.grad.array)):
-                raise NotFiniteError(f"the gradient of {name} has {found} in step {step}")
+                whose = ", the sum of all ranks'," if self.summed else ""
+                raise NotFiniteError(f"the gradient of {name}{whose} has {found} in step {step}")
         for name, parameter in parameters.items():
             if found := _describe(parameter.array):
                 raise NotFiniteError(

@@ -98,7 +98,10 @@ def test_the_gradient_nearest_to_the_loss_is_named(training: Training) -> None:
     for layer in (0, 2):
         training.model[layer].weight.grad.array[0, 0] = math.nan
     training.optimizer.step()
-    with pytest.raises(NotFiniteError, match=r"the gradient of 2\.weight"):
+    with pytest.raises(NotFiniteError, match=r"the gradient of 2\.weight has"):
+        training.check.parameters(17)
+    training.check.summed = True
+    with pytest.raises(NotFiniteError, match=r"of 2\.weight, the sum of all ranks', has"):
         training.check.parameters(17)
 
 
