@@ -267,17 +267,17 @@ def product_seconds(product: Product, card: Card, tf32: bool) -> float:
         rate, size = card.fp16 * card.tf32_share, 2
     bandwidth = card.bandwidth * card.bandwidth_share
     m, n, k = product.m, product.n, product.k
-    moved = size * (m * k + k * n + m * n * (1 + product.adds))
+    moved = product.count * size * (m * k + k * n + m * n * (1 + product.adds))
     best = math.inf
     for down, right, speed in TILES:
-        tiles = math.ceil(m / down) * math.ceil(n / right)
+        tiles = math.ceil(m / down) * math.ceil(n / right) * product.count
         for parts in (1, 2, 4, 8, 16, 32, 64):
             if parts > 1 and k / parts < LEAST_K:
                 break
             rounds = math.ceil(tiles * parts / card.multiprocessors)
             work = 2 * down * right * math.ceil(k / parts)
             computing = rounds * work / (rate / card.multiprocessors * speed)
-            sums = 8 * parts * m * n if parts > 1 else 0
+            sums = 8 * parts * m * n * product.count if parts > 1 else 0
             best = min(best, max(computing, (moved + sums) / bandwidth))
     return best
 
@@ -440,12 +440,14 @@ def products_table(step: Step) -> str:
     rows = []
     for (layer, phase, product), times in groups.items():
         cells = [layer, phase, product.compute, str(times)]
-        cells += [str(product.m), str(product.n), str(product.k), "yes" if product.adds else ""]
+        cells += [str(product.m), str(product.n), str(product.k), str(product.count)]
+        cells.append("yes" if product.adds else "")
         for tf32 in (False, True):
             spent = product_seconds(product, card, tf32)
             cells += [f"{1000 * times * spent:.3f}", f"{product.flop / spent / 1e12:.0f}"]
         rows.append(cells)
-    header = ("layer", "pass", "compute", "times", "M", "N", "K", "adds", f"{card.name} FP32 ms",
+    header = ("layer", "pass", "compute", "times", "M", "N", "K", "batch", "adds",
+              f"{card.name} FP32 ms",
               "TFLOP/s", "TF32 ms", "TFLOP/s")  # fmt: skip
     return table(header, rows, text=3)
 

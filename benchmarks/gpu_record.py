@@ -1,7 +1,7 @@
 """The GPU work of a step: every launch and product, with its layer, its sizes and its bytes.
 
 :class:`Recorder` hooks into ``minidl.kernels.cuda``: ``Source.launch`` for a kernel's name and
-arrays, ``RawModule`` for the launches themselves, and cuBLAS's ``gemmEx``. With ``execute=False``
+arrays, ``RawModule`` for the launches themselves, and cuBLAS's products. With ``execute=False``
 calls are recorded but not executed; then a step at batch 128 takes seconds under the simulator
 instead of hours. This is valid because no decision of a step depends on a number computed by the
 GPU (the host would have to wait for it). A test compares the record with the simulator's counts
@@ -54,18 +54,19 @@ def simulate() -> Any:
 
 @dataclass(frozen=True)
 class Product:
-    """A call of gemmEx, in the order of rows: (m, k) times (k, n)."""
+    """A call of gemmEx, in the order of rows: (m, k) times (k, n); or a batch of them."""
 
     m: int
     n: int
     k: int
     compute: str
     adds: bool
+    count: int = 1
 
     @property
     def flop(self) -> int:
         """Number of operations, two for each multiply-add."""
-        return 2 * self.m * self.n * self.k
+        return 2 * self.m * self.n * self.k * self.count
 
 
 @dataclass(frozen=True)
@@ -150,6 +151,7 @@ class Recorder:
         self._seen = self.count() if self.count is not None else Counter()
         raw_module, launch = xp.RawModule, cuda.Source.launch
         many, gemm, context = ManySource.launch, cublas.gemmEx, functions.Context
+        batched = cublas.gemmStridedBatchedEx
         modules = [(source, source._modules) for source in cuda.sources]
         recorder = self
 
@@ -198,6 +200,12 @@ class Recorder:
             if recorder.execute:
                 gemm(handle, *args)
 
+        def noted_batched(handle: int, *args: Any) -> None:
+            plain = [args[number] for number in range(len(args)) if number not in (9, 13, 18, 19)]
+            recorder.launches.append(recorder._product(*plain, count=args[19]))
+            if recorder.execute:
+                batched(handle, *args)
+
         class NotedContext(context):  # type: ignore[misc, valid-type]
             def __init__(self, *args: Any) -> None:
                 super().__init__(*args)
@@ -208,6 +216,7 @@ class Recorder:
         xp.RawModule, cuda.Source.launch = NotedModule, noted_launch  # type: ignore[method-assign]
         ManySource.launch = noted_many  # type: ignore[method-assign]
         cublas.gemmEx, functions.Context = noted_gemm, NotedContext  # type: ignore[misc]
+        cublas.gemmStridedBatchedEx = noted_batched
         with contextlib.ExitStack() as stack:
             self._follow(stack, model, functions.Function)
             try:
@@ -217,17 +226,18 @@ class Recorder:
                 xp.RawModule, cuda.Source.launch = raw_module, launch  # type: ignore[method-assign]
                 ManySource.launch = many  # type: ignore[method-assign]
                 cublas.gemmEx, functions.Context = gemm, context  # type: ignore[misc]
+                cublas.gemmStridedBatchedEx = batched
                 for source, own in modules:
                     source._modules = own
 
-    def _product(self, *args: Any) -> Launch:
+    def _product(self, *args: Any, count: int = 1) -> Launch:
         n, m, k, size, out = args[2], args[3], args[4], _SIZES[args[7]], _SIZES[args[14]]
         beta = np.ctypeslib.as_array(_pointer(args[12], max(size, 4)), (1,))[0]
         compute = {68: "FP32", 77: "TF32", 70: "FP64"}.get(int(args[16]), str(args[16]))
         compute = "FP16" if size == 2 else compute  # the factors; cuBLAS adds up in float32
-        product = Product(m, n, k, compute, bool(beta))
-        result = out * m * n
-        read = size * (m * k + k * n) + result * product.adds
+        product = Product(m, n, k, compute, bool(beta), count)
+        result = out * m * n * count
+        read = size * (m * k + k * n) * count + result * product.adds
         return Launch(self.layer, self.phase, "gemmEx", read, result, product)
 
     def _follow(self, stack: contextlib.ExitStack, model: Any, function: Any) -> None:

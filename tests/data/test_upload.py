@@ -192,6 +192,28 @@ def test_the_loaders_pin_memory_where_there_is_a_gpu(device: str, workers: int) 
         check(list(loader), Pictures(4), "cpu")
 
 
+def test_pinned_memory_is_reused_and_bounded(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda.transfer, "_idle", [])
+
+    def memory_of(block: np.ndarray) -> Any:
+        return block.base.obj.mem
+
+    for size in (0, 1, 5000, 25_000_000, (1 << 24) + 1):
+        block = cuda.pinned(size)
+        assert block.size == size <= memory_of(block).size <= max(1.125 * size, size + 4096)
+    first = memory_of(cuda.pinned(1 << 20))
+    view = cuda.pinned((1 << 20) - 7)[3:]  # of the same memory
+    assert memory_of(view.base) is first
+    other = cuda.pinned(1 << 20)
+    assert memory_of(other) is not first  # which is in use
+    del view
+    assert memory_of(cuda.pinned(700_000)) is first
+    blocks = [cuda.pinned(size << 12) for size in range(1, 40)]
+    del blocks
+    cuda.pinned(1 << 30)  # larger than any
+    assert len(cuda.transfer._idle) <= cuda.transfer.KEPT + 1
+
+
 def test_pinned_batches_are_not_copied_again(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = pin([minidl.ones(3), minidl.zeros(2)])
     monkeypatch.delattr(upload, "_pack")

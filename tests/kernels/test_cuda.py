@@ -108,6 +108,35 @@ def test_a_kernel_is_compiled_once(gpu: str, monkeypatch: pytest.MonkeyPatch) ->
     cuda.sources.remove(source)
 
 
+def test_huge_arrays_get_wider_indices(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a number of an element, plus the threads that it is raised by, passes an int."""
+    count = cuda.cupy().zeros(777, np.int32)
+    source = cuda.Source(SOURCE.file)
+    for largest, expected in ((777 + 1024, "int"), (777 + 1023, "long long")):
+        monkeypatch.setattr(cuda.launch, "LARGEST_INT", largest)
+        for threads in (777, 5):  # the array's size counts, too
+            source._modules.clear()
+            source.launch("visits", np.float32, threads, count, np.int64(777), grid=4)
+            assert ("f", expected) in source._modules
+    assert (cuda.to_host(count) == 4).all()
+    cuda.sources.remove(source)
+
+
+def test_wider_indices_give_the_same_bits(gpu: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def results() -> list[Any]:
+        minidl.manual_seed(0)
+        x = minidl.randn(2, 4, 9, 8).to(gpu).requires_grad_()
+        w = minidl.randn(6, 2, 3, 3).to(gpu).requires_grad_()
+        y = F.conv2d(x, w, padding=1, groups=2)
+        y = F.dropout(F.local_response_norm(F.max_pool2d(y, 3, 2), 5))
+        y = F.adaptive_avg_pool2d(F.avg_pool2d(y, 2, 1), 2)
+        return [y, *minidl.autograd.grad((y * y).sum(), (x, w))]
+
+    before = results()
+    monkeypatch.setattr(cuda.launch, "LARGEST_INT", 0)
+    assert all(minidl.equal(a, b) for a, b in zip(before, results(), strict=True))
+
+
 # --- Memory ---------------------------------------------------------------------------------------
 
 
@@ -196,6 +225,24 @@ def test_matmul(a_transposed: bool, b_transposed: bool, padding: int, dtype: Any
             assert cuda.matmul(x, y, out, accumulate=accumulate) is out
             wanted = expected + start if accumulate else expected
             helpers.assert_close(cuda.to_host(out), wanted, k + 1)
+
+
+@pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
+def test_matmul_of_batches(dtype: Any, gpu: str, simulator: ModuleType) -> None:
+    """Runs of the common dimension, as in a convolution's weight gradient."""
+    a, b = helpers.values((4, 30), 0, dtype), helpers.values((5, 30), 1, dtype)
+    x = _on_gpu(a, False, 3).reshape(4, 6, 5).transpose(1, 0, 2)
+    y = cuda.to_device(b, 0).reshape(5, 6, 5).transpose(1, 2, 0)
+    out = cuda.cupy().ones((6, 2, 4, 5), dtype)
+    with simulator.count() as used:
+        cuda.matmul(x, y, out[:, 1], accumulate=True)
+    assert used.launches == 0 and [call[4] for call in used.cublas_calls] == [6]
+    parts = a.reshape(4, 6, 5).transpose(1, 0, 2).astype(float) @ b.reshape(5, 6, 5).transpose(
+        1, 2, 0
+    )
+    helpers.assert_close(cuda.to_host(out[:, 1]), parts + 1, 6)
+    assert (cuda.to_host(out[:, 0]) == 1).all()
+    helpers.assert_close(cuda.to_host(cuda.matmul(x, y)), parts, 5)
 
 
 def test_matmul_does_not_read_what_it_overwrites(gpu: str) -> None:

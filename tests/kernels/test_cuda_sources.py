@@ -30,6 +30,9 @@ ARCHITECTURES = (
 )
 OPTIONS = ("-std=c++14",)  # as in Source.launch
 
+#: The kernels with indices for huge arrays, for sm_90.
+WIDE = -90
+
 
 def all_modules() -> list[ModuleType]:
     found = pkgutil.walk_packages(minidl.__path__, "minidl.")
@@ -93,14 +96,17 @@ def summaries(supported: tuple[int, ...]) -> dict[tuple[str, str, int], dict[str
         (file, dtype, architecture)
         for file in SOURCES
         for dtype in ("float16", "float32", "float64")
-        for architecture in ARCHITECTURES
-        if architecture in supported and is_for(dtype, file)
+        for architecture in (*ARCHITECTURES, WIDE)
+        if abs(architecture) in supported and is_for(dtype, file)
     ]
-    calls = [(SOURCES[file].source(dtype), arch, OPTIONS) for file, dtype, arch in keys]
+    calls = [
+        (SOURCES[file].source(dtype, "int" if arch > 0 else "long long"), abs(arch), OPTIONS)
+        for file, dtype, arch in keys
+    ]
     return dict(zip(keys, nvrtc_check.in_parallel(nvrtc_check.summary, calls), strict=True))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", (*ARCHITECTURES, WIDE))
 @DTYPES
 @ALL
 def test_compiles_into_registers(

@@ -19,7 +19,9 @@ from minidl import nn
 from minidl.errors import ArgumentError, MinidlError, ShapeError
 from minidl.kernels.cpu import columns as cpu_columns
 from minidl.kernels.cuda import conv as cuda_conv
+from minidl.kernels.windows import plan
 from minidl.nn import conv as conv_page
+from minidl.vision.models import alexnet
 
 
 def run(
@@ -305,6 +307,35 @@ def test_a_kernel_row_at_a_time(
 ) -> None:
     """Where the columns of one image do not fit, the rows of the kernel take turns."""
     check_with_a_block_of(30, options, device, monkeypatch)
+
+
+@pytest.mark.parametrize(("budget", "parts"), [(1 << 20, [9, 9]), (1, [3, 3] * 3)])
+def test_weight_gradients_are_added_up_in_parts(
+    budget: int, parts: list[int], gpu: str, simulator: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of windows for each group; of all images at a time, or of one."""
+    monkeypatch.setattr(cuda_conv, "COLUMN_BYTES", budget)
+    monkeypatch.setattr(cuda_conv, "_LEAST_TERMS", 16)
+    x, weight, bias = (
+        helpers.values(shape, seed, np.float32)
+        for seed, shape in enumerate([(3, 2, 6, 8), (4, 1, 3, 3), (4,)])
+    )
+    with simulator.count() as used:
+        check_against_loops(x, weight, bias, gpu, padding=1, groups=2)
+    assert [call[4] for call in used.cublas_calls if "Batched" in call[0]] == parts
+
+
+def test_a_card_is_filled_by_weight_gradients_of_the_paper() -> None:
+    """128 tiles of 128 x 128, or the next lower number that divides the windows."""
+    tiles = []
+    layers = [layer for layer in alexnet("paper").modules() if isinstance(layer, nn.Conv2d)]
+    for layer, size in zip(layers, (227, 27, 13, 13, 13), strict=True):
+        geometry = plan("", (size, size), layer.kernel_size, layer.stride, (1, 1), layer.padding)
+        shape = (layer.in_channels, 128, size, size)
+        columns = cuda_conv.Columns(shape, np.dtype(np.float32), geometry, layer.groups)
+        kernels = layer.out_channels // layer.groups
+        tiles.append(columns.parts(kernels) * -(-kernels // 128) * -(-columns.rows // 128))
+    assert min(tiles) >= 90 and max(tiles) <= 128, tiles
 
 
 def test_columns_of_later_images_take_the_memory_of_the_first(

@@ -10,7 +10,7 @@ extern "C" __global__ void adaptive_forward(
     const T* x, T* y, int planes, int height, int width, int out_h, int out_w)
 {
     FOR_EACH(i, (long long)planes * out_h * out_w) {
-        const long long row = i / out_w, plane = row / out_h;
+        const Index row = i / out_w, plane = row / out_h;
         const int oh = row - plane * out_h, ow = i - row * out_w;
         const int top = bin_start(oh, height, out_h), bottom = bin_end(oh, height, out_h);
         const int left = bin_start(ow, width, out_w), right = bin_end(ow, width, out_w);
@@ -31,7 +31,7 @@ extern "C" __global__ void adaptive_backward(
     const T* dy, T* dx, int planes, int height, int width, int out_h, int out_w)
 {
     FOR_EACH(i, (long long)planes * height * width) {
-        const long long row = i / width, plane = row / height;
+        const Index row = i / width, plane = row / height;
         const long long h = row - plane * height, w = i - row * width;
         const int end_h = ((h + 1) * out_h - 1) / height + 1;
         const int end_w = ((w + 1) * out_w - 1) / width + 1;

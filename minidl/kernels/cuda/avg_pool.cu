@@ -18,7 +18,7 @@ extern "C" __global__ void average_forward(
     const T* x, T* y, int planes, bool count_padding, T divisor, GEOMETRY)
 {
     FOR_EACH(i, (long long)planes * out_h * out_w) {
-        const long long row = i / out_w, plane = row / out_h;
+        const Index row = i / out_w, plane = row / out_h;
         const int oh = row - plane * out_h, ow = i - row * out_w;
         const int first_h = oh * stride_h - top, first_w = ow * stride_w - left;
         const int end_h = min(first_h + kernel_h, height), end_w = min(first_w + kernel_w, width);
@@ -38,7 +38,7 @@ extern "C" __global__ void average_backward(
     const T* dy, T* dx, int planes, bool count_padding, T divisor, GEOMETRY)
 {
     FOR_EACH(i, (long long)planes * height * width) {
-        const long long row = i / width, plane = row / height;
+        const Index row = i / width, plane = row / height;
         const int down = (int)(row - plane * height) + top, right = (int)(i - row * width) + left;
         const int last_h = min(down / stride_h, out_h - 1);
         const int last_w = min(right / stride_w, out_w - 1);

@@ -35,25 +35,25 @@ def is_tf32_allowed() -> bool:
 
 
 def matmul(a: Any, b: Any, out: Any = None, *, accumulate: bool = False) -> Any:
-    """Return the 2-D product ``a @ b``, with one call of cuBLAS and without copying an operand.
+    """Return the product ``a @ b``, with one call of cuBLAS and without copying an operand.
 
     Products of float16 are added up in float32.
 
     Parameters
     ----------
-    a : array, shape (M, K)
-    b : array, shape (K, N)
+    a : array, shape (M, K) or (B, M, K)
+    b : array, shape (K, N) or (B, K, N)
         Either may be the transpose of a matrix in memory order. There may be gaps between rows.
-    out : array, shape (M, N), optional
+    out : array, shape (M, N) or (B, M, N), optional
         There may be gaps between rows. Of float16 factors it may be float32. Default: new memory.
     accumulate : bool
         Add to `out` instead of overwriting it. Default False.
     """
     xp = cupy()
-    (m, k), n = a.shape, b.shape[1]
+    (*batch, m, k), n = a.shape, b.shape[-1]
     if out is None:
-        out = xp.empty((m, n), a.dtype)
-    if 0 in (m, n):
+        out = xp.empty((*batch, m, n), a.dtype)
+    if 0 in (*batch, m, n):
         return out
     if k == 0:
         if not accumulate:
@@ -74,10 +74,18 @@ def matmul(a: Any, b: Any, out: Any = None, *, accumulate: bool = False) -> Any:
     one = np.ones(1, arithmetic(a.dtype))
     beta = np.full(1, accumulate, arithmetic(a.dtype))
     handle = xp.cuda.get_cublas_handle()
-    cublas.gemmEx(
-        handle, b_op, a_op, n, m, k, one.ctypes.data, b.data.ptr, kind, b_lead, a.data.ptr, kind,
-        a_lead, beta.ctypes.data, out.data.ptr, out_kind, out_lead, compute,
-        cublas.CUBLAS_GEMM_DEFAULT,
+    if batch in ([], [1]):
+        cublas.gemmEx(
+            handle, b_op, a_op, n, m, k, one.ctypes.data, b.data.ptr, kind, b_lead, a.data.ptr,
+            kind, a_lead, beta.ctypes.data, out.data.ptr, out_kind, out_lead, compute,
+            cublas.CUBLAS_GEMM_DEFAULT,
+        )  # fmt: skip
+        return out
+    b_step, a_step, out_step = (array.strides[0] // array.itemsize for array in (b, a, out))
+    cublas.gemmStridedBatchedEx(
+        handle, b_op, a_op, n, m, k, one.ctypes.data, b.data.ptr, kind, b_lead, b_step,
+        a.data.ptr, kind, a_lead, a_step, beta.ctypes.data, out.data.ptr, out_kind, out_lead,
+        out_step, batch[0], compute, cublas.CUBLAS_GEMM_DEFAULT,
     )  # fmt: skip
     return out
 
@@ -85,7 +93,7 @@ def matmul(a: Any, b: Any, out: Any = None, *, accumulate: bool = False) -> Any:
 def _layout(matrix: Any) -> tuple[int, int]:
     """Return a matrix's operation for cuBLAS (0: as it is, 1: transposed) and its pitch."""
     size = matrix.itemsize
-    (rows, columns), (down, right) = matrix.shape, matrix.strides
+    (rows, columns), (down, right) = matrix.shape[-2:], matrix.strides[-2:]
     by_rows = columns == 1 or right == size
     if by_rows and (rows == 1 or down >= columns * size):
         return 0, max(down // size if rows > 1 else columns, columns)

@@ -71,13 +71,15 @@ extern "C" __global__ void pack(
     }
 }
 
-// The inverse: gradients of weights and bias.
+// The inverse: gradients of weights and bias, from their partial sums (parts, O, rows).
 extern "C" __global__ void unpack(
-    const A* packed, A* dweight, A* dbias, int kernels, int length, int rows)
+    const A* packed, A* dweight, A* dbias, int parts, int kernels, int length, int rows)
 {
     FOR_EACH(i, (long long)kernels * (length + 1)) {
         const int row = i % (length + 1), kernel = i / (length + 1);
-        const A value = packed[(long long)kernel * rows + row];
+        const A* own = packed + (long long)kernel * rows + row;
+        A value = *own;
+        for (int part = 1; part < parts; part++) value += own[(long long)part * kernels * rows];
         if (row < length) dweight[(long long)kernel * length + row] = value;
         else dbias[kernel] = value;
     }

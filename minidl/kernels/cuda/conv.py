@@ -29,6 +29,10 @@ COLUMN_BYTES = 320 << 20
 #: Bytes at whose multiples rows of a matrix begin, for cuBLAS' fast kernels.
 _ALIGNMENT = 16
 
+#: A product whose result has fewer tiles of this size than this number leaves some of a card's 108
+#: to 144 multiprocessors idle. Least number of terms of a part of its sums.
+_TILE, _TILES, _LEAST_TERMS = 128, 128, 1024
+
 SOURCE = Source("conv.cu")
 
 
@@ -58,6 +62,20 @@ class Columns:
         """Return the runs of images whose columns fit the budget."""
         starts = range(0, self.images, self.step)
         return [slice(start, min(start + self.step, self.images)) for start in starts]
+
+    def parts(self, kernels: int) -> int:
+        """Return in how many equal parts to add up the weights' gradient over the windows.
+
+        A result of few tiles (conv1's 96 x 364 has three) is a sum of hundreds of thousands of
+        terms; in parts, all multiprocessors work on it. Depends on shapes alone.
+        """
+        tiles = -(-kernels // _TILE) * -(-self.rows // _TILE)
+        each = math.prod(self.geometry.out)
+        chunks = [(images.stop - images.start) * each for images in self.chunks()]
+        windows = math.gcd(*chunks)
+        unit = math.gcd(windows, _ALIGNMENT // self.dtype.itemsize)
+        most = min(_TILES // tiles, min(chunks, default=0) // _LEAST_TERMS)
+        return max((n for n in range(1, most + 1) if windows % (n * unit) == 0), default=1)
 
     def empty(self, images: slice) -> Array:
         """Return an uninitialized (G, rows, windows) for the columns of these images."""
@@ -149,8 +167,9 @@ def backward(
     buffer = Columns(x.shape, x.dtype, geometry, groups)
     dy = dy.reshape(groups, o // groups, n, math.prod(geometry.out))
     kernels = weight.reshape(groups, o // groups, buffer.length)
+    parts = buffer.parts(o // groups)
     packed = xp.zeros if n == 0 else xp.empty
-    packed = packed((groups, o // groups, buffer.rows), arithmetic(x.dtype))  # sums stay wide
+    packed = packed((parts, groups, o // groups, buffer.rows), arithmetic(x.dtype))  # stay wide
     dx = xp.empty_like(x) if need_x else None
     for images in buffer.chunks():
         columns = buffer.empty(images)
@@ -159,7 +178,9 @@ def backward(
         for group in range(groups):
             own = dy[group, :, images].reshape(o // groups, -1)
             if need_weight:
-                matmul(own, columns[group].T, packed[group], accumulate=images.start > 0)
+                rows = own.reshape(o // groups, parts, -1).transpose(1, 0, 2)
+                entries = columns[group].reshape(buffer.rows, parts, -1).transpose(1, 2, 0)
+                matmul(rows, entries, packed[:, group], accumulate=images.start > 0)
             if dx is not None:
                 matmul(kernels[group].T, own, columns[group, : buffer.length])
         if dx is not None:
@@ -169,8 +190,8 @@ def backward(
     if need_weight:
         dweight, dbias = xp.empty(weight.shape, packed.dtype), xp.empty(o, packed.dtype)
         SOURCE.launch(
-            "unpack", x.dtype, o * (buffer.length + 1), packed, dweight, dbias, o, buffer.length,
-            buffer.rows,
+            "unpack", x.dtype, o * (buffer.length + 1), packed, dweight, dbias, parts, o,
+            buffer.length, buffer.rows,
         )  # fmt: skip
     if dx is not None:
         dx = dx.transpose(1, 0, 2, 3)

@@ -40,9 +40,9 @@ extern "C" __global__ void dropout_forward(
             const bool keep = own >> lane % 8 & 1;
             long long place = i;
             if (channels > 1) {
-                const long long row = i / plane;
+                const Index row = Index(i) / Index(plane);
                 const int image = row / channels, channel = row % channels;
-                place = ((long long)channel * images + image) * plane + i % plane;
+                place = ((long long)channel * images + image) * plane + Index(i) % Index(plane);
             }
             y[place] = A(x[place]) * (keep ? scale : A(0));  // NaN and infinity: as on the CPU
             mask[place] = keep;

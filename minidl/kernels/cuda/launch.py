@@ -32,14 +32,17 @@ struct half {  // NVRTC has none without CUDA's headers; other compilers bring t
 };
 #endif
 #define FOR_EACH(i, n) \
-    for (long long i = blockIdx.x * (long long)blockDim.x + threadIdx.x; i < (n); \
-         i += (long long)blockDim.x * gridDim.x)
+    for (Index i = blockIdx.x * (Index)blockDim.x + threadIdx.x; i < (n); \
+         i += (Index)blockDim.x * gridDim.x)
 """
 
 #: The types of numbers in memory and of arithmetic.
 _C_TYPES = {"f": ("float", "float"), "d": ("double", "double"), "e": ("half", "float")}
 
 _FLOAT32 = np.dtype(np.float32)
+
+#: Largest number that an int can hold.
+LARGEST_INT = (1 << 31) - 1
 
 #: The sources of all files that have been imported, for the tests that compile every one.
 sources: list[Source] = []
@@ -56,7 +59,9 @@ class Source:
 
     In the source ``T`` is the type of the numbers in memory, float or double, or half if the kernel
     computes in ``A``, which is float then and otherwise ``T``. ``FOR_EACH(i, n)`` runs over
-    0 ... n - 1 with all threads of the grid. Kernels are ``extern "C" __global__``.
+    0 ... n - 1 with all threads of the grid; i is an ``Index``: an int, which divides several times
+    as fast as a long long, unless an array of the launch is too large for it. Kernels are
+    ``extern "C" __global__``.
 
     Parameters
     ----------
@@ -69,11 +74,11 @@ class Source:
 
     def __init__(self, file: str, before: str = "") -> None:
         self.file, self.before = file, before
-        self._modules: dict[Any, Any] = {}  # by dtype; functions by name, dtype, GPU
+        self._modules: dict[Any, Any] = {}  # by dtype, index; functions by name, too, and GPU
         sources.append(self)
 
-    def source(self, dtype: Any) -> str:
-        """Return what the compiler gets for numbers of `dtype`.
+    def source(self, dtype: Any, index: str = "int") -> str:
+        """Return what the compiler gets for numbers of `dtype` and an ``Index`` of type `index`.
 
         Raises
         ------
@@ -83,7 +88,8 @@ class Source:
         names = _C_TYPES.get(np.dtype(dtype).char)
         if names is None:
             raise DeviceError(f"GPU kernels compute with float16, float32 and float64, not {dtype}")
-        return f"{_HEADER}typedef {names[0]} T;\ntypedef {names[1]} A;\n{self.code}"
+        types = {"T": names[0], "A": names[1], "Index": index}
+        return _HEADER + "".join(f"typedef {types[t]} {t};\n" for t in types) + self.code
 
     @cached_property
     def code(self) -> str:
@@ -123,17 +129,20 @@ class Source:
         if threads == 0:
             return
         dtype, xp = np.dtype(dtype), cupy()
-        key = name, dtype.char, xp.cuda.runtime.getDevice()
-        function = self._modules.get(key)
-        if function is None:
-            module = self._modules.get(dtype.char)
-            if module is None:
-                module = xp.RawModule(code=self.source(dtype), options=("-std=c++14",))
-                self._modules[dtype.char] = module
-            function = self._modules[key] = module.get_function(name)
         if grid is None:
             # Several rounds of a thread cost nothing; the limit keeps huge arrays in range.
             grid = min(-(-threads // block), 1 << 20)
+        # FOR_EACH adds the grid's threads to the last element's number before it stops.
+        largest = max([threads, *[arg.size for arg in args if hasattr(arg, "size")]])
+        index = "int" if largest + block * grid <= LARGEST_INT else "long long"
+        key = name, dtype.char, index, xp.cuda.runtime.getDevice()
+        function = self._modules.get(key)
+        if function is None:
+            module = self._modules.get((dtype.char, index))
+            if module is None:
+                module = xp.RawModule(code=self.source(dtype, index), options=("-std=c++14",))
+                self._modules[dtype.char, index] = module
+            function = self._modules[key] = module.get_function(name)
         real = arithmetic(dtype)
         arguments = tuple([_argument(value, real) for value in args])
         function((grid,), (block,), arguments, shared_mem=shared)

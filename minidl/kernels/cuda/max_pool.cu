@@ -21,7 +21,7 @@ extern "C" __global__ void max_forward(
 {
     const int none = kernel_h * kernel_w;
     FOR_EACH(i, (long long)planes * out_h * out_w) {
-        const long long row = i / out_w, plane = row / out_h;
+        const Index row = i / out_w, plane = row / out_h;
         const int first_h = (int)(row - plane * out_h) * stride_h - top;
         const int first_w = (int)(i - row * out_w) * stride_w - left;
         const T* image = x + plane * height * width;
@@ -61,7 +61,7 @@ extern "C" __global__ void max_backward(
 {
     const int reach_h = dilation_h * (kernel_h - 1), reach_w = dilation_w * (kernel_w - 1);
     FOR_EACH(i, (long long)planes * height * width) {
-        const long long row = i / width, plane = row / height;
+        const Index row = i / width, plane = row / height;
         const int down = (int)(row - plane * height) + top, right = (int)(i - row * width) + left;
         const int last_h = min(down / stride_h, out_h - 1);
         const int last_w = min(right / stride_w, out_w - 1);

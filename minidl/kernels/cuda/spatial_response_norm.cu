@@ -23,7 +23,7 @@ extern "C" __global__ void spatial_response_norm_forward(
     const T* x, T* y, int maps, int height, int width, int size, T alpha, T beta, T k)
 {
     FOR_EACH(i, (long long)maps * height * width) {
-        const long long row = i / width, map = row / height;
+        const Index row = i / width, map = row / height;
         const int h = row - map * height, w = i - row * width;
         const T s = k + alpha * window_sum(
             x + map * height * width, height, width, h, w, size / 2, (size - 1) / 2, true);

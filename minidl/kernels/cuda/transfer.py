@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from functools import cache
 from typing import Any
 
@@ -10,15 +11,41 @@ import numpy as np
 from ...device import cupy
 from .out_of_memory import explain_out_of_memory
 
+#: Most blocks of pinned memory that are kept for reuse. (CuPy's pool keeps all, of powers of two.)
+KEPT = 8
+
+_idle: list[Any] = []  # the latest last; threads share it, so nothing waits for a lock here
+
 
 def pinned(size: int) -> np.ndarray:
     """Return `size` bytes of pinned host memory, which a GPU can read asynchronously.
 
     The system may move ordinary memory, so copies from it go through the driver's own buffer, and
-    the host waits. The block comes from CuPy's pool, and returns to it with its last view.
+    the host waits. The memory is reused once the last view of the block is gone.
     """
-    memory = cupy().cuda.alloc_pinned_memory(max(size, 1))
-    return np.frombuffer(memory, np.uint8, size)
+    xp = cupy()
+    memory = _reused(size)
+    if memory is None:
+        unit = max(1 << max(size.bit_length() - 4, 0), 4096)  # a page or an eighth too much
+        memory = xp.cuda.PinnedMemory(-(-max(size, 1) // unit) * unit)
+    block = np.frombuffer(xp.cuda.PinnedMemoryPointer(memory, 0), np.uint8, size)
+    weakref.finalize(block, _idle.append, memory).atexit = False
+    return block
+
+
+def _reused(size: int) -> Any:
+    """Return the smallest idle memory for `size` bytes, at most twice as large; or None."""
+    found = None
+    for memory in sorted(_idle, key=lambda memory: memory.size):
+        if found is None and size <= memory.size <= 2 * max(size, 4096):
+            try:
+                _idle.remove(memory)
+                found = memory
+            except ValueError:  # another thread was faster
+                pass
+    while len(_idle) > KEPT:
+        _idle.pop(0)  # the system gets it back
+    return found
 
 
 def pinned_block(array: np.ndarray) -> np.ndarray | None:
