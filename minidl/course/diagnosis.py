@@ -106,7 +106,8 @@ def _entries(
         if names:
             return Finding(f"in the dict, {', '.join(sorted(map(repr, names)))}: {what}")
     wrong = next(key for key in right if not same(got[key], right[key], tolerance))
-    if isinstance(got[wrong], np.ndarray) and got[wrong].ndim == right[wrong].ndim == 0:
+    numbers = isinstance(got[wrong], np.ndarray) and right[wrong].dtype.kind != "b"
+    if numbers and got[wrong].ndim == right[wrong].ndim == 0:
         return Finding(f"entry {wrong!r} is {_pair(got[wrong], right[wrong])}", telling=0)
     return difference(got[wrong], right[wrong], given, tolerance).under(f"entry {wrong!r}")
 
@@ -159,7 +160,8 @@ def relations(
         return
     if not got.any():
         yield "all of the answer is 0"
-    if right.any() and got.any():
+    significant = np.count_nonzero(np.abs(right) > 1e3 * smallest)
+    if got.any() and (significant > 1 or (right.any() and got.size == 1)):
         peak = np.unravel_index(np.abs(right).argmax(), right.shape)
         factor = float(got[peak] / right[peak])
         cause = "the sign is wrong" if abs(factor + 1) < 1e-6 else _factor(factor, given)

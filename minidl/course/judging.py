@@ -210,7 +210,7 @@ def answers(exercise: Exercise, function: Callable[..., Any]) -> dict[str, Any]:
             name
             for name, old, new in zip(inspect.signature(exercise.stub).parameters, before, given,
                                       strict=False)
-            if isinstance(old, np.ndarray) and not np.array_equal(old, new, equal_nan=True)
+            if not _unchanged(old, new)
         ]  # fmt: skip
         if changed and not isinstance(found[probe], Exception):
             found[probe] = ChangedInputError(changed[0])
@@ -224,7 +224,16 @@ def known(exercise: Exercise, function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _copy(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_copy(part) for part in value]
     return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _unchanged(old: Any, new: Any) -> bool:
+    """Return whether an argument is what it was: an array, or a list of them."""
+    if isinstance(old, list):
+        return len(old) == len(new) and all(map(_unchanged, old, new))
+    return not isinstance(old, np.ndarray) or np.array_equal(old, new, equal_nan=True)
 
 
 def _plain(value: Any) -> Any:

@@ -75,6 +75,18 @@ def test_sentences(function: Callable[..., Any], words: str) -> None:
     assert not verdict.passed and words in verdict.message, verdict.message
 
 
+def test_a_list_of_arrays_must_stay_as_it_is() -> None:
+    exercise = Exercise(double, lambda x: 2 * x[1], {"numbers": ([X, X + 1],)}, ())
+
+    def in_list(x: list[np.ndarray]) -> np.ndarray:
+        x[1] += x[1]
+        return x[1]
+
+    for _ in range(2):  # the second reader finds what the first found
+        assert "changes its argument x" in judge(exercise, in_list).message
+        assert judge(exercise, lambda x: 2 * x[1]).passed
+
+
 def test_several_values() -> None:
     exercise = Exercise(double, lambda x: (x, x.sum(0)), {"numbers": (X,)}, ())
     assert judge(exercise, lambda x: [x, x.sum(0)]).passed
@@ -97,6 +109,9 @@ def test_dicts_and_yes_or_no() -> None:
     assert "all 12 answers are the opposite" in judge(exercise, lambda x: x <= 0).message
     exercise = Exercise(double, lambda x: True, {"numbers": (X,)}, ())
     assert "the answer is False, expected True" in judge(exercise, lambda x: False).message
+    exercise = Exercise(double, lambda x: {"whole": np.array(True)}, {"numbers": (X,)}, ())
+    message = judge(exercise, lambda x: {"whole": np.array(False)}).message
+    assert "entry 'whole': the answer is False, expected True" in message
 
 
 def test_an_endless_loop_ends(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,6 +255,7 @@ SGD_PAPER = Exercise(
 def _drops(
     strict: bool = True,
     reset: bool = True,
+    in_a_row: bool = True,
     early: int = 0,
     previous: bool = False,
     this_epoch: bool = False,
@@ -267,7 +268,7 @@ def _drops(
         for error in errors:
             rates.append(rate)
             if (error < best) if strict else (error <= best):
-                best, waited = error, 0
+                best, waited = error, 0 if in_a_row else waited
             else:
                 waited += 1
             if previous:
@@ -293,6 +294,7 @@ DROPS = Exercise(
         "up and down": ([50.0, 55.0, 54.0, 53.0, 52.0, 51.0], 1.0, 3),
         "always better": ([50.0, 40.0, 30.0], 0.1, 1),
         "patience of 1": ([50.0, 51.0, 49.0, 52.0], 0.1, 1),
+        "every other epoch better": ([60.0, 50.0, 51.0, 49.0, 50.0, 48.0, 49.0], 0.1, 2),
     },
     (
         Mistake(
@@ -305,6 +307,11 @@ DROPS = Exercise(
             _drops(previous=True),
             "you compare with the epoch before; an error that jumps up and comes slowly down again "
             "then looks like progress: compare with the lowest",
+        ),
+        Mistake(
+            "not in a row",
+            _drops(in_a_row=False),
+            "an epoch that improves ends the row: what happens to your count then?",
         ),
         Mistake(
             "no new count",

@@ -211,6 +211,7 @@ HALVES = Exercise(
         "4096 ones": (np.ones(4096, np.float16),),
         "3 large numbers": (np.array([60000, 50000, 40000], np.float16),),
         "1000 numbers": (rng.standard_normal(1000).astype(np.float16),),
+        "4099 ones": (np.ones(4099, np.float16),),
     },
     (
         Mistake(
@@ -237,6 +238,11 @@ HALVES = Exercise(
             _divided_first,
             "dividing first avoids the overflow and rounds every number: each quotient is a "
             "float16",
+        ),
+        Mistake(
+            "divided by a length in float16",
+            lambda x: float(x.astype(np.float64).sum() / np.float64(np.float16(x.size))),
+            "the sum is good; but look at what the length 4099 becomes in float16",
         ),
         Mistake(
             "sum",

@@ -82,25 +82,33 @@ rng = np.random.default_rng(227)
 # Crops --------------------------------------------------------------------------------------------
 
 Crop = Callable[[np.ndarray, int, np.random.Generator], Any]
-DRAWS = 400
+DRAWS = 1600
 
 
 def _places(crop: Crop, shape: tuple[int, int, int], size: int) -> Any:
-    """Return which places of the upper left corner occur, and whether a crop is in one piece."""
+    """Return which places occur at least half as often as expected, and what else crops show."""
     picture = np.arange(np.prod(shape), dtype=float).reshape(shape)
     generator = np.random.default_rng(7)
     seen = np.zeros((shape[1] - size + 1, shape[2] - size + 1))
     whole = np.array(True)
     for _ in range(DRAWS):
         part = crop(picture, size, generator)
-        if not isinstance(part, np.ndarray) or part.shape != (shape[0], size, size):
-            return part
+        if np.shape(part) != (shape[0], size, size):
+            found = "None" if part is None else f"of shape {np.shape(part)}"
+            raise ValueError(f"the crop is {found}, expected {(shape[0], size, size)}")
         top, left = divmod(int(part[0, 0, 0]), shape[2])
         if top < seen.shape[0] and left < seen.shape[1]:
             expected = picture[:, top : top + size, left : left + size]
             whole = whole & np.array_equal(part, expected)
-            seen[top, left] = 1
-    return seen, whole
+            seen[top, left] += 1
+    generators = np.random.default_rng(8), np.random.default_rng(8)
+    pairs = [[crop(picture, size, each) for each in generators] for _ in range(20)]
+    repeated = all(np.array_equal(a, b) for a, b in pairs)
+    return {
+        "each crop is a piece of the picture, not turned": whole,
+        "rng alone decides": np.array(repeated),
+        "places of the upper left corner that are drawn often enough": seen > DRAWS / seen.size / 2,
+    }
 
 
 def _crop(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -126,6 +134,14 @@ def _center(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndar
 
 def _seeded(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     return _crop(picture, size, np.random.default_rng(0))
+
+
+def _global(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    return _cut(picture, size, *(np.random.randint(side - size + 1) for side in picture.shape[1:]))
+
+
+def _rounded(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    return _cut(picture, size, *(round(rng.random() * (s - size)) for s in picture.shape[1:]))
 
 
 def _by_channel(picture: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
@@ -165,6 +181,17 @@ CROP = Exercise(
             "you draw from a generator of your own, which starts anew at each call: every picture "
             "is cut at the same place",
             "pytorch/pytorch#5059",
+        ),
+        Mistake(
+            "another generator",
+            _global,
+            "your places do not come from rng: with the same rng they differ from run to run",
+        ),
+        Mistake(
+            "rounded",
+            _rounded,
+            "the first and the last place are drawn half as often as the others: only half an "
+            "interval rounds to each",
         ),
         Mistake(
             "a place for each channel",
@@ -211,6 +238,7 @@ JITTER = Exercise(
         "vectors along the colors": (rng.random((3, 2, 4)), _COLORS[0], np.eye(3), _COLORS[2]),
         "vectors in any direction": (rng.random((3, 4, 2)), *_COLORS),
         "a picture 3 pixels wide": (rng.random((3, 2, 3)), *_COLORS),
+        "pixels from 0 to 255": (255 * rng.random((3, 2, 5)), *_COLORS),
     },
     (
         Mistake(

@@ -42,6 +42,17 @@ def _schedule(errors, rate, patience, better=lambda e, low: e < low, again=True,
     return out
 
 
+def _all_bad_epochs(errors, rate, patience):
+    out, bad = [], 0
+    for i, e in enumerate(errors):
+        out.append(rate)
+        if i and e >= min(errors[:i]):
+            bad += 1
+            if bad == patience:
+                rate, bad = rate / 10, 0
+    return out
+
+
 def _no_new_count(errors, rate, patience):
     out, low, bad = [], math.inf, 0
     for e in errors:
@@ -103,6 +114,7 @@ PARAPHRASES = {
     "drops": {
         "equal counts as better": [lambda *g: _schedule(*g, better=lambda e, low: e <= low)],
         "compares with the epoch before": [_neighbor],
+        "not in a row": [_all_bad_epochs],
         "no new count": [_no_new_count],
         "an epoch too early": [
             lambda e, r, p: _schedule(e, r, p, after=-1) if p > 1 else _early_of_one(e, r)

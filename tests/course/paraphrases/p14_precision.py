@@ -38,6 +38,9 @@ PARAPHRASES = {
         "divided first, in float16": [
             lambda x: math.fsum(float(v / np.float16(len(x))) for v in x)
         ],
+        "divided by a length in float16": [
+            lambda x: math.fsum(x) / float(np.asarray(len(x), x.dtype))
+        ],
         "sum": [lambda x: math.fsum(x)],
     },
 }

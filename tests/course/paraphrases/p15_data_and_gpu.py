@@ -88,6 +88,12 @@ PARAPHRASES = {
         "the same every time": [
             lambda x, n, rng: _at(x, n, _fixed(_room(x, n)))
         ],
+        "another generator": [
+            lambda x, n, rng: _at(x, n, [int(np.random.rand() * (r + 1)) for r in _room(x, n)])
+        ],
+        "rounded": [
+            lambda x, n, rng: _at(x, n, [int(rng.uniform(0, r) + 0.5) for r in _room(x, n)])
+        ],
         "a place for each channel": [
             lambda x, n, rng: np.stack(
                 [_at(plane[None], n, [rng.integers(r + 1) for r in _room(x, n)])[0] for plane in x]
