@@ -200,9 +200,10 @@ def slim(app: Any, page: str, template: str, context: Any, doctree: Any) -> None
 
 
 def open_to_keyboards(app: Any, page: str, template: str, context: Any, doctree: Any) -> None:
-    """Let keyboards scroll what is wider than the page; give the sidebar's headings a level."""
+    """Let keyboards scroll what is wider than the page; say what summaries and headings are."""
     wide = r'<(?=pre[ >]|div class="(?:math|table)-wrapper)(pre|div)'
-    context["body"] = re.sub(wide, r'<\1 tabindex="0"', context.get("body", ""))
+    body = re.sub(wide, r'<\1 tabindex="0"', context.get("body", ""))
+    context["body"] = body.replace(' aria-label="Toggle hidden content"', "")  # the text says more
     for part in "body", "furo_navigation_tree":
         level = 'role="heading" aria-level="2"'
         context[part] = context.get(part, "").replace('role="heading"', level)

@@ -7,6 +7,7 @@ A test that can't fail proves nothing.
     python tests/mutations.py              # all bugs, after the tests pass without any
     python tests/mutations.py lrn pool     # bugs whose name contains one of the words
     python tests/mutations.py gpu          # the GPU's bugs
+    python tests/mutations.py --course     # bugs in what the course teaches: do its tests fail?
     python tests/mutations.py --list
     python tests/mutations.py --follow     # update the lists after code has moved
 
@@ -18,6 +19,7 @@ run of the suite, which keeps the lists up to date.
 from __future__ import annotations
 
 import argparse
+import compileall
 import functools
 import os
 import re
@@ -27,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import on_simulated_gpu
@@ -35,7 +37,10 @@ import planting
 
 ROOT = planting.ROOT
 LISTS = ROOT / "tests" / "planted_bugs"
-COPIED = ("minidl", "tests", "examples", "setup.cfg", "pyproject.toml")
+COPIED = ("minidl", "tests", "examples", "docs", "setup.cfg", "pyproject.toml")
+
+#: Which planted bugs the pages and the judges of the course must notice.
+TAUGHT = ROOT / "tests" / "course" / "taught.py"
 
 
 @dataclass(frozen=True)
@@ -73,6 +78,21 @@ def listed() -> list[Mutation]:
 MUTATIONS = listed()
 
 
+def of_the_course() -> list[Mutation]:
+    """Return the bugs in what the course teaches, with the tests of their page: the judge's first.
+
+    Each page's solutions must be right, and the page built again must be what it was.
+    """
+    tests = "tests/course/test_exercises.py", "tests/course/test_pages.py", "-k"
+    parts = "solution or plain_code or building_again"
+    by_name = {mutation.name: mutation for mutation in MUTATIONS}
+    return [
+        replace(by_name[name], tests=(*tests, f"{page} and ({parts})"))
+        for page, names in runpy.run_path(str(TAUGHT))["TAUGHT"].items()
+        for name in names
+    ]
+
+
 @functools.cache
 def _text(file: str) -> str:
     path = ROOT / file
@@ -102,8 +122,8 @@ def run_tests(folder: Path, tests: tuple[str, ...], mode: str) -> subprocess.Com
     )
 
 
-def copy_project(folder: Path) -> None:
-    for name in COPIED:
+def copy_project(folder: Path, names: tuple[str, ...] = COPIED) -> None:
+    for name in names:
         source = ROOT / name
         if source.is_dir():
             shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -159,11 +179,14 @@ def main() -> int:
     parser.add_argument("words", nargs="*", help="only bugs whose name contains one of these")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
     parser.add_argument("--follow", action="store_true", help="look for code that has moved")
+    parser.add_argument("--course", action="store_true", help="only with the course's own tests")
     arguments = parser.parse_args()
     if arguments.follow:
         return min(follow(), 1)
     chosen = [
-        m for m in MUTATIONS if not arguments.words or any(w in m.name for w in arguments.words)
+        m
+        for m in (of_the_course() if arguments.course else MUTATIONS)
+        if not arguments.words or any(w in m.name for w in arguments.words)
     ]
     if arguments.list or not chosen:
         print("\n".join(f"{m.name:55} {m.place}" for m in chosen) or "no bug has such a name")
@@ -172,8 +195,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         copy_project(folder)
+        compileall.compile_dir(folder / "minidl", quiet=1)
         for mode in dict.fromkeys(m.mode for m in chosen):
-            tests = tuple(dict.fromkeys(t for m in chosen if m.mode == mode for t in m.tests))
+            together = [t for m in chosen if m.mode == mode for t in m.tests]
+            tests = ("tests/course",) if arguments.course else tuple(dict.fromkeys(together))
             green = run_tests(folder, tests, mode)
             if green.returncode != 0:
                 print(f"the tests are not green before any bug is planted:\n{green.stdout}")

@@ -25,7 +25,7 @@ import numpy as np
 
 import minidl
 from minidl.autograd import Function
-from minidl.course import Markdown, explorable, source, table
+from minidl.course import Markdown, agree, explorable, source, table
 from minidl.course.figures.common import show
 from minidl.course.figures.cross_entropy import bars, margins
 from minidl.errors import GradcheckError
@@ -102,6 +102,24 @@ with minidl.reference():
     (plain_dz,) = minidl.autograd.grad(plain, [z])
 print("same loss:", np.isclose(fast.item(), plain.item(), rtol=1e-12))
 print("same gradient:", np.allclose(fast_dz.numpy(), plain_dz.numpy(), rtol=1e-12, atol=0))
+
+# %% [markdown]
+# The options that our formula lacks: a weight for each class, labels that don't count, smoothed labels, probabilities in
+# place of labels. `agree` raises an error unless kernel, plain code and gradcheck give the same:
+
+# %%
+scores = np.random.default_rng(0).standard_normal((6, 5))
+labels, weight = minidl.tensor([0, 4, 2, 1, 2, 3]), minidl.linspace(0.5, 2, 5, dtype=minidl.float64)
+for how in (
+    {"ignore_index": 2},
+    {"weight": weight},
+    {"weight": weight, "ignore_index": 2, "label_smoothing": 0.1},
+    {"reduction": "sum"},
+):
+    print(*how, agree(lambda z: F.cross_entropy(z, labels, **how), scores))
+shares = np.exp(scores[::-1]) / np.exp(scores[::-1]).sum(1, keepdims=True)
+soft = agree(lambda z, q: F.cross_entropy(z, q, label_smoothing=0.1), scores, shares)
+print("probabilities as labels", soft)
 
 # %% [markdown]
 # ## The first trap: exp

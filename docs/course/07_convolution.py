@@ -29,7 +29,7 @@
 import numpy as np
 
 import minidl
-from minidl.course import Markdown, source, table
+from minidl.course import Markdown, agree, source, table
 from minidl.course.figures.common import show
 from minidl.course.figures.convolution import correlation, coverage, losses, scatter_and_gather
 from minidl.nn import conv, im2col
@@ -131,6 +131,30 @@ with minidl.reference():
     plain = backward()
 for name, ours, theirs in zip(("dx", "dw"), fast, plain, strict=True):
     print(f"{name} agrees:", np.abs(ours - theirs).max() < 1e-12 * np.abs(theirs).max())
+
+# %% [markdown]
+# The kernel takes different ways for few windows, many images, large pictures and few channels. `agree` raises an error
+# unless it gives what the plain code gives, forward and backward, and unless gradcheck is satisfied (where it is asked:
+# it is slow):
+
+# %%
+rng = np.random.default_rng(0)
+for x_shape, w_shape, how, differences in (
+    (
+        (2, 4, 7, 6),
+        (6, 2, 3, 2),
+        {"stride": 2, "padding": 1, "dilation": (2, 1), "groups": 2},
+        True,
+    ),
+    ((2, 6, 3, 4), (66, 3, 2, 3), {"padding": 1, "groups": 2}, False),
+    ((2, 2, 5, 5), (3, 2, 4, 4), {"padding": "same"}, True),
+    ((40, 3, 31, 31), (16, 3, 11, 11), {"stride": 4, "padding": 2}, False),
+    ((40, 16, 9, 9), (24, 8, 5, 5), {"padding": 2, "groups": 2}, False),
+    ((40, 24, 7, 7), (32, 24, 3, 3), {"padding": 1}, False),
+    ((1, 3, 64, 200), (8, 3, 7, 7), {"padding": 3, "stride": 2}, False),
+):
+    given = (rng.standard_normal(shape) for shape in (x_shape, w_shape, w_shape[:1]))  # x, w, b
+    print(x_shape, agree(lambda x, w, b: F.conv2d(x, w, b, **how), *given, differences=differences))
 
 # %% [markdown]
 # And here is the gather in one line. `dy` gets a border of zeros, as wide as the kernel less 1; the first

@@ -19,7 +19,7 @@
 import numpy as np
 
 import minidl
-from minidl.course import Markdown, explorable, source, table
+from minidl.course import Markdown, agree, explorable, source, table
 from minidl.course.figures.common import show
 from minidl.course.figures.pooling import routes
 from minidl.nn import functional as F
@@ -81,6 +81,25 @@ fast = F.max_pool2d(x, 3, 2)
 with minidl.reference():
     plain = F.max_pool2d(x, 3, 2)
 print("same output:", np.array_equal(fast.detach().numpy(), plain.detach().numpy()))
+
+# %% [markdown]
+# A layer has settings, and a kernel has a way of its own through each of them. `agree` runs both, forward and backward,
+# and raises an error unless they give the same numbers. Then it asks gradcheck.
+
+# %%
+numbers = np.random.default_rng(0).standard_normal((2, 2, 7, 9))
+pools = (
+    lambda x: F.max_pool2d(x, 3, 2, padding=1),
+    lambda x: F.max_pool2d(x, 2, 3, padding=1, ceil_mode=True),
+    lambda x: F.max_pool2d(x, 3, 1, dilation=2),
+    lambda x: F.avg_pool2d(x, 3, 2, padding=1, ceil_mode=True),
+    lambda x: F.avg_pool2d(x, 3, 2, padding=1, count_include_pad=False),
+    lambda x: F.adaptive_avg_pool2d(x, (3, 4)),
+)
+print("settings in which all agree:", sum(agree(pool, numbers) for pool in pools))
+numbers[0, :, 2:5, 3:6] = -np.inf  # a whole window, and its neighbors in part
+numbers[1, 0, 3, 3] = numbers[1, 0, 4, 4] = np.nan
+print("without numbers, too:", all(agree(pool, numbers, differences=False) for pool in pools[:2]))
 
 # %% [markdown]
 # ## The experiment: a wrong backward that passes

@@ -21,7 +21,7 @@
 import numpy as np
 
 import minidl
-from minidl.course import Markdown, source, table
+from minidl.course import Markdown, agree, source, table
 from minidl.course.figures.common import show
 from minidl.course.figures.dropout import holes, means
 from minidl.nn import dropout as page
@@ -72,6 +72,15 @@ minidl.manual_seed(7)
 with minidl.reference():
     plain = F.dropout(big, 0.5).numpy()
 print("kernel and plain code agree:", np.array_equal(fast, plain))
+
+
+def seeded(x):
+    minidl.manual_seed(7)
+    return F.dropout(x, 0.3)
+
+
+numbers = np.random.default_rng(0).standard_normal(100)
+print("and with gradcheck, too:", agree(seeded, numbers))
 
 # %% [markdown]
 # ## The experiment: why scale at all?

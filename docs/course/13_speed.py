@@ -41,7 +41,7 @@ import numpy as np
 
 import minidl
 from minidl import nn
-from minidl.course import Markdown, source, table
+from minidl.course import Markdown, agree, source, table
 from minidl.course.figures.common import show
 from minidl.course.figures.speed import rates, tile, trade
 from minidl.kernels.cpu import winograd, winograd_tiles
@@ -116,6 +116,11 @@ with minidl.reference():
 ours = winograd_conv(x.numpy(), w.numpy())
 for name, result in (("these lines", ours), ("the kernel", fast)):
     print(f"{name}: as the plain code", np.abs(result - plain).max() < 1e-12 * np.abs(plain).max())
+
+rng = np.random.default_rng(0)
+few = rng.standard_normal((40, 16, 14, 14)), rng.standard_normal((16, 16, 5, 5))
+for pair in (x.numpy(), w.numpy()), few:  # few channels: tiles along one axis
+    print("and its gradients, too:", agree(F.conv2d, *pair, differences=False))
 
 # %% [markdown]
 # The sizes are those of a layer like AlexNet's conv3: 13×13 outputs, so that the tiles hang over the edge. Here is when

@@ -78,7 +78,7 @@ def run(notebook: Any, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         where = {"metadata": {"path": folder}}
         quiet = ["--IPKernelApp.log_level=50"]
-        client = NotebookClient(notebook, timeout=60, resources=where, extra_arguments=quiet)
+        client = NotebookClient(notebook, timeout=600, resources=where, extra_arguments=quiet)
         client.execute(env={**os.environ, "PYTHONPATH": paths})
     notebook.cells = pages
     for cell in notebook.cells:

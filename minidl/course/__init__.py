@@ -12,9 +12,9 @@ from .checking import check, start
 from .exercises import PAGES, exercises
 from .judging import Exercise, Mistake, Verdict, judge
 from .explorable import explorable
-from .showing import Markdown, source, table
+from .showing import Markdown, agree, source, table
 
 __all__ = [
-    "PAGES", "Exercise", "Markdown", "Mistake", "Verdict", "check", "exercises", "explorable",
-    "judge", "source", "start", "table",
+    "PAGES", "Exercise", "Markdown", "Mistake", "Verdict", "agree", "check", "exercises",
+    "explorable", "judge", "source", "start", "table",
 ]  # fmt: skip

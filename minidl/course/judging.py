@@ -142,8 +142,10 @@ def judge(exercise: Exercise, function: Callable[..., Any]) -> Verdict:
         if all(same(got[probe], theirs[probe], exercise.tolerance) for probe in right):
             message = f"{mistake.hint} ({_where(failed, right)})"
             return Verdict(exercise.name, False, message, mistake.name)
-    message = f"{_explained(exercise, function, got, failed)} ({_where(failed, right)})"
-    return Verdict(exercise.name, False, message)
+    with np.errstate(all="ignore"), warnings.catch_warnings():  # infinities in an answer
+        warnings.simplefilter("ignore")
+        told = _explained(exercise, function, got, failed)
+    return Verdict(exercise.name, False, f"{told} ({_where(failed, right)})")
 
 
 def _explained(

@@ -1,4 +1,4 @@
-"""What the pages show of the library and of the judge: sources, and which probe finds what."""
+"""What the pages show of the library and of the judge: sources, checks, which probe finds what."""
 
 from __future__ import annotations
 
@@ -7,10 +7,15 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
+import minidl
+
+from ..errors import GradcheckError
 from .exercises import exercises
 from .judging import known, same
 
-__all__ = ["Markdown", "source", "table"]
+__all__ = ["Markdown", "agree", "source", "table"]
 
 
 class Markdown(str):
@@ -30,6 +35,53 @@ def source(function: Callable[..., Any]) -> Markdown:
     """
     code = textwrap.dedent(inspect.getsource(function)).rstrip()
     return Markdown(f"```python\n{code}\n```")
+
+
+def agree(function: Callable[..., Any], *arrays: np.ndarray, differences: bool = True) -> bool:
+    """Run a function of the library with its kernel and with the plain code, and compare.
+
+    Parameters
+    ----------
+    function : callable
+        Takes as many tensors as there are arrays, and returns one.
+    *arrays : array, float64
+    differences : bool, default True
+        Whether :func:`minidl.gradcheck` is asked, too; it is slow for more than some 100 numbers.
+
+    Returns
+    -------
+    bool
+        True.
+
+    Raises
+    ------
+    GradcheckError
+        The results, or the gradients of one of the arrays, differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> agree(minidl.tanh, np.linspace(-2, 2, 5))
+    True
+    """
+
+    def results() -> list[np.ndarray]:
+        tensors = [minidl.tensor(array, requires_grad=True) for array in arrays]
+        y = function(*tensors)
+        dy = np.random.default_rng(0).standard_normal(tuple(y.shape))
+        gradients = minidl.autograd.grad(y, tensors, minidl.tensor(dy))
+        return [tensor.detach().numpy() for tensor in (y, *gradients)]
+
+    fast = results()
+    with minidl.reference():
+        plain = results()
+    for number, (one, other) in enumerate(zip(fast, plain, strict=True)):
+        if not same(one, other, 1e-9):
+            what = f"gradient {number}" if number else "result"
+            raise GradcheckError(f"the {what} of the kernel is not the plain code's")
+    if differences:
+        minidl.gradcheck(function, [minidl.tensor(a, requires_grad=True) for a in arrays])
+    return True
 
 
 def table(page: str) -> Markdown:
