@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import pkgutil
 import re
 import shutil
 import sys
@@ -13,6 +14,7 @@ from types import ModuleType
 
 import pytest
 from programs import ROOT
+from test_docs import anchors
 
 from minidl.course import PAGES, exercises
 
@@ -48,14 +50,22 @@ def test_no_decimal_is_typed(source: Path) -> None:
         assert not typed, f"compute {typed} in a cell"
 
 
-@for_each_page
-def test_links_and_symbols_exist(source: Path) -> None:
-    built = (FOLDER / f"{source.stem}.md").read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)]+)\)", built):
-        if not target.startswith(("https://", "#")):
-            assert (FOLDER / target.partition("#")[0]).exists(), target
-    for path in re.findall(r"`(minidl/[\w/]+\.py)`", built):
-        assert (ROOT / path).exists(), path
+@pytest.mark.parametrize("page", sorted(FOLDER.glob("*.md")), ids=lambda path: path.stem)
+def test_links_and_symbols_exist(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        file, _, anchor = target.partition("#")
+        if not target.startswith("https://"):
+            linked = FOLDER / file if file else page
+            assert linked.exists(), target
+            assert not anchor or anchor in anchors(linked), target
+    for path in re.findall(r"`(minidl/[\w/]+\.\w+)`", text):
+        assert "NN_" in path or (ROOT / path).exists(), path
+    for symbol in re.findall(r"`(minidl(?:\.\w+)+)", text):
+        pkgutil.resolve_name(symbol)
+    for symbol in re.findall(r"`((?:nn|F|optim)\.\w+)", text):
+        short = symbol.replace("F.", "nn.functional.")
+        pkgutil.resolve_name(f"minidl.{short}")
 
 
 @for_each_page

@@ -27,7 +27,7 @@ function render(el, state) {
       const v = i * size + j + 1;
       return `<td style="background: ${paint(v)}"><button data-at="${v}" style="background: none;
         border: none; width: 100%; height: 100%; color: ${ink(v)}" aria-pressed="${v === state.pixel}"
-        aria-label="pixel ${v}, in ${n} windows">${v}<sup>${n}</sup></button></td>`;
+        aria-label="pixel ${v} ${n} times in a window">${v}<sup> ${n}</sup></button></td>`;
     };
     const side = 20, wide = columns[0].length * side, high = columns.length * side;
     const cell = (v, r, c) => `<rect x="${c * side}" y="${r * side}" width="${side}" height="${side}"

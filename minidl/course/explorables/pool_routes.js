@@ -18,8 +18,8 @@ function render(el, state) {
     const most = Math.max(...dx.flat()), shared = dx.flat().filter(n => n > 1).length;
     const cell = (v, i, j) => `<td style="background: rgba(27, 108, 168, ${dx[i][j] * 0.14})">
       <button data-at="${i},${j}" style="background: none; border: none; width: 100%; height: 100%"
-      aria-label="row ${i}, column ${j}: ${v.toFixed(1)}, wins ${dx[i][j]}">${v.toFixed(1)}${
-      dx[i][j] ? `<sup>${dx[i][j]}</sup>` : ""}</button></td>`;
+      aria-label="row ${i}, column ${j}: ${v.toFixed(1)} ${dx[i][j]} wins">${v.toFixed(1)}${
+      dx[i][j] ? `<sup> ${dx[i][j]}</sup>` : ""}</button></td>`;
     const table = `<table role="group" aria-label="pixels; press one to add 1">${state.x.map((row, i) =>
       `<tr>${row.map((v, j) => cell(v, i, j)).join("")}</tr>`).join("")}</table>`;
     show(el, state, {y, dx}, table, `${y.length} windows; ${shared} pixels win more than one, ` +
