@@ -118,9 +118,13 @@ for name, result in (("these lines", ours), ("the kernel", fast)):
     print(f"{name}: as the plain code", np.abs(result - plain).max() < 1e-12 * np.abs(plain).max())
 
 rng = np.random.default_rng(0)
-few = rng.standard_normal((40, 16, 14, 14)), rng.standard_normal((16, 16, 5, 5))
-for pair in (x.numpy(), w.numpy()), few:  # few channels: tiles along one axis
-    print("and its gradients, too:", agree(F.conv2d, *pair, differences=False))
+for images, kernels, padding in (
+    ((9, 48, 27, 26), (128, 48, 5, 5), 2),  # AlexNet's second layer
+    ((40, 16, 19, 21), (20, 16, 3, 3), 1),  # few channels: tiles along one axis
+):
+    pair = rng.standard_normal(images), rng.standard_normal(kernels)
+    same = agree(lambda x, w: F.conv2d(x, w, padding=padding), *pair, differences=False)
+    print(f"{kernels}: the gradients, too: {same}")
 
 # %% [markdown]
 # The sizes are those of a layer like AlexNet's conv3: 13×13 outputs, so that the tiles hang over the edge. Here is when

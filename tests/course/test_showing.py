@@ -10,6 +10,7 @@ import pytest
 import minidl
 from minidl.course import agree
 from minidl.errors import GradcheckError
+from minidl.nn import functional as F
 
 X = np.linspace(-1, 2, 6)
 
@@ -48,3 +49,15 @@ def test_a_wrong_gradient_is_an_error() -> None:
     with pytest.raises(GradcheckError, match="wrong gradient"):
         agree(Doubled.apply, X)
     assert agree(Doubled.apply, X, differences=False)
+
+
+def test_the_plain_code_of_a_layer_agrees() -> None:
+    rng = np.random.default_rng(0)
+    x, weight = rng.standard_normal((2, 4, 5, 6)), rng.standard_normal((6, 2, 3, 2))
+    assert agree(lambda x, w: F.conv2d(x, w, stride=2, groups=2), x, weight)
+
+    def dropout(x: Any) -> Any:
+        minidl.manual_seed(7)
+        return F.dropout(x, 0.3)
+
+    assert agree(dropout, x)
