@@ -105,6 +105,7 @@ def run(interruption: training.Interruption) -> int:
     """Train what is not finished; print the table; return the exit status."""
     options = parse()
     folder = Path(options.output)
+    alexnet_imagenet.Run.go_on = sys.argv  # which resumes the run that was interrupted
     given = {name: value for name, value in vars(options).items() if value is not None}
     own = {name: given.pop(name, None) for name in ("chosen", "output", "table")}
     if given.get("data"):

@@ -35,13 +35,11 @@ from minidl.vision.datasets.decoding import pil_loader, shown
 from minidl.vision.datasets.folder import DOCUMENTS, has_image_extension, is_hidden
 from minidl.vision.datasets.opening import describe_skipped
 from minidl.vision.metrics import class_scores
-from minidl.vision.models.networks import make_network, plans
 from minidl.vision.models.rows import RowNet
-from minidl.vision.runs import read_lines
+from minidl.vision.runs import open_network, read_lines
 from minidl.vision.statistics import PixelStatistics
 from minidl.vision.transforms.presets import alexnet_evaluation, alexnet_finish
 from minidl.vision.weights.files import read
-from minidl.vision.weights.layouts import recognize
 
 
 class Pictures(Dataset):
@@ -101,7 +99,7 @@ def load_network(options: argparse.Namespace) -> Network:
     run: Any = state.get("options") if isinstance(state, dict) else None
     if run is not None and options.variant:
         raise ArgumentError(f"--variant: {path} already says {run['variant']!r}; omit it")
-    weights = recognize(content, plans(options.variant))
+    model, weights, statistics = open_network(content, options.variant)
     classes = read_lines(options.classes) if options.classes else weights.classes
     if classes is None:
         raise ArgumentError(
@@ -110,11 +108,7 @@ def load_network(options: argparse.Namespace) -> Network:
         )
     if len(classes) != weights.num_classes:
         raise CheckpointError(f"{path} has {weights.num_classes} classes, not {len(classes)}")
-    made_with = {**weights.options, "init": run["init"] if run else None}
-    model = make_network(weights.variant, len(classes), **made_with)
-    weights.fill(model)
-    known = state.get("pictures", {}).get("statistics") if run else None
-    return Network(model.eval(), classes, PixelStatistics(**known) if known else None)
+    return Network(model, classes, statistics)
 
 
 def predict(
@@ -124,7 +118,7 @@ def predict(
     model, _, statistics = network
     size, scale = model.input_size[-1], model.input_scale
     device = next(model.parameters()).device
-    if (expected := model.preprocessing) is not None:  # of weights from elsewhere
+    if (expected := model.preprocessing) is not None and statistics is None:
         crop = expected.transforms(options.ten_crop, raw=True)
         finish: Any = expected.finish()
     else:

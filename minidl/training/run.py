@@ -28,7 +28,7 @@ import shlex
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .. import distributed
@@ -89,6 +89,8 @@ class Run(RunState, ABC):
 
     #: Further advice for the user when the data is at fault; it follows "fix the problem below".
     data_advice = ""
+    #: The words of the command that resumes the run. Default: the program with ``--resume``.
+    go_on: Sequence[str] = ()
 
     log: RunLog
     interruption: Interruption
@@ -170,7 +172,8 @@ class Run(RunState, ABC):
 
     def _say_how_to_go_on(self, what: str) -> None:
         done = f"saved after step {self.step}" if self.save() else "stopped, NOT saved"
-        command = shlex.join(["python", sys.argv[0], "--resume", self.options.output])
+        again = self.go_on or [sys.argv[0], "--resume", self.options.output]
+        command = shlex.join(["python", *again])
         print(f"\n{done}; {what}: {command}", file=sys.stderr)
 
     def progress(self, batches: Iterable[Any]) -> Progress:

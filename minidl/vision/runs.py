@@ -25,13 +25,14 @@ from .models.variants import VARIANTS
 from .statistics import PixelStatistics
 from .transforms.preprocessing import Preprocessing
 from .weights.files import Content, read
-from .weights.layouts import recognize
+from .weights.layouts import Weights, recognize
 
 __all__ = [
     "TrainedRun",
     "make_network",
     "make_pictures",
     "open_data",
+    "open_network",
     "open_run",
     "read_lines",
     "suit_towers",
@@ -135,21 +136,39 @@ def make_pictures(
     )  # fmt: skip
 
 
-def _open_weights(content: Content, data: str | os.PathLike[str] | None, device: str) -> TrainedRun:
-    """Return a network without a run, and pictures to look at it with."""
-    weights = recognize(content, networks.plans())
-    if data is None:
-        raise ArgumentError(f"{content.path} holds only weights: add --data, a folder of pictures")
-    folder = Path("runs") / Path(content.path).stem
-    settings = {**picture_options.DEFAULTS, "data": os.path.abspath(data), "batch_size": 128}
-    train, val, classes = open_data(settings)
-    if weights.classes is not None:
-        check_classes(content.path, weights.classes, settings["data"], classes)
-    model = networks.make_network(weights.variant, len(classes), **weights.options)
+def open_network(
+    content: Content, variant: str | None = None
+) -> tuple[RowNet, Weights, PixelStatistics | None]:
+    """Return the network that a file holds, and the statistics of its training pictures.
+
+    Parameters
+    ----------
+    content : Content
+        Of :func:`~minidl.vision.weights.files.read`.
+    variant : str, optional
+        Default: the variant that the file names, or the only one that fits.
+
+    Returns
+    -------
+    RowNet
+        In evaluation mode.
+    Weights
+        What was copied into it, and the names of the classes, if they are known.
+    PixelStatistics or None
+        Of a run whose pictures had some.
+
+    Raises
+    ------
+    CheckpointError, ArgumentError
+        See :func:`~minidl.vision.weights.layouts.recognize`.
+    """
+    weights = recognize(content, networks.plans(variant))
+    model = networks.make_network(weights.variant, weights.num_classes, **weights.options)
     weights.fill(model)
-    settings["output"] = folder
-    pictures = make_pictures(model.to(to_device(device)), train, val, None, settings)
-    return TrainedRun(model.eval(), pictures, classes, folder, [])
+    state = content.value if isinstance(content.value, dict) else {}
+    pictures = state.get("pictures")
+    known = pictures.get("statistics") if isinstance(pictures, dict) else None
+    return model.eval(), weights, PixelStatistics(**known) if known else None
 
 
 def _share(settings: Mapping[str, Any]) -> tuple[int, int]:
@@ -221,17 +240,22 @@ def open_run(
     """
     content = read(run or latest_run("runs", "alexnet*"))
     path, state = Path(content.path), content.value
-    if not isinstance(state, dict) or not {"options", "model", "pictures"} <= set(state):
-        return _open_weights(content, data, device)
-    settings = {**picture_options.DEFAULTS, **state["options"]}
-    picture_options.suit_older_run(settings, {}, state)
+    model, weights, statistics = open_network(content)
+    settings, folder, history = {**picture_options.DEFAULTS}, Path("runs") / path.stem, []
+    if isinstance(state, dict) and {"options", "model", "pictures"} <= set(state):
+        settings |= state["options"]
+        picture_options.suit_older_run(settings, {}, state)
+        folder, history = path.parent, state.get("history", [])
+    elif data is None:
+        raise ArgumentError(f"{path} holds only weights: add --data, a folder of pictures")
+    settings = {"batch_size": 128, **settings, "output": folder}
     if data is not None:
         settings["data"] = os.path.abspath(data)
     train, val, classes = open_data(settings)
-    check_classes(path, settings["classes"], settings["data"], classes)
-    model = make_network(settings, len(classes))
-    model.load_state_dict(state["model"])
-    known, settings["output"] = state["pictures"]["statistics"], path.parent
-    statistics = known and PixelStatistics(**known)
+    check_classes(path, weights.classes or classes, settings["data"], classes)
+    if len(classes) != weights.num_classes:
+        raise DataError(
+            f"{settings['data']} has {len(classes)} classes, the network has {weights.num_classes}"
+        )
     pictures = make_pictures(model.to(to_device(device)), train, val, statistics, settings)
-    return TrainedRun(model.eval(), pictures, classes, path.parent, state.get("history", []))
+    return TrainedRun(model, pictures, classes, folder, history)

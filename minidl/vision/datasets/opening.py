@@ -81,7 +81,7 @@ def hold_out(targets: Sequence[int] | np.ndarray, every: int = 10) -> tuple[list
     return np.flatnonzero(~held_out).tolist(), np.flatnonzero(held_out).tolist()
 
 
-def open_splits(root: str | os.PathLike[str]) -> dict[str, PictureSet]:
+def open_splits(root: str | os.PathLike[str], train: bool = True) -> dict[str, PictureSet]:
     """Open the splits of a folder of pictures.
 
     Parameters
@@ -90,6 +90,8 @@ def open_splits(root: str | os.PathLike[str]) -> dict[str, PictureSet]:
         Holds, for "train" and perhaps for "val", class folders, ``train/<class>/<picture>.jpg``,
         or an official archive of ImageNet (see :class:`ImageNet`); or shards of both. The folders
         may also be called ``training``, ``valid`` and ``validation``, in any case.
+    train : bool, default True
+        False accepts ``val`` without ``train``.
 
     Returns
     -------
@@ -105,7 +107,7 @@ def open_splits(root: str | os.PathLike[str]) -> dict[str, PictureSet]:
     folder = Path(root)
     if (folder / MANIFEST).exists():
         return {split: Shards(folder, split) for split in read_manifest(folder)["splits"]}
-    places = split_folders(folder)
+    places = split_folders(folder, train)
     found = {split: _open_split(folder, split, place) for split, place in places.items()}
     splits = {split: pictures for split, pictures in found.items() if pictures is not None}
     if len(splits) == 2 and splits["train"].names != splits["val"].names:
@@ -117,7 +119,7 @@ def open_splits(root: str | os.PathLike[str]) -> dict[str, PictureSet]:
     return splits
 
 
-def split_folders(folder: Path) -> dict[str, Path]:
+def split_folders(folder: Path, train: bool = True) -> dict[str, Path]:
     """Return the folders of "train" and "val", which may be missing; {} if there are only classes.
 
     Raises
@@ -144,6 +146,8 @@ def split_folders(folder: Path) -> dict[str, Path]:
         return places
     splits = sorted(path.name for path in inside if _says_split(path.name))
     nested = [path for path in inside if path.name in splits and _is_above_classes(path)]
+    if places["val"] in nested and not train:
+        return places
     if places["val"] in nested or len(nested) > 1 or (nested and len(inside) == 1):
         raise DataError(
             f"{folder} holds {', '.join(splits)}, but no folder train: rename the folder of the "

@@ -99,13 +99,14 @@ def _curves(source: Source) -> Drawn:
 
 def _filters(source: Source) -> Drawn:
     conv1 = next(iter(source.model.named_rows().values()))
+    said = f"neighboring weights of the strongest correlate by {smoothness(conv1.weight.array):.2f}"
     return Drawn(
         "First layer's kernels",
         first_filters(source.model, zoom=5),
-        "The kernels of the first convolution as small color pictures",
+        f"The kernels of the first convolution as small color pictures; {said}",
         "As in the paper's Figure 3: all kernels share one scale from the smallest weight (black) "
-        "to the largest (white). A white line separates the towers. Neighboring weights of the "
-        f"strongest kernels correlate by {smoothness(conv1.weight.array):.2f} (noise: 0).",
+        "to the largest (white). A white line separates the towers. "
+        f"{said.capitalize()} (noise: 0).",
     )
 
 
@@ -159,7 +160,7 @@ def _confusion(source: Source) -> Drawn:
     if wrong.any():
         said += (
             f"; most often wrong: {source.names[right]} taken for {source.names[answer]} "
-            f"({wrong[right, answer]} times)"
+            f"({wrong[right, answer]} of {counts[right].sum()})"
         )
     return Drawn(
         "Confusion matrix",

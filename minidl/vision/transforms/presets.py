@@ -26,10 +26,11 @@ from .compose import Compose, Lambda
 from .convert import ToPixels, ToTensor
 from .crop import CenterCrop, RandomCrop, TenCrop
 from .flip import RandomHorizontalFlip
+from .preprocessing import Preprocessing
 from .raw import RawToInput, ToRaw
 from .resize import Resize
 
-__all__ = ["alexnet_evaluation", "alexnet_finish", "alexnet_training"]
+__all__ = ["alexnet_evaluation", "alexnet_finish", "alexnet_preprocessing", "alexnet_training"]
 
 #: ImageNet's means of R, G, B on the scale 0 to 255 (Caffe's).
 PIXEL_MEAN = (123.68, 116.78, 103.94)
@@ -160,6 +161,29 @@ def alexnet_evaluation(
         views = Lambda(lambda crops: default_collate([view(crop) for crop in crops]))
         return Compose([Resize(whole_size(size)), TenCrop(size), views])
     return Compose([Resize(whole_size(size)), CenterCrop(size), view])
+
+
+def alexnet_preprocessing(
+    size: int, input_scale: str, statistics: PixelStatistics | None = None
+) -> Preprocessing:
+    """Return what :func:`alexnet_evaluation` does, to go with weights.
+
+    Parameters
+    ----------
+    size, input_scale, statistics
+        As for :func:`alexnet_training`. The mean color takes the place of the mean picture.
+
+    Raises
+    ------
+    ArgumentError
+        The scale is unknown.
+    """
+    mean, deviation, white = _scale(input_scale, size, statistics)
+    if np.ndim(deviation) == 0:
+        mean = mean if statistics is None else 255 * statistics.mean
+        deviation = (deviation,) * 3
+    colors, deviations = (tuple(map(float, values)) for values in (mean, deviation))
+    return Preprocessing(size, whole_size(size), colors, deviations, white)  # type: ignore[arg-type]
 
 
 def alexnet_finish(

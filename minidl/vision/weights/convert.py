@@ -170,7 +170,11 @@ def _pieces(kind: str, weights: Weights, metadata: dict[str, str], layout: str |
     arrays = {key: np.ascontiguousarray(weights.arrays[row]) for row, key in keys.items()}
     if kind == "minidl":
         model = {key: Tensor(array) for key, array in arrays.items()}
-        options = {"variant": weights.variant, "network": weights.options}
+        how = weights.preprocessing and weights.preprocessing.to_dict()
+        options = {
+            "variant": weights.variant, "network": weights.options, "preprocessing": how,
+            "classes": weights.classes,
+        }  # fmt: skip
         return encode({"model": model, "options": options})
     if kind == "safetensors":
         return write_safetensors(arrays, {"format": "pt", **metadata})

@@ -13,10 +13,8 @@ from ..batches import PictureBatches
 from ..datasets import ImageFolder
 from ..datasets.opening import open_splits
 from ..metrics import evaluate
-from ..models.networks import make_network, plans
-from ..statistics import PixelStatistics
+from ..runs import open_network
 from .files import KINDS, read
-from .layouts import recognize
 
 
 def evaluate_folder(
@@ -59,31 +57,17 @@ def evaluate_folder(
         There are no pictures, or their classes are not as many as the network's.
     """
     where = to_device(device)
-    content = read(source, source_kind)
-    weights = recognize(content, plans(variant))
-    pictures = _labeled(folder)
+    net, weights, statistics = open_network(read(source, source_kind), variant)
+    splits = open_splits(folder, train=False) if os.path.isdir(folder) else {}
+    pictures: Any = splits["val"] if "val" in splits else ImageFolder(folder)
     if len(pictures.classes) != weights.num_classes:
         raise DataError(
             f"{os.fspath(folder)} has {len(pictures.classes)} classes, the network has "
             f"{weights.num_classes}"
         )
-    net = make_network(weights.variant, weights.num_classes, **weights.options)
-    weights.fill(net)
-    net.to(where)
-    run = content.value if isinstance(content.value, dict) else {}
-    known = run["pictures"]["statistics"] if isinstance(run.get("pictures"), dict) else None
-    statistics = PixelStatistics(**known) if known else None
-    batches = PictureBatches(net, pictures, pictures, statistics, batch_size, workers)
+    batches = PictureBatches(net.to(where), pictures, pictures, statistics, batch_size, workers)
     scores = evaluate(net, batches.evaluation(ten_crop))
     return {**scores, "pictures": len(pictures)}
-
-
-def _labeled(folder: str | os.PathLike[str]) -> Any:
-    """Return the pictures to evaluate on; there need not be any to train with."""
-    if os.path.isdir(os.path.join(folder, "val")) and len(os.listdir(folder)) == 1:
-        return ImageFolder(os.path.join(folder, "val"))
-    splits = open_splits(folder) if os.path.isdir(folder) else {}
-    return splits["val"] if "val" in splits else ImageFolder(folder)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

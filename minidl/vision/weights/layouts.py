@@ -31,10 +31,13 @@ from ...errors import ArgumentError, CheckpointError
 from ...tensor import Tensor
 from ..models.cuda_convnet import VARIANTS as CONVNETS
 from ..models.cuda_convnet import plan as plan_of_convnet
+from ..models.presets import PRESETS
 from ..models.rows import Plan, RowNet, parameter_shapes, skeleton
 from ..models.variants import VARIANTS, named, numbered, one_sequential
 from ..models.variants import plan as plan_of_alexnet
+from ..statistics import PixelStatistics
 from ..transforms.preprocessing import CAFFE, TORCHVISION, Preprocessing
+from ..transforms.presets import alexnet_preprocessing
 from .caffe_file import Net
 from .files import Content, as_array, read
 
@@ -168,10 +171,12 @@ def fitting(content: Content, plans: Mapping[str, Plan]) -> list[Weights]:
         rows, said, preprocessing = tensorflow, "caffe", CAFFE
     else:
         rows, run = None, value.get("options") if isinstance(value, dict) else None
-        value = _state_dict(value)
+        state, value = value, _state_dict(value)
         if isinstance(run, dict) and isinstance(run.get("variant"), str):
             said, options = run["variant"], _options_of_run(run)
             classes = _names(content, run.get("classes"))
+            if said in plans:
+                preprocessing = _preprocessing_of_run(content, state, plans[said])
         elif "options" in content.metadata:
             options = _json(content, "options")
             if not isinstance(options, dict):
@@ -202,6 +207,25 @@ def _preprocessing(content: Content) -> Preprocessing | None:
     try:
         return Preprocessing.from_dict(_json(content, "preprocessing"))
     except ArgumentError as error:
+        raise CheckpointError(f"{content.path!r} is damaged: {error}") from error
+
+
+def _preprocessing_of_run(
+    content: Content, state: dict[str, Any], plan: Plan
+) -> Preprocessing | None:
+    """Return how a training run prepared pictures, which its initial values decided."""
+    run = state["options"]
+    try:
+        if run.get("preprocessing"):
+            return Preprocessing.from_dict(run["preprocessing"])
+        if "pictures" not in state or run["variant"] not in VARIANTS:
+            return None
+        known = state["pictures"]["statistics"]
+        init = run.get("init") or VARIANTS[run["variant"]].init
+        scale = PRESETS[init].input_scale if init != "torch" else "normalized"
+        statistics = PixelStatistics(**known) if known else None
+        return alexnet_preprocessing(plan.input_size[-1], scale, statistics)
+    except (ArgumentError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{content.path!r} is damaged: {error}") from error
 
 

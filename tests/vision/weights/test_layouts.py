@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from pickled_programs import npy_file, state_dict_file
+from PIL import Image
 from small_networks import small_networks
 from weights_files import arrays_of, caffemodel_of, npy_of
 
@@ -18,7 +20,9 @@ from minidl.formats import write_safetensors
 from minidl.vision.models import alexnet, load_network
 from minidl.vision.models.networks import make_network, plans
 from minidl.vision.models.rows import RowNet, parameter_shapes
+from minidl.vision.statistics import PixelSums
 from minidl.vision.transforms.preprocessing import CAFFE, TORCHVISION
+from minidl.vision.transforms.presets import alexnet_evaluation
 from minidl.vision.weights.convert import convert
 from minidl.vision.weights.layouts import row_keys
 
@@ -257,3 +261,49 @@ def test_a_checkpoint_that_holds_itself(tmp_path: Path) -> None:
     content = zip_file(Raw(b"}q\x00X\x05\x00\x00\x00modelh\x00s"), {})
     with pytest.raises(CheckpointError, match="holds no weights"):
         load_network(write(tmp_path, "x.pth", content))
+
+
+def save_run(folder: Path, statistics: Any = None, **options: Any) -> tuple[RowNet, Path]:
+    """Save what a training program saves of a network with untrained weights."""
+    run = {"variant": "paper", "dropout": 0.5, "classes": [*"abcde"], **options}
+    net = alexnet("paper", 5, init=options.get("init"))
+    pictures = {"pictures": [9, 1], "statistics": statistics and asdict(statistics)}
+    state = {"model": net.state_dict(), "options": run, "pictures": pictures}
+    minidl.save(state, folder / "last.safetensors")
+    return net, folder / "last.safetensors"
+
+
+@pytest.mark.parametrize("init", ["clear", "torch", "caffe", None])
+def test_initial_values_of_a_run_say_how_its_pictures_were_prepared(
+    tmp_path: Path, init: str | None
+) -> None:
+    net, path = save_run(tmp_path, init=init)
+    found = load_network(path)
+    assert found.input_scale == net.input_scale and found.preprocessing is not None
+    noise = np.random.default_rng(0).integers(256, size=(300, 280, 3), dtype=np.uint8)
+    picture = Image.fromarray(noise)
+    expected = alexnet_evaluation(227, net.input_scale)(picture).numpy()
+    given = found.preprocessing.transforms()(picture).numpy()
+    np.testing.assert_allclose(given, expected, atol=1e-6 * abs(expected).max())
+    for kind in ("safetensors", "minidl"):  # it goes along
+        convert(path, tmp_path / "out", target_kind=kind)
+        assert load_network(tmp_path / "out").preprocessing == found.preprocessing
+
+
+def test_a_run_brings_its_own_colors(tmp_path: Path) -> None:
+    sums = PixelSums(height=4, width=4)
+    sums.add(np.random.default_rng(0).integers(256, size=(4, 4, 3), dtype=np.uint8))
+    colors = sums.statistics()
+    known = load_network(save_run(tmp_path, colors, init="he")[1]).preprocessing
+    assert known is not None and known.mean == tuple(colors.mean) and known.std == tuple(colors.std)
+    known = load_network(save_run(tmp_path, colors, init="paper")[1]).preprocessing
+    assert known is not None and known.mean == tuple(255 * colors.mean) and known.std == (1, 1, 1)
+
+
+def test_a_fine_tuned_run_keeps_the_preprocessing_of_its_first_weights(tmp_path: Path) -> None:
+    _, path = save_run(tmp_path, init="he", preprocessing=CAFFE.to_dict())
+    assert load_network(path).preprocessing == CAFFE
+    for damaged in ({"crop": 0}, 7):
+        _, path = save_run(tmp_path, init="he", preprocessing=damaged)
+        with pytest.raises(CheckpointError, match="preprocessing"):
+            load_network(path)
