@@ -29,21 +29,30 @@ BUGS = [
     ),
     (
         "predict: dropout stays on",
-        "examples/alexnet_predict.py:load_network",
+        "minidl.vision.runs:open_network",
         "model.eval",
         "model.train",
         "tests/examples/test_alexnet_predict.py::test_prints_the_classes_of_pictures",
     ),
     (
-        "predict: the run's preset, and its scale, is ignored",
-        "examples/alexnet_predict.py:load_network",
-        "run['init']",
-        "'paper'",
-        "tests/examples/test_alexnet_predict.py::test_prints_the_classes_of_pictures",
+        "weights of a run: its preset, and its scale, is ignored",
+        "minidl.vision.weights.layouts:_preprocessing_of_run",
+        "run.get('init') or VARIANTS[run['variant']].init",
+        "VARIANTS[run['variant']].init",
+        "tests/vision/weights/test_layouts.py"
+        "::test_initial_values_of_a_run_say_how_its_pictures_were_prepared",
+    ),
+    (
+        "weights of a run: the preprocessing of its first weights is forgotten",
+        "minidl.vision.weights.layouts:_preprocessing_of_run",
+        "run.get('preprocessing')",
+        "None",
+        "tests/vision/weights/test_layouts.py"
+        "::test_a_fine_tuned_run_keeps_the_preprocessing_of_its_first_weights",
     ),
     (
         "predict: the training pictures' statistics are ignored",
-        "examples/alexnet_predict.py:load_network",
+        "minidl.vision.runs:open_network",
         "PixelStatistics(**known) if known else None",
         "None",
         "tests/examples/test_alexnet_predict.py::test_the_training_pictures_statistics_are_used",
@@ -51,8 +60,8 @@ BUGS = [
     (
         "predict: ten crops use only one",
         "examples/alexnet_predict.py:predict",
-        "crop = alexnet_evaluation(size, scale, options.ten_crop, raw=True, statistics=statistics)",
-        "crop = alexnet_evaluation(size, scale, False, raw=True, statistics=statistics)",
+        "crop = expected.transforms(options.ten_crop, raw=True)",
+        "crop = expected.transforms(False, raw=True)",
         "tests/examples/test_alexnet_predict.py::test_prints_the_classes_of_pictures",
     ),
     (
