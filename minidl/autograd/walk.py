@@ -16,7 +16,6 @@ from ..errors import ArgumentError, AutogradError
 from ..tensor import Tensor, describe
 from .checks import as_list, seeds
 from .modes import enable_grad
-from .recorded import RecordedTraveling
 from .tape import Hooks, edge_of, node_edge
 from .traveling import Traveling
 from .visits import Visits
@@ -199,6 +198,8 @@ def _walk(
     """Walk back with arrays as gradients, or with Tensors for `create_graph`."""
     retain = create_graph if retain_graph is None else retain_graph
     if create_graph:
+        from .recorded import RecordedTraveling  # seldom needed
+
         with enable_grad():
             walk(roots, gradients, retain, RecordedTraveling(visits))
     else:
