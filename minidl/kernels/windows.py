@@ -33,9 +33,8 @@ class Geometry(NamedTuple):
     @property
     def span(self) -> Pair:
         """How many positions the windows reach over, from the first padded one."""
-        axes = zip(self.out, self.stride, self.dilation, self.kernel, strict=True)
-        height, width = ((out - 1) * s + d * (k - 1) + 1 for out, s, d, k in axes)
-        return height, width
+        (kh, kw), (sh, sw), (dh, dw), _, (oh, ow) = self
+        return (oh - 1) * sh + dh * (kh - 1) + 1, (ow - 1) * sw + dw * (kw - 1) + 1
 
     @property
     def place_dtype(self) -> np.dtype:
@@ -66,7 +65,8 @@ class Geometry(NamedTuple):
 
     def fits_exactly(self, size: Pair) -> bool:
         """Return whether the windows stay on an image of this size: no padding, no overhang."""
-        return self.before == (0, 0) and self.span[0] <= size[0] and self.span[1] <= size[1]
+        height, width = self.span
+        return self.before == (0, 0) and height <= size[0] and width <= size[1]
 
     def bands(self, count: int, multiple: int = 1) -> list[Band]:
         """Cut the windows into horizontal bands.

@@ -73,7 +73,7 @@ def _kernel_parts(geometry: Geometry, depth: int) -> list[slice]:
 
 
 def _columns(padded: Array, geometry: Geometry, part: slice, ones: bool) -> Array:
-    """Return the windows of (n, span_h, span_w, C) images as rows, (n·OH·OW, KH·KW·C [+ 1]).
+    """Return the windows of C-contiguous (n, span_h, span_w, C) as rows, (n·OH·OW, KH·KW·C [+ 1]).
 
     Only kernel rows of `part` are written. With `ones`, every row ends in a 1 for the bias.
     """
@@ -81,9 +81,11 @@ def _columns(padded: Array, geometry: Geometry, part: slice, ones: bool) -> Arra
     kh, kw, (oh, ow) = part.stop - part.start, geometry.kernel[1], geometry.out
     image, row, column, channel = padded.strides
     (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
-    windows = np.lib.stride_tricks.as_strided(
-        padded[:, part.start * dh :],
+    windows = np.ndarray(  # as_strided, which takes four times as long
         (n, oh, ow, kh, kw, depth),
+        padded.dtype,
+        padded,
+        part.start * dh * row,
         (image, row * sh, column * sw, row * dh, column * dw, channel),
     )
     length = kh * kw * depth
