@@ -26,11 +26,11 @@ from harness import (
     Settings,
     Team,
     Work,
+    available,
     fastest,
     library,
     milliseconds,
     table,
-    torch_contenders,
 )
 
 VARIANTS = ("paper", "torchvision")
@@ -154,7 +154,7 @@ def measure(settings: Settings) -> Report:
     report = Report("Training step on a GPU")
     if simulated:
         report.notes.append("SIMULATED: without a card. The measured times mean nothing.")
-    names, notes = torch_contenders(settings, () if simulated else EAGER)
+    names, notes = available(settings, () if simulated else EAGER)
     report.notes += notes
     for variant in settings.variants or settings.pick(VARIANTS, ("paper",), ("80sec",)):
         for count in settings.counts((128,), (128,), (2,)):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -43,6 +44,13 @@ THREAD_VARIABLES = (
 #: PyTorch's contenders: "torch" alone is eager mode in the default memory layout.
 EAGER = ("torch", "torch channels_last")
 COMPILED = ("torch compile", "torch channels_last compile")
+
+#: Under ``torch.autocast(dtype=bfloat16)``: factors have 8 bits of mantissa instead of 24.
+BFLOAT16 = ("torch bfloat16", "torch channels_last bfloat16")
+
+#: Optional libraries, by the first word of their contenders' names. The modules ``peer_*`` know
+#: how those without PyTorch's API do the work.
+PEERS = {"torch": "PyTorch", "onnxruntime": "ONNX Runtime", "jax": "JAX"}
 
 
 @dataclass(frozen=True)
@@ -102,6 +110,28 @@ class Work:
                 phase()
                 totals[name] += clock() - start
         return {name: total / repeat for name, total in totals.items()}
+
+
+def peer(contender: str) -> Any:
+    """Return the module ``peer_*`` of a contender without PyTorch's API, or None."""
+    name = contender.split()[0]
+    return importlib.import_module(f"peer_{name}") if name in ("onnxruntime", "jax") else None
+
+
+def autocast(lib: Any, contender: str) -> Any:
+    """Return the context of a contender's forward pass.
+
+    Raises
+    ------
+    RuntimeError
+        The contender computes in bfloat16 and the processor can't: it would take many times as long
+        as in float32.
+    """
+    if "bfloat16" not in contender:
+        return contextlib.nullcontext()
+    if not lib.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise RuntimeError("this processor does not compute in bfloat16")
+    return lib.autocast("cpu", dtype=lib.bfloat16)
 
 
 def library(contender: str) -> Any:
@@ -244,7 +274,7 @@ class Team:
         Returns
         -------
         dict
-            The results by name. PyTorch contenders that fail are omitted, and `notes` says
+            The results by name. Optional contenders that fail are omitted, and `notes` says
             why.
         """
         results: dict[str, Result] = {}
@@ -253,7 +283,7 @@ class Team:
             try:
                 facts = self.facts(name, entry, warm_up)
             except ContenderError as error:
-                if not entry.contender.startswith("torch"):
+                if entry.contender.split()[0] not in PEERS:
                     raise
                 reason = str(error).strip().splitlines()[-1]
                 self.notes.append(f"{name} is omitted because it failed: {reason}")
@@ -269,13 +299,22 @@ class Team:
         return results
 
 
-def torch_contenders(settings: Settings, names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the PyTorch contenders that can run here, and notes on those that cannot."""
-    if "torch" in settings.without:
-        return [], ["PyTorch is omitted, as requested on the command line."]
-    if importlib.util.find_spec("torch") is None:
-        return [], ["PyTorch is omitted: it is not installed (pip install 'minidl[bench]')."]
-    return [name for name in names if not set(name.split()) & set(settings.without)], []
+def available(settings: Settings, names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the optional contenders that can run here, and notes on the libraries that cannot."""
+    found, notes = [], []
+    for package in dict.fromkeys(name.split()[0] for name in names):
+        if package in settings.without:
+            notes.append(f"{PEERS[package]} is omitted, as requested on the command line.")
+        elif importlib.util.find_spec(package) is None:
+            notes.append(
+                f"{PEERS[package]} is omitted: it is not installed (pip install 'minidl[bench]')."
+            )
+        else:
+            found.append(package)
+    without = set(settings.without)
+    return [
+        name for name in names if name.split()[0] in found and not without & set(name.split())
+    ], notes
 
 
 def progress(text: str) -> None:
@@ -325,7 +364,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], text: int = 1) -
 
 
 def milliseconds(result: Result, phase: str | None = None) -> str:
-    """Return the median, as "12.3"."""
+    """Return the median, as "12.3"; "" for a phase that the contender does not tell apart."""
+    if phase is not None and phase not in result.rounds[0]:
+        return ""
     return f"{1000 * result.seconds(phase):.4g}"
 
 
@@ -357,8 +398,9 @@ def parse(description: str | None, argv: Sequence[str] | None = None) -> argpars
     size.add_argument("--quick", action="store_true", help="a short version")
     size.add_argument("--smoke", action="store_true", help="only check that everything runs")
     parser.add_argument(
-        "--without", nargs="+", default=[], choices=("torch", "channels_last", "compile"),
-        help="leave out PyTorch, one memory layout, or torch.compile",
+        "--without", nargs="+", default=[],
+        choices=(*PEERS, "channels_last", "compile", "bfloat16"),
+        help="leave out a library, or PyTorch in one memory layout, compiled, or in bfloat16",
     )  # fmt: skip
     parser.add_argument(
         "--env-unset", action="append", default=[], metavar="NAME",

@@ -25,11 +25,11 @@ from harness import (
     Settings,
     Team,
     Work,
+    available,
     fastest,
     library,
     milliseconds,
     table,
-    torch_contenders,
 )
 from networks import batch, network
 from publish import main
@@ -147,7 +147,7 @@ def measure(settings: Settings) -> Report:
     """Measure unit by unit, in the same processes."""
     variant = settings.pick("paper", "paper", "80sec")
     count = settings.counts((128,), (64,), (2,))[0]
-    torch, notes = torch_contenders(settings, EAGER)
+    torch, notes = available(settings, EAGER)
     report = Report(f"Layers ({variant}, batch {count})", notes)
     rows, sums = [], dict.fromkeys(("minidl", *torch), 0.0)
     with Team(settings) as team:

@@ -7,12 +7,13 @@ read and the bytes written.
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import platform
 import re
 from typing import Any
 
-from harness import Entry, Settings, Team, Work, parse, settings_of, table, torch_contenders
+from harness import Entry, Settings, Team, Work, available, parse, settings_of, table
 
 
 def make(contender: str, what: str, size: int) -> Work:
@@ -106,12 +107,14 @@ def rates(results: dict[str, Any]) -> tuple[float, float]:
 def stamp(settings: Settings) -> dict[str, Any]:
     """Measure the machine and collect the facts needed to judge figures."""
     entries = {"sgemm": sgemm(settings), "copy": copy(settings)}
-    torch, notes = torch_contenders(settings, ("torch",))
+    torch, notes = available(settings, ("torch",))
     if torch:
         entries["torch sgemm"] = sgemm(settings, "torch")
     with Team(settings) as team:
         results = team.compete(entries, repeat=settings.pick(3, 2, 1))
         notes += team.notes
+    others, missing = available(settings, ("onnxruntime", "jax"))
+    notes += missing
     flops, bandwidth = rates(results)
     facts = {k: v for r in results.values() for k, v in r.facts.items() if k not in _COUNTS}
     rate = {"sgemm (NumPy)": f"{flops / 1e9:.0f} GFLOP/s"}
@@ -130,6 +133,7 @@ def stamp(settings: Settings) -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "Python": platform.python_version(),
         **facts,
+        **{name: importlib.metadata.version(name) for name in others},
         "environment": environment(settings),
         "rounds": settings.round_count,
         "notes": " ".join(notes) or "none",
@@ -148,9 +152,11 @@ def processor() -> str:
         return platform.processor() or platform.machine()
     fields = dict(re.findall(r"^([\w ]+?)\s*: (.*)$", text.split("\n\n")[0], re.MULTILINE))
     name = fields.get("model name", platform.machine())
-    wide = [flag for flag in ("avx2", "avx512f") if flag in fields.get("flags", "").split()]
+    flags = fields.get("flags", "").split()
+    wide = [flag for flag in ("avx2", "avx512f") if flag in flags][-1:]
     known = f"family {fields['cpu family']}, model {fields['model']}" if "model" in fields else ""
-    return ", ".join(filter(None, [name, known, *wide[-1:]]))
+    bfloat16 = [flag for flag in ("avx512_bf16", "amx_bf16") if flag in flags][-1:]
+    return ", ".join(filter(None, [name, known, *wide, *bfloat16]))
 
 
 def cores() -> int:

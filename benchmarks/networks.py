@@ -83,9 +83,14 @@ _LAYERS = {
 }
 
 
+def layers(nn: Any, variant: str) -> list[Any]:
+    """Make the layers of a network with the constructors of `nn`."""
+    return _LAYERS[variant](nn)
+
+
 def sequence(nn: Any, variant: str) -> Any:
     """Make a network from the layers of `nn`, with PyTorch's initial values."""
-    return nn.Sequential(*_LAYERS[variant](nn))
+    return nn.Sequential(*layers(nn, variant))
 
 
 def own(variant: str) -> Any:
@@ -106,18 +111,24 @@ def network(lib: Any, contender: str, variant: str) -> Any:
     return lib.compile(model) if "compile" in contender else model
 
 
-def batch(lib: Any, contender: str, variant: str, count: int) -> tuple[Any, Any]:
-    """Return the same random images and labels for every contender, in its memory layout.
-
-    PyTorch's layout is channels-first unless the contender is called channels_last; minidl's is
-    channels-last, as from its loader.
-    """
+def arrays(variant: str, count: int) -> tuple[Any, Any]:
+    """Return the same random images, channels-last, and labels for every contender."""
     import numpy as np
 
     channels, height, width = IMAGE[variant]
     rng = np.random.default_rng(0)
     pixels = rng.standard_normal((count, height, width, channels), dtype=np.float32)
-    labels = lib.from_numpy(rng.integers(0, CLASSES[variant], count))
+    return pixels, rng.integers(0, CLASSES[variant], count)
+
+
+def batch(lib: Any, contender: str, variant: str, count: int) -> tuple[Any, Any]:
+    """Return images and labels as a library's tensors, in the contender's memory layout.
+
+    PyTorch's layout is channels-first unless the contender is called channels_last; minidl's is
+    channels-last, as from its loader.
+    """
+    pixels, classes = arrays(variant, count)
+    labels = lib.from_numpy(classes)
     images = lib.from_numpy(pixels).permute(0, 3, 1, 2)
     if contender != "minidl" and "channels_last" not in contender:
         images = images.contiguous()

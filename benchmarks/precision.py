@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from harness import Entry, Report, Settings, Team, Work, library, table, torch_contenders
+from harness import Entry, Report, Settings, Team, Work, available, library, table
 from layers import UNITS, run, units
 from networks import batch
 from publish import main
@@ -93,7 +93,7 @@ def _deviation(array: Any, reference: Any) -> float:
 
 def measure(settings: Settings) -> Report:
     """Write the reference, then compare."""
-    torch, notes = torch_contenders(settings, ("torch",))
+    torch, notes = available(settings, ("torch",))
     variant = settings.pick("paper", "paper", "80sec")
     count = settings.counts((64,), (64,), (2,))[0]
     reference = "torch double" if torch else "minidl double"

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Callable, Sequence
 
+import compare
 import machine
 from harness import Report, Settings, parse, settings_of, table
 
@@ -45,6 +46,8 @@ def publish(
     ]
     page, data = (arguments.results / f"{name}.{ending}" for ending in ("md", "json"))
     page.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
-    content = {"stamp": stamp, **{report.title: report.data for report in reports}}
+    content = {"stamp": stamp, "In short": figures}
+    content |= {report.title: report.data for report in reports}
     data.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    print(f"\nwritten: {page.name} and {data.name} in {arguments.results}")
+    compare.write(arguments.results)
+    print(f"\nwritten: {page.name}, {data.name} and side-by-side.md in {arguments.results}")

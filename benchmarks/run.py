@@ -1,9 +1,11 @@
 """Run all benchmarks: ``python benchmarks/run.py`` [--quick] [--threads 2].
 
 Writes the tables, with a description of the machine and the versions, to
-``benchmarks/results/<name>.md``, and all measurements to a JSON file of the same name. PyTorch
-takes part if it is installed (``pip install 'minidl[bench]'``). Keep the machine otherwise idle;
-the column "spread" shows whether it was. With ``--device gpu`` only the training step is measured.
+``benchmarks/results/<name>.md``, all measurements to a JSON file of the same name, and a
+comparison of all machines to ``side-by-side.md``. PyTorch, ONNX Runtime and JAX take part if they
+are installed (``pip install 'minidl[bench]'``); ``--without`` leaves one out. Keep the machine
+otherwise idle; the column "spread" shows whether it was. With ``--device gpu`` only the training
+step is measured.
 """
 
 from __future__ import annotations

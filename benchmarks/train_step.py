@@ -3,7 +3,8 @@
 The floating-point operations of a step are counted from minidl's summary: two for each
 multiply-accumulate, three times (output, gradient of the input, gradient of the weights), minus the
 gradient of conv1's input, which is not needed. The machine's limit is that number divided by the
-rate of sgemm, measured in the same contest.
+rate of sgemm, measured in the same contest. PyTorch in bfloat16 has rows of its own, because it
+computes with fewer bits. JAX compiles the step as a whole, so its phases can't be timed.
 
 Without ``--batch``, the report also shows how the time grows from batches of 16 to 256. For
 ``--device gpu``, see ``gpu_step.py``.
@@ -15,6 +16,7 @@ from typing import Any
 
 import machine
 from harness import (
+    BFLOAT16,
     COMPILED,
     EAGER,
     Entry,
@@ -23,11 +25,13 @@ from harness import (
     Settings,
     Team,
     Work,
+    autocast,
+    available,
     fastest,
     library,
     milliseconds,
+    peer,
     table,
-    torch_contenders,
 )
 from networks import batch, network
 from publish import main
@@ -37,7 +41,10 @@ GROWTH = (16, 32, 64, 128, 256)
 
 
 def make(contender: str, variant: str, count: int) -> Work:
+    if other := peer(contender):
+        return other.make("train_step", variant, count)
     lib = library(contender)
+    context = autocast(lib, contender)
     lib.manual_seed(0)
     model = network(lib, contender, variant)
     optimizer = lib.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4)
@@ -47,7 +54,8 @@ def make(contender: str, variant: str, count: int) -> Work:
 
     def forward() -> None:
         nonlocal loss
-        loss = criterion(model(images), labels)
+        with context:
+            loss = criterion(model(images), labels)
 
     def backward() -> None:
         nonlocal loss
@@ -73,9 +81,9 @@ def contest(
     settings: Settings, variant: str, count: int, report: Report, repeat: int = 1
 ) -> dict[str, Result]:
     """Let all contenders train; "sgemm" is among the results."""
-    torch, notes = torch_contenders(settings, EAGER + COMPILED)
+    others, notes = available(settings, (*EAGER, *COMPILED, *BFLOAT16, "jax"))
     options = {"variant": variant, "count": count}
-    entries = {name: Entry("train_step", name, options) for name in ("minidl", *torch)}
+    entries = {name: Entry("train_step", name, options) for name in ("minidl", *others)}
     entries["sgemm"] = machine.sgemm(settings)
     with Team(settings) as team:
         results = team.compete(entries, repeat, warm_up=settings.pick(2, 2, 1))
@@ -124,19 +132,15 @@ def figures(results: dict[str, Result], variant: str, count: int) -> list[tuple[
     """Return the summary's lines for one contest."""
     own = results["minidl"].seconds()
     what = f"training step, {variant}, batch {count}"
-    aimed = count == 128 and variant != "single-tower"
+    aimed = count == 128
+    least = {"paper": "≥ 3.5×", "torchvision": "≥ 1.4×", "80sec": "≥ 1.1×"}.get(variant, "")
     found = [(f"{what}: images/s", f"{count / own:.1f}", "")]
-    aims: tuple[tuple[str, tuple[str, ...], str], ...] = (
-        ("PyTorch eager, its better layout", EAGER, "≥ 1.0×"),
-        ("torch.compile, its better layout", COMPILED, ""),
+    aims = (
+        ("PyTorch eager, its better layout", EAGER, least),
+        ("torch.compile, its better layout", COMPILED, "≥ 2.2×" if variant == "paper" else ""),
+        ("JAX", ("jax",), ""),
+        ("PyTorch in bfloat16, its better layout", BFLOAT16, ""),
     )
-    if variant == "paper":
-        aims = (
-            ("PyTorch eager", EAGER[:1], "≥ 3.0×"),
-            ("PyTorch eager, channels_last", EAGER[1:], "≥ 3.0×"),
-            ("torch.compile", COMPILED[:1], "≥ 2.0×"),
-            ("torch.compile, channels_last", COMPILED[1:], "≥ 2.0×"),
-        )
     for against, names, aim in aims:
         best = fastest(results, names)
         if best is not None:
@@ -144,7 +148,7 @@ def figures(results: dict[str, Result], variant: str, count: int) -> list[tuple[
             found.append((f"{what}: against {against}", f"{ratio:.2f}×", aim if aimed else ""))
     if variant == "paper":
         share = f"{fraction(results):.2f}"
-        found.append((f"{what}: of sgemm's rate", share, "≥ 0.80" if aimed else ""))
+        found.append((f"{what}: of sgemm's rate", share, "≥ 0.85" if aimed else ""))
     return found
 
 
