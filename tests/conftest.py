@@ -126,10 +126,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     def is_of_our_kernels(item: pytest.Item) -> bool:
         folder = item.path.relative_to(SIMULATOR.parent).parts[0]
-        if folder == "nn":
-            page = item.path.name.removeprefix("test_")
-            ours = page in ("activation.py", "fusion.py") or (CUDA / page).exists()
-            return ours and getattr(item, "originalname", "") not in PLAIN
+        page = item.path.name.removeprefix("test_")
+        ours = page in ("activation.py", "fusion.py", "sorting.py")
+        if ours or (folder == "nn" and (CUDA / page).exists()):
+            return getattr(item, "originalname", "") not in PLAIN
         return folder in SHORT
 
     def is_omitted(item: pytest.Item) -> bool:
