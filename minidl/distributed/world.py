@@ -27,7 +27,7 @@ HOW_TO_INSTALL = "pip install 'minidl[mpi]'"
 START = 60
 
 #: Variables in which launchers tell a process how many there are.
-_SIZES = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"
+_SIZES = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS"
 
 
 class World:
@@ -145,7 +145,7 @@ def initialize(required: bool = False) -> World:
     Raises
     ------
     DistributedError
-        Several processes were launched (or `required`), and there is no MPI.
+        Several processes were launched (or `required`), and there is no MPI, or it sees one alone.
     """
     global _world
     if _world is None:
@@ -153,7 +153,7 @@ def initialize(required: bool = False) -> World:
             faulthandler.dump_traceback_later(START, exit=True, file=2)
             _guard.start()
         try:
-            _world = World(find_mpi().COMM_WORLD)
+            _world = World(_checked(find_mpi().COMM_WORLD))
         except DistributedError:
             if required or launched() > 1:
                 raise
@@ -165,6 +165,17 @@ def initialize(required: bool = False) -> World:
         if _world.size > 1:
             sys.excepthook = _end_all
     return _world
+
+
+def _checked(comm: Any) -> Any:
+    """Return a communicator, unless processes were launched that do not find each other."""
+    started = int(os.environ.get(_SIZES[0]) or launched())  # mpirun -n 1 may run in a SLURM job
+    if comm.size == 1 and started > 1:
+        raise DistributedError(
+            f"{started} processes were started, but each is alone for MPI: with srun, add "
+            "--mpi=pmix (see srun --mpi=list); otherwise, mpirun is not that of mpi4py's MPI"
+        )
+    return comm
 
 
 def current() -> World:

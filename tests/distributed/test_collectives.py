@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ranks
@@ -58,6 +59,16 @@ def test_several_ranks_without_mpi(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DistributedError, match=r"pip install 'minidl\[mpi\]'"):
         dist.get_rank()
     assert stopped  # or the process would end a minute later
+
+
+def test_processes_that_do_not_find_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    alone = SimpleNamespace(COMM_WORLD=SimpleNamespace(rank=0, size=1))
+    monkeypatch.setattr(world, "find_mpi", lambda: alone)
+    monkeypatch.setattr(world.Guard, "start", lambda self: None)
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "3")  # without PMIx, srun starts worlds of one
+    with pytest.raises(DistributedError, match="3 processes were started.*--mpi=pmix"):
+        dist.get_world_size()
+    assert not dist.is_initialized()
 
 
 def test_wrong_arguments() -> None:
