@@ -65,7 +65,7 @@ source(page.backward)
 # threads, the plain code and a GPU draw the same mask:
 
 # %%
-big = minidl.randn(64, 512)
+big = minidl.randn(64, 4096)
 minidl.manual_seed(7)
 fast = F.dropout(big, 0.5).numpy()
 minidl.manual_seed(7)

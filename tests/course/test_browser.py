@@ -1,13 +1,16 @@
 """The site in a real browser without a network: python -m sphinx docs build/docs comes first.
 
-Needs Playwright (in the ``docs`` extra) and Chromium, which comes from the system's packages.
+Needs Playwright (in the ``docs`` extra) and Chromium, which comes from the system's packages. With
+``AXE=axe.min.js`` (from ``npm pack axe-core``), axe looks for barriers in all pages of the site.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +70,20 @@ def test_pages_open_offline(open_page: Callable[..., Any], name: str) -> None:
     assert not page.locator("article p", has_text="| mistake |").count()  # tables are tables
     assert page.locator("article math").count() == 0 or page.locator("math mi, math mn").count()
     assert (SITE / "course" / "site" / f"{name}.html").stat().st_size < 500_000
+
+
+@pytest.mark.skipif("AXE" not in os.environ, reason="AXE does not name axe.min.js")
+def test_axe_finds_nothing_serious(open_page: Callable[..., Any]) -> None:
+    axe = Path(os.environ["AXE"]).read_text(encoding="utf-8")
+    page = open_page("index.html")
+    for file in sorted(path for path in SITE.rglob("*.html") if "_static" not in path.parts):
+        page.goto(file.as_uri())
+        page.evaluate(axe + "; 0")
+        for scheme in "light", "dark":
+            page.emulate_media(color_scheme=scheme)
+            found = page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+            serious = [each["id"] for each in found if each["impact"] in ("serious", "critical")]
+            assert not serious, f"{file.relative_to(SITE)}, {scheme}: {serious}"
 
 
 def test_search_finds_a_word(open_page: Callable[..., Any]) -> None:
