@@ -178,9 +178,12 @@ def backward(
         for group in range(groups):
             own = dy[group, :, images].reshape(o // groups, -1)
             if need_weight:
-                rows = own.reshape(o // groups, parts, -1).transpose(1, 0, 2)
-                entries = columns[group].reshape(buffer.rows, parts, -1).transpose(1, 2, 0)
-                matmul(rows, entries, packed[:, group], accumulate=images.start > 0)
+                matmul(  # no view of the columns may outlive them
+                    own.reshape(o // groups, parts, -1).transpose(1, 0, 2),
+                    columns[group].reshape(buffer.rows, parts, -1).transpose(1, 2, 0),
+                    packed[:, group],
+                    accumulate=images.start > 0,
+                )
             if dx is not None:
                 matmul(kernels[group].T, own, columns[group, : buffer.length])
         if dx is not None:
