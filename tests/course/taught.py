@@ -90,9 +90,6 @@ TAUGHT = {
         "winograd: the input's gradient uses unflipped kernels",
         "winograd: one axis reads windows of the wrong stride",
     ],
-    "15_data_and_gpu": [
-        "crop: the last offset is never drawn",
-    ],
 }
 
 #: One for most pages: every run of the tests plants them, and asks the judge alone.
