@@ -31,7 +31,6 @@ from .. import kernels, ops
 from ..autograd import Context, Function
 from ..device import Array, Shape, array_module
 from ..errors import ArgumentError, ShapeError
-from ..ops.precision import in_float32, rounded_like
 from ..random import default_generator
 from ..tensor import Tensor
 from .activation import check_inplace
@@ -63,14 +62,12 @@ def _draw(key: np.ndarray, shape: Shape, p: float, skip: int = 0) -> np.ndarray:
     return (halves >= least).reshape(shape)
 
 
-@in_float32
 def forward(x: Array, key: np.ndarray | None, p: float, scale: float) -> tuple[Array, Array]:
     """Return y and the mask."""
     mask = array_module(x).asarray(draw_mask(key, x.shape, p))
     return x * (mask * x.dtype.type(scale)), mask
 
 
-@in_float32
 def backward(grad: Array, mask: Array, scale: float) -> Array:
     """Return ∂L/∂x: the gradient passes where the forward's mask let x pass."""
     return grad * (mask * grad.dtype.type(scale))
@@ -90,7 +87,6 @@ class DropoutFunction(Function):
             y, mask = ctx.kernel.forward(x, key, p, scale, inplace)
         else:
             y, mask = forward(x, key, p, scale)
-            y = rounded_like(y, x)
             if inplace:
                 x[...] = y
                 y = x
