@@ -169,16 +169,39 @@ def _explained(
         def run(given: dict[str, Any]) -> Any:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                return _plain(exercise.run(each, *map(_copy, given.values())))
+                return _plain(exercise.run(each, *map(_copy, _nested(given).values())))
 
         return run
 
     with contextlib.suppress(Exception), _time_limit(CLUE_SECONDS):
         for probe in failed:
-            given = _arguments(exercise, probe)
+            given = _flat(_arguments(exercise, probe))
             if found := clue(given, call(function), call(exercise.reference)):
                 return f"{text}. {found if probe == failed[0] else f'On {probe!r}: {found}'}"
     return text
+
+
+def _flat(given: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with each array of a list under a name of its own."""
+    flat = {}
+    for name, value in given.items():
+        if isinstance(value, list) and value and isinstance(value[0], np.ndarray):
+            flat.update({f"{name}[{place}]": part for place, part in enumerate(value)})
+        else:
+            flat[name] = value
+    return flat
+
+
+def _nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """Return arguments with their lists put together again."""
+    given: dict[str, Any] = {}
+    for name, value in flat.items():
+        whole, bracket, _ = name.partition("[")
+        if bracket:
+            given.setdefault(whole, []).append(value)
+        else:
+            given[name] = value
+    return given
 
 
 def _arguments(exercise: Exercise, probe: str) -> dict[str, Any]:

@@ -82,6 +82,8 @@ def test_a_list_of_arrays_must_stay_as_it_is() -> None:
         x[1] += x[1]
         return x[1]
 
+    message = judge(exercise, lambda x: np.sin(x[0])).message
+    assert "The answer must depend on x[1]; yours does not." in message
     for _ in range(2):  # the second reader finds what the first found
         assert "changes its argument x" in judge(exercise, in_list).message
         assert judge(exercise, lambda x: 2 * x[1]).passed
