@@ -122,9 +122,14 @@ def new_folder(name: str) -> Path:
 
 
 def write_reference() -> None:
-    """Write a page for every public module: its docstring, a table, and every name in full."""
+    """Write a page for every public module: its docstring, a table, and every name in full.
+
+    ``Tensor``, with its hundreds of methods, has a page of its own.
+    """
     folder = new_folder("api")
-    seen: set[int] = set()  # the objects that have an entry in the index
+    tensor = ["Tensor", "======", "", ".. currentmodule:: minidl", "", ".. autoclass:: Tensor"]
+    (folder / "Tensor.rst").write_text("\n".join(tensor) + "\n", encoding="utf-8")
+    seen: set[int] = {id(minidl.Tensor)}  # the objects that have an entry in the index
     for path in MODULES:
         names = public_names(importlib.import_module(path))
         lines = [path, "=" * len(path), "", f".. automodule:: {path}", "   :no-members:", ""]
@@ -132,6 +137,8 @@ def write_reference() -> None:
         lines += [f"   {name}" for name in names]
         for name in names:
             value = getattr(sys.modules[path], name)
+            if value is minidl.Tensor:
+                continue
             kind = "class" if inspect.isclass(value) else "function"
             lines += ["", f".. auto{kind}:: {path}::{name}"]
             if id(value) in seen:
@@ -139,7 +146,7 @@ def write_reference() -> None:
             seen.add(id(value))
         (folder / f"{path}.rst").write_text("\n".join(lines) + "\n", encoding="utf-8")
     contents = ["API reference", "=============", "", ".. toctree::", ""]
-    contents += [f"   {path}" for path in MODULES]
+    contents += [f"   {path}" for path in (MODULES[0], "Tensor", *MODULES[1:])]
     (folder / "index.rst").write_text("\n".join(contents) + "\n", encoding="utf-8")
 
 

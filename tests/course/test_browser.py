@@ -97,6 +97,7 @@ def test_the_site_is_small() -> None:
         pytest.skip("the site is not built: python -m sphinx docs build/docs")
     files = [path for path in SITE.rglob("*") if path.is_file() and ".doctrees" not in path.parts]
     assert sum(path.stat().st_size for path in files) < 10_000_000
+    assert max(path.stat().st_size for path in files if path.suffix == ".html") < 500_000
 
 
 def test_without_javascript_the_static_figure_shows(open_page: Callable[..., Any]) -> None:
