@@ -144,10 +144,11 @@ CASES: list[tuple[str, list[tuple[float, float]], list[tuple[int, ...]]]] = [
     ("F.binary_cross_entropy_with_logits(x, y.detach())", [(-16, 16), (0, 1)], [(999,), (999,)]),
 ]  # fmt: skip
 
-#: Functions that compute nothing of their own, or run only beside those above.
+#: Functions that compute nothing of their own, run only beside those above, or need other ranks.
 OTHERS = {
     "AddAt", "Alias", "Assign", "BackwardHookFunction", "Cast", "Copy", "Logs", "Move",
-    "NormalFunction", "Normalized", "Once", "Overwrite", "Replace", "Slope",
+    "GatherChannelsFunction", "NormalFunction", "Normalized", "Once", "Overwrite", "Replace",
+    "RoundFunction", "ScatterRowsFunction", "Slope", "SyncBatchNormFunction",
 }  # fmt: skip
 
 
