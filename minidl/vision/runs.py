@@ -25,7 +25,7 @@ from .models.variants import VARIANTS
 from .statistics import PixelStatistics
 from .transforms.preprocessing import Preprocessing
 from .weights.files import Content, read
-from .weights.layouts import Weights, recognize
+from .weights.layouts import Weights, recognize, statistics_of
 
 __all__ = [
     "TrainedRun",
@@ -165,10 +165,7 @@ def open_network(
     weights = recognize(content, networks.plans(variant))
     model = networks.make_network(weights.variant, weights.num_classes, **weights.options)
     weights.fill(model)
-    state = content.value if isinstance(content.value, dict) else {}
-    pictures = state.get("pictures")
-    known = pictures.get("statistics") if isinstance(pictures, dict) else None
-    return model.eval(), weights, PixelStatistics(**known) if known else None
+    return model.eval(), weights, statistics_of(content)
 
 
 def _share(settings: Mapping[str, Any]) -> tuple[int, int]:

@@ -220,12 +220,21 @@ def _preprocessing_of_run(
             return Preprocessing.from_dict(run["preprocessing"])
         if "pictures" not in state or run["variant"] not in VARIANTS:
             return None
-        known = state["pictures"]["statistics"]
         init = run.get("init") or VARIANTS[run["variant"]].init
         scale = PRESETS[init].input_scale if init != "torch" else "normalized"
-        statistics = PixelStatistics(**known) if known else None
-        return alexnet_preprocessing(plan.input_size[-1], scale, statistics)
+        return alexnet_preprocessing(plan.input_size[-1], scale, statistics_of(content))
     except (ArgumentError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{content.path!r} is damaged: {error}") from error
+
+
+def statistics_of(content: Content) -> PixelStatistics | None:
+    """Return the statistics of a run's training pictures, if the file holds some."""
+    state = content.value if isinstance(content.value, dict) else {}
+    pictures = state.get("pictures")
+    known = pictures.get("statistics") if isinstance(pictures, dict) else None
+    try:
+        return PixelStatistics(**known) if known else None
+    except (TypeError, ValueError) as error:
         raise CheckpointError(f"{content.path!r} is damaged: {error}") from error
 
 
