@@ -52,7 +52,7 @@ BUGS = [
     ),
     (
         "predict: the training pictures' statistics are ignored",
-        "minidl.vision.runs:open_network",
+        "minidl.vision.weights.layouts:statistics_of",
         "PixelStatistics(**known) if known else None",
         "None",
         "tests/examples/test_alexnet_predict.py::test_the_training_pictures_statistics_are_used",
