@@ -1,14 +1,19 @@
-"""``agree``, which pages call, can fail."""
+"""``agree``, which pages call, can fail; ``show`` does without Matplotlib."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import pkgutil
+import xml.etree.ElementTree as ET
 from typing import Any
 
 import numpy as np
 import pytest
 
 import minidl
-from minidl.course import agree
+from minidl.course import agree, figures
+from minidl.course.figures import common
 from minidl.errors import GradcheckError
 from minidl.nn import functional as F
 
@@ -61,3 +66,25 @@ def test_the_plain_code_of_a_layer_agrees() -> None:
         return F.dropout(x, 0.3)
 
     assert agree(dropout, x)
+
+
+def test_without_matplotlib_a_page_shows_what_its_figures_say(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(common, "find_spec", lambda name: None)
+    modules = [importlib.import_module(f"{figures.__name__}.{module.name}")
+               for module in pkgutil.iter_modules(figures.__path__)]  # fmt: skip
+    drawings = [getattr(module, name) for module in modules if module is not common
+                for name in module.__all__]  # fmt: skip
+    drawn = [
+        draw for draw in drawings if "Figure" in str(inspect.signature(draw).return_annotation)
+    ]
+    assert len(drawn) > 30
+    assert [draw(None) for draw in drawn] == [None] * len(drawn)
+    alt = "Left, a < b & c; right, the sum of all the gradients that a pixel collects."
+    shown = common.show(None, alt)
+    image = ET.fromstring(shown.svg)
+    assert image.attrib["aria-label"] == shown.alt == alt
+    text = " ".join(image.itertext())
+    assert "pip install matplotlib" in text
+    assert " ".join(text.split()).endswith(alt)

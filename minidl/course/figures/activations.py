@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, GREEN, RED, figure
+from .common import BLUE, DARK, GRAY, GREEN, RED, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,6 +16,7 @@ __all__ = ["passing", "slopes", "training"]
 _LOOKS = ((BLUE, "-"), (RED, "--"), (GREEN, "-."))
 
 
+@drawing
 def slopes(x: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Draw functions above their slopes.
 
@@ -42,6 +43,7 @@ def slopes(x: np.ndarray, found: dict[str, tuple[np.ndarray, np.ndarray]]) -> Fi
     return drawn
 
 
+@drawing
 def passing(sizes: np.ndarray, shares: dict[str, np.ndarray]) -> Figure:
     """Draw what share of the gradient's variance passes, against the inputs' standard deviation.
 
@@ -62,6 +64,7 @@ def passing(sizes: np.ndarray, shares: dict[str, np.ndarray]) -> Figure:
     return drawn
 
 
+@drawing
 def training(
     errors: dict[str, np.ndarray], dead: dict[str, tuple[np.ndarray, np.ndarray]]
 ) -> Figure:

@@ -6,10 +6,14 @@ who can't see it: at least 40 characters.
 
 from __future__ import annotations
 
+import functools
 import html
 import io
 import re
-from typing import TYPE_CHECKING, Any
+import textwrap
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 from ...errors import ArgumentError
 from ...vision.figures.canvas import new_figure
@@ -18,8 +22,21 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "DARK", "GRAY", "GREEN", "PAPER", "RED", "Drawing", "cells", "figure", "show"]
+__all__ = [
+    "BLUE",
+    "DARK",
+    "GRAY",
+    "GREEN",
+    "PAPER",
+    "RED",
+    "Drawing",
+    "cells",
+    "drawing",
+    "figure",
+    "show",
+]
 
+P = ParamSpec("P")
 #: Readable on light and dark pages, and apart for color-blind readers.
 PAPER, DARK, GRAY = "#fbfaf6", "#22262b", "#8a94a0"
 BLUE, RED, GREEN = "#1b6ca8", "#c2410c", "#2e7d4f"
@@ -48,6 +65,19 @@ class Drawing:
         return {name: self.svg, "text/plain": self.alt}, {name: {"alt": self.alt}}
 
 
+def drawing(draw: Callable[P, Figure]) -> Callable[P, Figure | None]:
+    """Make a function that draws return None without Matplotlib; :func:`show` then says so.
+
+    A notebook thus runs to its end wherever minidl alone is installed.
+    """
+
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure | None:
+        return draw(*args, **kwargs) if find_spec("matplotlib") else None
+
+    return drawn
+
+
 def figure(
     width: float = 7.0, height: float = 3.2, columns: int = 1, rows: int = 1, **options: Any
 ) -> tuple[Figure, Any]:
@@ -74,26 +104,46 @@ def figure(
         return drawn, drawn.subplots(rows, columns, **options)
 
 
-def show(drawn: Figure, alt: str) -> Drawing:
+def show(drawn: Figure | None, alt: str) -> Drawing:
     """Return a figure for the end of a cell.
+
+    Parameters
+    ----------
+    drawn : Figure or None
+        None, where Matplotlib is missing, shows what to install and the text `alt`.
+    alt : str
+        What the figure shows.
 
     Raises
     ------
     ArgumentError
         `alt` has fewer than 40 characters.
     """
-    from matplotlib import rc_context
-
     if len(alt) < 40:
         raise ArgumentError(f"alt: say in at least 40 characters what the figure shows: {alt!r}")
+    label = f'<svg role="img" aria-label="{html.escape(alt)}" '
+    if drawn is None:
+        return Drawing(
+            label + _framed(f"Figures need Matplotlib: pip install matplotlib. {alt}"), alt
+        )
+    from matplotlib import rc_context
+
     memory = io.StringIO()
     with rc_context(_STYLE):
         drawn.savefig(memory, format="svg", metadata={"Date": None, "Creator": None})
     start = memory.getvalue().index("<svg")
     svg = re.sub(' d="[^"]*"', _shorter, memory.getvalue()[start:])
     svg = re.sub(r"\n +", "\n", svg)
-    label = f'<svg role="img" aria-label="{html.escape(alt)}" '
     return Drawing(label + svg[len("<svg ") :], alt)
+
+
+def _framed(text: str) -> str:
+    """Write lines of text on the figures' background: the attributes and content of an SVG."""
+    lines = textwrap.wrap(text, 84)
+    spans = (f'<tspan x="9" dy="15">{html.escape(line)}</tspan>' for line in lines)
+    size = f'viewBox="0 0 504 {15 * len(lines) + 12}" style="background: {PAPER}; color: {DARK}"'
+    font = 'font-family="sans-serif" font-size="11" fill="currentColor"'
+    return f'xmlns="http://www.w3.org/2000/svg" {size}><text {font}>{"".join(spans)}</text></svg>'
 
 
 def _shorter(path: re.Match[str]) -> str:

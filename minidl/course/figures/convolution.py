@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, GREEN, RED, cells, figure
+from .common import BLUE, DARK, GRAY, GREEN, RED, cells, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,6 +32,7 @@ def write(axes: Axes, row: int, column: int, text: str, color: str = DARK, size:
     axes.text(column + 0.5, row + 0.5, text, color=color, fontsize=size, **look)
 
 
+@drawing
 def scatter_and_gather(
     weight: np.ndarray, dy: np.ndarray, dx: np.ndarray, pixel: tuple[int, int]
 ) -> Figure:
@@ -104,6 +105,7 @@ def _square(row: int, column: int, color: str) -> Any:
     return Rectangle((column, row), 1, 1, facecolor=tint, edgecolor=GRAY, linewidth=0.6, zorder=5)
 
 
+@drawing
 def correlation(x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> Figure:
     """Draw that each number of the kernel's gradient is dy times a shifted piece of x.
 
@@ -131,6 +133,7 @@ def correlation(x: np.ndarray, dy: np.ndarray, dweight: np.ndarray) -> Figure:
     return drawn
 
 
+@drawing
 def coverage(maps: dict[str, np.ndarray]) -> Figure:
     """Draw how many windows cover each pixel.
 
@@ -146,6 +149,7 @@ def coverage(maps: dict[str, np.ndarray]) -> Figure:
     return drawn
 
 
+@drawing
 def losses(curves: dict[str, np.ndarray], chance: float) -> Figure:
     """Draw loss curves, and the loss of a guess.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, GREEN, PAPER, RED, figure
+from .common import BLUE, DARK, GRAY, GREEN, PAPER, RED, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["bars", "margins"]
 
 
+@drawing
 def bars(samples: list[tuple[str, np.ndarray, int, np.ndarray]], classes: list[str]) -> Figure:
     """Draw the probabilities of some samples, and below them the gradients of their losses.
 
@@ -51,6 +52,7 @@ def bars(samples: list[tuple[str, np.ndarray, int, np.ndarray]], classes: list[s
     return drawn
 
 
+@drawing
 def margins(
     margin: np.ndarray, losses: dict[str, np.ndarray], slopes: dict[str, np.ndarray]
 ) -> Figure:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, GREEN, RED, cells, figure
+from .common import BLUE, DARK, GRAY, GREEN, RED, cells, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["colors", "coverage", "scatter_and_gather"]
 
 
+@drawing
 def coverage(counts: dict[str, np.ndarray]) -> Figure:
     """Draw how often the upper left corner of a crop lay at each place.
 
@@ -38,6 +39,7 @@ def _frame(left: float, top: float, color: str) -> Any:
     return Rectangle((left + 0.06, top + 0.06), 0.88, 0.88, fill=False, edgecolor=color, lw=1.6)
 
 
+@drawing
 def colors(rows: dict[str, np.ndarray]) -> Figure:
     """Draw rows of colors as swatches.
 
@@ -63,6 +65,7 @@ def colors(rows: dict[str, np.ndarray]) -> Figure:
     return drawn
 
 
+@drawing
 def scatter_and_gather(size: int, kernel: int, stride: int, marked: int) -> Figure:
     """Draw windows above an axis of pixels, once with arrows down and once with arrows up.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, RED, cells, figure
+from .common import BLUE, DARK, GRAY, RED, cells, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["holes", "means"]
 
 
+@drawing
 def holes(x: np.ndarray, mask: np.ndarray, y: np.ndarray, dx: np.ndarray) -> Figure:
     """Draw input, mask, output and gradient beside each other.
 
@@ -34,6 +35,7 @@ def holes(x: np.ndarray, mask: np.ndarray, y: np.ndarray, dx: np.ndarray) -> Fig
     return drawn
 
 
+@drawing
 def means(draws: np.ndarray, forms: dict[str, np.ndarray], target: float) -> Figure:
     """Draw how the mean over many masks approaches a number.
 

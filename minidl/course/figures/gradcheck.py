@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, GREEN, RED, figure
+from .common import BLUE, DARK, GRAY, GREEN, RED, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["errors", "secants"]
 
 
+@drawing
 def errors(steps: np.ndarray, found: dict[str, np.ndarray], roundoff: dict[str, float]) -> Figure:
     """Draw the error of differences over the step, and the two errors that it consists of.
 
@@ -44,6 +45,7 @@ def errors(steps: np.ndarray, found: dict[str, np.ndarray], roundoff: dict[str, 
     return drawn
 
 
+@drawing
 def secants(
     f: np.ndarray, x: np.ndarray, points: list[tuple[float, float, float, float]], names: list[str]
 ) -> Figure:

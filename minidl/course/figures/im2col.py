@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, GREEN, RED, cells, figure
+from .common import BLUE, DARK, GRAY, GREEN, RED, cells, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["columns_of", "counts", "placements"]
 
 
+@drawing
 def columns_of(
     x: np.ndarray, columns: np.ndarray, pixel: float, window: int, kernel: int
 ) -> Figure:
@@ -59,6 +60,7 @@ def columns_of(
     return drawn
 
 
+@drawing
 def placements(settings: list[dict[str, Any]]) -> Figure:
     """Draw where windows lie along an axis: padding, strides, dilation, what is left over.
 
@@ -106,6 +108,7 @@ def _placement(
     axes.axis("off")
 
 
+@drawing
 def counts(small: dict[str, np.ndarray], large: tuple[str, np.ndarray]) -> Figure:
     """Draw in how many windows each pixel is: some with numbers, a large one as a picture.
 

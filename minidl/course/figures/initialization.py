@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, GREEN, RED, figure
+from .common import BLUE, DARK, GRAY, GREEN, RED, drawing, figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,7 @@ __all__ = ["learning", "sizes_by_layer", "two_pictures"]
 _COLORS = RED, "#7b3294", GREEN, BLUE
 
 
+@drawing
 def sizes_by_layer(
     forward: dict[str, np.ndarray], backward: dict[str, np.ndarray], factors: Sequence[float]
 ) -> Figure:
@@ -47,6 +48,7 @@ def sizes_by_layer(
     return drawn
 
 
+@drawing
 def learning(curves: dict[str, np.ndarray], chance: float) -> Figure:
     """Draw loss curves, and the loss of a guess.
 
@@ -70,6 +72,7 @@ def learning(curves: dict[str, np.ndarray], chance: float) -> Figure:
     return drawn
 
 
+@drawing
 def two_pictures(layers: Sequence[str], panels: dict[str, dict[str, np.ndarray]]) -> Figure:
     """Draw, layer by layer, how large activations are, and how much two pictures differ in them.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, RED, cells, figure
+from .common import BLUE, DARK, GRAY, RED, cells, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["outer_products", "ranks"]
 
 
+@drawing
 def outer_products(dy: np.ndarray, x: np.ndarray, parts: np.ndarray, total: np.ndarray) -> Figure:
     """Draw each sample's outer product dy·xᵀ beside its factors, and their sum.
 
@@ -48,6 +49,7 @@ def outer_products(dy: np.ndarray, x: np.ndarray, parts: np.ndarray, total: np.n
     return drawn
 
 
+@drawing
 def ranks(found: dict[int, np.ndarray]) -> Figure:
     """Draw the singular values of weight gradients, one curve for each size of the batch.
 

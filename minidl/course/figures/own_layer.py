@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .common import BLUE, DARK, GREEN, RED, cells, figure
+from .common import BLUE, DARK, GREEN, RED, cells, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["learning", "parameters", "shares"]
 
 
+@drawing
 def learning(curves: dict[str, np.ndarray]) -> Figure:
     """Draw the losses of several networks; the first is right, the others are not.
 
@@ -35,6 +36,7 @@ def learning(curves: dict[str, np.ndarray]) -> Figure:
     return drawn
 
 
+@drawing
 def parameters(counts: dict[str, int]) -> Figure:
     """Draw how many parameters each layer has.
 
@@ -54,6 +56,7 @@ def parameters(counts: dict[str, int]) -> Figure:
     return drawn
 
 
+@drawing
 def shares(x: np.ndarray, gradients: dict[str, np.ndarray]) -> Figure:
     """Draw a window, and which share of the gradient each of its pixels gets.
 

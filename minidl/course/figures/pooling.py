@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .common import BLUE, DARK, GREEN, RED, cells, figure
+from .common import BLUE, DARK, GREEN, RED, cells, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["routes"]
 
 
+@drawing
 def routes(
     x: np.ndarray, places: np.ndarray, dx: np.ndarray, kernel: int = 3, stride: int = 2
 ) -> Figure:

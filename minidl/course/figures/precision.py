@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, GREEN, RED, figure
+from .common import BLUE, DARK, GRAY, GREEN, RED, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["against_size", "by_layer", "stuck"]
 
 
+@drawing
 def stuck(running: np.ndarray, numbers: np.ndarray, gaps: np.ndarray) -> Figure:
     """Draw a sum of ones that stops growing, and the gaps between a dtype's numbers.
 
@@ -48,6 +49,7 @@ def stuck(running: np.ndarray, numbers: np.ndarray, gaps: np.ndarray) -> Figure:
     return drawn
 
 
+@drawing
 def against_size(
     sizes: np.ndarray, errors: dict[str, np.ndarray], label: str, note: str = ""
 ) -> Figure:
@@ -84,6 +86,7 @@ def against_size(
     return drawn
 
 
+@drawing
 def by_layer(errors: dict[str, dict[str, float]]) -> Figure:
     """Draw the errors of two ways to compute each layer as bars.
 

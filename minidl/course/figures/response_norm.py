@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, RED, figure
+from .common import BLUE, DARK, GRAY, RED, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["jacobians", "suppression"]
 
 
+@drawing
 def jacobians(found: dict[str, np.ndarray]) -> Figure:
     """Draw Jacobians beside each other: positive entries blue, negative ones red.
 
@@ -44,6 +45,7 @@ def jacobians(found: dict[str, np.ndarray]) -> Figure:
     return drawn
 
 
+@drawing
 def suppression(x: np.ndarray, y: np.ndarray) -> Figure:
     """Draw the activations of one pixel before and after.
 

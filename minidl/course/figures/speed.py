@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, GREEN, RED, figure
+from .common import BLUE, DARK, GRAY, GREEN, RED, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +27,7 @@ def grid(axes: Axes, values: np.ndarray, left: float, top: float, title: str, co
     axes.text(left, top - 0.25, title, fontsize=8.5, color=color, va="bottom")
 
 
+@drawing
 def tile(
     data: np.ndarray, kernel: np.ndarray, transformed: tuple[np.ndarray, np.ndarray], y: np.ndarray
 ) -> Figure:
@@ -62,6 +63,7 @@ def tile(
     return drawn
 
 
+@drawing
 def trade(sizes: list[int], products: list[float], errors: list[float]) -> Figure:
     """Draw, by the side of a tile, the products that an output needs and the rounding error.
 
@@ -87,6 +89,7 @@ def trade(sizes: list[int], products: list[float], errors: list[float]) -> Figur
     return drawn
 
 
+@drawing
 def rates(speeds: dict[str, float], peak: float) -> Figure:
     """Draw bars of speeds on a logarithmic axis, and a line at the speed of a matrix product.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, RED, figure
+from .common import BLUE, DARK, GRAY, RED, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["paths", "speeds", "valley"]
 
 
+@drawing
 def paths(found: dict[str, np.ndarray], drop: int, label: str) -> Figure:
     """Draw curves over the steps, with a line where the rate drops.
 
@@ -36,6 +37,7 @@ def paths(found: dict[str, np.ndarray], drop: int, label: str) -> Figure:
     return drawn
 
 
+@drawing
 def speeds(momenta: list[float], curves: list[np.ndarray]) -> Figure:
     """Draw how the length of a step grows to 1 / (1 - momentum) under a constant gradient.
 
@@ -52,6 +54,7 @@ def speeds(momenta: list[float], curves: list[np.ndarray]) -> Figure:
     return drawn
 
 
+@drawing
 def valley(found: dict[str, np.ndarray], drop: int) -> Figure:
     """Draw paths down the valley (w0² + 10 w1²) / 2, over lines of equal loss.
 

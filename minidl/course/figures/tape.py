@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .common import BLUE, DARK, GRAY, GREEN, RED, cells, figure
+from .common import BLUE, DARK, GRAY, GREEN, RED, cells, drawing, figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +19,7 @@ Visits = list[tuple[str, list[tuple[str, float]]]]
 Graph = dict[str, list[tuple[str, float]]]
 
 
+@drawing
 def forward_and_back(formulas: dict[str, str], graph: Graph, visits: Visits) -> Figure:
     """Draw a computation with its slopes, and the walk back with what each edge carries.
 
@@ -41,6 +42,7 @@ def forward_and_back(formulas: dict[str, str], graph: Graph, visits: Visits) -> 
     return drawn
 
 
+@drawing
 def walks(found: dict[str, Visits], right: dict[str, float]) -> Figure:
     """Draw several walks of the same graph side by side; what is wrong is red.
 
@@ -58,6 +60,7 @@ def walks(found: dict[str, Visits], right: dict[str, float]) -> Figure:
     return drawn
 
 
+@drawing
 def bias_sums(dy: np.ndarray, db: np.ndarray) -> Figure:
     """Draw the gradient of a sum of rows, and below it that of the row that was added to each.
 
