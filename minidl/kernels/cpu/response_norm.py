@@ -83,26 +83,45 @@ def _after_prologue(prologue: Epilogue, block: Array) -> Array:
 def _across_channels(size: int) -> WindowSum:
     """Return the sum over `size` neighbors along the last axis of (rows, channels)."""
 
-    def window_sum(x: Array, out: Array, mirrored: bool) -> None:
+    def window_sum(
+        terms: np.ufunc, a: Array, b: Array, factor: float, out: Array, mirrored: bool
+    ) -> None:
         before, after = size // 2, (size - 1) // 2
         if mirrored:
             before, after = after, before
-        rows, channels = x.shape
+        rows, channels = a.shape
         # With size - 1 zeros between them, the rows can be one run of memory: no window that
         # begins in a row reaches a number of the next.
-        wide = cpu.scratch("wide", (rows, channels + size - 1), x.dtype)
-        wide[:, :before] = 0
-        wide[:, before : before + channels] = x
-        wide[:, before + channels :] = 0
-        flat, count = wide.reshape(-1), wide.size - (size - 1)
-        total = cpu.scratch("total", wide.shape, x.dtype)
-        sums = total.reshape(-1)[:count]
-        np.copyto(sums, flat[:count])
-        for shift in range(1, size):
-            np.add(sums, flat[shift : shift + count], out=sums)
-        np.copyto(out, total[:, :channels])
+        wide = cpu.scratch("wide", (rows, channels + size - 1), a.dtype)
+        terms(a, b, out=wide[:, before : before + channels])
+        for column in (*range(before), *range(before + channels, channels + size - 1)):
+            wide[:, column] = 0  # NumPy takes three times as long for all of them at once
+        total = wide
+        if size > 1:
+            pairs = cpu.scratch("work", wide.shape, a.dtype)
+            total = cpu.scratch("total", wide.shape, a.dtype)
+            _add_windows(wide.reshape(-1), size, pairs.reshape(-1), total.reshape(-1))
+        np.multiply(total[:, :channels], a.dtype.type(factor), out=out)
 
     return window_sum
+
+
+def _add_windows(x: Array, size: int, pairs: Array, total: Array) -> None:
+    """Write the sum of every window of `size` numbers of a row x; the sums of pairs first.
+
+    Two neighboring windows share their pairs: 5 numbers take 3 additions instead of 4.
+    """
+    count = len(x) - (size - 1)
+    np.add(x[:-1], x[1:], out=pairs[:-1])
+    terms = [pairs[i : i + count] for i in range(0, size - 1, 2)]
+    if size % 2:
+        terms.append(x[size - 1 :])
+    if len(terms) == 1:
+        np.copyto(total[:count], terms[0])
+        return
+    np.add(terms[0], terms[1], out=total[:count])
+    for term in terms[2:]:
+        np.add(total[:count], term, out=total[:count])
 
 
 def _rows(x: Array, groups: int) -> Array:

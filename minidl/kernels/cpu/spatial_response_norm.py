@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ...device import Array
 from .. import cpu
 from . import norm_blocks
@@ -39,13 +41,15 @@ def backward(grad: Array, x: Array, size: int, alpha: float, beta: float, k: flo
 def _within_map(size: int) -> WindowSum:
     """Return the sum over `size` x `size` neighbors of (H, W, C): first across, then down."""
 
-    def window_sum(x: Array, out: Array, mirrored: bool) -> None:
+    def window_sum(
+        terms: np.ufunc, a: Array, b: Array, factor: float, out: Array, mirrored: bool
+    ) -> None:
         before = (size - 1) // 2 if mirrored else size // 2
-        h, w, c = x.shape
-        wide = cpu.scratch("wide", (h, w + size - 1, c), x.dtype)
+        h, w, c = a.shape
+        wide = cpu.scratch("wide", (h, w + size - 1, c), a.dtype)
         wide.fill(0)
-        wide[:, before : before + w] = x
-        high = cpu.scratch("high", (h + size - 1, w, c), x.dtype)
+        terms(a, b, out=wide[:, before : before + w])
+        high = cpu.scratch("high", (h + size - 1, w, c), a.dtype)
         high.fill(0)
         across = high[before : before + h]
         for shift in range(size):
@@ -53,5 +57,6 @@ def _within_map(size: int) -> WindowSum:
         out.fill(0)
         for shift in range(size):
             out += high[shift : shift + h]
+        out *= a.dtype.type(factor)
 
     return window_sum
