@@ -28,7 +28,9 @@ def pieces_of(size: int) -> int:
 
 
 def pieces_of_product(multiplications: int, most: int = PIECES) -> int:
-    """Return into how many pieces, at most `most`, to cut a matrix product."""
+    """Return into how many pieces, at most `most`, to cut a matrix product: small ones into one."""
+    if multiplications < SMALL_PRODUCT:
+        return 1
     return max(BANDS, min(multiplications // SMALL_PRODUCT, most))
 
 

@@ -32,8 +32,17 @@ from .images import channels_last, col2im, copy_pixels
 #: Numbers of columns that a lane writes at a time (5 MB of float32).
 COLUMN_BLOCK = 5 << 18
 
+#: Writing a number of columns takes as long as this number of multiplications.
+_COPY_COST = 32
+
 #: With fewer windows to a product than this, BLAS spends its time on packing the weights.
 _LEAST_WINDOWS = 80
+
+
+def _pieces(windows: int, shape: tuple[int, ...], groups: int, most: int = cpu.PIECES) -> int:
+    """Return into how many pieces to cut the work on `windows`; `shape` is the weights'."""
+    cost = shape[0] + _COPY_COST * groups
+    return cpu.pieces_of_product(windows * math.prod(shape[1:]) * cost, most)
 
 
 def _images_at_a_time(geometry: Geometry, depth: int, lane: slice) -> list[slice]:
@@ -151,10 +160,10 @@ def forward(
                         own += more
             epilogues.apply(epilogue, out, out)
 
-    pieces = cpu.split(n, cpu.pieces_of_product(y.size * weight[0].size))
+    pieces = _pieces(n * oh * ow, weight.shape, groups)
     # A few images are cut further, so that every thread has some of them. (Then a lane has one.)
-    bands = geometry.bands(min(cpu.BANDS // max(n, 1), oh * ow // _LEAST_WINDOWS))
-    cpu.parallel(lane, [(images, band) for images in pieces for band in bands])
+    bands = geometry.bands(min(min(pieces, cpu.BANDS) // max(n, 1), oh * ow // _LEAST_WINDOWS))
+    cpu.parallel(lane, [(images, band) for images in cpu.split(n, pieces) for band in bands])
     return y
 
 
@@ -166,7 +175,7 @@ def weight_gradient(
     per_group, length = o // groups, kh * kw * depth
     n = x.shape[0]
     grad_rows = channels_last(grad).reshape(n, math.prod(geometry.out), o)
-    lanes = cpu.split(n, cpu.pieces_of_product(grad.size * length, cpu.LANES))
+    lanes = cpu.split(n, _pieces(n * math.prod(geometry.out), shape, groups, cpu.LANES))
     parts = _kernel_parts(geometry, depth)
     sums = [cpu.empty((groups, length + 1, per_group), x.dtype) for _ in lanes]
 
@@ -224,5 +233,5 @@ def input_gradient(
                 channels = slice(group * depth, (group + 1) * depth)
                 dx[run, channels] = col2im(columns.transpose(0, 3, 4, 5, 1, 2), geometry, size)
 
-    cpu.parallel(lane, cpu.split(n, cpu.pieces_of_product(grad.size * weight[0].size)))
+    cpu.parallel(lane, cpu.split(n, _pieces(n * math.prod(geometry.out), weight.shape, groups)))
     return dx

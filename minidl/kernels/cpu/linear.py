@@ -74,8 +74,6 @@ def _weight_gradient(grad: Array, x: Array) -> Array:
 
 
 def _pieces(length: int, multiplications: int) -> list[slice]:
-    if multiplications < cpu.SMALL_PRODUCT:
-        return [slice(0, length)]
     return cpu.split(length, cpu.pieces_of_product(multiplications, cpu.LANES))
 
 
