@@ -19,7 +19,7 @@ from ..kernels import cuda
 from ..tensor import Tensor, describe_array
 from . import changes
 from .modes import mode
-from .tape import Edge, Node, edge_of
+from .tape import Edge, Node, edge_of, next_sequence
 from .tape_array import is_on_tape, recorded_by
 from .views import (
     Steps,
@@ -27,6 +27,7 @@ from .views import (
     check_changeable,
     check_no_overlap,
     copy_in_order,
+    edge_past,
     link,
     move,
     region,
@@ -347,6 +348,9 @@ def _record(
     for number, output in enumerate(outputs):
         result, differentiable = results[number], ctx.is_differentiable(output)
         if dirty and differentiable and ctx.is_dirty(output):
+            if result._view is not None and result._requires_grad:
+                node.edges[places[id(output)]] = edge_past(result)
+                node.sequence = next_sequence()
             rebase(result, node, node.add_slot(result.array))
         else:
             node.add_output(result, differentiable)

@@ -15,7 +15,7 @@ from ..device import Array
 from ..errors import AutogradError
 from ..tensor import Tensor, describe
 from .modes import mode
-from .tape import Node
+from .tape import Edge, Node, edge_of
 
 NO_GRAD = "was made inside no_grad(), outside the tape"
 IN_FUNCTION = "was made inside a Function, whose backward does not know of the change"
@@ -142,6 +142,39 @@ def move(tensor: Tensor, node: Node, index: int) -> None:
             node.retained = {**(node.retained or {}), index: reference}
     tensor._node, tensor.output_index = node, index
     tensor._requires_grad = True
+
+
+def edge_past(tensor: Tensor) -> Edge:
+    """Return an edge that leads to the base of a view as its own does, but past its nodes.
+
+    A change of the view takes this edge: hooks and ``retain_grad()`` of the view belong to its
+    place on the tape, and the change belongs to the base.
+    """
+    base, edge, passed = edge_of(tensor._view.base)[0], edge_of(tensor), []
+    while edge[0] is not base:
+        node, index = edge
+        if index < 0 or node.edges[0] is None:
+            return edge_of(tensor)  # a leaf, which can't be changed
+        passed.append((node, index))
+        edge = node.edges[0]
+    for old, index in reversed(passed):
+        new = Node(old.function, old.context, [edge, *old.edges[1:]])
+        new.outputs = old.outputs
+        edge = new, index
+    return edge
+
+
+def past(tensor: Tensor) -> Tensor:
+    """Return `tensor`, which is about to be changed, or if it is a view, its :func:`edge_past`."""
+    if tensor._view is None or not mode.enabled or not tensor.requires_grad:
+        return tensor
+    same = Tensor(tensor.array)
+    same.version, same.name, same._requires_grad = tensor.version, tensor.name, True
+    node, same.output_index = edge_past(tensor)
+    if same.output_index < 0:
+        return tensor
+    same._node = node
+    return same
 
 
 def check_changeable(tensor: Tensor) -> None:

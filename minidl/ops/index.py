@@ -16,7 +16,7 @@ import numpy as np
 
 from ..autograd import Context, Function
 from ..autograd.tape_array import TapeArray
-from ..autograd.views import check_no_overlap
+from ..autograd.views import check_no_overlap, past
 from ..conversion import fitting
 from ..device import Array, Shape, array_module, check_one_device, device_of, on_its_device
 from ..errors import DTypeError, IndexOutOfRange, ShapeError
@@ -272,7 +272,7 @@ def assign(input: Tensor, index: Any, value: Any) -> None:
             return
         if isinstance(value, Tensor) and value.dtype != input.dtype:
             value = value.to(dtype=input.dtype)
-        store(input, Assign.apply(input, value, steps))
+        store(input, Assign.apply(past(input), value, steps))
         return
     if isinstance(value, Tensor):
         value = value.array

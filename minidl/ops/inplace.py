@@ -16,7 +16,7 @@ import numpy as np
 
 from ..autograd import Context, Function, is_grad_enabled
 from ..autograd.function import rebase
-from ..autograd.views import check_changeable, check_no_overlap
+from ..autograd.views import check_changeable, check_no_overlap, past
 from ..device import Array, active, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..random import default_generator
@@ -90,7 +90,7 @@ def store(tensor: Tensor, result: Tensor) -> Tensor:
     if recorded and result.node is None:
         if result.dtype != tensor.dtype:  # such as the truth values of x.eq_(1)
             result = result.to(dtype=tensor.dtype)
-        result = Overwrite.apply(tensor, result)
+        result = Overwrite.apply(past(tensor), result)
     node = result.node if recorded else None
     with active(tensor.device):
         if node is not None:
@@ -107,8 +107,11 @@ def in_place(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 
     @wraps(function)
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        result = function(self, *args, **kwargs)
-        return changed(self) if result is self else store(self, result)
+        own = past(self)
+        if own is not self:
+            args = tuple([own if arg is self else arg for arg in args])
+        result = function(own, *args, **kwargs)
+        return changed(self) if result is own else store(self, result)
 
     return method
 
@@ -132,7 +135,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 def copy_(self: Tensor, source: Any, non_blocking: Any = False) -> Tensor:
     """Set the elements to those of `source`, broadcast, of any dtype and device."""
     source = as_tensor(source).to(self.device).to(dtype=self.dtype)
-    return store(self, Overwrite.apply(self, source))
+    return store(self, Overwrite.apply(past(self), source))
 
 
 # --- Random numbers: drawn on the CPU, so that a seed gives the same ones on every device ---------
