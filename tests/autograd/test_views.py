@@ -114,6 +114,74 @@ def test_retained_gradients_are_those_of_the_new_value(device: str) -> None:
     assert w.grad.tolist() == [0.0, 6.0, 6.0]
 
 
+def _change_all(v: minidl.Tensor) -> None:
+    v.mul_(3)
+
+
+def _change_by_itself(v: minidl.Tensor) -> None:
+    v *= v
+
+
+def _change_a_part(v: minidl.Tensor) -> None:
+    v[:1] += 1
+
+
+def _overwrite(v: minidl.Tensor) -> None:
+    v.copy_(v.detach() * 2)
+
+
+def _assign(v: minidl.Tensor) -> None:
+    v[[1]] = 5
+
+
+def _change_in_a_function(v: minidl.Tensor) -> None:
+    helpers.Double.apply(v)
+
+
+def _relu(v: minidl.Tensor) -> None:
+    F.relu(v, inplace=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _change_all,
+        _change_by_itself,
+        _change_a_part,
+        _overwrite,
+        _assign,
+        _change_in_a_function,
+        _relu,
+    ],
+)
+def test_a_views_hooks_belong_to_its_value_before_a_change(change: Any, device: str) -> None:
+    x = minidl.tensor([1.0, 2.0, 3.0], requires_grad=True, device=device)
+    base = x * 1
+    v = base[1:]
+    read = v * 10
+    seen = []
+    v.register_hook(lambda grad: seen.append(grad.tolist()))
+    node = v.grad_fn
+    change(v)
+    node.register_prehook(lambda grads: seen.append("node"))
+    base.sum().backward(retain_graph=True)
+    assert not seen  # as in PyTorch: the change belongs to the base
+    read.sum().backward()
+    assert seen == [[10.0, 10.0], "node"]
+
+
+def test_a_part_changed_through_another_view_retains_no_gradient(device: str) -> None:
+    x = minidl.tensor([1.0, 2.0, 3.0], requires_grad=True, device=device)
+    base = x * 1
+    v = base.reshape(3, 1)
+    v.retain_grad()
+    v.transpose(0, 1)[0, 1:2] += 1
+    base.sum().backward(retain_graph=True)
+    assert v.grad is None
+    (v * 2).sum().backward()
+    assert v.grad.tolist() == [[2.0], [2.0], [2.0]]
+
+
 def test_what_pytorch_refuses(device: str) -> None:
     w = leaf(1.0, 2.0, 3.0, device=device)
     h = w * 1

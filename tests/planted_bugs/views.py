@@ -5,6 +5,7 @@ from __future__ import annotations
 _PROGRAMS = "tests/conformance/test_torch_small_programs.py"
 _RANDOM = "tests/autograd/test_in_place_programs.py"
 _NAN = "tests/ops/test_numbers.py::test_nan_is_every_extreme"
+_VIEWS = "tests/autograd/test_views.py"
 _IN_PLACE = "tests/autograd/test_in_place.py"
 
 #: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
@@ -22,6 +23,20 @@ BUGS = [
         "old is not None and old.retained",
         "False",
         _PROGRAMS,
+    ),
+    (
+        "views: a change runs the hooks of the view",
+        "minidl.autograd.views:past",
+        "tensor._view is None",
+        "True",
+        f"{_VIEWS}::test_a_views_hooks_belong_to_its_value_before_a_change",
+    ),
+    (
+        "views: a Function's change runs the hooks of the view",
+        "minidl.autograd.function:_record",
+        "result._view is not None and result._requires_grad",
+        "False",
+        f"{_VIEWS}::test_a_views_hooks_belong_to_its_value_before_a_change",
     ),
     (
         "in place: a change outside the tape isn't counted",
