@@ -147,6 +147,12 @@ def test_ties_go_to_exactly_one_position_the_first(way: str, device: str) -> Non
     np.testing.assert_array_equal(helpers.host(x.grad), np.broadcast_to(first, (1, 2, 4, 4)))
 
 
+def test_of_two_maxima_the_one_in_the_first_row_counts(way: str, device: str) -> None:
+    x = helpers.leaf(np.array([[[[0.0, 1.0], [1.0, 0.0]]]]), device)
+    F.max_pool2d(x, 2).sum().backward()
+    assert x.grad.tolist() == [[[[0, 1], [0, 0]]]]
+
+
 def test_positive_and_negative_zero_tie(way: str, device: str) -> None:
     x = helpers.leaf(np.array([[[[-0.0, 0.0], [0.0, -0.0]]]]), device)
     F.max_pool2d(x, 2).sum().backward()

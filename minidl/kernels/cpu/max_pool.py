@@ -1,4 +1,4 @@
-"""Max-pool on the CPU: first along the rows of the images, then down their columns.
+"""Max-pool on the CPU: first down the columns of the windows, then along their rows.
 
 The *place* of a window's maximum, for the backward, takes one byte where the window has at most 255
 entries. It is the entry's number, counted along the window's rows, or their count for "none".
@@ -6,6 +6,8 @@ entries. It is the entry's number, counted along the window's rows, or their cou
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Callable
 
@@ -24,40 +26,48 @@ def forward(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Arr
     places = cpu.empty((n * want_places, *geometry.out, c), geometry.place_dtype)
     kernel_h, kernel_w = geometry.kernel
     x_images, y_images = x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1)
+    # Down the columns first: their entries are rows of the images, long runs of memory.
+    down = _parts(x.shape[2], *(pair[0] for pair in geometry))
+    one = Geometry(kernel=(1, 1), stride=(1, 1), dilation=(1, 1), before=(0, 0), out=geometry.out)
+    along = Geometry(*((first[0], pair[1]) for first, pair in zip(one, geometry, strict=True)))
 
     def lane(images: slice) -> None:
-        span, best = Span(x_images[images], geometry), y_images[images]
-        span.read(-math.inf)
-        shape = (len(best), geometry.span[0], geometry.out[1], c)
-        across = cpu.scratch("across", shape, x.dtype)
-        np.copyto(across, span.across(0))
+        own, best = x_images[images], y_images[images]
+        shape = (len(own), geometry.out[0], *own.shape[2:])
+        largest = cpu.scratch("largest", shape, x.dtype)
+        rows = cpu.scratch("rows", shape, places.dtype)
+        for windows, numbers, reads in down:
+            entries, starts = [own[:, read] for read in reads], [kh * kernel_w for kh in numbers]
+            part = rows[:, windows] if want_places else None
+            _take_largest(entries, starts, largest[:, windows], part)
+        columns = Span(largest, along)
+        columns.read(-math.inf)
+        np.copyto(best, columns.across(0))
         if not want_places:
             for kw in range(1, kernel_w):
-                np.maximum(across, span.across(kw), out=across)
-            np.copyto(best, across[:, geometry.positions(0, 0)[0]])
-            for kh in range(1, kernel_h):
-                np.maximum(best, across[:, geometry.positions(kh, 0)[0]], out=best)
+                np.maximum(best, columns.across(kw), out=best)
             return
-        columns = cpu.scratch("columns of places", shape, places.dtype)
-        columns.fill(0)
+        # Of maxima as large as each other the first counts, along the window's rows: the one of
+        # the largest rank, which is the number of entries from it on.
+        before, ranks = Span(rows, along, "rows' phase"), places[images]
+        before.read(0)
+        count = kernel_h * kernel_w
+        np.subtract(places.dtype.type(count), before.across(0), out=ranks)
         for kw in range(1, kernel_w):
-            _larger(across, span.across(kw), columns, columns.dtype.type(kw))
-        rows = geometry.positions(0, 0)[0]
-        np.copyto(best, across[:, rows])
-        np.copyto(places[images], columns[:, rows])
-        for kh in range(1, kernel_h):
-            rows = geometry.positions(kh, 0)[0]
-            number = cpu.scratch("number", best.shape, places.dtype)
-            np.add(columns[:, rows], columns.dtype.type(kh * kernel_w), out=number)
-            _larger(best, across[:, rows], places[images], number)
+            column = columns.across(kw)
+            if not columns.copies:  # many runs of memory: read once, not three times
+                column = cpu.scratch("column", best.shape, x.dtype)
+                np.copyto(column, columns.across(kw))
+            rank = cpu.scratch("rank", best.shape, places.dtype)
+            np.subtract(places.dtype.type(count - kw), before.across(kw), out=rank)
+            _keep(ranks, best, column)
+            _keep(rank, column, best)
+            np.maximum(ranks, rank, out=ranks)
+            np.maximum(best, column, out=best)
+        np.subtract(places.dtype.type(count), ranks, out=ranks)
         # Above, NaN never was the larger number, and -inf was not larger than padding.
         if best.size and not best.min() > -math.inf:
-            lost = np.isnan(best)
-            places[images][lost] = _first_hits(span, np.isnan, best.shape)[lost]
-            lost = best == -math.inf
-            span.fill_outside(math.nan)
-            lowest = _first_hits(span, lambda entry: entry == -math.inf, best.shape)
-            places[images][lost] = lowest[lost]
+            _find_lost(Span(own, geometry), best, ranks)
 
     cpu.parallel(lane, lanes(n, geometry, c))
     return y, places.transpose(0, 3, 1, 2)
@@ -86,19 +96,74 @@ def backward(grad: Array, places: Array, geometry: Geometry, size: Pair) -> Arra
     return dx
 
 
-def _larger(best: Array, other: Array, places: Array, place: Array | int) -> None:
-    """Where `other` is larger than `best`, put it there, and its `place` among the places.
+@functools.cache
+def _parts(
+    size: int, kernel: int, stride: int, dilation: int, before: int, out: int
+) -> list[tuple[slice, tuple[int, ...], list[slice]]]:
+    """Sort windows along one axis by which of their entries lie on the image.
 
-    Later places are larger numbers, so the maximum of two places is the one to keep.
+    Returns
+    -------
+    list of (windows, the numbers of their entries on the image, what each of these reads)
     """
-    larger = cpu.scratch("larger", best.shape, np.dtype(np.bool_))
-    np.greater(other, best, out=larger)
-    taken = cpu.scratch("taken", best.shape, places.dtype)
-    if places.dtype == np.uint8:
-        larger = larger.view(np.uint8)  # True is 1: nothing to convert
-    np.multiply(larger, place, out=taken, casting="unsafe")
-    np.maximum(places, taken, out=places)
-    np.maximum(best, other, out=best)
+
+    def numbers_of(o: int) -> tuple[int, ...]:
+        first = o * stride - before
+        return tuple(k for k in range(kernel) if 0 <= first + k * dilation < size)
+
+    parts = []
+    for numbers, group in itertools.groupby(range(out), numbers_of):
+        first, *others = group
+        starts = [first * stride - before + k * dilation for k in numbers]
+        reads = [slice(start, start + len(others) * stride + 1, stride) for start in starts]
+        parts.append((slice(first, first + len(others) + 1), numbers, reads))
+    return parts
+
+
+def _take_largest(
+    entries: list[Array], numbers: list[int], largest: Array, places: Array | None
+) -> None:
+    """Write the largest of the entries and, unless None, the number of the first as large."""
+    if len(entries) < 2:
+        largest[...] = entries[0] if entries else -math.inf
+        if places is not None:
+            places.fill(numbers[0] if numbers else 0)
+        return
+    before = entries[0]
+    for number, entry in zip(numbers[1:], entries[1:], strict=True):
+        if places is not None:
+            larger = cpu.scratch("larger", entry.shape, np.dtype(np.bool_))
+            np.greater(entry, before, out=larger)
+            first = before is entries[0]
+            place = places if first else cpu.scratch("place", entry.shape, places.dtype)
+            np.multiply(_as_numbers(larger, places), places.dtype.type(number), out=place)
+            if not first:  # later places are larger numbers
+                np.maximum(places, place, out=places)
+        before = np.maximum(before, entry, out=largest)
+    if places is not None and numbers[0]:
+        np.maximum(places, places.dtype.type(numbers[0]), out=places)
+
+
+def _keep(ranks: Array, own: Array, other: Array) -> None:
+    """Overwrite the ranks with 0 where `own` numbers are less than `other` ones."""
+    kept = cpu.scratch("kept", own.shape, np.dtype(np.bool_))
+    np.greater_equal(own, other, out=kept)
+    np.multiply(ranks, _as_numbers(kept, ranks), out=ranks)
+
+
+def _as_numbers(mask: Array, places: Array) -> Array:
+    """Return a mask as zeros and ones of the places' dtype; a byte is one already."""
+    return mask.view(np.uint8) if places.dtype == np.uint8 else mask.astype(places.dtype)
+
+
+def _find_lost(span: Span, best: Array, places: Array) -> None:
+    """Write the places of maxima that are NaN or minus infinity."""
+    span.read(-math.inf)
+    lost = np.isnan(best)
+    places[lost] = _first_hits(span, np.isnan, best.shape)[lost]
+    lost = best == -math.inf
+    span.fill_outside(math.nan)
+    places[lost] = _first_hits(span, lambda entry: entry == -math.inf, best.shape)[lost]
 
 
 def _first_hits(span: Span, holds: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:

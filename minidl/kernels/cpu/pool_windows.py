@@ -40,10 +40,10 @@ class Span:
     modulo s: the columns that an entry of the windows reads are then neighbors, one run per row.
 
     Where nothing has to be padded or sorted the phases are views of the images; otherwise
-    :meth:`read` copies the images into buffers of this thread.
+    :meth:`read` copies the images into buffers of this thread, whose names begin with `slot`.
     """
 
-    def __init__(self, images: Array, geometry: Geometry) -> None:
+    def __init__(self, images: Array, geometry: Geometry, slot: str = "phase") -> None:
         self.geometry = geometry
         n, *size, c = images.shape
         (height, width), stride = geometry.span, geometry.stride[1]
@@ -55,7 +55,7 @@ class Span:
             return
         for p in range(stride):
             shape = (n, height, len(range(p, width, stride)), c)
-            phase = cpu.scratch(f"phase {p}", shape, images.dtype)
+            phase = cpu.scratch(f"{slot} {p}", shape, images.dtype)
             first = columns.start + (p - columns.start) % stride  # column of the span
             left = (first - p) // stride
             right = left + len(range(first, columns.stop, stride))
