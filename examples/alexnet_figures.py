@@ -3,6 +3,7 @@
     python examples/alexnet_figures.py                    (the latest run: its report.html)
     python examples/alexnet_figures.py top5 neighbors     (its top5.png, neighbors.png)
     python examples/alexnet_figures.py --run runs/alexnet-2 --ten-crop --output figures
+    python examples/alexnet_figures.py --run FILE filters architecture    (no pictures needed)
 
 The training program draws the same page after each epoch; here it is drawn for the best epoch.
 """
@@ -28,7 +29,8 @@ def parse() -> argparse.Namespace:
     add("figures", nargs="*", metavar="FIGURE", choices=[*figures.FIGURES, []],
         help=f"{', '.join(figures.FIGURES)} (default: report.html, with all of them)")  # fmt: skip
     add("--run", metavar="PATH", help="a run's folder or checkpoint (default: the latest run)")
-    add("--data", metavar="DIR", help="where its pictures are (default: where they were)")
+    add("--data", metavar="DIR", help="where its pictures are (default: where they were; curves, filters and "
+        "architecture need none)")  # fmt: skip
     add("--ten-crop", action="store_true", help="evaluate ten crops of each picture, too")
     add("--output", metavar="DIR", help="folder of the figures (default: the run's)")
     add_device_options(add, default="auto")
@@ -40,7 +42,8 @@ def run(interruption: Interruption) -> int:
     """Draw; return the exit status."""
     options = parse()
     device = set_up_device(vars(options))
-    trained = open_run(options.run, options.data, str(device))
+    needed = not options.figures or not figures.WITHOUT_PICTURES.issuperset(options.figures)
+    trained = open_run(options.run, options.data, str(device), pictures=needed)
     source = figures.Source(trained.model, trained.pictures, trained.classes, trained.folder)
     folder = Path(options.output or trained.folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -29,6 +29,7 @@ from minidl.vision.models.rows import RowNet
 from minidl.vision.predictions import Recorder
 from minidl.vision.runs import make_network, make_pictures, open_data, suit_towers
 from minidl.vision.statistics import PixelStatistics
+from minidl.vision.weights.layouts import statistics_of
 
 
 @dataclass(frozen=True)
@@ -172,8 +173,7 @@ def run(interruption: training.Interruption, given: dict[str, Any] | None = None
     else:
         check_classes(path, settings["classes"], settings["data"], classes)
         if evaluating:
-            known = state["pictures"]["statistics"]
-            statistics = known and PixelStatistics(**known)
+            statistics = statistics_of(state, path)
     options = argparse.Namespace(**settings)
     manual_seed(options.seed)
     model = make_network(settings, len(classes)).to(device)

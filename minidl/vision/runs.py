@@ -165,7 +165,7 @@ def open_network(
     weights = recognize(content, networks.plans(variant))
     model = networks.make_network(weights.variant, weights.num_classes, **weights.options)
     weights.fill(model)
-    return model.eval(), weights, statistics_of(content)
+    return model.eval(), weights, statistics_of(content.value, content.path)
 
 
 def _share(settings: Mapping[str, Any]) -> tuple[int, int]:
@@ -197,6 +197,7 @@ class TrainedRun:
     model : RowNet
         With the weights of the best epoch.
     pictures : PictureBatches
+        None if they were left out.
     classes : list of str
     folder : Path
     history : list of dict
@@ -204,7 +205,7 @@ class TrainedRun:
     """
 
     model: RowNet
-    pictures: PictureBatches
+    pictures: Any
     classes: list[str]
     folder: Path
     history: list[dict[str, float]]
@@ -214,6 +215,7 @@ def open_run(
     run: str | os.PathLike[str] | None = None,
     data: str | os.PathLike[str] | None = None,
     device: str = "cpu",
+    pictures: bool = True,
 ) -> TrainedRun:
     """Open a run of ``alexnet_imagenet.py`` or ``finetune.py``, with its best epoch's network.
 
@@ -225,6 +227,8 @@ def open_run(
     data : str or path, optional
         Where the pictures are. Default: where they were in training. Weights alone need it.
     device : str, default "cpu"
+    pictures : bool, default True
+        False leaves the pictures out: for figures of the network itself.
 
     Raises
     ------
@@ -233,7 +237,7 @@ def open_run(
     DataError
         The pictures can't be read, or have other classes.
     ArgumentError
-        Weights alone are given, and no data.
+        Weights alone are given, and neither data nor ``pictures=False``.
     """
     content = read(run or latest_run("runs", "alexnet*"))
     path, state = Path(content.path), content.value
@@ -243,8 +247,11 @@ def open_run(
         settings |= state["options"]
         picture_options.suit_older_run(settings, {}, state)
         folder, history = path.parent, state.get("history", [])
-    elif data is None:
+    elif data is None and pictures:
         raise ArgumentError(f"{path} holds only weights: add --data, a folder of pictures")
+    model = model.to(to_device(device))
+    if not pictures:
+        return TrainedRun(model, None, weights.classes or [], folder, history)
     settings = {"batch_size": 128, **settings, "output": folder}
     if data is not None:
         settings["data"] = os.path.abspath(data)
@@ -254,5 +261,5 @@ def open_run(
         raise DataError(
             f"{settings['data']} has {len(classes)} classes, the network has {weights.num_classes}"
         )
-    pictures = make_pictures(model.to(to_device(device)), train, val, statistics, settings)
-    return TrainedRun(model, pictures, classes, folder, history)
+    batches = make_pictures(model, train, val, statistics, settings)
+    return TrainedRun(model, batches, classes, folder, history)

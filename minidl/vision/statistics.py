@@ -29,6 +29,15 @@ __all__ = ["PixelStatistics", "PixelSums"]
 
 # Pairs of channels, in the order of their sums of products.
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+# Of the arrays in PixelStatistics; a None may be any number.
+_SHAPES: dict[str, tuple[int | None, ...]] = {
+    "mean_image": (3, None, None),
+    "mean": (3,),
+    "std": (3,),
+    "covariance": (3, 3),
+    "eigenvalues": (3,),
+    "eigenvectors": (3, 3),
+}
 _HEAD = 3 + len(_PAIRS)  # numbers before the sums of the pixels in PixelSums.to_bytes
 
 
@@ -93,10 +102,42 @@ class PixelStatistics:
         DataError
             The file holds something else.
         """
-        found = load(path)
+        try:
+            return cls.from_fields(load(path))
+        except DataError as error:
+            raise DataError(f"{os.fspath(path)} holds no pixel statistics: {error}") from None
+
+    @classmethod
+    def from_fields(cls, found: Any) -> PixelStatistics:
+        """Return the statistics with these fields, as ``dataclasses.asdict`` returned them.
+
+        Parameters
+        ----------
+        found : dict of str to object
+            For instance read from a file, and therefore checked.
+
+        Raises
+        ------
+        DataError
+            Fields are missing, unknown, or no finite float64 numbers of the right shape.
+        """
         names = [field.name for field in fields(cls)]
-        if not isinstance(found, dict) or list(found) != names:
-            raise DataError(f"{os.fspath(path)} holds no pixel statistics: {', '.join(names)}")
+        if not isinstance(found, dict) or set(found) != set(names):
+            raise DataError(f"expected the fields {', '.join(names)}")
+        if not isinstance(found["pictures"], int) or found["pictures"] < 1:
+            raise DataError(f"pictures: expected a positive number, got {found['pictures']!r}")
+        for name, sides in _SHAPES.items():
+            array = found[name]
+            if not isinstance(array, np.ndarray) or array.dtype != np.float64:
+                kind = getattr(array, "dtype", type(array).__name__)
+                raise DataError(f"{name}: expected an array of float64, got {kind}")
+            if len(sides) != array.ndim or not all(
+                n == side if side else n > 0 for n, side in zip(array.shape, sides, strict=True)
+            ):
+                shape = tuple(side or "any" for side in sides)
+                raise DataError(f"{name}: expected the shape {shape}, got {array.shape}")
+            if not np.isfinite(array).all():
+                raise DataError(f"{name}: expected finite numbers")
         return cls(**found)
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from programs import assert_one_sentence, draw, run
 
+from minidl.vision import figures
 from minidl.vision.figures import FIGURES
 from minidl.vision.predictions import Predictions
 
@@ -62,6 +63,23 @@ def test_single_figures(trained: Path, tmp_path: Path) -> None:
                 assert picture.width > 100
         else:
             assert path.read_text().startswith("<svg")
+
+
+def test_figures_of_the_network_alone_need_no_pictures(trained: Path, tmp_path: Path) -> None:
+    moved = shutil.copytree(trained, tmp_path / "run")
+    trained.parent.joinpath("pictures").rename(tmp_path / "elsewhere")
+    try:
+        run(tmp_path, PROGRAM, *figures.WITHOUT_PICTURES, "--run", moved)
+        assert_one_sentence(run(tmp_path, PROGRAM, "top5", "--run", moved, status=2), "pictures")
+    finally:
+        (tmp_path / "elsewhere").rename(trained.parent / "pictures")
+    weights = ("--run", "80sec", "--output", tmp_path / "80sec")
+    said = run(tmp_path, PROGRAM, "filters", "architecture", *weights).stdout
+    assert said.count(str(tmp_path / "80sec")) == 2
+    bad = run(tmp_path, PROGRAM, "filters", "top5", *weights, status=2)
+    assert_one_sentence(bad, "holds only weights: add --data")
+    bad = run(tmp_path, PROGRAM, "curves", *weights, status=2)
+    assert_one_sentence(bad, "curves: there is nothing to draw")
 
 
 def test_no_run(tmp_path: Path) -> None:

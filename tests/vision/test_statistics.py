@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,3 +146,41 @@ def test_wrong_pictures() -> None:
         sums.merge(PixelSums(5, 7))
     with pytest.raises(DataError, match="no pictures"):
         sums.statistics()
+
+
+DAMAGED: dict[str, dict[str, Any]] = {
+    "no number of pictures": {"pictures": None},
+    "no picture": {"pictures": 0},
+    "a list instead of an array": {"mean": [0.5, 0.5, 0.5]},
+    "another dtype": {"std": np.ones(3, np.float32)},
+    "integers": {"mean_image": np.zeros((3, 4, 4), np.int64)},
+    "a channel too many": {"mean": np.zeros(4)},
+    "an axis too many": {"std": np.ones((3, 1))},
+    "a mean picture with another order of axes": {"mean_image": np.zeros((4, 4, 3))},
+    "an empty mean picture": {"mean_image": np.zeros((3, 0, 4))},
+    "eigenvectors of two channels": {"eigenvectors": np.eye(2)},
+    "NaN": {"mean_image": np.full((3, 4, 4), np.nan)},
+    "infinity": {"eigenvalues": np.array([np.inf, 1, 1])},
+    "an unknown field": {"median": np.zeros(3)},
+}
+
+
+@pytest.mark.parametrize("how", DAMAGED)
+def test_fields_with_impossible_values(how: str, tmp_path: Path) -> None:
+    (name,) = DAMAGED[how]
+    fields = {**asdict(added(pictures(2)).statistics()), **DAMAGED[how]}
+    with pytest.raises(DataError, match=rf"{name}: expected|expected the fields"):
+        PixelStatistics.from_fields(fields)
+    minidl.save(fields, tmp_path / "x.safetensors")
+    with pytest.raises(DataError, match=r"x\.safetensors holds no pixel statistics: "):
+        PixelStatistics.load(tmp_path / "x.safetensors")
+
+
+def test_missing_fields() -> None:
+    fields = asdict(added(pictures(2)).statistics())
+    for name in fields:
+        with pytest.raises(DataError, match="expected the fields pictures, mean_image"):
+            PixelStatistics.from_fields({key: fields[key] for key in fields if key != name})
+    for other in (None, 7, [], np.zeros(3), {}):
+        with pytest.raises(DataError, match="expected the fields"):
+            PixelStatistics.from_fields(other)

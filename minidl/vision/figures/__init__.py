@@ -20,11 +20,11 @@ from .filters import filter_grid, save_filters, smoothness
 from .inside import activations, grad_cam, plot_activations, plot_saliency, saliency
 from .page import Page
 from .panels import plot_confusion, plot_mistakes, plot_neighbors, plot_top5
-from .report import FIGURES, Source, save_all, save_figure, write_page
+from .report import FIGURES, WITHOUT_PICTURES, Source, save_all, save_figure, write_page
 
 __all__ = [
-    "FIGURES", "Page", "Source", "activations", "architecture_svg", "filter_grid", "grad_cam",
-    "plot_activations", "plot_confusion", "plot_curves", "plot_mistakes", "plot_neighbors",
+    "FIGURES", "Page", "Source", "WITHOUT_PICTURES", "activations", "architecture_svg", "filter_grid",
+    "grad_cam", "plot_activations", "plot_confusion", "plot_curves", "plot_mistakes", "plot_neighbors",
     "plot_saliency", "plot_top5", "saliency", "save_all", "save_curves", "save_figure",
     "save_filters", "smoothness", "write_page",
 ]  # fmt: skip

@@ -21,7 +21,6 @@ from ...nn import Module
 from ...nn.summary import summary
 from ...tensor import Tensor
 from ...training.report import PAPER
-from ..batches import PictureBatches
 from ..metrics import evaluate
 from ..models.rows import RowNet
 from ..neighbors import nearest_neighbors
@@ -34,7 +33,15 @@ from .inside import plot_activations, plot_saliency
 from .page import Page, encode_png
 from .panels import plot_confusion, plot_mistakes, plot_neighbors, plot_top5
 
-__all__ = ["FIGURES", "Drawn", "Source", "save_all", "save_figure", "write_page"]
+__all__ = [
+    "FIGURES",
+    "WITHOUT_PICTURES",
+    "Drawn",
+    "Source",
+    "save_all",
+    "save_figure",
+    "write_page",
+]
 
 _TOP5, _QUERIES, _NEIGHBORS, _MISTAKES = 8, 5, 6, 12  # pictures in the figures; the paper's first
 _GALLERY = 500  # training pictures among which neighbors are searched
@@ -47,8 +54,9 @@ class Source:
     Parameters
     ----------
     model : RowNet
-    pictures : PictureBatches
-        Its training pictures and the pictures that it is judged on.
+    pictures : PictureBatches or None
+        Its training pictures and the pictures that it is judged on; the figures of
+        :data:`WITHOUT_PICTURES` need none.
     names : sequence of str
         Names of the classes.
     folder : str or path
@@ -60,7 +68,7 @@ class Source:
     """
 
     model: RowNet
-    pictures: PictureBatches
+    pictures: Any
     names: Sequence[str]
     folder: str | os.PathLike[str]
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -88,10 +96,13 @@ class Drawn(NamedTuple):
     caption: str
 
 
-def _curves(source: Source) -> Drawn:
+def _curves(source: Source) -> Drawn | None:
+    log = Path(source.folder) / "log.jsonl"
+    if not log.exists():  # weights alone
+        return None
     return Drawn(
         "Learning curves",
-        plot_curves(Path(source.folder) / "log.jsonl"),
+        plot_curves(log),
         "Loss and accuracy on the training and the validation pictures, by training step",
         "Left: the loss, which training minimizes. Right: the accuracy.",
     )
@@ -241,6 +252,9 @@ FIGURES: dict[str, Callable[[Source], Drawn | None]] = {
     "saliency": _saliency,
     "architecture": _architecture,
 }
+
+#: Those that show the network alone, or its log.
+WITHOUT_PICTURES = frozenset(("curves", "filters", "architecture"))
 
 
 def write_page(source: Source, path: str | os.PathLike[str]) -> Path:

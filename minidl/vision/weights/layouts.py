@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...errors import ArgumentError, CheckpointError
+from ...errors import ArgumentError, CheckpointError, DataError
 from ...tensor import Tensor
 from ..models.cuda_convnet import VARIANTS as CONVNETS
 from ..models.cuda_convnet import plan as plan_of_convnet
@@ -222,20 +222,32 @@ def _preprocessing_of_run(
             return None
         init = run.get("init") or VARIANTS[run["variant"]].init
         scale = PRESETS[init].input_scale if init != "torch" else "normalized"
-        return alexnet_preprocessing(plan.input_size[-1], scale, statistics_of(content))
+        return alexnet_preprocessing(plan.input_size[-1], scale, statistics_of(state, content.path))
     except (ArgumentError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{content.path!r} is damaged: {error}") from error
 
 
-def statistics_of(content: Content) -> PixelStatistics | None:
-    """Return the statistics of a run's training pictures, if the file holds some."""
-    state = content.value if isinstance(content.value, dict) else {}
-    pictures = state.get("pictures")
+def statistics_of(state: Any, path: str | os.PathLike[str]) -> PixelStatistics | None:
+    """Return the statistics of a run's training pictures, if its checkpoint holds some.
+
+    Parameters
+    ----------
+    state : object
+        What the checkpoint holds.
+    path : str or path-like
+        Where it is, for the error.
+
+    Raises
+    ------
+    CheckpointError
+        The statistics are damaged.
+    """
+    pictures = state.get("pictures") if isinstance(state, dict) else None
     known = pictures.get("statistics") if isinstance(pictures, dict) else None
     try:
-        return PixelStatistics(**known) if known else None
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{content.path!r} is damaged: {error}") from error
+        return None if known is None else PixelStatistics.from_fields(known)
+    except DataError as error:
+        raise CheckpointError(f"{os.fspath(path)!r} is damaged: statistics: {error}") from error
 
 
 def _names(content: Content, given: Any) -> list[str] | None:

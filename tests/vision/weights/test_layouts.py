@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from minidl.vision.statistics import PixelSums
 from minidl.vision.transforms.preprocessing import CAFFE, TORCHVISION
 from minidl.vision.transforms.presets import alexnet_evaluation
 from minidl.vision.weights.convert import convert
-from minidl.vision.weights.layouts import row_keys
+from minidl.vision.weights.layouts import row_keys, statistics_of
 
 
 @pytest.fixture(autouse=True)
@@ -298,6 +298,23 @@ def test_a_run_brings_its_own_colors(tmp_path: Path) -> None:
     assert known is not None and known.mean == tuple(colors.mean) and known.std == tuple(colors.std)
     known = load_network(save_run(tmp_path, colors, init="paper")[1]).preprocessing
     assert known is not None and known.mean == tuple(255 * colors.mean) and known.std == (1, 1, 1)
+
+
+def test_damaged_statistics_of_a_run_are_refused(tmp_path: Path) -> None:
+    sums = PixelSums(height=4, width=4)
+    sums.add(np.zeros((4, 4, 3), np.uint8))
+    known = replace(sums.statistics(), mean=np.full(3, np.nan))
+    with pytest.raises(CheckpointError, match="last.safetensors' is damaged: statistics: mean: "):
+        load_network(save_run(tmp_path, known, init="he")[1])
+    for damaged in (7, {}, [1, 2]):
+        with pytest.raises(CheckpointError, match="damaged: statistics: expected the fields"):
+            statistics_of({"pictures": {"statistics": damaged}}, "x")
+
+
+@pytest.mark.parametrize("pictures", [None, 3, [1], {}, {"statistics": None}])
+def test_a_file_without_statistics(pictures: object) -> None:
+    assert statistics_of({"pictures": pictures}, "x") is None
+    assert statistics_of(pictures, "x") is None
 
 
 def test_a_fine_tuned_run_keeps_the_preprocessing_of_its_first_weights(tmp_path: Path) -> None:
