@@ -2,6 +2,7 @@
 
     python examples/alexnet_ablations.py                            (all of them, on Shapes)
     python examples/alexnet_ablations.py --no-lrn --no-overlap --data DIR --device gpu
+    python examples/alexnet_ablations.py --small                    (narrow networks: minutes each)
     python examples/alexnet_ablations.py --table                    (only what is finished)
 
 Each network is a run of alexnet_imagenet.py in a folder of its own: a run that was interrupted is
@@ -33,6 +34,11 @@ class Ablation(NamedTuple):
 
 #: The paper's network with all of its parts. (alexnet_figures.py draws the page of a run.)
 BASELINE: dict[str, Any] = {"variant": "paper", "color_jitter": True, "report": False}
+
+#: What --small changes.
+SMALL: dict[str, Any] = {
+    "network": {"width": 0.25, "input_mode": "crop67"}, "init": "scaled", "lr": 0.01, "epochs": 6,
+}  # fmt: skip
 
 # The settings of the options "no-lrn" and so on, which override the baseline's.
 ABLATIONS = {
@@ -73,6 +79,9 @@ def parse() -> argparse.Namespace:
     add("--data", metavar="DIR", help="see alexnet_imagenet.py (default: Shapes)")
     add("--epochs", type=at_least(1), metavar="N", help="default: the recipe's")
     add("--variant", help="the network with all of its parts (default: paper)")
+    add("--init", help="its initial values (default: the recipe's)")
+    add("--small", action="store_true",
+        help="a quarter of the kernels and units, 67 pixels, 6 epochs")  # fmt: skip
     add("--limit-batches", type=at_least(1), metavar="N", help="end epochs after N (default: all)")
     add("--workers", type=at_least(0), metavar="N", help="processes that prepare pictures")
     add("--seed", type=int, metavar="N", help="decides everything random (default: 0)")
@@ -107,7 +116,9 @@ def run(interruption: training.Interruption) -> int:
     folder = Path(options.output)
     alexnet_imagenet.Run.go_on = sys.argv  # which resumes the run that was interrupted
     given = {name: value for name, value in vars(options).items() if value is not None}
-    own = {name: given.pop(name, None) for name in ("chosen", "output", "table")}
+    own = {name: given.pop(name, None) for name in ("chosen", "output", "table", "small")}
+    if own["small"]:
+        given = {**SMALL, **given}
     if given.get("data"):
         given["data"] = os.path.abspath(given["data"])
     for name in [] if options.table else ["baseline", *(own["chosen"] or ABLATIONS)]:
@@ -116,6 +127,7 @@ def run(interruption: training.Interruption) -> int:
             continue
         changes = ABLATIONS[name].settings if name in ABLATIONS else {}
         settings = {**BASELINE, **given, **changes, "output": str(output)}
+        settings["network"] = given.get("network", {}) | changes.get("network", {})
         if (output / "last.safetensors").exists():
             settings = {"resume": str(output)}
         print(f"\n{name}: {ABLATIONS[name].what if name in ABLATIONS else 'all parts'}")

@@ -29,8 +29,8 @@ def parse() -> argparse.Namespace:
     add("figures", nargs="*", metavar="FIGURE", choices=[*figures.FIGURES, []],
         help=f"{', '.join(figures.FIGURES)} (default: report.html, with all of them)")  # fmt: skip
     add("--run", metavar="PATH", help="a run's folder or checkpoint (default: the latest run)")
-    add("--data", metavar="DIR", help="where its pictures are (default: where they were; curves, filters and "
-        "architecture need none)")  # fmt: skip
+    add("--data", metavar="DIR", help="where its pictures are (default: where they were; curves, "
+        "filters and architecture need none)")  # fmt: skip
     add("--ten-crop", action="store_true", help="evaluate ten crops of each picture, too")
     add("--output", metavar="DIR", help="folder of the figures (default: the run's)")
     add_device_options(add, default="auto")

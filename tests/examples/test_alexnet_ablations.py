@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import runpy
 import shutil
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from programs import ROOT, assert_one_sentence, draw, run
 
+from minidl.vision.models.rows import parameter_shapes
 from minidl.vision.models.variants import plan
 from minidl.vision.runs import make_network
 
@@ -61,7 +63,11 @@ def test_ablations_are_networks(monkeypatch: pytest.MonkeyPatch) -> None:
     program = runpy.run_path(str(ROOT / "examples" / PROGRAM))
     for ablation in program["ABLATIONS"].values():
         variant = ablation.settings.get("variant", "paper")
-        plan(variant, **ablation.settings.get("network", {}))
+        network = ablation.settings.get("network", {})
+        plan(variant, **network)
+        small = plan(variant, **program["SMALL"]["network"], **network)
+        assert small.input_size == (3, 67, 67)
+        assert sum(math.prod(shape) for shape in parameter_shapes(small).values()) < 3_000_000
     settings = {"dropout": 0.5, "init": "he", **program["BASELINE"]}
     settings |= program["ABLATIONS"]["no-conv3"].settings
     size = sum(parameter.numel() for parameter in make_network(settings, 1000).parameters())

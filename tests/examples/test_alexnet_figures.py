@@ -73,9 +73,9 @@ def test_figures_of_the_network_alone_need_no_pictures(trained: Path, tmp_path: 
         assert_one_sentence(run(tmp_path, PROGRAM, "top5", "--run", moved, status=2), "pictures")
     finally:
         (tmp_path / "elsewhere").rename(trained.parent / "pictures")
-    weights = ("--run", "80sec", "--output", tmp_path / "80sec")
+    weights = ("--run", "80sec", "--output", tmp_path / "new")
     said = run(tmp_path, PROGRAM, "filters", "architecture", *weights).stdout
-    assert said.count(str(tmp_path / "80sec")) == 2
+    assert said.count(str(tmp_path / "new")) == 2
     bad = run(tmp_path, PROGRAM, "filters", "top5", *weights, status=2)
     assert_one_sentence(bad, "holds only weights: add --data")
     bad = run(tmp_path, PROGRAM, "curves", *weights, status=2)

@@ -69,6 +69,7 @@ def alexnet(
     activation: str | Callable[[], Module] = "relu",
     without: Iterable[str] = (),
     keep_pooling: bool = False,
+    width: float = 1.0,
     weights: Any = _NOT_GIVEN,
     progress: bool = True,
     pretrained: bool = False,
@@ -86,11 +87,11 @@ def alexnet(
     dropout : float, default 0.5
         Probability of dropping a unit.
     init : str, optional
-        "paper", "original", "caffe", "caffenet", "slim", "torch", "he" or "clear". Default: the
-        variant's own. See ``presets``: each belongs to one ``input_scale``.
+        "paper", "original", "caffe", "caffenet", "slim", "torch", "he", "clear" or "scaled".
+        Default: the variant's own. See ``presets``: each belongs to one ``input_scale``.
     input_mode : str, optional
-        "crop227", "ceil224", "pad224" or "valid224". Default: the variant's own, which is the only
-        one for "slim" and "cifar".
+        "crop227", "ceil224", "pad224", "valid224", or "crop67" for small experiments. Default: the
+        variant's own, which is the only one for "slim" and "cifar".
     groups : int, optional
         Number of towers of conv2, conv4 and conv5; 1 joins them. Default: the variant's own.
     lrn_groups : int, optional
@@ -105,6 +106,9 @@ def alexnet(
         ones such as "norm1" or "spatial2".
     keep_pooling : bool, default False
         Keep the pooling behind omitted convolutions, and with it the sizes of all other maps.
+    width : float, default 1.0
+        Number of kernels and of hidden units, as a multiple of the variant's; with another than 1,
+        the initial values "scaled" suit.
     weights : str, path-like, AlexNet_Weights or None, optional
         A file of weights from minidl, PyTorch, Caffe or NumPy, in any layout that
         :mod:`minidl.vision.weights` describes; the default variant is then the one that the file
@@ -153,7 +157,7 @@ def alexnet(
         weights = AlexNet_Weights.DEFAULT
     if variant is _PAPER and weights is None:
         variant = "torchvision"
-    rest: Any = input_mode, groups, lrn_groups, overlap, activation, without, keep_pooling
+    rest: Any = input_mode, groups, lrn_groups, overlap, activation, without, keep_pooling, width
     loaded = None
     if weights not in (_NOT_GIVEN, None):
         if variant is _PAPER:
@@ -165,7 +169,7 @@ def alexnet(
         loaded = read_weights(weights_file(weights), plans)
         variant = loaded.variant
     variant = str(variant)
-    if loaded is not None and rest == (None, None, None, True, "relu", (), False):
+    if loaded is not None and rest == (None, None, None, True, "relu", (), False, 1.0):
         own = plan(variant, num_classes, **{"dropout": dropout, **loaded.options})
     else:
         own = plan(variant, num_classes, dropout, *rest)

@@ -20,10 +20,12 @@ preset         input       source
                            hidden layers, 0.001 in the last, biases 0
 "clear"        normalized  ours, for clear kernels soon: "he" with 0.004 in conv1, four times
                            He's deviation in conv2, and ten times the rate for conv1
+"scaled"       normalized  ours, for networks of other widths: He et al.'s in every layer but
+                           the last, 0.01 there, biases 0
 =============  ==========  ================================================================
 
-With "he" and "clear" the outputs start close to zero, and so the loss starts at ln(number of
-classes).
+With "he", "clear" and "scaled" the outputs start close to zero, and so the loss starts at
+ln(number of classes).
 
 He et al.'s values for conv1 have a deviation of 0.074, more than a short training adds to them, so
 its kernels still look like noise afterwards. With "clear" they start almost at zero, so what they
@@ -77,6 +79,7 @@ def _four_times_he(weight: Tensor) -> Tensor:
     return init.normal_(weight, std=4 * math.sqrt(2 / weight[0].numel()))
 
 
+_HE = partial(init.kaiming_normal_, nonlinearity="relu")
 _TRUNCATED = partial(init.trunc_normal_, std=0.005, a=-0.01, b=0.01)
 
 #: The presets of the networks for ImageNet. conv6 belongs to the six-conv net; the paper does not
@@ -95,9 +98,10 @@ PRESETS = {
     ),
     "he": Preset(
         "normalized",
-        {"conv": partial(init.kaiming_normal_, nonlinearity="relu"), "fc8": 0.001, "fc": 0.01},
+        {"conv": _HE, "fc8": 0.001, "fc": 0.01},
         {},
     ),
+    "scaled": Preset("normalized", {"fc8": 0.01, "*": _HE}, {}),
 }
 PRESETS["clear"] = PRESETS["he"]._replace(
     weights={**PRESETS["he"].weights, "conv1": 0.004, "conv2": _four_times_he}, conv1_rate=10.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -180,6 +181,7 @@ _INPUT_MODES = {
     "pad224": _InputMode(224, 2),
     "valid224": _InputMode(224, 0),
     "cifar32": _InputMode(32, 1),
+    "crop67": _InputMode(67, 0),  # for experiments: maps of 15, 7 and 3 instead of 55, 27 and 13
 }
 
 
@@ -232,6 +234,7 @@ def plan(
     activation: str | Callable[[], Module] = "relu",
     without: Iterable[str] = (),
     keep_pooling: bool = False,
+    width: float = 1.0,
 ) -> Plan:
     """Return the plan of a variant; see :func:`minidl.vision.models.alexnet` for the arguments.
 
@@ -247,7 +250,10 @@ def plan(
         )
     chosen = VARIANTS[variant]
     mode = _input_mode(variant, input_mode)
-    rows = with_classes(chosen.rows, num_classes)
+    if not 0 < width < math.inf:
+        raise ArgumentError(f"width: expected a positive number, got {width}")
+    rows = tuple(_scaled(row, width) for row in chosen.rows)
+    rows = with_classes(rows, num_classes)
     rows = (rows[0]._replace(padding=mode.padding), *rows[1:])
     if lrn_groups is not None and not chosen.norm:
         raise ArgumentError(f"lrn_groups: {variant!r} has no response normalization across maps")
@@ -269,6 +275,13 @@ def plan(
         without=frozenset((without,) if isinstance(without, str) else without),
         keep_pooling=keep_pooling,
     )
+
+
+def _scaled(row: Row, width: float) -> Row:
+    """Return a row with a multiple of its kernels or units, an even number for two towers."""
+    if row.outputs == CLASSES or width == 1:
+        return row
+    return row._replace(outputs=2 * max(1, round(row.outputs * width / 2)))
 
 
 def _input_mode(variant: str, name: str | None) -> _InputMode:

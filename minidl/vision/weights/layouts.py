@@ -162,7 +162,7 @@ def fitting(content: Content, plans: Mapping[str, Plan]) -> list[Weights]:
     unless it is not in `plans`.
     """
     value, said, options = content.value, content.metadata.get("variant"), {}
-    preprocessing, classes = _preprocessing(content), None
+    preprocessing, classes, of_run = _preprocessing(content), None, False
     if "classes" in content.metadata:
         classes = _names(content, _json(content, "classes"))
     if isinstance(value, Net):
@@ -171,12 +171,10 @@ def fitting(content: Content, plans: Mapping[str, Plan]) -> list[Weights]:
         rows, said, preprocessing = tensorflow, "caffe", CAFFE
     else:
         rows, run = None, value.get("options") if isinstance(value, dict) else None
-        state, value = value, _state_dict(value)
+        value = _state_dict(value)
         if isinstance(run, dict) and isinstance(run.get("variant"), str):
             said, options = run["variant"], _options_of_run(run)
-            classes = _names(content, run.get("classes"))
-            if said in plans:
-                preprocessing = _preprocessing_of_run(content, state, plans[said])
+            classes, of_run = _names(content, run.get("classes")), True
         elif "options" in content.metadata:
             options = _json(content, "options")
             if not isinstance(options, dict):
@@ -188,6 +186,8 @@ def fitting(content: Content, plans: Mapping[str, Plan]) -> list[Weights]:
             plans = {**plans, said: made}
         except (ArgumentError, ArithmeticError, AttributeError, TypeError) as error:
             raise CheckpointError(f"{content.path!r} names impossible options: {error}") from error
+    if of_run and said in plans:
+        preprocessing = _preprocessing_of_run(content, plans[said])
     found = []
     for variant in plans if said is None or said not in plans else (said,):
         candidates = [rows] if rows else _from_keys(value, variant, plans[variant])
@@ -210,10 +210,9 @@ def _preprocessing(content: Content) -> Preprocessing | None:
         raise CheckpointError(f"{content.path!r} is damaged: {error}") from error
 
 
-def _preprocessing_of_run(
-    content: Content, state: dict[str, Any], plan: Plan
-) -> Preprocessing | None:
+def _preprocessing_of_run(content: Content, plan: Plan) -> Preprocessing | None:
     """Return how a training run prepared pictures, which its initial values decided."""
+    state: dict[str, Any] = content.value
     run = state["options"]
     try:
         if run.get("preprocessing"):

@@ -500,10 +500,28 @@ def test_unknown_arguments():
         ({"variant": "slim", "input_mode": "pad224"}, r"input_mode.*\['valid224'\]"),
         ({"variant": "paper", "input_mode": "cifar32"}, "input_mode.*crop227"),
         ({"variant": "cifar", "num_classes": 0}, "num_classes"),
+        ({"variant": "cifar", "width": 0}, "width"),
+        ({"variant": "cifar", "width": math.nan}, "width"),
         ({"variant": "cifar", "lrn_groups": 2}, "lrn_groups.*no response normalization"),
     ):
         with pytest.raises(ArgumentError, match=message):
             alexnet(**options)
+
+
+def test_width():
+    net = alexnet("paper", 10, init="scaled", input_mode="crop67", width=0.25)
+    rows = rows_of(net)
+    outputs = [len(layer.weight) for layer in rows.values()]
+    assert outputs == [24, 64, 96, 96, 64, 1024, 1024, 10]
+    assert rows["conv2"].weight.shape == (64, 24 // 2, 5, 5)
+    assert net(minidl.zeros(1, *net.input_size)).shape == (1, 10) and net.input_size[-1] == 67
+    for name, layer in rows.items():  # He et al.'s, whatever the width
+        weight = layer.weight.detach().numpy()
+        std = 0.01 if name == "fc8" else math.sqrt(2 / weight[0].size)
+        assert abs(weight.std() - std) < 5 * std / (2 * weight.size) ** 0.5
+    # Towers need even numbers: 96, 256, 4096 times 0.115 are 11.04, 29.4, 471.04.
+    odd = rows_of(alexnet("paper", 10, width=0.115, input_mode="crop67"))
+    assert [len(odd[name].weight) for name in ("conv1", "conv2", "fc6", "fc8")] == [12, 30, 472, 10]
 
 
 def test_any_number_of_images():

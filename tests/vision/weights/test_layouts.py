@@ -211,6 +211,9 @@ def test_a_run_may_have_changed_the_network(tmp_path: Path) -> None:
         '{"input_mode": "x"}',
         '{"without": 3}',
         '{"activation": 3}',
+        '{"width": "a"}',
+        '{"width": NaN}',
+        '{"width": 1e999}',
     ],
 )
 def test_impossible_options_are_refused(options: str, tmp_path: Path) -> None:
@@ -315,6 +318,18 @@ def test_damaged_statistics_of_a_run_are_refused(tmp_path: Path) -> None:
 def test_a_file_without_statistics(pictures: object) -> None:
     assert statistics_of({"pictures": pictures}, "x") is None
     assert statistics_of(pictures, "x") is None
+
+
+def test_a_run_at_another_size_says_so(tmp_path: Path) -> None:
+    network = {"input_mode": "crop67", "width": 0.5}
+    net = alexnet("paper", 5, init="scaled", **network)  # type: ignore[arg-type]
+    run = {"variant": "paper", "dropout": 0.5, "init": "scaled", "network": network}
+    state = {"model": net.state_dict(), "options": run, "pictures": {"statistics": None}}
+    minidl.save(state, tmp_path / "x.safetensors")
+    found = load_network(tmp_path / "x.safetensors")
+    assert found.input_size == (3, 67, 67) and found.input_scale == "normalized"
+    assert found.preprocessing is not None
+    assert (found.preprocessing.crop, found.preprocessing.resize) == (67, 80)
 
 
 def test_a_fine_tuned_run_keeps_the_preprocessing_of_its_first_weights(tmp_path: Path) -> None:
