@@ -53,8 +53,8 @@ def backward(
         share = dy_images[images] * scale
         # the transpose of the forward pass: first the columns, then the rows
         across = cpu.scratch("across", (len(share), size[0], *share.shape[2:]), grad.dtype)
-        collect(across, columns, lambda kh, kw: share)
-        collect(dx_images[images], rows, lambda kh, kw: across)
+        collect(across, columns, lambda kh, kw, out: share)
+        collect(dx_images[images], rows, lambda kh, kw, out: across)
 
     cpu.parallel(lane, lanes(n, geometry, c))
     return dx

@@ -114,11 +114,12 @@ def _phases(
     return phases
 
 
-def collect(dx: Array, geometry: Geometry, give: Callable[[int, int], Array]) -> None:
+def collect(dx: Array, geometry: Geometry, give: Callable[[int, int, Array], Array]) -> None:
     """Write into images dx (n, H, W, C) what all windows give to their pixels.
 
-    Entry (kh, kw) of the windows gives ``give(kh, kw)``, (n, OH, OW, C). It goes to pixels that are
-    a stride apart: those are added up in a buffer where they are neighbors, and written once.
+    Entry (kh, kw) of the windows gives ``give(kh, kw, out)``, (n, OH, OW, C), which may be `out`.
+    It goes to pixels that are a stride apart: those are added up in a buffer where they are
+    neighbors, and written once.
     """
     (n, *size, c), (oh, ow) = dx.shape, geometry.out
     g = geometry
@@ -127,12 +128,18 @@ def collect(dx: Array, geometry: Geometry, give: Callable[[int, int], Array]) ->
     covered = [sum(p.inside.stop - p.inside.start for p in phases) for phases in (down, across)]
     if covered != size:
         dx.fill(0)
+    part = cpu.scratch("part", (n, oh, ow, c), dx.dtype)
     for row_phase in down:
         for phase in across:
             total = cpu.scratch("total", (n, row_phase.rows, phase.rows, c), dx.dtype)
-            total.fill(0)
             for kh, row in row_phase.entries:
                 for kw, column in phase.entries:
                     own = total[:, row : row + oh, column : column + ow]
-                    np.add(own, give(kh, kw), out=own)
+                    if (kh, kw) == (row_phase.entries[0][0], phase.entries[0][0]):
+                        total[:, :row], total[:, row + oh :] = 0, 0
+                        total[:, :, :column], total[:, :, column + ow :] = 0, 0
+                        if (given := give(kh, kw, own)) is not own:
+                            np.copyto(own, given)
+                    else:
+                        np.add(own, give(kh, kw, part), out=own)
             dx[:, row_phase.own, phase.own] = total[:, row_phase.inside, phase.inside]
