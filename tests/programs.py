@@ -24,19 +24,25 @@ _SIMULATED = (
 _WITHOUT_DEVICE = ("alexnet_ensemble.py", "compare_networks.py")
 
 
-def command(program: str, *arguments: object) -> list[str]:
+#: These draw curves after each epoch, if Matplotlib is installed.
+_TRAINING = ("alexnet_imagenet.py", "alexnet_ablations.py", "cifar10.py", "finetune.py")
+
+
+def command(program: str, *arguments: object, figures: bool = False) -> list[str]:
     """The command line of an example, with Python warnings as errors.
 
     If the tests run on the simulated GPU, so does the example, unless it computes nothing that a
     device would do. AlexNet for 32 × 32 pixels is small.
-    A training run draws its page of figures only where a test asks for it, because that takes
-    seconds.
+    A training run draws its page and its curves only where a test asks for ``--report`` or
+    ``figures``, because that takes seconds.
     """
     words = [str(ROOT / "examples" / program), *map(str, arguments)]
+    figures = figures or "--report" in words or program not in _TRAINING
     if program == "alexnet_imagenet.py" and "--report" not in words:
         words.insert(1, "--no-report")
-    if program.startswith(("alexnet_", "finetune")):
-        words = [str(ROOT / "tests" / "small_networks.py"), *words]
+    if program.startswith("alexnet_") or program in _TRAINING:
+        wrapper = str(ROOT / "tests" / "small_networks.py")
+        words = [wrapper, *([] if figures else ["--without-figures"]), *words]
     simulator = sys.modules.get("cupy_on_cpu")
     if simulator is not None and simulator.is_installed():
         device = [] if program in _WITHOUT_DEVICE else ["--device", "gpu"]
@@ -53,11 +59,11 @@ def environment() -> dict[str, str]:
 
 
 def run(
-    folder: Path, program: str, *arguments: object, status: int = 0
+    folder: Path, program: str, *arguments: object, status: int = 0, figures: bool = False
 ) -> subprocess.CompletedProcess[str]:
     """Run an example in ``folder`` and check its exit status."""
     result = subprocess.run(
-        command(program, *arguments),
+        command(program, *arguments, figures=figures),
         cwd=folder,
         env=environment(),
         capture_output=True,

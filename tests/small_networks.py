@@ -1,6 +1,8 @@
 """AlexNets with 64 units instead of 4096: a tenth of the parameters to save.
 
 ``python small_networks.py PROGRAM ARGUMENTS`` runs a program with this network.
+``--without-figures`` before the program's name hides Matplotlib and tensorboardX: importing them
+and drawing takes longer than a tiny training.
 """
 
 from __future__ import annotations
@@ -30,6 +32,9 @@ def small_networks() -> Iterator[None]:
 
 if __name__ == "__main__":
     sys.argv = sys.argv[1:]
+    if sys.argv[0] == "--without-figures":
+        sys.argv = sys.argv[1:]
+        sys.modules.update(dict.fromkeys(("matplotlib", "tensorboardX")))  # as if not installed
     sys.path.insert(0, os.path.dirname(sys.argv[0]))  # as for a program that is started itself
     with small_networks():
         runpy.run_path(sys.argv[0], run_name="__main__")

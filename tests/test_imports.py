@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,14 +76,16 @@ def imports_of(module: str) -> Iterator[str]:
                 yield submodule if submodule in MODULES else source
 
 
-EDGES = {module: set(imports_of(module)) - {module} for module in MODULES}
+@functools.cache
+def edges(module: str) -> set[str]:
+    return set(imports_of(module)) - {module}
 
 
 def reachable(start: str) -> set[str]:
     seen: set[str] = set()
     waiting = [start]
     while waiting:
-        for module in EDGES[waiting.pop()] - seen:
+        for module in edges(waiting.pop()) - seen:
             seen.add(module)
             waiting.append(module)
     return seen
@@ -106,7 +109,7 @@ def part_of(module: str) -> str:
 def test_imports_point_downwards(module: str) -> None:
     part = part_of(module)
     assert part in HEIGHT, f"minidl.{part} is in no layer: add it to LAYERS"
-    upwards = [other for other in EDGES[module] if HEIGHT[part_of(other)] > HEIGHT[part]]
+    upwards = [other for other in edges(module) if HEIGHT[part_of(other)] > HEIGHT[part]]
     assert not upwards, f"{module} imports from above: {sorted(upwards)}"
 
 
@@ -114,11 +117,11 @@ def test_kernels_of_one_device_import_none_of_the_other() -> None:
     for module in MODULES:
         for one, other in [("cpu", "cuda"), ("cuda", "cpu")]:
             if module.startswith(f"minidl.kernels.{one}"):
-                wrong = [m for m in EDGES[module] if m.startswith(f"minidl.kernels.{other}")]
+                wrong = [m for m in edges(module) if m.startswith(f"minidl.kernels.{other}")]
                 assert not wrong, f"{module} imports {wrong}"
 
 
 def test_imports_are_found() -> None:
     """This file finds relative imports and those of submodules, inside functions and for types."""
     assert "minidl.nn.module" in reachable("minidl.nn.linear")
-    assert "minidl.errors" in EDGES["minidl.device"]
+    assert "minidl.errors" in edges("minidl.device")

@@ -26,12 +26,8 @@ from ..random import Generator, default_generator
 from ..tensor import Tensor, as_tensor
 
 _LINEAR = ["linear", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))]
-_GAINS = {
-    **dict.fromkeys([*_LINEAR, "sigmoid"], 1.0),
-    "tanh": 5.0 / 3.0,
-    "relu": math.sqrt(2.0),
-    "selu": 3.0 / 4.0,
-}
+_GAINS = dict.fromkeys([*_LINEAR, "sigmoid"], 1.0)
+_GAINS |= {"tanh": 5.0 / 3.0, "relu": math.sqrt(2.0), "selu": 3.0 / 4.0}
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -132,12 +128,10 @@ def trunc_normal_(
 
     Parameters
     ----------
-    tensor : Tensor
     mean, std : float
         Of the normal distribution before it is truncated.
     a, b : float
         The ends of the interval, in the units of the values (not of `std`).
-    generator : Generator, optional
 
     Raises
     ------
@@ -147,10 +141,8 @@ def trunc_normal_(
     low, high = (a - mean) / std, (b - mean) / std
     inside = 0.5 * (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2)))
     if inside < 1e-3:
-        raise ArgumentError(
-            f"trunc_normal_: the interval [{a}, {b}] holds too little ({inside:.1e}) of the "
-            f"normal distribution with mean {mean} and std {std}"
-        )
+        here = f"N({mean}, {std}²)"
+        raise ArgumentError(f"trunc_normal_: [{a}, {b}] holds too little of {here}: {inside:.1e}")
     stream = (generator or default_generator).next_stream()
     values = stream.standard_normal(math.prod(tensor.shape))
     outside = np.flatnonzero((values < low) | (values > high))
@@ -234,14 +226,12 @@ def kaiming_uniform_(
 
     Parameters
     ----------
-    tensor : Tensor
     a : float
         The negative slope of the leaky ReLU after the layer; only for "leaky_relu". Default 0.
     mode : {"fan_in", "fan_out"}
         Preserve the size of the signal ("fan_in", the default) or that of the gradient.
     nonlinearity : str
         See :func:`calculate_gain`. Default "leaky_relu".
-    generator : Generator, optional
     """
     if 0 in tensor.shape:
         return _nothing(tensor)
@@ -279,10 +269,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
         Seen as a matrix of shape (first dimension, all others).
     gain : float
         Multiplies the matrix. Default 1.
-    generator : Generator, optional
 
-    Notes
-    -----
     The matrix is the Q of the QR decomposition of a Gaussian matrix. Its columns take the signs of
     R's diagonal, which makes it uniform among the orthogonal matrices (Saxe et al., 2013; Mezzadri,
     2007).
@@ -291,11 +278,9 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
         raise ShapeError(f"orthogonal_: expected 2 or more dimensions, got shape {tensor.shape}")
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     stream = (generator or default_generator).next_stream()
-    tall = stream.standard_normal((max(rows, columns), min(rows, columns)))
-    q, r = np.linalg.qr(tall)
+    q, r = np.linalg.qr(stream.standard_normal((max(rows, columns), min(rows, columns))))
     q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)
-    matrix = q if rows >= columns else q.T
-    return _assign(tensor, gain * matrix.reshape(tensor.shape))
+    return _assign(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))
 
 
 def sparse_(
@@ -313,9 +298,8 @@ def sparse_(
 
 
 # PyTorch's deprecated names.
-uniform, normal, constant, eye, dirac, orthogonal, sparse = (
-    uniform_, normal_, constant_, eye_, dirac_, orthogonal_, sparse_,
-)  # fmt: skip
+uniform, normal, constant, eye, dirac = uniform_, normal_, constant_, eye_, dirac_
+orthogonal, sparse = orthogonal_, sparse_
 xavier_uniform, xavier_normal = xavier_uniform_, xavier_normal_
 kaiming_uniform, kaiming_normal = kaiming_uniform_, kaiming_normal_
 

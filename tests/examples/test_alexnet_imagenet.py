@@ -32,6 +32,7 @@ from minidl.vision.models import alexnet
 PROGRAM = "alexnet_imagenet.py"
 # The network for 32×32 pixels, made smaller.
 SMALL = ("--variant", "cifar", "--batch-size", 4, "--num-threads", 1)
+ALONE = (*SMALL, "--workers", 0)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +45,8 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole_run(tmp_path_factory: pytest.TempPathFactory, pictures: Path) -> Iterator[Path]:
     """The folder of an uninterrupted run of two epochs."""
     folder = tmp_path_factory.mktemp("whole")
-    result = run(
-        folder, PROGRAM, "--data", pictures, *SMALL, "--epochs", 2, "--output", folder / "run"
-    )
+    arguments = "--data", pictures, *SMALL, "--epochs", 2, "--output", folder / "run"
+    result = run(folder, PROGRAM, *arguments, figures=True)
     (folder / "stdout.txt").write_text(result.stdout)
     (folder / "stderr.txt").write_text(result.stderr)
     yield folder / "run"
@@ -170,7 +170,7 @@ def test_resumed_run_equals_the_uninterrupted_one(
 
 
 def test_sigterm_saves(pictures: Path, output: Path) -> None:
-    arguments = ["--data", pictures, *SMALL, "--epochs", 2, "--output", output]
+    arguments = ["--data", pictures, *ALONE, "--epochs", 2, "--output", output]
     assert "--resume" in interrupt(arguments, output.parent, signal.SIGTERM)
     assert minidl.load(output / "last.safetensors")["progress"][2] > 0
 
@@ -179,7 +179,7 @@ def test_sigterm_saves(pictures: Path, output: Path) -> None:
 def test_ctrl_c_saves_even_if_the_output_is_closed(pictures: Path, output: Path) -> None:
     """The reader may be ``tee``, which Ctrl-C ends, too."""
     process = subprocess.Popen(
-        command(PROGRAM, "--data", pictures, *SMALL, "--epochs", 9, "--output", output),
+        command(PROGRAM, "--data", pictures, *ALONE, "--epochs", 9, "--output", output),
         cwd=output.parent,
         env=environment(),
         stdout=subprocess.PIPE,
@@ -218,7 +218,7 @@ def test_a_resumed_run_overwrites_no_other(whole_run: Path, tmp_path: Path) -> N
 
 def test_a_read_only_folder_is_reported_at_once(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    options = ("--data", pictures, *SMALL, "--output", tmp_path / "file")
+    options = ("--data", pictures, *ALONE, "--output", tmp_path / "file")
     assert_one_sentence(run(tmp_path, PROGRAM, *options, status=2), str(tmp_path / "file"))
 
 
@@ -245,7 +245,7 @@ def test_the_papers_network_at_full_size(output: Path) -> None:
 @pytest.mark.usefixtures("device")
 def test_a_nan_loss_ends_the_run(pictures: Path, output: Path) -> None:
     result = run(
-        output.parent, PROGRAM, "--data", pictures, *SMALL, "--lr", 1e30, "--schedule", "constant",
+        output.parent, PROGRAM, "--data", pictures, *ALONE, "--lr", 1e30, "--schedule", "constant",
         "--limit-batches", 3, "--output", output, status=3,
     )  # fmt: skip
     said = result.stderr.replace("\r", "\n").splitlines()[-1]
@@ -420,7 +420,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_previous_one(whole_run: Path, ou
 def test_bad_pictures_are_replaced_and_listed(pictures: Path, output: Path) -> None:
     mixed = shutil.copytree(pictures, output.parent / "mixed")
     (mixed / "cat" / "003.jpg").write_bytes(b"")
-    options = ("--data", mixed, *SMALL, "--epochs", 1, "--output", output)
+    options = ("--data", mixed, *ALONE, "--epochs", 1, "--output", output)
     result = run(output.parent, PROGRAM, *options, status=2)
     assert "add --on-bad-image skip" in result.stderr and "003.jpg" in result.stderr
     result = run(output.parent, PROGRAM, "--on-bad-image", "skip", "--resume", output)
@@ -437,7 +437,7 @@ def test_a_full_disk_does_not_stop_the_training(pictures: Path, output: Path) ->
         resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
     result = subprocess.run(
-        command(PROGRAM, "--data", pictures, *SMALL, "--epochs", 1, "--output", output),
+        command(PROGRAM, "--data", pictures, *ALONE, "--epochs", 1, "--output", output),
         cwd=output.parent,
         env=environment(),
         capture_output=True,

@@ -34,8 +34,11 @@ class Training:
 
     def __init__(self, folder: Path, pictures: Path, save_minutes: float, small: bool) -> None:
         self.output, self.pictures = folder, pictures
-        self.small = [str(ROOT / "tests" / "small_networks.py")] if small else []
+        wrapper = str(ROOT / "tests" / "small_networks.py")
+        self.small = [wrapper, "--without-figures"] if small else []
         self.settings = (*SETTINGS, "--save-minutes", str(save_minutes))
+        if small:
+            self.settings += ("--no-report",)
 
     @property
     def last(self) -> Path:

@@ -138,17 +138,18 @@ def test_shorter_side_256_then_center_256_of_every_format() -> None:
         assert prepare(Image.new("RGB", size)).size == (256, 256)
 
 
-def test_random_crop_and_flip_give_all_2178_views() -> None:
+def test_random_crop_and_flip_give_all_views() -> None:
+    """There are 9 places on each axis for 224 of 232 pixels, and two directions."""
     crop, flip = transforms.RandomCrop(224), transforms.RandomHorizontalFlip()
-    picture = minidl.from_numpy(coded(256, 256).transpose(2, 0, 1).copy())
+    picture = minidl.from_numpy(coded(232, 232).transpose(2, 0, 1).copy())
     views = set()
-    for _ in range(24_000):  # 2178 views are all seen after some 17,000
+    for _ in range(2_000):  # 162 views are all seen after some 900
         view = flip(crop(picture))
         views.add(tuple(view.array[:2, 0, 0].tolist() + view.array[1:2, 0, -1].tolist()))
-    assert len(views) == 33 * 33 * 2
+    assert len(views) == 9 * 9 * 2
     # The first pixel's row and column and the last pixel's column determine crop and flip.
-    assert {row for row, _, _ in views} == set(range(33))
-    assert {min(a, b) for _, a, b in views} == set(range(33))
+    assert {row for row, _, _ in views} == set(range(9))
+    assert {min(a, b) for _, a, b in views} == set(range(9))
 
 
 def test_random_crop_is_uniform() -> None:
