@@ -58,10 +58,8 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
             raise ArgumentError(f"calculate_gain: param must be a number, got {slope!r}")
         return math.sqrt(2.0 / (1.0 + slope**2))
     if nonlinearity not in _GAINS:
-        raise ArgumentError(
-            f"calculate_gain: unsupported nonlinearity {nonlinearity!r}, expected one of "
-            f"{', '.join(sorted([*_GAINS, 'leaky_relu']))}"
-        )
+        names = ", ".join(sorted([*_GAINS, "leaky_relu"]))
+        raise ArgumentError(f"unsupported nonlinearity {nonlinearity!r}, expected one of {names}")
     return _GAINS[nonlinearity]
 
 
@@ -147,8 +145,7 @@ def trunc_normal_(
     values = stream.standard_normal(math.prod(tensor.shape))
     outside = np.flatnonzero((values < low) | (values > high))
     while outside.size:
-        redrawn = stream.standard_normal(outside.size)
-        values[outside] = redrawn
+        values[outside] = redrawn = stream.standard_normal(outside.size)
         outside = outside[(redrawn < low) | (redrawn > high)]
     return _assign(tensor, (values * std + mean).reshape(tensor.shape))
 
@@ -192,8 +189,7 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     if groups < 1 or shape[0] % groups:
         raise ArgumentError(f"dirac_: groups={groups} must divide the {shape[0]} out_channels")
     values = np.zeros(shape)
-    per_group = shape[0] // groups
-    center = tuple(size // 2 for size in shape[2:])
+    per_group, center = shape[0] // groups, tuple(size // 2 for size in shape[2:])
     for group in range(groups):
         for channel in range(min(per_group, shape[1])):
             values[(group * per_group + channel, channel, *center)] = 1.0
@@ -254,14 +250,16 @@ def kaiming_normal_(
 
 
 def _nothing(tensor: Tensor) -> Tensor:
-    warnings.warn(
-        f"a tensor of shape {tuple(tensor.shape)} has no elements to initialize", stacklevel=3
-    )
+    shape = tuple(tensor.shape)
+    warnings.warn(f"a tensor of shape {shape} has no elements to initialize", stacklevel=3)
     return tensor
 
 
 def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Fill with a random matrix whose rows or columns, whichever are fewer, are orthonormal.
+
+    The matrix is the Q of the QR decomposition of a Gaussian matrix. Its columns take the signs of
+    R's diagonal, which makes it uniform among them (Saxe et al., 2013; Mezzadri, 2007).
 
     Parameters
     ----------
@@ -269,10 +267,6 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
         Seen as a matrix of shape (first dimension, all others).
     gain : float
         Multiplies the matrix. Default 1.
-
-    The matrix is the Q of the QR decomposition of a Gaussian matrix. Its columns take the signs of
-    R's diagonal, which makes it uniform among the orthogonal matrices (Saxe et al., 2013; Mezzadri,
-    2007).
     """
     if len(tensor.shape) < 2:
         raise ShapeError(f"orthogonal_: expected 2 or more dimensions, got shape {tensor.shape}")
