@@ -186,7 +186,7 @@ def fitting(content: Content, plans: Mapping[str, Plan]) -> list[Weights]:
             plans = {**plans, said: made}
         except (ArgumentError, ArithmeticError, AttributeError, TypeError) as error:
             raise CheckpointError(f"{content.path!r} names impossible options: {error}") from error
-    if of_run and said in plans:
+    if of_run and said is not None and said in plans:
         preprocessing = _preprocessing_of_run(content, plans[said])
     found = []
     for variant in plans if said is None or said not in plans else (said,):
