@@ -39,8 +39,9 @@ settings.register_profile(
 settings.register_profile("explore", parent=settings.get_profile("ci"), derandomize=False)
 settings.load_profile("ci")
 
+TESTS = Path(__file__).parent
 SIMULATED = "gpu-simulated"
-SIMULATOR = Path(__file__).parent / "cupy_on_cpu"
+SIMULATOR = TESTS / "cupy_on_cpu"
 SIMULATOR_TESTS = SIMULATOR / "tests"
 
 #: Files with an expensive fixture: ``pytest -n`` runs all tests of such a file in one process.
@@ -52,7 +53,7 @@ TOGETHER = (
 #: ``--short`` runs the tests in these folders, and those of layers with kernels of their own. The
 #: others run kernels that CuPy generates, and the simulator must compile thousands of them.
 SHORT = ("kernels", "optim", "examples", "cupy_on_cpu")
-CUDA = Path(__file__).parent.parent / "minidl" / "kernels" / "cuda"
+CUDA = TESTS.parent / "minidl" / "kernels" / "cuda"
 #: Standard tests (tests/operation.py) that always run plain code.
 PLAIN = ("test_gradients_of_gradients", "test_float16")
 
@@ -101,11 +102,32 @@ def pytest_configure(config: pytest.Config) -> None:
             raise pytest.UsageError(f"--device={name}: {error}") from error
 
 
+def is_short(config: pytest.Config) -> bool:
+    return config.getoption("--device") == SIMULATED and bool(config.getoption("--short"))
+
+
+def is_of_our_kernels(file: Path) -> bool:
+    """Return whether ``--short`` runs tests of a file."""
+    folder, page = file.relative_to(TESTS).parts[0], file.name.removeprefix("test_")
+    ours = page in ("activation.py", "fusion.py", "sorting.py")
+    return ours or folder in SHORT or (folder == "nn" and (CUDA / page).exists())
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Ignore the simulator's files, and its tests unless it is installed."""
+    """Ignore the simulator's files, its tests unless it is installed, and files without tests.
+
+    Collecting all files takes half a minute.
+    """
     if collection_path.is_relative_to(SIMULATOR_TESTS):
         return None if config.getoption("--device") == SIMULATED else True
-    return True if collection_path.parent == SIMULATOR else None
+    if collection_path.parent == SIMULATOR:
+        return True
+    if config.getoption("--device") != "cpu" and collection_path.suffix == ".py":
+        if not collection_path.is_relative_to(TESTS):  # doctests take no device
+            return True
+        if is_short(config) and not is_of_our_kernels(collection_path):
+            return True
+    return None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -117,7 +139,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     def takes_device(item: pytest.Item) -> bool:
         return "device" in getattr(item, "fixturenames", ()) or SIMULATOR_TESTS in item.path.parents
 
-    short = name == SIMULATED and config.getoption("--short")
+    short = is_short(config)
 
     def is_too_slow_to_simulate(item: pytest.Item) -> bool:
         """Return whether it is a standard test of plain code (tests/operation.py), not in float32.
@@ -129,18 +151,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         is_plain = name == SIMULATED and arguments.get("way") == "plain"
         return is_plain and (short or str(arguments.get("dtype")) != "float32")
 
-    def is_of_our_kernels(item: pytest.Item) -> bool:
-        folder = item.path.relative_to(SIMULATOR.parent).parts[0]
-        page = item.path.name.removeprefix("test_")
-        ours = page in ("activation.py", "fusion.py", "sorting.py")
-        if ours or (folder == "nn" and (CUDA / page).exists()):
-            return getattr(item, "originalname", "") not in PLAIN
-        return folder in SHORT
-
     def is_omitted(item: pytest.Item) -> bool:
         if not takes_device(item) or is_too_slow_to_simulate(item):
             return True
-        return short and not is_of_our_kernels(item)
+        return short and getattr(item, "originalname", "") in PLAIN
 
     omitted = [item for item in items if is_omitted(item)]
     config.hook.pytest_deselected(items=omitted)
