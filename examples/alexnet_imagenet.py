@@ -173,7 +173,7 @@ def run(interruption: training.Interruption, given: dict[str, Any] | None = None
     else:
         check_classes(path, settings["classes"], settings["data"], classes)
         if evaluating:
-            statistics = statistics_of(state, path)
+            statistics = statistics_of(state, str(path))
     options = argparse.Namespace(**settings)
     manual_seed(options.seed)
     model = make_network(settings, len(classes)).to(device)
