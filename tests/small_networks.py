@@ -30,6 +30,18 @@ def small_networks() -> Iterator[None]:
         variants.update(before)
 
 
+@contextmanager
+def zeros() -> Iterator[None]:
+    """Start with zeros within the block: drawing 60 million initial values takes seconds."""
+    tensor = importlib.import_module("minidl").Tensor
+    before = tensor.uniform_, tensor.normal_
+    tensor.uniform_ = tensor.normal_ = lambda self, *args, **options: self.zero_()
+    try:
+        yield
+    finally:
+        tensor.uniform_, tensor.normal_ = before
+
+
 if __name__ == "__main__":
     sys.argv = sys.argv[1:]
     if sys.argv[0] == "--without-figures":

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_networks import zeros
 
 import minidl
 
@@ -43,8 +44,9 @@ def test_everything_runs_without_torch(tmp_path: Path) -> None:
 def test_contenders_train_the_same_network(scripts: None, variant: str) -> None:
     import networks
 
-    own = minidl.nn.summary(networks.own(variant))
-    other = minidl.nn.summary(networks.sequence(minidl.nn, variant), networks.IMAGE[variant])
+    with zeros():
+        own = minidl.nn.summary(networks.own(variant))
+        other = minidl.nn.summary(networks.sequence(minidl.nn, variant), networks.IMAGE[variant])
 
     def layers(summary: Any) -> list[tuple[Any, ...]]:
         # The paper's dropout does the same work under another name.
@@ -62,7 +64,8 @@ def test_paper_step_has_the_stated_operations(scripts: None) -> None:
     import networks
     import train_step
 
-    flop = 128 * train_step._flop(minidl, networks.own("paper"))
+    with zeros():
+        flop = 128 * train_step._flop(minidl, networks.own("paper"))
     assert flop == 128 * (6 * 724_406_816 - 2 * 105_415_200)
     assert round(flop / 1e9) == 529
 
