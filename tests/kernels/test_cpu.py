@@ -396,6 +396,21 @@ def test_idle_memory_is_bounded_when_sizes_vary() -> None:
     assert pool.idle == sum(size * len(blocks) for size, blocks in pool.free.items())
 
 
+def test_idle_memory_and_used_memory_exceed_the_most_used_by_a_tenth_at_most() -> None:
+    pool = cpu.memory._Pool()
+    pool.LEAST = 0  # type: ignore[misc]
+    blocks = [pool.take(1000) for _ in range(3)]
+    for block in blocks:
+        pool.give_back(block)
+    assert (pool.used, pool.idle) == (0, 3000)
+    larger = pool.take(2200)  # none of the blocks suffices: at most 1,100 bytes remain idle
+    assert (pool.used, pool.idle) == (2200, 1000)
+    pool.give_back(larger)
+    pool.LEAST = 5000  # type: ignore[misc]
+    pool.take(2300)
+    assert (pool.used, pool.idle) == (2300, 3200)  # small programs keep their blocks
+
+
 def test_the_size_used_longest_ago_is_dropped_first() -> None:
     pool = cpu.memory._Pool()
     pool.SPARE = 2500  # type: ignore[misc]

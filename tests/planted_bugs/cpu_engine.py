@@ -40,6 +40,14 @@ BUGS = [
         "tests/kernels/test_cpu.py::test_child_of_a_fork_computes",
     ),
     (
+        "memory: idle blocks are kept beside larger ones",
+        "minidl.kernels.cpu.memory:_Pool.take",
+        "min(room, self.used + self.SPARE)",
+        "self.used + self.SPARE",
+        "tests/kernels/test_cpu.py::"
+        "test_idle_memory_and_used_memory_exceed_the_most_used_by_a_tenth_at_most",
+    ),
+    (
         "fork: the memory pool's lock stays locked",
         "minidl.kernels.cpu.memory:",
         "os.register_at_fork(after_in_child=_pool.after_fork)",

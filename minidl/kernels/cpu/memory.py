@@ -34,17 +34,19 @@ class _Pool:
 
     A training step asks for the same sizes again and again and finds them all. A block may also
     serve an array up to `FIT` times smaller: conv2's output takes conv1's place. Where sizes vary,
-    the blocks of the least recently used sizes are dropped, so that idle memory never exceeds the
-    memory in use by more than `SPARE`.
+    the blocks of the least recently used sizes are dropped, before more memory is taken, so that
+    idle memory never exceeds the memory in use by more than `SPARE`, and both together the most
+    that ever was in use by more than a tenth or `LEAST`.
     """
 
     SPARE = 1 << 28
+    LEAST = 1 << 26
     FIT = 3.0
 
     def __init__(self) -> None:
         self.lock = threading.RLock()  # an array may be dropped inside any call
         self.free: dict[int, list[np.ndarray]] = {}  # sizes in the order of their last use
-        self.idle = self.used = 0  # bytes
+        self.idle = self.used = self.most = 0  # bytes; the most that were in use
 
     def take(self, size: int) -> np.ndarray:
         with self.lock:
@@ -52,10 +54,13 @@ class _Pool:
             if fitting:
                 size = min(fitting)
                 self.used += size
+                self.most = max(self.most, self.used)
                 self.idle -= size
                 return self.free[size].pop()
             self.used += size
-            self.trim(self.used + self.SPARE)
+            self.most = max(self.most, self.used)
+            room = self.most - self.used + max(self.most // 10, self.LEAST)
+            self.trim(min(room, self.used + self.SPARE))
         return np.empty(size, np.uint8)
 
     def give_back(self, block: np.ndarray) -> None:
