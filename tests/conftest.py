@@ -50,9 +50,10 @@ TOGETHER = (
     "test_alexnet_figures.py", "test_finetune.py", "models/test_alexnet.py",
 )  # fmt: skip
 
-#: ``--short`` runs the tests in these folders, and those of layers with kernels of their own. The
-#: others run kernels that CuPy generates, and the simulator must compile thousands of them.
-SHORT = ("kernels", "optim", "examples", "cupy_on_cpu")
+#: ``--short`` runs the tests in these folders, of layers with kernels of their own, and of the main
+#: program. The others run kernels that CuPy generates, and the simulator must compile thousands of
+#: them; the other programs run the same kernels.
+SHORT = ("kernels", "optim", "cupy_on_cpu")
 CUDA = TESTS.parent / "minidl" / "kernels" / "cuda"
 #: Standard tests (tests/operation.py) that always run plain code.
 PLAIN = ("test_gradients_of_gradients", "test_float16")
@@ -72,7 +73,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--short",
         action="store_true",
-        help="on a simulated GPU: only tests of our own kernels, and of programs",
+        help="on a simulated GPU: only tests of our own kernels, and of the main program",
     )
 
 
@@ -109,7 +110,7 @@ def is_short(config: pytest.Config) -> bool:
 def is_of_our_kernels(file: Path) -> bool:
     """Return whether ``--short`` runs tests of a file."""
     folder, page = file.relative_to(TESTS).parts[0], file.name.removeprefix("test_")
-    ours = page in ("activation.py", "fusion.py", "sorting.py")
+    ours = page in ("activation.py", "fusion.py", "sorting.py", "alexnet_imagenet.py")
     return ours or folder in SHORT or (folder == "nn" and (CUDA / page).exists())
 
 

@@ -1,6 +1,7 @@
 """Run the tests that take a device on the simulated GPU, with one process per core.
 
     python tests/on_simulated_gpu.py                       runs the tests of minidl's own kernels
+                                                           and of the main program
     python tests/on_simulated_gpu.py --mode gpu            runs all tests, each launch at once
     python tests/on_simulated_gpu.py --mode gpu-shuffled   runs each kernel's threads in random
                                                            orders: finds races, missing barriers
