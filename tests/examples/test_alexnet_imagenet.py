@@ -198,12 +198,25 @@ def test_ctrl_c_saves_even_if_the_output_is_closed(pictures: Path, output: Path)
     assert minidl.load(output / "last.safetensors")["progress"][2] > before
 
 
-def test_mistakes_of_the_command_line(tmp_path: Path, whole_run: Path) -> None:
-    for option, value in {"--lr": "-1", "--seed": "-1", "--workers": "x", "--epochs": "0"}.items():
-        result = run(tmp_path, PROGRAM, option, value, status=2)
-        assert f"argument {option}: expected a" in result.stderr and value in result.stderr
-    result = run(tmp_path, PROGRAM, "--data", tmp_path, "--synthetic", status=2)
-    assert "--synthetic: not allowed with argument --data" in result.stderr
+def test_mistakes_of_the_command_line(
+    tmp_path: Path,
+    whole_run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    parse = runpy.run_path(str(ROOT / "examples" / PROGRAM))["parse"]
+    for words, said in {
+        ("--lr", "-1"): "argument --lr: expected a number of 0.0 or more, got '-1'",
+        ("--seed", "-1"): "argument --seed: expected a whole number of 0 or more, got '-1'",
+        ("--workers", "x"): "argument --workers: expected a whole number of 0 or more, got 'x'",
+        ("--data", ".", "--synthetic"): "--synthetic: not allowed with argument --data",
+    }.items():
+        monkeypatch.setattr("sys.argv", [PROGRAM, *words])
+        with pytest.raises(SystemExit):
+            parse()
+        assert said in capsys.readouterr().err
+    result = run(tmp_path, PROGRAM, "--epochs", 0, status=2)
+    assert "argument --epochs: expected a" in result.stderr
     result = run(tmp_path, PROGRAM, "--resume", whole_run, "--epochs", 1, status=2)
     assert_one_sentence(result, "--epochs 1", "step 12")
 
