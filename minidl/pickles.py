@@ -34,7 +34,7 @@ class Name:
         self.name = f"{module}.{name}"
 
     def __repr__(self) -> str:
-        return self.name
+        return self.name[:100]  # for an error's sentence
 
 
 class _Array:
@@ -166,7 +166,7 @@ class _Machine:
         elif code == "REDUCE":
             arguments, function = only(tuple, stack.pop()), only(Name, stack.pop())
             if function.name not in self.calls:
-                raise RefusedError(f"a call of {function.name}")
+                raise RefusedError(f"a call of {function}")
             stack.append(self.calls[function.name](*arguments))
         elif code == "BINPERSID" and self.persistent is not None:
             stack.append(self.persistent(stack.pop()))

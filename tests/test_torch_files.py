@@ -226,6 +226,14 @@ def test_pickles_of_others_are_refused_and_not_run(canary: Path) -> None:
         refused(pickle.dumps({"weight": 1}, protocol), "not one of PyTorch's")
 
 
+def test_long_names_are_cut(tmp_path: Path) -> None:
+    name = b"a" * 100_000
+    (tmp_path / "x.pth").write_bytes(b"\x80\x02c" + name + b"\n" + name + b"\n)R.")
+    with pytest.raises(CheckpointError) as caught:
+        minidl.load(tmp_path / "x.pth")
+    assert "a call of aaa" in str(caught.value) and len(str(caught.value)) < 1000
+
+
 def test_whole_models_are_refused_with_advice() -> None:
     model = Raw(b"ctorch.nn.modules.linear\nLinear\n)\x81")
     refused(zip_file(model, {}), r"save model\.state_dict\(\) instead of a whole model")
