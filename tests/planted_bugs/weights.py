@@ -7,7 +7,7 @@ BUGS = [
     (
         "pickles: functions are looked up",
         "minidl.pickles:_Machine._step",
-        "raise RefusedError(f'a call of {function.name}')",
+        "raise RefusedError(f'a call of {function}')",
         "import pydoc\nself.calls = {**self.calls, function.name: pydoc.locate(function.name)}",
         "tests/vision/datasets/test_pickled.py::test_hostile_pickles_run_nothing",
     ),
