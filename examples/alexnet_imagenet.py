@@ -28,7 +28,6 @@ from minidl.vision.metrics import accuracy, evaluate
 from minidl.vision.models.rows import RowNet
 from minidl.vision.predictions import Recorder
 from minidl.vision.runs import make_network, make_pictures, open_data, suit_towers
-from minidl.vision.statistics import PixelStatistics
 from minidl.vision.weights.layouts import statistics_of
 
 
@@ -165,15 +164,14 @@ def run(interruption: training.Interruption, given: dict[str, Any] | None = None
     picture_options.suit_older_run(settings, given, state)
     device = training.set_up_device(settings)
     train, val, classes = open_data(settings)
-    statistics: PixelStatistics | None = getattr(train, "statistics", None)
+    statistics = getattr(train, "statistics", None)
     if state is None:
         small = "pictures" if settings["data"] else "shapes"
         name = "imagenet" if settings["synthetic"] or len(train) >= 100_000 else small
         settings = suit_towers({**asdict(RECIPES[name]), **settings, "classes": classes})
     else:
         check_classes(path, settings["classes"], settings["data"], classes)
-        if evaluating:
-            statistics = statistics_of(state, str(path))
+        statistics = statistics_of(state, str(path)) if evaluating else statistics
     options = argparse.Namespace(**settings)
     manual_seed(options.seed)
     model = make_network(settings, len(classes)).to(device)
