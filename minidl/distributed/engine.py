@@ -6,7 +6,8 @@ program, the processes never disagree about which operation is next.
 
 While it waits, the thread also watches. Every second it greets the next process in a ring. A
 process that has not greeted for :data:`LIMIT` seconds is dead, stopped or unreachable; a main
-thread that stands at one instruction for as long, with nothing computed, hangs. Either ends all.
+thread that stands at one instruction for as long, with nothing computed, hangs; an operation can't
+end that a process waits for so long after another has left. Each of these ends all.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ LIMIT = float(os.environ.get("MINIDL_HANG_SECONDS", "10"))
 #: The exit status of all processes if one of them is lost.
 LOST = 5
 
-_GREETING, _FAREWELL = 1, 2  # tags
+_GREETING, _FAREWELL, _LAST_WORDS = 1, 2, 5  # tags, beside those of :mod:`.arrays`
 
 
 class Work:
@@ -86,7 +87,7 @@ class Engine:
         Ends all processes, given a sentence and an exit status.
     """
 
-    def __init__(self, comm: Any, fail: Callable[[str, int], None]) -> None:
+    def __init__(self, comm: Any, fail: Callable[..., None]) -> None:
         self.comm, self._fail = comm.Dup(), fail
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._left, self._right = (comm.rank - 1) % comm.size, (comm.rank + 1) % comm.size
@@ -96,7 +97,8 @@ class Engine:
         self._place: Any = None
         self._used = time.process_time()
         self._sent: list[Any] = []
-        self._left_is_gone = False
+        self._gone = 0.0  # when the left process said farewell
+        self._last_words: tuple[Any, ...] | None = None
         self._thread = threading.Thread(target=self._loop, name="minidl.distributed", daemon=True)
         self._thread.start()
 
@@ -111,6 +113,10 @@ class Engine:
         self._queue.put(None)
         with self.patience():
             self._thread.join()
+
+    def ask_to_end(self, *words: Any) -> None:
+        """Ask rank 0 to end all processes with these words."""
+        self._last_words = words
 
     @contextmanager
     def patience(self) -> Iterator[None]:
@@ -129,6 +135,9 @@ class Engine:
             waited = time.perf_counter() - started
             time.sleep(0 if waited < 1e-4 else min(1e-3, waited / 8))
             self._watch()
+            if self._gone and time.monotonic() - self._gone > LIMIT < waited:
+                self._fail(f"rank {self._left} has ended, but rank {self.comm.rank} waits for all "
+                           "ranks", LOST)  # fmt: skip
 
     def _loop(self) -> None:
         while True:
@@ -145,6 +154,9 @@ class Engine:
         self._sent.append(self.comm.Isend(b"", self._right, _FAREWELL))
 
     def _watch(self) -> None:
+        if self._last_words is not None:
+            words, self._last_words = self._last_words, None
+            self._sent.append(self.comm.isend(words, 0, _LAST_WORDS))
         now = time.monotonic()
         if now - self._greeted < 1:
             return
@@ -156,8 +168,11 @@ class Engine:
         while self.comm.Iprobe(self._left, _GREETING):
             self.comm.Recv(bytearray(1), self._left, _GREETING)
             self._heard = now
-        self._left_is_gone |= self.comm.Iprobe(self._left, _FAREWELL)
-        if now - self._heard > LIMIT and not self._left_is_gone:
+        if self.comm.rank == 0 and self.comm.Iprobe(tag=_LAST_WORDS):
+            self._fail(*self.comm.recv(tag=_LAST_WORDS))
+        if not self._gone and self.comm.Iprobe(self._left, _FAREWELL):
+            self._gone = now
+        if now - self._heard > LIMIT and not self._gone:
             self._fail(
                 f"rank {self._left} has given no sign of life for {LIMIT:.0f} seconds: it is "
                 "stopped, dead or unreachable", LOST,

@@ -13,13 +13,13 @@ import signal
 import sys
 from pathlib import Path
 
-__all__ = ["Guard", "watch"]
+__all__ = ["RANKS", "Guard", "watch"]
 
 #: Seconds between two looks.
 PAUSE = 0.5
 
 #: Variables in which launchers tell a process its rank.
-_RANKS = b"OMPI_COMM_WORLD_RANK", b"PMI_RANK", b"SLURM_PROCID"
+RANKS = "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"
 
 
 class Guard:
@@ -97,7 +97,7 @@ def _ranks_beside(process: int) -> dict[int, int]:
         except OSError:
             continue
         known = dict(variable.split(b"=", 1) for variable in variables if b"=" in variable)
-        ranks = [int(known[name]) for name in _RANKS if name in known]
+        ranks = [int(known[name]) for name in map(str.encode, RANKS) if name in known]
         if ranks:
             found[pid] = ranks[0]
     return found

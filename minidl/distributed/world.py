@@ -5,10 +5,13 @@ from __future__ import annotations
 import atexit
 import faulthandler
 import os
+import signal
 import sys
+import threading
+import time
 import traceback
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,14 +20,27 @@ import numpy as np
 
 from ..errors import DistributedError
 from .engine import LIMIT, Engine, Work
-from .stopped import Guard
+from .stopped import RANKS, Guard
 
-__all__ = ["HOW_TO_INSTALL", "World", "current", "destroy", "find_mpi", "initialize"]
+__all__ = [
+    "HOW_TO_INSTALL",
+    "World",
+    "current",
+    "destroy",
+    "end",
+    "find_mpi",
+    "initialize",
+    "launched",
+    "let_rank_0_speak",
+]
 
 HOW_TO_INSTALL = "pip install 'minidl[mpi]'"
 
 #: Seconds in which all ranks must have started; a rank that waits longer ends, and so do all.
 START = 60
+
+#: Seconds in which rank 0, and a launcher that ends all ranks, have their turn.
+_TURN = 2
 
 #: Variables in which launchers tell a process how many there are.
 _SIZES = "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS", "SLURM_STEP_NUM_TASKS"
@@ -49,6 +65,7 @@ class World:
         self.rank: int = 0 if comm is None else comm.rank
         self.size: int = 1 if comm is None else comm.size
         self.traffic: dict[str, int] = {}
+        self._ending = threading.Lock()
         self._engine = Engine(comm, self.abort) if self.size > 1 else None
         self.link: Any = None if self._engine is None else self._engine.comm
         self._buffers: dict[int, np.ndarray] = {}
@@ -84,17 +101,21 @@ class World:
         """Count bytes that are sent to other ranks."""
         self.traffic[label] = self.traffic.get(label, 0) + sent
 
-    def abort(self, sentence: str, status: int = 1) -> None:
-        """Print a sentence and end all ranks at once with an exit status."""
-        if sentence:
-            name = Path(sys.argv[0]).name or "python"
-            print(f"\n{name}: {sentence}; all {self.size} ranks end", file=sys.__stderr__)
-        for stream in (sys.stdout, sys.stderr, sys.__stderr__):
-            if stream is not None:
-                stream.flush()
-        if self.comm is None:
-            os._exit(status)
-        self.comm.Abort(status)
+    def end(self, sentence: str, status: int, details: str = "") -> None:
+        """Let rank 0 print why this rank ends all; if it does not, this one does.
+
+        Several ranks may fail at once, often for one reason, and only one should say so.
+        """
+        if self._engine is not None and self.rank > 0:
+            self._engine.ask_to_end(sentence, status, details)
+            time.sleep(_TURN)
+        self.abort(sentence, status, details)
+
+    def abort(self, sentence: str, status: int, details: str = "") -> None:
+        """Print a sentence and end all ranks at once with an exit status; from any thread."""
+        if not self._ending.acquire(blocking=False):  # another thread does
+            time.sleep(START)
+        _abort(self.comm, f"{sentence}; all {self.size} ranks end", status, details)
 
     def close(self) -> None:
         """End the thread; MPI itself ends with the process."""
@@ -115,6 +136,79 @@ _guard = Guard(LIMIT / 3)  # the others may have needed some time to look
 def launched() -> int:
     """Return the number of processes that a launcher such as ``mpirun`` has started."""
     return max(int(os.environ.get(name, "1") or 1) for name in _SIZES)
+
+
+def end(sentence: str, status: int, signaled: bool = False, details: str = "") -> None:
+    """End all ranks with a sentence and an exit status; return if this process is in no world.
+
+    Parameters
+    ----------
+    sentence : str
+        Why; without the rank.
+    status : int
+    signaled : bool
+        A signal has asked this process to end. If it comes from a launcher that ends all, that has
+        said why, and kills the process in a second. Default False.
+    details : str
+        Lines to print before the sentence. Default "".
+    """
+    if launched() == 1 or (_world is not None and _world.size == 1):
+        return
+    _handle_signals(signal.SIG_DFL)
+    if signaled:
+        time.sleep(_TURN)
+    if _world is not None:
+        named = sentence if sentence.startswith("rank ") else f"rank {_world.rank}: {sentence}"
+        _world.end(named, status, details)
+    let_rank_0_speak()
+
+
+def let_rank_0_speak() -> None:
+    """Wait if this is another rank, in no world: after the first error, the launcher ends all."""
+    if launched() > 1 and _launched_rank():
+        _handle_signals(signal.SIG_DFL)
+        time.sleep(_TURN)
+
+
+def _launched_rank() -> int:
+    return max(int(os.environ.get(name, "0") or 0) for name in RANKS)
+
+
+def _abort(comm: Any, sentence: str, status: int, details: str = "") -> None:
+    _handle_signals(signal.SIG_IGN)
+    name = Path(sys.argv[0]).name or "python"
+    with suppress(OSError, ValueError):  # nobody reads it
+        print(f"{details}\n{name}: {sentence}", file=sys.__stderr__)
+        for stream in (sys.stdout, sys.stderr, sys.__stderr__):
+            if stream is not None:
+                stream.flush()
+    if comm is None:
+        os._exit(status)
+    comm.Abort(status)
+
+
+#: By which users and launchers end processes.
+_SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
+
+
+def _handle_signals(handler: Any) -> None:
+    """Let those signals kill this process, or ignore them."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _SIGNALS:
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Deliver signals only after the block, where the system can do that."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def find_mpi() -> Any:
@@ -153,7 +247,8 @@ def initialize(required: bool = False) -> World:
             faulthandler.dump_traceback_later(START, exit=True, file=2)
             _guard.start()
         try:
-            _world = World(_checked(find_mpi().COMM_WORLD))
+            with _signals_wait():  # the others wait for this one, and only the world can end them
+                _world = World(_checked(find_mpi().COMM_WORLD))
         except DistributedError:
             if required or launched() > 1:
                 raise
@@ -203,6 +298,6 @@ def destroy() -> None:
 
 def _end_all(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """End all ranks after an error that nobody caught: the others would wait forever."""
-    traceback.print_exception(kind, error, trace, file=sys.__stderr__)
-    world = current()
-    world.abort(f"rank {world.rank} failed with {kind.__name__}: {error}", 1)
+    text = "".join(traceback.format_exception(kind, error, trace))
+    signaled = issubclass(kind, KeyboardInterrupt)
+    end(f"failed with {kind.__name__}: {error}", 130 if signaled else 1, signaled, text)

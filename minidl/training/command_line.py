@@ -20,8 +20,9 @@ from argparse import (
 )
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NoReturn
 
+from ..distributed import world
 from .parallel import SCHEMES
 from .program import EXIT_STATUSES
 from .schedules import SCHEDULES
@@ -78,12 +79,21 @@ def make_parser(description: str | None, epilog: str = "") -> ArgumentParser:
     description, epilog : str
         The first and the last text of ``--help``. The exit statuses stand before the epilog.
     """
-    return ArgumentParser(
+    return _Parser(
         description=description,
         epilog=f"{EXIT_STATUSES}\n\n{epilog}",
         formatter_class=Layout,
         argument_default=SUPPRESS,
     )
+
+
+class _Parser(ArgumentParser):
+    """A parser that complains once, not once a rank."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print a complaint and end the program."""
+        world.let_rank_0_speak()
+        super().error(message)
 
 
 class Layout(RawDescriptionHelpFormatter):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,7 +24,8 @@ from ..nn.buckets import Reducer
 from ..tensor import Tensor
 from .log import RunLog
 
-__all__ = ["SCHEMES", "Silence", "Team", "cores_of_rank", "first_rank_decides", "join"]
+__all__ = ["SCHEMES", "Silence", "Team", "check_same", "cores_of_rank", "first_rank_decides",
+    "join"]  # fmt: skip
 
 SCHEMES = ("data", "towers", "hybrid")
 
@@ -65,6 +66,34 @@ def first_rank_decides(decide: Callable[[], T]) -> T:
     decided = [decide() if distributed.get_rank() == 0 else None]
     distributed.broadcast_object_list(decided)
     return decided[0]  # type: ignore[return-value]
+
+
+def check_same(mine: Mapping[str, Any], advice: str) -> None:
+    """Check that all ranks have the same; all ranks call this.
+
+    Parameters
+    ----------
+    mine : mapping of str to object
+        What this rank has, by names for the message. Objects that can be pickled.
+    advice : str
+        What to do about a difference.
+
+    Raises
+    ------
+    ArgumentError
+        A rank has something else than rank 0.
+    """
+    if distributed.get_world_size() == 1:
+        return
+    every: list[Any] = []
+    distributed.all_gather_object(every, dict(mine))
+    for rank, other in enumerate(every):
+        for name in sorted({*every[0], *other}):
+            first, found = (having.get(name) for having in (every[0], other))
+            if first != found:
+                raise ArgumentError(
+                    f"rank {rank} has {name} {found}, but rank 0 has {first}: {advice}"
+                )
 
 
 def cores_of_rank() -> int | None:

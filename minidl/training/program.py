@@ -82,19 +82,17 @@ def run_program(work: Callable[[Interruption], int], on_stop: str = "") -> int:
         try:
             return work(interruption)
         except (ArgumentError, CheckpointError, DataError, DeviceError, DistributedError) as error:
-            return _end(f"{Path(sys.argv[0]).name}: {error}", WRONG_INPUT)
+            return _end(str(error), WRONG_INPUT, f"{Path(sys.argv[0]).name}: ")
         except NotFiniteError as error:
             return _end(f"{error}; nothing of it was saved: try a smaller --lr, or go on from the "
                         "checkpoint before with --resume and --lr-drop-at", BROKEN)  # fmt: skip
         except KeyboardInterrupt:  # the second signal, or before the training began
-            return _end(on_stop and f"\n{on_stop}", interruption.status)
+            return _end(on_stop, interruption.status, "\n", signaled=True)
 
 
-def _end(sentence: str, status: int) -> int:
+def _end(sentence: str, status: int, before: str = "", signaled: bool = False) -> int:
     """Print why the program ends; end the other ranks, which would wait for this one."""
-    here = world.current() if world.is_initialized() else None
-    if here is not None and here.size > 1:
-        here.abort(f"rank {here.rank}: {sentence.strip()}", status)
+    world.end(sentence or "stopped", status, signaled)
     if sentence:
-        print(sentence, file=sys.stderr)
+        print(f"{before}{sentence}", file=sys.stderr)
     return status

@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import ArgumentError, CheckpointError
 from .checkpoints import Checkpoints
 from .folders import latest_run, new_run
-from .parallel import first_rank_decides, join
+from .parallel import check_same, first_rank_decides, join
 
 __all__ = ["begin", "resumed_settings"]
 
@@ -54,13 +54,17 @@ def begin(
     Raises
     ------
     ArgumentError
-        If "output" holds another run, or a setting differs that must not.
+        If "output" holds another run, or a setting differs that must not, from the run's or from
+        other ranks'.
     CheckpointError
         If there is no checkpoint, or it is not one of a run.
     """
     given = dict(given)
     scheme = given.pop("parallel", None)
     join(scheme)
+    words = {f"--{name.replace('_', '-')}": value for name, value in given.items()}
+    words |= {"--parallel": scheme, "--evaluate": evaluating}
+    check_same(words, "start all ranks with the same command line")
     everything = given, defaults, may_change, folder, evaluating
     settings, path, state = first_rank_decides(lambda: _begin(*everything))
     # A resumed run may have other ranks; to evaluate, each has the whole network.

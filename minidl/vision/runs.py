@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..device import device as to_device
 from ..distributed import get_rank, get_world_size
 from ..errors import ArgumentError, DataError
 from ..training import latest_run
+from ..training.parallel import check_same
 from . import picture_options
 from .batches import PictureBatches
 from .datasets import FakeData, ImageList, Shapes
+from .datasets.index import Samples
 from .datasets.opening import check_classes, open_folder, print_skipped
 from .datasets.pictures import Pictures
 from .models import networks
@@ -127,13 +132,33 @@ def make_pictures(
         See :class:`~minidl.vision.batches.PictureBatches`.
     settings : mapping of str to object
         "output" and the options of :mod:`minidl.vision.picture_options`.
+
+    Raises
+    ------
+    ArgumentError
+        Another rank has other pictures, or there are more ranks than pictures in a batch.
     """
+    if get_world_size() > 1:
+        every = {"training pictures": train, "validation pictures": val}
+        found = {name: f"{len(each):,} ({_checksum(each):08x})" for name, each in every.items()}
+        check_same(found, "all ranks need the same pictures, under the same --data")
     return PictureBatches(
         model, train, val, statistics, settings["batch_size"], settings["workers"],
         settings["limit_batches"], settings["output"], settings["bad_image_budget"],
         settings["shared_offset"], settings["augment"],
         _share(settings),
     )  # fmt: skip
+
+
+def _checksum(pictures: Any) -> int:
+    """Return a checksum of the names and the labels."""
+    whole = getattr(pictures, "dataset", pictures)
+    number = zlib.crc32(repr(getattr(whole, "classes", None)).encode())
+    samples = getattr(whole, "samples", None)
+    parts = samples.arrays() if isinstance(samples, Samples) else [getattr(whole, "targets", ())]
+    for part in parts:
+        number = zlib.crc32(np.ascontiguousarray(part), number)
+    return number
 
 
 def open_network(

@@ -86,6 +86,10 @@ class Samples(_Arrays):
     def __len__(self) -> int:
         return len(self._labels)
 
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the bytes of all names, where each name ends, and the labels."""
+        return self._names, self._ends, self._labels
+
     def name(self, index: int) -> str:
         """Return a sample's path relative to the root."""
         position = range(len(self))[index]
