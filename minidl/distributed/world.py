@@ -300,4 +300,5 @@ def _end_all(kind: type[BaseException], error: BaseException, trace: TracebackTy
     """End all ranks after an error that nobody caught: the others would wait forever."""
     text = "".join(traceback.format_exception(kind, error, trace))
     signaled = issubclass(kind, KeyboardInterrupt)
-    end(f"failed with {kind.__name__}: {error}", 130 if signaled else 1, signaled, text)
+    sentence = f"rank {current().rank} failed with {kind.__name__}: {error}"
+    end(sentence, 130 if signaled else 1, signaled, text)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -24,9 +27,33 @@ SETTINGS = (
     "--workers", 0, "--lr", 0.5,
 )  # fmt: skip
 
+#: A step of 6 pictures, on the paper's network for 227 x 227 pixels.
+WHOLE = (
+    "--variant", "original", "--batch-size", 6, "--limit-batches", 1, "--epochs", 1,
+    "--workers", 0,
+)  # fmt: skip
+
+#: Numbers of ranks, and how they cut a network.
+CUTS = (2, "towers"), (2, "hybrid"), (4, "hybrid")
+
+SEVERAL = Path(__file__).with_name("several_runs.py")
+
 
 def words(*arguments: object) -> list[str]:
     return programs.command("alexnet_imagenet.py", *arguments)[1:]
+
+
+def together(folder: Path, count: int, *runs: tuple[object, ...]) -> str:
+    """Make runs, one after another, in one process or on several ranks; return what is printed."""
+    text = json.dumps(runs)
+    if count > 1:
+        return ranks.run(count, "-W", "error", SEVERAL, text, folder=folder).stdout
+    alone = subprocess.run(
+        [sys.executable, "-W", "error", SEVERAL, text], cwd=folder, env=programs.environment(),
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert alone.returncode == 0, alone.stderr
+    return alone.stdout
 
 
 def parameters(folder: Path) -> np.ndarray:
@@ -34,79 +61,67 @@ def parameters(folder: Path) -> np.ndarray:
     return np.concatenate([value.numpy().ravel() for value in state["model"].values()])
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
-    """The parameters of a run of one process."""
-    folder = tmp_path_factory.mktemp("alone")
-    programs.run(folder, "alexnet_imagenet.py", *SETTINGS, "--output", "run")
-    return parameters(folder / "run")
+def test_ranks_equal_one_process(tmp_path: Path) -> None:
+    def run(name: str, scheme: str | None = None, *settings: object) -> tuple[object, ...]:
+        more = () if scheme is None else ("--parallel", scheme)
+        return (*(settings or SETTINGS), "--output", name, *more)
+
+    def goes_on(source: str, target: str, scheme: str | None = None) -> tuple[object, ...]:
+        return run(target, scheme, "--resume", source, "--epochs", 2)
+
+    said = {}
+    together(tmp_path, 1, run("alone"), run("whole", None, *WHOLE))
+    for count in (2, 4):
+        chosen = [scheme for number, scheme in CUTS if number == count]
+        said[count] = together(
+            tmp_path, count, run(f"data-{count}", "data"),
+            *([run("again", "data")] if count == 2 else []),
+            *(run(f"{scheme}-{count}", scheme, *WHOLE) for scheme in chosen),
+            *(goes_on("whole", f"whole-{scheme}-{count}", scheme) for scheme in chosen),
+        )  # fmt: skip
+    whole_2 = goes_on("whole", "whole-2")
+    together(tmp_path, 1, whole_2, *(goes_on(f"{s}-{n}", f"{s}-{n}-alone") for n, s in CUTS))
+
+    assert said[2].count("epoch 1/2: loss") == 2  # rank 0 alone speaks
+    assert np.array_equal(parameters(tmp_path / "data-2"), parameters(tmp_path / "again"))
+    pairs = [("alone", "data-2"), ("alone", "data-4")]
+    for count, scheme in CUTS:
+        name = f"{scheme}-{count}"
+        pairs += [("whole", name), ("whole-2", f"{name}-alone"), ("whole-2", f"whole-{name}")]
+        printed = said[count].split(f"--output {name} ")[1].split("run --")[0]
+        traffic = re.findall(r"(\S+) (\S+) \((\S+)\)", printed.split("formula): ")[1])
+        assert {word for word, *_ in traffic} >= {"fc6", "fc7", "fc8", "outputs"}
+        if count == 2:  # which divides 6
+            assert all(sent == formula for _, sent, formula in traffic), traffic
+    for one, other in pairs:
+        expected, found = (parameters(tmp_path / name) for name in (one, other))
+        assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max(), (one, other)
 
 
-@pytest.mark.parametrize("count", [2, 4])
-def test_ranks_equal_one_process(count: int, alone: np.ndarray, tmp_path: Path) -> None:
-    for name in ("first", "second")[: 2 if count == 2 else 1]:
-        arguments = *SETTINGS, "--parallel", "data", "--output", name
-        result = ranks.run(count, *words(*arguments), folder=tmp_path)
-        assert result.stdout.count("epoch 1/2: loss") == 1  # rank 0 alone speaks
-    found = parameters(tmp_path / "first")
-    if count == 2:
-        assert np.array_equal(found, parameters(tmp_path / "second"))
-    assert np.abs(found - alone).max() < 1e-5 * np.abs(alone).max()
-
-
-@pytest.mark.parametrize(("count", "scheme"), [(2, "towers"), (2, "hybrid"), (4, "hybrid")])
-def test_cut_networks_equal_one_process(count: int, scheme: str, tmp_path: Path) -> None:
-    more = "--variant", "original", "--batch-size", 6, "--limit-batches", 1, "--output"
-    settings = *SETTINGS[:6], "--epochs", 1, "--workers", 0, *more
-    programs.run(tmp_path, "alexnet_imagenet.py", *settings, "alone")
-    result = ranks.run(count, *words(*settings, "cut", "--parallel", scheme), folder=tmp_path)
-    alone, found = (parameters(tmp_path / name) for name in ("alone", "cut"))
-    assert np.abs(found - alone).max() < 1e-5 * np.abs(alone).max()
-    pairs = re.findall(r"(\S+) (\S+) \((\S+)\)", result.stdout.split("formula): ")[1])
-    assert {name for name, *_ in pairs} >= {"fc6", "fc7", "fc8", "outputs"}
-    if count == 2:  # which divides 6
-        assert all(sent == formula for _, sent, formula in pairs), pairs
-    for name, target in (("cut", "alone-2"), ("alone", "cut-2")):  # each goes on from the other's
-        resume = "--resume", name, "--epochs", 2, "--output", target
-        if target == "alone-2":
-            programs.run(tmp_path, "alexnet_imagenet.py", *resume)
-        else:
-            ranks.run(count, *words(*resume, "--parallel", scheme), folder=tmp_path)
-    alone, found = (parameters(tmp_path / name) for name in ("alone-2", "cut-2"))
-    assert np.abs(found - alone).max() < 1e-5 * np.abs(alone).max()
-
-
-def wait_for_steps(process: Any, log: Path, text: str = '"step"') -> None:
-    until = time.monotonic() + 60
-    while not (log.exists() and text in log.read_text()):
-        assert process.poll() is None and time.monotonic() < until, process.communicate()
-        time.sleep(0.05)
-
-
-LONG = (*SETTINGS[:4], "--limit-batches", 30, "--epochs", 1, *SETTINGS[8:], "--parallel", "data")
+LONG = (*SETTINGS[:4], "--limit-batches", 6, "--epochs", 1, *SETTINGS[8:], "--parallel", "data")
 
 
 def test_signal_to_one_rank_then_another_number_of_ranks(tmp_path: Path) -> None:
-    process = ranks.start(2, *words(*LONG, "--output", "run"), folder=tmp_path)
-    wait_for_steps(process, tmp_path / "run" / "log.jsonl")
-    os.kill(ranks.pids(process.pid)[1], signal.SIGTERM)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 143, output
-    assert output.count("saved after step") == 1
-    for count in (2, 4):
-        target = "--output", f"on-{count}"
-        ranks.run(count, *words("--resume", "run", "--parallel", "data", *target), folder=tmp_path)
-    ranks.run(2, *words(*LONG, "--output", "whole"), folder=tmp_path)
+    text = json.dumps([[*LONG, "--output", "run"]])
+    result = ranks.run(2, SEVERAL, text, folder=tmp_path, status=143, STOP_RANK="1")
+    assert result.stderr.count("saved after step 3") == 1
+    go_on = "--resume", "run", "--parallel", "data", "--output"
+    together(tmp_path, 2, (*go_on, "on-2"), (*LONG, "--output", "whole"))
+    together(tmp_path, 4, (*go_on, "on-4"))
     whole, same, other = (parameters(tmp_path / name) for name in ("whole", "on-2", "on-4"))
     assert np.array_equal(same, whole)
     assert np.abs(other - whole).max() < 1e-4 * np.abs(whole).max()  # another order of addition
 
 
-@pytest.mark.parametrize(("number", "rank"), [("SIGKILL", 0), ("SIGKILL", 1), ("SIGSTOP", 1)])
+@pytest.mark.parametrize(("number", "rank"), [("SIGKILL", 0), ("SIGSTOP", 1)])
 def test_a_lost_rank_ends_all(number: str, rank: int, tmp_path: Path) -> None:
-    arguments = *LONG, "--save-minutes", 0, "--output", "run"
-    process = ranks.start(2, *words(*arguments), folder=tmp_path, MINIDL_HANG_SECONDS="2")
-    wait_for_steps(process, tmp_path / "run" / "log.jsonl")
+    last = tmp_path / "run" / "last.safetensors"
+    text = json.dumps([[*LONG, "--limit-batches", 300, "--save-minutes", 0, "--output", "run"]])
+    process = ranks.start(2, SEVERAL, text, folder=tmp_path, MINIDL_HANG_SECONDS="2")
+    until = time.monotonic() + 60
+    while not last.exists():
+        assert process.poll() is None and time.monotonic() < until, process.communicate()
+        time.sleep(0.05)
     victims = ranks.pids(process.pid)
     os.kill(victims[rank], getattr(signal, number))
     try:
@@ -119,16 +134,24 @@ def test_a_lost_rank_ends_all(number: str, rank: int, tmp_path: Path) -> None:
     if number == "SIGSTOP":
         assert process.returncode == 5
         assert "rank 1 has given no sign of life for 2 seconds" in output
-    assert minidl.load(tmp_path / "run" / "last.safetensors", weights_only=False)["progress"][2]
+    assert minidl.load(last, weights_only=False)["progress"][2]
 
 
 def test_nan_on_all_ranks(tmp_path: Path) -> None:
     arguments = *SETTINGS, "--lr", "1e30", "--parallel", "data", "--output", "run"
     result = ranks.run(2, *words(*arguments), folder=tmp_path, status=3)
+    assert result.stderr.count("all 2 ranks end") == 1  # both meet it, one speaks
     assert "rank 0: " in result.stderr or "rank 1: " in result.stderr
     assert not (tmp_path / "run" / "last.safetensors").exists()
 
 
 def test_processes_without_a_scheme(tmp_path: Path) -> None:
     result = ranks.run(2, *words(*SETTINGS), folder=tmp_path, status=2)
-    assert "2 processes were started" in result.stderr and "--parallel data" in result.stderr
+    assert result.stderr.count("2 processes were started") == 1
+    assert "--parallel data" in result.stderr
+
+
+def test_ranks_with_different_command_lines(tmp_path: Path) -> None:
+    one, other = (words(*SETTINGS, "--parallel", "data", "--seed", seed) for seed in (0, 1))
+    result = ranks.run(1, *one, ":", "-n", 1, sys.executable, *other, folder=tmp_path, status=2)
+    assert result.stderr.count("rank 1 has --seed 1, but rank 0 has 0") == 1

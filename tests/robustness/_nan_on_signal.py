@@ -23,6 +23,7 @@ if __name__ == "__main__":
         check(self, loss, images, step)
 
     FiniteCheck.loss = broken  # type: ignore[method-assign]
+    sys.modules["tensorboardX"] = None  # type: ignore[assignment]  # it imports PyTorch
     sys.argv = sys.argv[1:]
     sys.path.insert(0, str(Path(sys.argv[0]).parent))
     runpy.run_path(sys.argv[0], run_name="__main__")
