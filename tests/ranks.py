@@ -42,7 +42,7 @@ def run(
     """Run a program on several ranks and check its exit status."""
     result = subprocess.run(
         command(ranks, *words), cwd=folder, env=environment(**more), capture_output=True,
-        text=True, errors="replace", timeout=120, check=False,
+        text=True, errors="replace", timeout=300, check=False,
     )  # fmt: skip
     assert status is None or result.returncode == status, result.stdout + result.stderr
     return result

@@ -157,7 +157,7 @@ def _checksum(pictures: Any) -> int:
     samples = getattr(whole, "samples", None)
     parts = samples.arrays() if isinstance(samples, Samples) else [getattr(whole, "targets", ())]
     for part in parts:
-        number = zlib.crc32(np.ascontiguousarray(part), number)
+        number = zlib.crc32(np.asarray(part).tobytes(), number)
     return number
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import programs
 import pytest
 import ranks
+from PIL import Image
 
 import minidl
 
@@ -155,3 +156,18 @@ def test_ranks_with_different_command_lines(tmp_path: Path) -> None:
     one, other = (words(*SETTINGS, "--parallel", "data", "--seed", seed) for seed in (0, 1))
     result = ranks.run(1, *one, ":", "-n", 1, sys.executable, *other, folder=tmp_path, status=2)
     assert result.stderr.count("rank 1 has --seed 1, but rank 0 has 0") == 1
+
+
+def test_ranks_with_different_pictures(tmp_path: Path) -> None:
+    for machine, count in (("a", 2), ("b", 3)):
+        for split in ("train", "val"):
+            folder = tmp_path / machine / "data" / split / "cat"
+            folder.mkdir(parents=True)
+            for k in range(count):
+                Image.new("RGB", (32, 32)).save(folder / f"{k}.png")
+    same_path = "/proc/self/cwd/data"  # as on two machines
+    one = words(*SETTINGS, "--parallel", "data", "--data", same_path)
+    there = "-n", 1, "-wdir", tmp_path / "b", sys.executable
+    result = ranks.run(1, *one, ":", *there, *one, folder=tmp_path / "a", status=2)
+    assert re.search(r"rank 1 has training pictures 3 \(\w+\), but rank 0 has 2", result.stderr)
+    assert result.stderr.count("all ranks need the same pictures, under the same --data") == 1
