@@ -5,7 +5,7 @@ with PyTorch. :func:`replay` computes the same without a single view or change i
 a vector on the tape, a handle is a list of positions in it, and a change makes a new vector.
 
 ``python tests/in_place_programs.py 3000 --seed 7`` runs many, against PyTorch too where it is
-installed.
+installed. (With ``--wide``, PyTorch 2.13 itself crashes in ``register_hook`` in one of 1,000.)
 """
 
 from __future__ import annotations
@@ -44,7 +44,27 @@ VIEWS: dict[str, Callable[..., Any]] = {
     "unbind": lambda t, dim, k: t.unbind(dim)[k],
     "iterate": lambda t, k: list(t)[k],
     "diagonal": lambda t: t.diagonal(),
+    # Of wide programs:
+    "swapaxes": lambda t, a, b: t.swapaxes(a, b),
+    "ravel": lambda t: t.ravel(),
+    "mT": lambda t: t.mT,
+    "view one": lambda t: t.view(-1),
+    "squeeze axis": lambda t, dim: t.squeeze(dim),
+    "off diagonal": lambda t, k: t.diagonal(k),
+    "view_as": lambda t: t.view_as(t),
+    "broadcast_to": lambda t, shape: t.broadcast_to(shape),
+    "steps": lambda t, dim, steps: t[(slice(None),) * dim + (slice(None, None, steps),)],
 }
+
+#: Changes of a handle's own shape in place, by the view that it becomes.
+RESHAPES: dict[str, Callable[..., Any]] = {
+    "t_": lambda t: t.t_(),
+    "transpose_": lambda t, a, b: t.transpose_(a, b),
+    "squeeze_": lambda t: t.squeeze_(),
+    "unsqueeze_": lambda t, dim: t.unsqueeze_(dim),
+}
+_FLAT = ("flatten", "ravel")
+_AS_VIEW = {"t_": "T", "transpose_": "transpose", "squeeze_": "squeeze", "unsqueeze_": "unsqueeze"}
 
 
 def _like(t: Any, i: int) -> Any:
@@ -101,6 +121,28 @@ def random_view(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[str, 
     return name, ()
 
 
+def wide_view(rng: np.random.Generator, shape: tuple[int, ...]) -> tuple[str, tuple[Any, ...]]:
+    """Return a view that :func:`random_view` doesn't know."""
+    ndim = len(shape)
+    names = ["ravel", "view one", "view_as", "broadcast_to"]
+    if ndim:
+        names += ["swapaxes", "squeeze axis", "steps"] * 2
+    if ndim >= 2:
+        names += ["mT", "off diagonal"] * 2
+    name = str(rng.choice(names))
+    if name == "swapaxes":
+        return name, (int(rng.integers(ndim)), int(rng.integers(ndim)))
+    if name == "squeeze axis":
+        return name, (int(rng.integers(ndim)),)
+    if name == "off diagonal":
+        return name, (int(rng.choice([-1, 1])),)
+    if name == "broadcast_to":
+        return name, ((*([2] if rng.random() < 0.4 else []), *shape),)
+    if name == "steps":
+        return name, (int(rng.integers(ndim)), int(rng.choice([2, 3])))
+    return name, ()
+
+
 def _another_shape(rng: np.random.Generator, size: int) -> tuple[int, ...]:
     divisors = [n for n in range(1, size + 1) if size % n == 0] or [0]
     n = int(rng.choice(divisors))
@@ -142,6 +184,15 @@ def _leaky(t: Any) -> Any:
     return library.functional.leaky_relu(t, 0.3, inplace=True)
 
 
+def _functional(t: Any) -> Any:
+    return minidl.nn.functional if isinstance(t, minidl.Tensor) else _torch().nn.functional
+
+
+def _safe(t: Any) -> Any:
+    """Return a divisor of that sign, not near 0."""
+    return t * t + 1 if hasattr(t, "shape") else abs(t) + 1
+
+
 def _augmented(name: str) -> Callable[[Any, Any], Any]:
     return lambda t, other: getattr(t, name)(other)
 
@@ -180,9 +231,14 @@ def _own_saving(t: Any) -> Any:
     return _functions(t)[1].apply(t)
 
 
+def _own_adding(t: Any, other: Any) -> Any:
+    """Add three times another tensor, or a number, with a Function of one's own."""
+    return _functions(t)[2].apply(t, other)
+
+
 def _functions(t: Any) -> Any:
     if isinstance(t, minidl.Tensor):
-        return helpers.Double, Square
+        return helpers.Double, Square, AddThrice
     torch = _torch()
 
     class TorchDouble(torch.autograd.Function):  # type: ignore[misc]
@@ -208,7 +264,20 @@ def _functions(t: Any) -> Any:
         def backward(ctx: Any, grad: Any) -> Any:
             return grad * 2 * ctx.saved_tensors[0]
 
-    return TorchDouble, TorchSquare
+    class TorchAddThrice(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, x: Any, other: Any) -> Any:
+            x.add_(other * 3)
+            ctx.mark_dirty(x)
+            ctx.shape = getattr(other, "shape", None)
+            return x
+
+        @staticmethod
+        def backward(ctx: Any, grad: Any) -> Any:
+            needed = ctx.needs_input_grad[1]
+            return grad, 3 * grad.sum_to_size(ctx.shape) if needed else None
+
+    return TorchDouble, TorchSquare, TorchAddThrice
 
 
 class Square(minidl.autograd.Function):
@@ -224,6 +293,20 @@ class Square(minidl.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         return grad * 2 * ctx.saved_tensors[0]
+
+
+class AddThrice(minidl.autograd.Function):
+    """x + 3·other in place."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, other: Any) -> Any:
+        x += other * 3
+        ctx.mark_dirty(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Any) -> Any:
+        return grad, 3 * grad if ctx.needs_input_grad[1] else None
 
 
 #: Changes: the number of tensor operands, the change, and its result without a change.
@@ -255,6 +338,63 @@ CHANGES: dict[str, tuple[int, Callable[..., Any], Callable[..., Any]]] = {
     "own double": (0, _own, lambda t: t * 2),
     "own square": (0, _own_saving, lambda t: t * t),
 }
+_NARROW = tuple(CHANGES)
+
+#: Changes of wide programs.
+CHANGES |= {
+    "sub_ twice": (1, lambda t, o: t.sub_(o, alpha=2), lambda t, o: t - 2 * o),
+    "div_": (1, lambda t, o: t.div_(_safe(o)), lambda t, o: t / _safe(o)),
+    "addcdiv_": (
+        2,
+        lambda t, o, p: t.addcdiv_(o, _safe(p), value=0.5),
+        lambda t, o, p: t + 0.5 * o / _safe(p),
+    ),
+    "masked_fill_": (
+        0,
+        lambda t: t.masked_fill_(t.detach() > 0, 0.3),
+        lambda t: t.masked_fill(t.detach() > 0, 0.3),
+    ),
+    "exp_": (0, lambda t: t.clamp_(max=2).exp_(), lambda t: t.clamp(max=2).exp()),
+    "sin_": (0, lambda t: t.sin_(), lambda t: t.sin()),
+    "sqrt_": (0, lambda t: t.abs_().add_(1).sqrt_(), lambda t: (t.abs() + 1).sqrt()),
+    "reciprocal_": (
+        0,
+        lambda t: t.square_().add_(1).reciprocal_(),
+        lambda t: 1 / (t * t + 1),
+    ),
+    "clamp_min_": (0, lambda t: t.clamp_min_(-0.5), lambda t: t.clamp(min=-0.5)),
+    "round_": (0, lambda t: t.round_(), lambda t: t * 0 + t.detach().round()),
+    "floor_": (0, lambda t: t.floor_(), lambda t: t * 0 + t.detach().floor()),
+    "sign_": (0, lambda t: t.sign_(), lambda t: t * 0 + t.detach().sign()),
+    "gt_": (0, lambda t: t.gt_(0.1), lambda t: t * 0 + (t.detach() > 0.1)),
+    "cumsum_": (0, lambda t: t.cumsum_(-1), lambda t: t.cumsum(-1)),
+    "tril_": (
+        0,
+        lambda t: t.tril_() if t.ndim > 1 else t.neg_(),
+        lambda t: t.tril() if t.ndim > 1 else -t,
+    ),
+    "index_fill_": (
+        0,
+        lambda t: t.index_fill_(0, positions_of(t, [0]), 0.4),
+        lambda t: t.index_fill(0, minidl.tensor([0]), 0.4) if t.ndim else t * 0 + 0.4,
+    ),
+    "index_add_": (
+        0,
+        lambda t: t.index_add_(0, positions_of(t, [0, 0]), t.detach()[[0, 0]]),
+        lambda t: t.index_add(0, minidl.tensor([0, 0]), t.detach()[[0, 0]]) if t.ndim else t,
+    ),
+    "F.elu": (
+        0,
+        lambda t: _functional(t).elu(t, inplace=True),
+        lambda t: minidl.nn.functional.elu(t),
+    ),
+    "F.dropout": (
+        0,
+        lambda t: _functional(t).dropout(t, 0.0, True, inplace=True),
+        lambda t: t * 1,
+    ),
+    "own add": (1, lambda t, o: _own_adding(t, o), lambda t, o: t + 3 * o),
+}
 
 #: Changes of some elements, with an index: the change, and what the elements become.
 WRITES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
@@ -270,10 +410,13 @@ Step = tuple[Any, ...]
 
 
 class Writer:
-    """Writes a random program, keeping track of the shapes."""
+    """Writes a random program, keeping track of the shapes; a `wide` one has more operations."""
 
-    def __init__(self, seed: int, length: int = 12) -> None:
+    def __init__(self, seed: int, length: int = 12, wide: bool = False) -> None:
         self.rng = np.random.default_rng(seed)
+        self.wide = wide
+        self.same: set[int] = set()  # handles that are one tensor with another
+        self.quiet: set[int] = set()  # views made inside no_grad(), and views of them
         self.steps: list[Step] = []
         self.shapes: list[tuple[int, ...]] = list(LEAVES.values())
         self.fresh: list[int] = []  # handles that may be changed: not leaves or views of them
@@ -318,11 +461,16 @@ class Writer:
         """Make a view, sometimes inside no_grad() or of a leaf."""
         of_leaf = self.rng.random() < 0.04
         handle = int(self.rng.integers(len(LEAVES))) if of_leaf else self._handle()
-        name, args = random_view(self.rng, self.shapes[handle])
+        wide = self.wide and self.rng.random() < 0.3
+        name, args = (wide_view if wide else random_view)(self.rng, self.shapes[handle])
+        if name in _FLAT and len(self.shapes[handle]) == 1:
+            self.same |= {handle, len(self.shapes)}
         shape = VIEWS[name](minidl.zeros(*self.shapes[handle]), *args).shape
         if 0 in shape:
             return
         quiet = self.rng.random() < 0.03
+        if quiet or handle in self.quiet:
+            self.quiet.add(len(self.shapes))
         self._new(tuple(shape), ("view", handle, name, args, quiet))
 
     def compute(self) -> None:
@@ -334,11 +482,33 @@ class Writer:
 
     def alias(self) -> None:
         """Detach, clone, or retain the gradient."""
-        handle, kind = self._handle(), str(self.rng.choice(["detach", "clone", "retain"]))
-        if kind == "retain":
-            self.steps.append((kind, handle))
+        kinds = ["detach", "clone", "retain"]
+        kinds += ["retain", "hook", "hook", "grad_fn", "grad", "reshape"] if self.wide else []
+        handle, kind = self._handle(), str(self.rng.choice(kinds))
+        if kind == "reshape":
+            self._reshape(handle)
+        elif kind in ("retain", "hook", "grad_fn", "grad"):
+            if handle not in self.quiet:  # what these require is another matter: docs/pytorch.md
+                self.steps.append((kind, handle))
         else:
             self._new(self.shapes[handle], (kind, handle), fresh=kind == "clone")
+
+    def _reshape(self, handle: int) -> None:
+        """Give a handle another shape in place."""
+        ndim = len(self.shapes[handle])
+        if handle in self.same:
+            return
+        name = str(self.rng.choice(["squeeze_", "unsqueeze_", "t_", "transpose_"]))
+        args: tuple[Any, ...] = ()
+        if name == "unsqueeze_":
+            args = (int(self.rng.integers(ndim + 1)),)
+        elif name == "t_" and ndim != 2:
+            return
+        elif name == "transpose_":
+            args = (int(self.rng.integers(max(ndim, 1))), 0)
+        view = VIEWS[_AS_VIEW[name]](minidl.zeros(*self.shapes[handle]), *args)
+        self.steps.append(("reshape", handle, name, args))
+        self.shapes[handle] = tuple(view.shape)
 
     def _fits(self, handle: int, shape: tuple[int, ...]) -> bool:
         try:
@@ -373,9 +543,9 @@ class Writer:
                 region = np.zeros(shape)[index].shape
             self.steps.append(("write", handle, name, index, self._operand(region), quiet))
             return
-        name = str(self.rng.choice(list(CHANGES)))
+        name = str(self.rng.choice(list(CHANGES if self.wide else _NARROW)))
         operands = [self._operand(shape) for _ in range(CHANGES[name][0])]
-        if name in ("addcmul_", "lerp_"):
+        if name in ("addcmul_", "addcdiv_", "lerp_"):
             fitting = [h for h in range(len(self.shapes)) if self._fits(h, shape)]
             operands = [("h", int(self.rng.choice(fitting))) for _ in operands]
         self.steps.append(("change", handle, name, operands, quiet))
@@ -392,7 +562,7 @@ def execute(library: Any, writer: Writer) -> tuple[list[Any], list[Any], list[An
     handles = [library.tensor(v, dtype=library.float64) for v in leaf_values()]
     for leaf in handles:
         leaf.requires_grad_()
-    retained = []
+    retained: list[Any] = []
 
     def get(operand: Any) -> Any:
         return handles[operand[1]] if isinstance(operand, tuple) else operand
@@ -416,7 +586,26 @@ def execute(library: Any, writer: Writer) -> tuple[list[Any], list[Any], list[An
             retains = handle.requires_grad and not handle.is_leaf
             if retains:
                 handle.retain_grad()
-            retained.append(handle if retains else None)
+            retained.append(lambda h=handle, kept=retains: _numbers(h.grad) if kept else None)
+        elif kind == "hook":
+            seen: list[Any] = []
+            handle = handles[rest[0]]
+            if handle.requires_grad:
+                handle.register_hook(lambda g, seen=seen: seen.append(_numbers(g)))
+            retained.append(lambda seen=seen: np.stack(seen) if seen else None)
+        elif kind == "grad_fn":
+            handles[rest[0]].grad_fn  # noqa: B018
+        elif kind == "grad":
+            found = [None] * len(LEAVES)
+            if handles[rest[0]].requires_grad:
+                total, leaves = handles[rest[0]].sum(), handles[: len(LEAVES)]
+                found = library.autograd.grad(total, leaves, retain_graph=True, allow_unused=True)
+            for g in found:
+                value = _numbers(g if g is None or bool((g != 0).any()) else None)
+                retained.append(lambda value=value: value)
+        elif kind == "reshape":
+            handle, name, args = rest
+            RESHAPES[name](handles[handle], *args)
         elif kind == "write":
             handle, name, index, operand, quiet = rest
             with library.set_grad_enabled(not quiet):
@@ -435,8 +624,12 @@ def execute(library: Any, writer: Writer) -> tuple[list[Any], list[Any], list[An
     return (
         [None if g is None else np.asarray(g.tolist()) for g in grads],
         [np.asarray(h.detach().tolist()) for h in handles],
-        [None if h is None or h.grad is None else np.asarray(h.grad.tolist()) for h in retained],
+        [number() for number in retained],
     )
+
+
+def _numbers(tensor: Any) -> Any:
+    return None if tensor is None else np.asarray(tensor.tolist())
 
 
 def _loss(handles: list[Any], ends: list[int]) -> Any:
@@ -508,8 +701,8 @@ def replay(writer: Writer) -> tuple[list[Any], list[Any]]:
             handle, name, args, quiet = rest
             source = handles[handle]
             positions = VIEWS[name](minidl.tensor(source.positions), *args)
-            quiet = quiet and not (name == "flatten" and source.positions.ndim == 1)  # itself
-            if _is_copy(name, source.positions, args, writer, len(handles)):
+            quiet = quiet and not (name in _FLAT and source.positions.ndim == 1)  # itself
+            if _is_copy(name, source.positions, positions.shape):
                 value = get(handle).reshape(-1)[: positions.numel()].reshape(positions.shape)
                 add(value.detach() if quiet else value)
             else:
@@ -525,6 +718,10 @@ def replay(writer: Writer) -> tuple[list[Any], list[Any]]:
         elif kind == "write":
             handle, name, index, operand, quiet = rest
             put(handle, WRITES[name][1], index, [operand], quiet)
+        elif kind == "reshape":
+            handle, name, args = rest
+            positions = minidl.tensor(handles[handle].positions)
+            handles[handle].positions = VIEWS[_AS_VIEW[name]](positions, *args).numpy()
         elif kind == "change":
             handle, name, operands, quiet = rest
             put(handle, CHANGES[name][2], (), operands, quiet)
@@ -547,14 +744,14 @@ def _overlap_partly(a: np.ndarray, b: np.ndarray) -> bool:
     return not alike and bool(np.isin(a, b).any())
 
 
-def _is_copy(
-    name: str, positions: np.ndarray, args: tuple[Any, ...], writer: Writer, number: int
-) -> bool:
+def _is_copy(name: str, positions: np.ndarray, shape: tuple[int, ...]) -> bool:
     """Return whether a reshape of these positions in a dense memory has to copy."""
-    if name not in ("reshape", "flatten"):
+    if name != "reshape" and name not in _FLAT:
         return False
     view = _laid_out(positions)
-    return not np.shares_memory(view.reshape(writer.shapes[number]), view)
+    if name == "ravel" and not view.flags.c_contiguous:
+        return True
+    return not np.shares_memory(view.reshape(shape), view)
 
 
 def _laid_out(positions: np.ndarray) -> np.ndarray:
@@ -598,6 +795,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("count", type=int, nargs="?", default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--wide", action="store_true", help="more operations, hooks, reshapes")
     parser.add_argument("--show", type=int, default=5)
     options = parser.parse_args()
     try:
@@ -606,7 +804,7 @@ def main() -> None:
         torch = None
     counts: Counter[str] = Counter()
     for seed in range(options.seed, options.seed + options.count):
-        verdict, detail = judge(Writer(seed), torch)
+        verdict, detail = judge(Writer(seed, wide=options.wide), torch)
         counts[verdict] += 1
         if verdict.startswith(("DIFFERS", "refused here")) and counts[verdict] <= options.show:
             print(seed, verdict, detail)
