@@ -416,7 +416,7 @@ class Writer:
         self.rng = np.random.default_rng(seed)
         self.wide = wide
         self.same: set[int] = set()  # handles that are one tensor with another
-        self.quiet: set[int] = set()  # views made inside no_grad(), and views of them
+        self.quiet: set[int] = set()  # views made inside no_grad(), and what comes of them
         self.steps: list[Step] = []
         self.shapes: list[tuple[int, ...]] = list(LEAVES.values())
         self.fresh: list[int] = []  # handles that may be changed: not leaves or views of them
@@ -469,8 +469,9 @@ class Writer:
         if 0 in shape:
             return
         quiet = self.rng.random() < 0.03
-        if quiet or handle in self.quiet:
+        if quiet:
             self.quiet.add(len(self.shapes))
+        self._follow(handle)
         self._new(tuple(shape), ("view", handle, name, args, quiet))
 
     def compute(self) -> None:
@@ -478,6 +479,7 @@ class Writer:
         a = self._handle()
         fitting = [h for h in range(len(self.shapes)) if self._fits(h, self.shapes[a])]
         b = int(self.rng.choice(fitting))
+        self._follow(a, b)
         self._new(self.shapes[a], ("compute", str(self.rng.choice(["*", "+", "tanh"])), a, b))
 
     def alias(self) -> None:
@@ -491,6 +493,7 @@ class Writer:
             if handle not in self.quiet:  # what these require is another matter: docs/pytorch.md
                 self.steps.append((kind, handle))
         else:
+            self._follow(handle)
             self._new(self.shapes[handle], (kind, handle), fresh=kind == "clone")
 
     def _reshape(self, handle: int) -> None:
@@ -510,6 +513,11 @@ class Writer:
         self.steps.append(("reshape", handle, name, args))
         self.shapes[handle] = tuple(view.shape)
 
+    def _follow(self, *handles: int) -> None:
+        """Note whether the next handle comes of a view made inside no_grad()."""
+        if self.quiet.intersection(handles):
+            self.quiet.add(len(self.shapes))
+
     def _fits(self, handle: int, shape: tuple[int, ...]) -> bool:
         try:
             return np.broadcast_shapes(self.shapes[handle], shape) == shape
@@ -519,10 +527,8 @@ class Writer:
     def _operand(self, shape: tuple[int, ...]) -> Any:
         if self.rng.random() < 0.35:
             return round(float(self.rng.normal()), 2)
-        return (
-            "h",
-            int(self.rng.choice([h for h in range(len(self.shapes)) if self._fits(h, shape)])),
-        )
+        handles = (h for h in range(len(self.shapes)) if h not in self.quiet)
+        return "h", int(self.rng.choice([h for h in handles if self._fits(h, shape)]))
 
     def change(self) -> None:
         """Change a handle in place, or some of its elements."""
@@ -547,6 +553,7 @@ class Writer:
         operands = [self._operand(shape) for _ in range(CHANGES[name][0])]
         if name in ("addcmul_", "addcdiv_", "lerp_"):
             fitting = [h for h in range(len(self.shapes)) if self._fits(h, shape)]
+            fitting = [h for h in fitting if h not in self.quiet]
             operands = [("h", int(self.rng.choice(fitting))) for _ in operands]
         self.steps.append(("change", handle, name, operands, quiet))
 

@@ -245,8 +245,9 @@ class Module(State, Hooks):
         for parameter in self.parameters():
             if set_to_none:
                 parameter.grad = None
-            elif parameter.grad is not None:
-                parameter.grad.detach_().zero_()  # create_graph=True leaves it on the tape
+            elif (grad := parameter.grad) is not None:
+                # create_graph=True leaves it on the tape; a view can't be detached in place
+                (grad.requires_grad_(False) if grad.grad_fn is None else grad.detach_()).zero_()
 
     # --- Printing ---------------------------------------------------------------------------------
 

@@ -188,10 +188,11 @@ class Optimizer:
             for param in group["params"]:
                 if set_to_none:
                     param._grad = None  # here and below: faster than the property
-                elif param.grad is not None:
-                    param.grad.detach_()  # create_graph=True leaves it on the tape
-                    with active(device_of(param.grad.array)):
-                        param.grad.array.fill(0)
+                elif (grad := param.grad) is not None:
+                    # create_graph=True leaves it on the tape; a view can't be detached in place
+                    grad.requires_grad_(False) if grad.grad_fn is None else grad.detach_()
+                    with active(device_of(grad.array)):
+                        grad.array.fill(0)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient, in place.

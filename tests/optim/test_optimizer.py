@@ -273,6 +273,22 @@ def test_zero_grad(device: str) -> None:
     assert w.grad is None
 
 
+@pytest.mark.parametrize("of", ["optimizer", "module"])
+def test_zero_grad_fills_gradients_that_are_views_of_one_buffer(of: str, device: str) -> None:
+    layer = minidl.nn.Linear(2, 1).to(device)
+    flat = minidl.zeros(3, device=device)
+    layer.weight.grad, layer.bias.grad = flat[:2].view(1, 2), flat[2:]
+    layer(minidl.ones(1, 2, device=device)).sum().backward()
+    assert flat.tolist() == [1.0, 1.0, 1.0]
+    clearing = layer if of == "module" else SGD(layer.parameters())
+    clearing.zero_grad(set_to_none=False)
+    assert flat.tolist() == [0.0, 0.0, 0.0]
+    layer.bias.grad = minidl.ones(1, device=device, requires_grad=True)
+    clearing.zero_grad(set_to_none=False)
+    assert layer.bias.grad.tolist() == [0.0]
+    assert not layer.bias.grad.requires_grad
+
+
 def test_a_closure_records_and_its_loss_comes_back(device: str) -> None:
     w = parameter(np.ones(2, np.float32), device)
     optimizer = SGD([w], lr=0.25)
