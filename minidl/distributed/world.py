@@ -115,7 +115,16 @@ class World:
         """Print a sentence and end all ranks at once with an exit status; from any thread."""
         if not self._ending.acquire(blocking=False):  # another thread does
             time.sleep(START)
-        _abort(self.comm, f"{sentence}; all {self.size} ranks end", status, details)
+        _handle_signals(signal.SIG_IGN)
+        name = Path(sys.argv[0]).name or "python"
+        with suppress(OSError, ValueError):  # nobody reads it
+            print(f"{details}\n{name}: {sentence}; all {self.size} ranks end", file=sys.__stderr__)
+            for stream in (sys.stdout, sys.stderr, sys.__stderr__):
+                if stream is not None:
+                    stream.flush()
+        if self.comm is None:
+            os._exit(status)
+        self.comm.Abort(status)
 
     def close(self) -> None:
         """End the thread; MPI itself ends with the process."""
@@ -165,26 +174,9 @@ def end(sentence: str, status: int, signaled: bool = False, details: str = "") -
 
 def let_rank_0_speak() -> None:
     """Wait if this is another rank, in no world: after the first error, the launcher ends all."""
-    if launched() > 1 and _launched_rank():
+    if launched() > 1 and any(int(os.environ.get(name, "0") or 0) for name in RANKS):
         _handle_signals(signal.SIG_DFL)
         time.sleep(_TURN)
-
-
-def _launched_rank() -> int:
-    return max(int(os.environ.get(name, "0") or 0) for name in RANKS)
-
-
-def _abort(comm: Any, sentence: str, status: int, details: str = "") -> None:
-    _handle_signals(signal.SIG_IGN)
-    name = Path(sys.argv[0]).name or "python"
-    with suppress(OSError, ValueError):  # nobody reads it
-        print(f"{details}\n{name}: {sentence}", file=sys.__stderr__)
-        for stream in (sys.stdout, sys.stderr, sys.__stderr__):
-            if stream is not None:
-                stream.flush()
-    if comm is None:
-        os._exit(status)
-    comm.Abort(status)
 
 
 #: By which users and launchers end processes.
