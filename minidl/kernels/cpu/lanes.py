@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -29,6 +30,9 @@ PIECES = 32
 
 #: The pieces that fewer images than this are cut into, so that threads share an image.
 BANDS = 8
+
+#: OpenBLAS's names of the processors with AVX-512.
+_UNPACKED = {"SkylakeX", "Cooperlake", "SapphireRapids"}
 
 Piece = TypeVar("Piece")
 
@@ -225,6 +229,15 @@ class _Blas:
 single_threaded_blas = _SingleThreadedBlas()
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=single_threaded_blas.after_fork)
+
+
+@functools.cache
+def multiplies_unpacked() -> bool:
+    """Return whether BLAS multiplies small matrices without packing them: OpenBLAS with AVX-512."""
+    from threadpoolctl import ThreadpoolController
+
+    found = ThreadpoolController().select(user_api="blas").info()
+    return any(blas.get("architecture") in _UNPACKED for blas in found)
 
 
 def split(count: int, parts: int = PIECES) -> list[slice]:

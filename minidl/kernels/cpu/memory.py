@@ -9,6 +9,7 @@ An image activation is NCHW in shape and NHWC in memory (channels last): see :fu
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import threading
@@ -132,6 +133,16 @@ def empty_image(n: int, c: int, h: int, w: int, dtype: np.dtype) -> Array:
 def release_memory() -> None:
     """Return the memory of dropped arrays to the operating system."""
     _pool.trim(0)
+
+
+@functools.cache
+def l2_bytes() -> int:
+    """Return the size of a core's L2 cache: 1 MB where Linux doesn't tell."""
+    try:
+        with open("/sys/devices/system/cpu/cpu0/cache/index2/size") as file:
+            return int(file.read().strip().removesuffix("K")) << 10
+    except (OSError, ValueError):
+        return 1 << 20
 
 
 def scratch(slot: str, shape: Shape, dtype: np.dtype) -> Array:

@@ -60,23 +60,28 @@ from .winograd_tiles import (
     finish,
     in_lanes,
     lanes_of,
+    multiply_wide,
     pad,
     runs_of,
     transforms,
     windows_of,
+    with_ones,
 )
 
 #: Transforming a kernel takes as long as this number of multiplications for each of its points.
 _KERNEL_COST = 200
 
 #: Numbers that a lane transforms and multiplies at a time: enough to make each call of NumPy worth
-#: it, few enough for a core's own cache (0.8 MB of float32). Up to twice as many where the kernels
-#: have as many numbers, which are reread for every slab.
+#: it, few enough for a core's own cache (0.8 MB of float32; twice as many where it has 2 MB). Up to
+#: twice as many where the kernels have as many numbers, which are reread for every slab.
 _SLAB = 3 << 16
 
 #: Transformed numbers that the weights' gradient holds at a time (16 MB of float32): with more,
 #: the sums over tiles are transformed back fewer times.
 _BLOCK = 4 << 20
+
+#: Tiles of a run in the weights' gradient that are worth transforming its sum back for.
+_LEAST_TILES = 256
 
 
 @functools.cache
@@ -153,11 +158,11 @@ def _kernel_in_blocks(weight: Array, tiling: _Tiling) -> Array:
     return in_blocks.reshape(o, s * s * depth, r, r)
 
 
-def _transform_kernels(weight: Array, groups: int, *, turned: bool) -> Array:
-    """Return G g Gᵀ, (t, t, G, c, o), of weights (O, c, r, r).
+def _transform_kernels(weight: Array, groups: int, tiles: int, *, turned: bool) -> Array:
+    """Return G g Gᵀ, (t, t, G, P, c, o/P), of weights (O, c, r, r), in P panels.
 
-    With `turned` those of the input's gradient, (t, t, G, o, c): g turned by 180°, output channels
-    in the place of input channels.
+    With `turned` those of the input's gradient, (t, t, G, P, o, c/P): g turned by 180°, output
+    channels in the place of input channels. An image has `tiles`.
     """
     depth, size, per_group = weight.shape[1], weight.shape[2], weight.shape[0] // groups
     both, t = _kernel_transform(size, weight.dtype), TILES[size][0] + size - 1
@@ -166,14 +171,16 @@ def _transform_kernels(weight: Array, groups: int, *, turned: bool) -> Array:
         both = both[:, ::-1]
     else:
         rows = rows.swapaxes(1, 2)
-    kernels = cpu.empty((t * t, *rows.shape[:3]), weight.dtype)
-    parts = cpu.split(rows.shape[1], cpu.pieces_of(kernels.size))
+    panels = cpu.panels_of(tiles, *rows.shape[1:3])
+    rows = rows.reshape(groups, rows.shape[1], panels, -1, size * size).swapaxes(1, 2)
+    kernels = cpu.empty((t * t, *rows.shape[:4]), weight.dtype)
+    parts = cpu.split(rows.shape[2], -(-cpu.pieces_of(kernels.size) // panels))
 
-    def lane(piece: tuple[int, slice]) -> None:
+    def lane(piece: tuple[int, int, slice]) -> None:
         mine = np.ascontiguousarray(rows[piece]).reshape(-1, size * size)
-        np.matmul(both, mine.T, out=kernels[:, piece[0], piece[1]].reshape(t * t, -1))
+        np.matmul(both, mine.T, out=kernels[:, *piece].reshape(t * t, -1))
 
-    cpu.parallel(lane, [(group, part) for group in range(groups) for part in parts])
+    cpu.parallel(lane, [(*pair, part) for pair in np.ndindex(groups, panels) for part in parts])
     return kernels.reshape(t, t, *kernels.shape[1:])
 
 
@@ -184,8 +191,9 @@ def forward(
 
     The geometry must be one that :func:`suits`.
     """
-    in_blocks = _kernel_in_blocks(weight, _Tiling(geometry))
-    kernels = _transform_kernels(in_blocks, groups, turned=False)
+    tiling = _Tiling(geometry)
+    in_blocks = _kernel_in_blocks(weight, tiling)
+    kernels = _transform_kernels(in_blocks, groups, tiling.tiles, turned=False)
     return _convolve(x, kernels, bias, geometry, epilogue)
 
 
@@ -195,18 +203,19 @@ def input_gradient(
     """Return dX for stride 1: the convolution of dY with the kernels turned, channels exchanged."""
     top, left = (k - 1 - p for k, p in zip(geometry.kernel, geometry.before, strict=True))
     back = geometry._replace(before=(top, left), out=size)
-    kernels = _transform_kernels(weight, groups, turned=True)
+    kernels = _transform_kernels(weight, groups, _Tiling(back).tiles, turned=True)
     return _convolve(grad, kernels, None, back, None)
 
 
 def _convolve(
     x: Array, kernels: Array, bias: Array | None, geometry: Geometry, epilogue: Epilogue
 ) -> Array:
-    """Return the convolution with transformed kernels (t, t, G, c, o): lanes over the images."""
-    t, _, groups, depth, per_group = kernels.shape
-    channels, out_channels = groups * depth, groups * per_group
+    """Return the convolution with kernels (t, t, G, P, c, o/P): lanes over the images."""
+    t, _, groups, panels, depth, width = kernels.shape
+    channels, out_channels = groups * depth, groups * panels * width
     whole = _Tiling(geometry)
     output, _, data = transforms(whole.size, x.dtype)
+    last = output if bias is None else with_ones(output)
     m = whole.m
     y = cpu.empty_image(len(x), out_channels, *geometry.out, x.dtype)
 
@@ -221,25 +230,31 @@ def _convolve(
         # All views are made before, as between two products this thread holds the interpreter.
         values = cpu.scratch("values", (t, down, across, n * channels), x.dtype)
         products = cpu.scratch("products", (t, down, across, n * out_channels), x.dtype)
-        back = cpu.scratch("back", (t, down, across, m, n * out_channels), x.dtype)
-        factors = values.reshape(t, tiles, groups, depth).swapaxes(1, 2)
-        sums = products.reshape(t, tiles, groups, per_group).swapaxes(1, 2)
+        back = cpu.scratch("back", (last.shape[1], down, across, m, n * out_channels), x.dtype)
+        if bias is not None:
+            back[t].reshape(-1, out_channels)[...] = bias
+        factors = values.reshape(t, tiles, groups, 1, depth).transpose(0, 2, 3, 1, 4)
+        sums = products.reshape(t, tiles, groups, panels, width).transpose(0, 2, 3, 1, 4)
         values, products = (points.transpose(1, 2, 0, 3) for points in (values, products))
         columns = windows_of(rows, 2, across, t, m)  # (t, I, J, t, n·C)
-        for column, kernel, row_back in zip(columns, kernels, back, strict=True):
+        for column, kernel, row_back in zip(columns, kernels, back[:t], strict=True):
             np.matmul(data, column, out=values)
-            np.matmul(factors, kernel, out=sums)  # (t, G, tiles, c) times (t, G, c, o)
+            np.matmul(factors, kernel, out=sums)  # (t, G, 1, tiles, c) times (t, G, P, c, o)
             np.matmul(output, products, out=row_back)
         # The rows back: (I, m, J·m·n·O), which is the images side by side.
         exact = n == 1 and band.out == tiling.out
         tiled = y[0] if exact else cpu.scratch("tiles", (*tiling.out, n, out_channels), x.dtype)
-        np.matmul(output, back.reshape(t, down, -1).swapaxes(0, 1), out=tiled.reshape(down, m, -1))
+        rows_back = back.reshape(len(back), down, -1).swapaxes(0, 1)
+        multiply_wide(last, rows_back, tiled.reshape(down, m, -1))
         tiled = tiled.reshape(*tiling.out, n, out_channels).transpose(2, 0, 1, 3)
         inside = tiled[:, : band.out[0], : band.out[1]]
-        finish(y, y if exact else inside, bias, epilogue)
+        finish(y, y if exact else inside, epilogue)
 
     per_image = t * whole.tiles * (channels + out_channels)
-    slab = min(max(_SLAB, t * depth * out_channels), 2 * _SLAB)
+    slab = _SLAB * min(max(cpu.l2_bytes() >> 20, 1), 2)
+    slab = min(max(slab, t * depth * out_channels), 2 * slab)
+    if panels > 1:
+        slab = min(slab, cpu.UNPACKED // (whole.tiles * depth * width) * per_image)
     bands = geometry.bands(2 if len(x) <= cpu.BANDS // 4 else 1, multiple=m)
     in_lanes(some_rows, x, y, bands, per_image, slab)
     return y
@@ -260,7 +275,13 @@ def weight_gradient(
     images, grads = x.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
     per_image = t * down * (width * channels + across * m * o)
     lanes = lanes_of(len(x), 4 * per_image, _BLOCK)
-    sums = [cpu.empty((size, size, groups, depth, per_group), x.dtype) for _ in lanes]
+    at_a_time = _BLOCK // per_image
+    unpacked = cpu.UNPACKED // (cpu.PANEL * depth * tiles)  # images
+    if unpacked * tiles >= _LEAST_TILES:
+        at_a_time = min(at_a_time, unpacked)
+    panels = cpu.panels_of(depth, tiles * min(at_a_time, lanes[0].stop), per_group)
+    matrices = groups, panels, depth, per_group // panels
+    sums = [cpu.empty((size, size, *matrices), x.dtype) for _ in lanes]
 
     def some_images(run: slice, total: Array) -> None:
         n = run.stop - run.start
@@ -273,10 +294,11 @@ def weight_gradient(
         grad_rows = grad_rows.reshape(t, down, across, m, n * o)
         values = cpu.scratch("values", (t, down, across, n * channels), x.dtype)
         grad_values = cpu.scratch("products", (t, down, across, n * o), x.dtype)
-        products = cpu.scratch("kernels", (t, groups, depth, per_group), x.dtype)
+        products = cpu.scratch("kernels", (t, *matrices), x.dtype)
         back = cpu.scratch("back", (t, size, groups * depth * per_group), x.dtype)
-        factors = values.reshape(t, tiles * n, groups, depth).transpose(0, 2, 3, 1)
-        grad_factors = grad_values.reshape(t, tiles * n, groups, per_group).swapaxes(1, 2)
+        factors = values.reshape(t, tiles * n, groups, 1, depth).transpose(0, 2, 3, 4, 1)
+        grad_factors = grad_values.reshape(t, tiles * n, groups, panels, -1)
+        grad_factors = grad_factors.transpose(0, 2, 3, 1, 4)
         values, grad_values = (points.transpose(1, 2, 0, 3) for points in (values, grad_values))
         sums = products.reshape(t, -1)
         columns = windows_of(rows, 2, across, t, m)  # (t, I, J, t, n·C)
@@ -284,12 +306,12 @@ def weight_gradient(
             np.matmul(data, column, out=values)
             np.matmul(spread, grad_column, out=grad_values)
             np.matmul(factors, grad_factors, out=products)
-            np.matmul(gather, sums, out=row_back)
-        np.matmul(gather, back.reshape(t, -1), out=total.reshape(size, -1))
+            multiply_wide(gather, sums, row_back)
+        multiply_wide(gather, back.reshape(t, -1), total.reshape(size, -1))
 
     def lane(number: int) -> None:
         total = sums[number]
-        first, *others = runs_of(lanes[number], _BLOCK // per_image)
+        first, *others = runs_of(lanes[number], at_a_time)
         some_images(first, total)
         for run in others:
             more = cpu.scratch("part", total.shape, x.dtype)
@@ -298,14 +320,14 @@ def weight_gradient(
 
     cpu.parallel(lane, range(len(lanes)))
     dweight = np.empty((groups, per_group, shape[1], size * s, size * s), x.dtype)
-    in_blocks = dweight.reshape(groups, per_group, shape[1], size, s, size, s)
-    sums = [total.reshape(size, size, groups, s, s, shape[1], per_group) for total in sums]
+    in_blocks = dweight.reshape(groups, panels, -1, shape[1], size, s, size, s)
+    sums = [total.reshape(size, size, groups, panels, s, s, shape[1], -1) for total in sums]
 
     def add(channels: slice) -> None:
         total = sums[0][..., channels, :]
         for other in sums[1:]:
             total += other[..., channels, :]
-        in_blocks[:, :, channels] = total.transpose(2, 6, 5, 0, 3, 1, 4)  # (G, o, c, r, s, r, s)
+        in_blocks[:, :, :, channels] = total.transpose(2, 3, 7, 6, 0, 4, 1, 5)
 
     cpu.parallel(add, cpu.split(shape[1], cpu.pieces_of(len(sums) * dweight.size)))
     whole = dweight.reshape(o, shape[1], size * s, size * s)  # the kernel is its first k x k

@@ -28,6 +28,7 @@ from .winograd_tiles import (
     runs_of,
     transforms,
     windows_of,
+    with_ones,
 )
 
 #: Numbers that a lane transforms and multiplies at a time: more than along both axes, as each call
@@ -63,20 +64,23 @@ def forward(
     m, t = output.shape
     rows = np.ascontiguousarray(weight.transpose(2, 3, 1, 0))  # (k, l, C, O)
     kernels = np.matmul(kernel, rows.reshape(size, -1)).reshape(t, -1, o)
-    row_of_bias = None if bias is None else np.tile(bias, geometry.out[1])
+    if bias is not None:
+        output = with_ones(output)
     y = cpu.empty_image(len(x), o, *geometry.out, x.dtype)
 
     def some_rows(images: Array, band: Geometry, y: Array) -> None:
         (n, oh, ow, _), down = y.shape, -(-band.out[0] // m)
         values = _values(images, band)
-        products = cpu.scratch("products", (t, down * n * ow, o), x.dtype)
-        np.matmul(values, kernels, out=products)
+        products = cpu.scratch("products", (output.shape[1], down * n * ow, o), x.dtype)
+        np.matmul(values, kernels, out=products[:t])
+        if bias is not None:
+            products[t] = bias
         y = y.reshape(n, oh, ow * o)  # a view
         exact = oh == down * m
         tiled = y if exact else cpu.scratch("tiles", (n, down * m, ow * o), x.dtype)
-        points = products.reshape(t, down, n, ow * o).transpose(2, 1, 0, 3)
+        points = products.reshape(-1, down, n, ow * o).transpose(2, 1, 0, 3)
         np.matmul(output, points, out=tiled.reshape(n, down, m, ow * o))
-        finish(y, y if exact else tiled[:, :oh], row_of_bias, epilogue)
+        finish(y, y if exact else tiled[:, :oh], epilogue)
 
     per_image = t * -(-geometry.out[0] // m) * geometry.out[1] * (kernels.shape[1] + o)
     bands = geometry.bands(cpu.BANDS // len(x), multiple=m)

@@ -114,17 +114,32 @@ def apply(slot: str, matrix: Array, windows: Array) -> Array:
     """Return `matrix` times every one of the windows (..., t, X), stored as (rows, ..., X)."""
     *places, _, length = windows.shape
     out = cpu.scratch(slot, (len(matrix), *places, length), windows.dtype)
-    np.matmul(matrix, windows, out=out.transpose(*range(1, windows.ndim - 1), 0, -1))
+    multiply_wide(matrix, windows, out.transpose(*range(1, windows.ndim - 1), 0, -1))
     return out
 
 
-def finish(y: Array, inside: Array, bias: Array | None, epilogue: Epilogue) -> None:
-    """Write to y what lies inside of the tiles (or is y itself), plus the bias; ReLU of it."""
-    if bias is not None:
-        np.add(inside, bias, out=y)
+def multiply_wide(matrix: Array, x: Array, out: Array) -> None:
+    """Write `matrix` times x (..., t, X), cut along X into products that BLAS does not pack."""
+    step = max(cpu.UNPACKED // matrix.size, 1)
+    if x.shape[-1] <= step:
+        np.matmul(matrix, x, out=out)
+        return
+    for start in range(0, x.shape[-1], step):
+        some = slice(start, start + step)
+        np.matmul(matrix, x[..., some], out=out[..., some])
+
+
+def with_ones(output: Array) -> Array:
+    """Return Aᵀ with a column of ones: one more point adds the bias to every output of a tile."""
+    return np.concatenate([output, np.ones((len(output), 1), output.dtype)], axis=1)
+
+
+def finish(y: Array, inside: Array, epilogue: Epilogue) -> None:
+    """Write to y the epilogue of what lies inside of the tiles (or is y itself)."""
+    if epilogue:
+        epilogues.apply(epilogue, inside, y)
     elif inside is not y:
         y[...] = inside
-    epilogues.apply(epilogue, y, y)
 
 
 def in_lanes(
