@@ -107,7 +107,7 @@ def blockwise(task: Callable[..., Any], *arrays: Array) -> None:
 
 
 #: Integers by their size in bytes.
-_INTEGERS = {size: np.dtype(f"i{size}") for size in (2, 4, 8)}
+INTEGERS = {size: np.dtype(f"i{size}") for size in (2, 4, 8)}
 
 
 def keep_where(mask: Array, values: Array, out: Array) -> None:
@@ -121,7 +121,7 @@ def keep_where(mask: Array, values: Array, out: Array) -> None:
     mask : array of bool
     values, out : array of float32, float64 or float16
     """
-    integer = _INTEGERS[out.dtype.itemsize]
+    integer = INTEGERS[out.dtype.itemsize]
     bits = out.view(integer)
     if values is out:
         zeros_and_ones = scratch("keep_where", out.shape, integer)

@@ -37,37 +37,31 @@ def forward(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Arr
         largest = cpu.scratch("largest", shape, x.dtype)
         rows = cpu.scratch("rows", shape, places.dtype)
         for windows, numbers, reads in down:
-            entries, starts = [own[:, read] for read in reads], [kh * kernel_w for kh in numbers]
+            ranks = [(kernel_h - kh) * kernel_w for kh in numbers]
             part = rows[:, windows] if want_places else None
-            _take_largest(entries, starts, largest[:, windows], part)
+            _take_largest([own[:, read] for read in reads], ranks, largest[:, windows], part)
         columns = Span(largest, along)
         columns.read(-math.inf)
-        np.copyto(best, columns.across(0))
         if not want_places:
+            np.copyto(best, columns.across(0))
             for kw in range(1, kernel_w):
                 np.maximum(best, columns.across(kw), out=best)
             return
         # Of maxima as large as each other the first counts, along the window's rows: the one of
         # the largest rank, which is the number of entries from it on.
-        before, ranks = Span(rows, along, "rows' phase"), places[images]
-        before.read(0)
-        count = kernel_h * kernel_w
-        np.subtract(places.dtype.type(count), before.across(0), out=ranks)
-        for kw in range(1, kernel_w):
-            column = columns.across(kw)
-            if not columns.copies:  # many runs of memory: read once, not three times
-                column = cpu.scratch("column", best.shape, x.dtype)
-                np.copyto(column, columns.across(kw))
-            rank = cpu.scratch("rank", best.shape, places.dtype)
-            np.subtract(places.dtype.type(count - kw), before.across(kw), out=rank)
-            _keep(ranks, best, column)
-            _keep(rank, column, best)
-            np.maximum(ranks, rank, out=ranks)
-            np.maximum(best, column, out=best)
-        np.subtract(places.dtype.type(count), ranks, out=ranks)
-        # Above, NaN never was the larger number, and -inf was not larger than padding.
+        before = Span(rows, along, "rows' phase")
+        before.read(kernel_w)
+        entries = cpu.scratch("entries", (kernel_w, *best.shape), x.dtype)
+        ranks = cpu.scratch("ranks", entries.shape, places.dtype)
+        for kw in range(kernel_w):
+            np.copyto(entries[kw], columns.across(kw))
+            np.subtract(before.across(kw), kw, out=ranks[kw])
+        np.maximum.reduce(entries, axis=0, out=best)
+        _take_first(entries, best, ranks, places[images])
+        np.subtract(kernel_h * kernel_w, places[images], out=places[images])
+        # Above, NaN equaled nothing, and -inf may have equaled padding.
         if best.size and not best.min() > -math.inf:
-            _find_lost(Span(own, geometry), best, ranks)
+            _find_lost(Span(own, geometry), best, places[images])
 
     cpu.parallel(lane, lanes(n, geometry, c))
     return y, places.transpose(0, 3, 1, 2)
@@ -79,14 +73,15 @@ def backward(grad: Array, places: Array, geometry: Geometry, size: Pair) -> Arra
     dx = cpu.empty_image(n, c, *size, grad.dtype)
     dx_images, dy_images = dx.transpose(0, 2, 3, 1), grad.transpose(0, 2, 3, 1)
     places = places.transpose(0, 2, 3, 1)
+    integer = cpu.INTEGERS[grad.dtype.itemsize]
 
     def lane(images: slice) -> None:
-        dy = np.ascontiguousarray(dy_images[images])
-        hit = cpu.scratch("hit", dy.shape, np.dtype(np.bool_))
+        own, dy = places[images], np.ascontiguousarray(dy_images[images]).view(integer)
 
         def give(kh: int, kw: int, out: Array) -> Array:
-            np.equal(places[images], kh * geometry.kernel[1] + kw, out=hit)
-            cpu.keep_where(hit, dy, out)
+            bits = out.view(integer)  # times 0 or 1: see cpu.keep_where
+            np.equal(own, kh * geometry.kernel[1] + kw, out=bits, casting="unsafe")
+            np.multiply(bits, dy, out=bits)
             return out
 
         collect(dx_images[images], geometry, give)
@@ -120,34 +115,35 @@ def _parts(
 
 
 def _take_largest(
-    entries: list[Array], numbers: list[int], largest: Array, places: Array | None
+    entries: list[Array], ranks: list[int], largest: Array, first: Array | None
 ) -> None:
-    """Write the largest of the entries and, unless None, the number of the first as large."""
+    """Write the largest of the entries and, unless None, the rank of the first as large."""
     if len(entries) < 2:
         largest[...] = entries[0] if entries else -math.inf
-        if places is not None:
-            places.fill(numbers[0] if numbers else 0)
+        if first is not None:
+            first.fill(ranks[0] if ranks else 1)
         return
-    before = entries[0]
-    for number, entry in zip(numbers[1:], entries[1:], strict=True):
-        if places is not None:
-            larger = cpu.scratch("larger", entry.shape, np.dtype(np.bool_))
-            np.greater(entry, before, out=larger)
-            first = before is entries[0]
-            place = places if first else cpu.scratch("place", entry.shape, places.dtype)
-            np.multiply(_as_numbers(larger, places), places.dtype.type(number), out=place)
-            if not first:  # later places are larger numbers
-                np.maximum(places, place, out=places)
-        before = np.maximum(before, entry, out=largest)
-    if places is not None and numbers[0]:
-        np.maximum(places, places.dtype.type(numbers[0]), out=places)
+    np.maximum(entries[0], entries[1], out=largest)
+    for entry in entries[2:]:
+        np.maximum(largest, entry, out=largest)
+    if first is None:
+        return
+    *others, last = ranks
+    first.fill(last)
+    equal = cpu.scratch("equal", largest.shape, np.dtype(np.bool_))
+    rank = cpu.scratch("rank", largest.shape, first.dtype)
+    for entry, number in zip(entries, others):
+        np.equal(entry, largest, out=equal)
+        np.multiply(_as_numbers(equal, first), first.dtype.type(number), out=rank)
+        np.maximum(first, rank, out=first)
 
 
-def _keep(ranks: Array, own: Array, other: Array) -> None:
-    """Overwrite the ranks with 0 where `own` numbers are less than `other` ones."""
-    kept = cpu.scratch("kept", own.shape, np.dtype(np.bool_))
-    np.greater_equal(own, other, out=kept)
-    np.multiply(ranks, _as_numbers(kept, ranks), out=ranks)
+def _take_first(entries: Array, largest: Array, ranks: Array, first: Array) -> None:
+    """Write the largest rank of the entries that equal the largest entry."""
+    equal = cpu.scratch("equal", entries.shape, np.dtype(np.bool_))
+    np.equal(entries, largest, out=equal)
+    np.multiply(ranks, _as_numbers(equal, ranks), out=ranks)
+    np.maximum.reduce(ranks, axis=0, out=first)
 
 
 def _as_numbers(mask: Array, places: Array) -> Array:

@@ -24,7 +24,7 @@ def lanes(n: int, geometry: Geometry, channels: int) -> list[slice]:
     Small maps are cut into four, if that leaves each lane a quarter of a large map's numbers.
     """
     per_image = max(math.prod(geometry.out) * channels, 1)
-    step = max(1, cpu.BLOCK // per_image)
+    step = max(1, cpu.BLOCK * cpu.roomy() // per_image)
     return cpu.split(n, max(-(-n // step), min(4, n * per_image // (cpu.BLOCK // 4))))
 
 

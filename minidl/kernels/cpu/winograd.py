@@ -251,7 +251,7 @@ def _convolve(
         finish(y, y if exact else inside, epilogue)
 
     per_image = t * whole.tiles * (channels + out_channels)
-    slab = _SLAB * min(max(cpu.l2_bytes() >> 20, 1), 2)
+    slab = _SLAB * cpu.roomy()
     slab = min(max(slab, t * depth * out_channels), 2 * slab)
     if panels > 1:
         slab = min(slab, cpu.UNPACKED // (whole.tiles * depth * width) * per_image)
