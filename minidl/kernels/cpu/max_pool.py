@@ -43,21 +43,26 @@ def forward(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Arr
         columns = Span(largest, along)
         columns.read(-math.inf)
         if not want_places:
-            np.copyto(best, columns.across(0))
-            for kw in range(1, kernel_w):
-                np.maximum(best, columns.across(kw), out=best)
+            _largest_of([columns.across(kw) for kw in range(kernel_w)], best)
             return
         # Of maxima as large as each other the first counts, along the window's rows: the one of
         # the largest rank, which is the number of entries from it on.
         before = Span(rows, along, "rows' phase")
         before.read(kernel_w)
-        entries = cpu.scratch("entries", (kernel_w, *best.shape), x.dtype)
-        ranks = cpu.scratch("ranks", entries.shape, places.dtype)
+        entries = [columns.across(kw) for kw in range(kernel_w)]
+        if not columns.copies:  # many runs of memory: read once, not twice
+            copies = cpu.scratch("entries", (kernel_w, *best.shape), x.dtype)
+            for copy, entry in zip(copies, entries, strict=True):
+                np.copyto(copy, entry)
+            entries = list(copies)
+        _largest_of(entries, best)
+        equal = cpu.scratch("equal", (kernel_w, *best.shape), np.dtype(np.bool_))
+        ranks = cpu.scratch("ranks", equal.shape, places.dtype)
         for kw in range(kernel_w):
-            np.copyto(entries[kw], columns.across(kw))
+            np.equal(entries[kw], best, out=equal[kw])
             np.subtract(before.across(kw), kw, out=ranks[kw])
-        np.maximum.reduce(entries, axis=0, out=best)
-        _take_first(entries, best, ranks, places[images])
+        np.multiply(ranks, _as_numbers(equal, ranks), out=ranks)
+        np.maximum.reduce(ranks, axis=0, out=places[images])
         np.subtract(kernel_h * kernel_w, places[images], out=places[images])
         # Above, NaN equaled nothing, and -inf may have equaled padding.
         if best.size and not best.min() > -math.inf:
@@ -118,32 +123,27 @@ def _take_largest(
     entries: list[Array], ranks: list[int], largest: Array, first: Array | None
 ) -> None:
     """Write the largest of the entries and, unless None, the rank of the first as large."""
-    if len(entries) < 2:
-        largest[...] = entries[0] if entries else -math.inf
-        if first is not None:
-            first.fill(ranks[0] if ranks else 1)
-        return
-    np.maximum(entries[0], entries[1], out=largest)
-    for entry in entries[2:]:
-        np.maximum(largest, entry, out=largest)
+    _largest_of(entries, largest)
     if first is None:
         return
-    *others, last = ranks
+    *others, last = ranks or [1]
     first.fill(last)
     equal = cpu.scratch("equal", largest.shape, np.dtype(np.bool_))
-    rank = cpu.scratch("rank", largest.shape, first.dtype)
-    for entry, number in zip(entries, others):
+    own = cpu.scratch("rank", largest.shape, first.dtype)
+    for entry, rank in zip(entries, others, strict=False):
         np.equal(entry, largest, out=equal)
-        np.multiply(_as_numbers(equal, first), first.dtype.type(number), out=rank)
-        np.maximum(first, rank, out=first)
+        np.multiply(_as_numbers(equal, first), first.dtype.type(rank), out=own)
+        np.maximum(first, own, out=first)
 
 
-def _take_first(entries: Array, largest: Array, ranks: Array, first: Array) -> None:
-    """Write the largest rank of the entries that equal the largest entry."""
-    equal = cpu.scratch("equal", entries.shape, np.dtype(np.bool_))
-    np.equal(entries, largest, out=equal)
-    np.multiply(ranks, _as_numbers(equal, ranks), out=ranks)
-    np.maximum.reduce(ranks, axis=0, out=first)
+def _largest_of(entries: list[Array], out: Array) -> None:
+    """Write the largest of the entries, minus infinity if there is none."""
+    if len(entries) < 2:
+        out[...] = entries[0] if entries else -math.inf
+        return
+    np.maximum(entries[0], entries[1], out=out)
+    for entry in entries[2:]:
+        np.maximum(out, entry, out=out)
 
 
 def _as_numbers(mask: Array, places: Array) -> Array:
