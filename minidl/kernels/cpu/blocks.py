@@ -171,6 +171,16 @@ def matmul(a: Array, b: Array, out: Array | None = None) -> Array:
     return out
 
 
+def multiply_wide(a: Array, b: Array, out: Array) -> None:
+    """Write ``a @ b`` for a small a and a wide b, in parts that BLAS does not pack."""
+    width, step = b.shape[-1], UNPACKED // max(a.shape[-2] * a.shape[-1], 1)
+    if width <= step or step < PANEL or not multiplies_unpacked():
+        np.matmul(a, b, out=out)
+        return
+    for part in split(width, -(-width // step)):
+        np.matmul(a, b[..., part], out=out[..., part])
+
+
 def sum_rows(images: Array) -> Array:
     """Return the sum over the first two axes of (N, P, C), image by image on the threads.
 

@@ -67,7 +67,7 @@ def _weight_gradient(grad: Array, x: Array) -> Array:
     dweight = cpu.empty((grad.shape[1], x.shape[1]), grad.dtype)
 
     def lane(rows: slice) -> None:
-        np.matmul(grad[:, rows].T, x, out=dweight[rows])
+        cpu.multiply_wide(grad[:, rows].T, x, dweight[rows])
 
     cpu.parallel(lane, _pieces(grad.shape[1], x.shape[0] * dweight.size))
     return dweight

@@ -60,7 +60,6 @@ from .winograd_tiles import (
     finish,
     in_lanes,
     lanes_of,
-    multiply_wide,
     pad,
     runs_of,
     transforms,
@@ -245,7 +244,7 @@ def _convolve(
         exact = n == 1 and band.out == tiling.out
         tiled = y[0] if exact else cpu.scratch("tiles", (*tiling.out, n, out_channels), x.dtype)
         rows_back = back.reshape(len(back), down, -1).swapaxes(0, 1)
-        multiply_wide(last, rows_back, tiled.reshape(down, m, -1))
+        cpu.multiply_wide(last, rows_back, tiled.reshape(down, m, -1))
         tiled = tiled.reshape(*tiling.out, n, out_channels).transpose(2, 0, 1, 3)
         inside = tiled[:, : band.out[0], : band.out[1]]
         finish(y, y if exact else inside, epilogue)
@@ -306,8 +305,8 @@ def weight_gradient(
             np.matmul(data, column, out=values)
             np.matmul(spread, grad_column, out=grad_values)
             np.matmul(factors, grad_factors, out=products)
-            multiply_wide(gather, sums, row_back)
-        multiply_wide(gather, back.reshape(t, -1), total.reshape(size, -1))
+            cpu.multiply_wide(gather, sums, row_back)
+        cpu.multiply_wide(gather, back.reshape(t, -1), total.reshape(size, -1))
 
     def lane(number: int) -> None:
         total = sums[number]

@@ -114,19 +114,8 @@ def apply(slot: str, matrix: Array, windows: Array) -> Array:
     """Return `matrix` times every one of the windows (..., t, X), stored as (rows, ..., X)."""
     *places, _, length = windows.shape
     out = cpu.scratch(slot, (len(matrix), *places, length), windows.dtype)
-    multiply_wide(matrix, windows, out.transpose(*range(1, windows.ndim - 1), 0, -1))
+    cpu.multiply_wide(matrix, windows, out.transpose(*range(1, windows.ndim - 1), 0, -1))
     return out
-
-
-def multiply_wide(matrix: Array, x: Array, out: Array) -> None:
-    """Write `matrix` times x (..., t, X), cut along X into products that BLAS does not pack."""
-    step = max(cpu.UNPACKED // matrix.size, 1)
-    if x.shape[-1] <= step:
-        np.matmul(matrix, x, out=out)
-        return
-    for start in range(0, x.shape[-1], step):
-        some = slice(start, start + step)
-        np.matmul(matrix, x[..., some], out=out[..., some])
 
 
 def with_ones(output: Array) -> Array:
