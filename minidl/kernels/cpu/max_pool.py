@@ -37,9 +37,9 @@ def forward(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Arr
         largest = cpu.scratch("largest", shape, x.dtype)
         rows = cpu.scratch("rows", shape, places.dtype)
         for windows, numbers, reads in down:
-            ranks = [(kernel_h - kh) * kernel_w for kh in numbers]
+            numbered = [(kernel_h - kh) * kernel_w for kh in numbers]
             part = rows[:, windows] if want_places else None
-            _take_largest([own[:, read] for read in reads], ranks, largest[:, windows], part)
+            _take_largest([own[:, read] for read in reads], numbered, largest[:, windows], part)
         columns = Span(largest, along)
         columns.read(-math.inf)
         if not want_places:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import minidl
-from minidl.kernels.cpu import conv, winograd, winograd_one_axis, winograd_tiles
+from minidl.kernels.cpu import blocks, conv, winograd, winograd_one_axis, winograd_tiles
 from minidl.kernels.windows import Geometry, plan
 
 
@@ -207,6 +207,25 @@ def test_lanes_of_several_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(winograd_one_axis, "_SLAB", 1)
     for found, expected in zip(both(), whole, strict=True):
         np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+# In panels; wide products in parts.
+@pytest.mark.parametrize("most", [10**6, 36 * 64])
+def test_products_that_blas_does_not_pack(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight, geometry = layer(9, (9, 7), 3, (1, 1), (32, 64))
+    grad = helpers.values((9, 64, *geometry.out), 4)
+
+    def all_three(unpacked: bool) -> list[helpers.Array]:
+        monkeypatch.setattr(blocks, "multiplies_unpacked", lambda: unpacked)
+        return [
+            winograd.forward(x, weight, weight[:, 0, 0, 0], geometry, 1, None),
+            winograd.input_gradient(grad, weight, x.shape[2:], geometry, 1),
+            winograd.weight_gradient(x, grad, weight.shape, geometry, 1),
+        ]
+
+    monkeypatch.setattr(blocks, "UNPACKED", most)
+    for found, expected in zip(all_three(True), all_three(False), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-11 * np.abs(expected).max())
 
 
 def test_unsuitable_shapes_use_im2col() -> None:
