@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import os
 import subprocess
 import sys
@@ -93,6 +94,7 @@ def test_helpers_avoid_the_callers_core(
     told: dict[int, set[int]] = {}
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: may_use)
     monkeypatch.setattr(os, "sched_setaffinity", told.__setitem__)
+    monkeypatch.setattr(cpu.lanes, "_UNBALANCED", -1.0)  # the caller itself is not bound
     for core, others in ((1, {0, 2, 3}), (3, {0, 1, 2})):
         monkeypatch.setattr(cpu.lanes, "_own_core", lambda core=core: core)
         cpu.parallel(lambda _: None, range(8))
@@ -105,6 +107,25 @@ def test_helpers_avoid_the_callers_core(
     monkeypatch.setattr(cpu.lanes, "_own_core", lambda: 2)
     cpu.parallel(lambda _: None, range(8))  # with no other core
     assert not told
+
+
+@pytest.mark.skipif(cpu.lanes._own_core is None, reason="this system can't set a thread's affinity")
+def test_the_caller_stays_on_its_core_after_a_pause(
+    four_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[set[int]] = []
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 2})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda id, cores: id or told.append(cores))
+    monkeypatch.setattr(cpu.lanes, "_own_core", lambda: 2)
+    monkeypatch.setattr(cpu.lanes, "_PAUSE", -1.0)
+    cpu.parallel(lambda _: None, range(8))
+    with pytest.raises(KeyError):
+        cpu.parallel({}.__getitem__, range(8))
+    assert told == [{2}, {1, 2}] * 2
+    monkeypatch.setattr(cpu.lanes, "_PAUSE", math.inf)
+    cpu.lanes._threads.woken = -math.inf
+    cpu.parallel(lambda _: None, range(8))  # long after a pause
+    assert told == [{2}, {1, 2}] * 2
 
 
 def test_work_continues_without_permission_to_set_affinity(
@@ -321,6 +342,11 @@ def test_small_and_empty_arrays() -> None:
     assert cpu.empty((3,), FLOAT).flags.owndata
     assert cpu.empty_image(2, 3, 4, 5, FLOAT).shape == (2, 3, 4, 5)
     assert cpu.empty_image(2, 3, 4, 5, FLOAT).transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_memory_begins_at_a_cache_line() -> None:
+    assert address(cpu.empty((1 << 19,), FLOAT)) % 64 == 0
+    assert address(cpu.scratch("aligned", (1 << 19,), FLOAT)) % 64 == 0
 
 
 def test_scratch_belongs_to_its_thread() -> None:

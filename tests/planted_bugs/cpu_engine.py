@@ -26,6 +26,20 @@ BUGS = [
         "tests/kernels/test_cpu.py::test_helpers_avoid_the_callers_core",
     ),
     (
+        "threads: the caller stays bound to its core",
+        "minidl.kernels.cpu.lanes:_Threads.free",
+        "os.sched_setaffinity(0, _here.cores)",
+        "pass",
+        "tests/kernels/test_cpu.py::test_the_caller_stays_on_its_core_after_a_pause",
+    ),
+    (
+        "memory: arrays begin within a cache line",
+        "minidl.kernels.cpu.memory:_aligned",
+        "-block.ctypes.data % _LINE",
+        "16 - block.ctypes.data % 16",
+        "tests/kernels/test_cpu.py::test_memory_begins_at_a_cache_line",
+    ),
+    (
         "threads: without permission to set affinity, nothing runs",
         "minidl.kernels.cpu.lanes:_Threads._make_room",
         "contextlib.suppress(OSError)",

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise, product
 from queue import SimpleQueue
@@ -30,6 +32,10 @@ PIECES = 32
 
 #: The pieces that fewer images than this are cut into, so that threads share an image.
 BANDS = 8
+
+#: Seconds without a job after which the system may have put cores to sleep, and those that it then
+#: may take to balance the load.
+_PAUSE, _UNBALANCED = 0.005, 0.1
 
 #: OpenBLAS's names of the processors with AVX-512.
 _UNPACKED = {"SkylakeX", "Cooperlake", "SapphireRapids"}
@@ -71,9 +77,10 @@ class _Threads:
         self.jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self.helpers: list[threading.Thread] = []
         self.avoided = -1  # the core that helpers stay off
+        self.last_end = self.woken = -math.inf  # of the last job; the last pause's end
 
     def offer(self, job: _Job, helpers: int) -> None:
-        """Offer a job to at most `helpers` threads."""
+        """Offer a job to at most `helpers` threads; :meth:`free` must follow."""
         with self.lock:
             while len(self.helpers) < self.count - 1:
                 name = f"minidl-lane_{len(self.helpers)}"
@@ -82,6 +89,7 @@ class _Threads:
                 self.helpers.append(helper)
                 self.avoided = -1
             self._make_room()
+            self._hold()
             for _ in range(helpers):
                 self.jobs.put(job)
 
@@ -90,7 +98,8 @@ class _Threads:
 
         After a pause, Linux in a virtual machine wakes a thread on its waker's core: the host has
         put the other, idle cores to sleep, and sleeping cores count as busy. Both threads would
-        share one core for some 50 ms, until the scheduler balances the load.
+        share one core for some 50 ms, until the scheduler balances the load. It also moves the
+        caller to the core that the helper wakes on: see :meth:`_hold`.
         """
         if _own_core is None or (core := _own_core()) == self.avoided:
             return
@@ -99,6 +108,26 @@ class _Threads:
         with contextlib.suppress(OSError):  # only a hint: a sandbox may forbid it
             for helper in self.helpers if others else ():
                 os.sched_setaffinity(helper.native_id, others)  # type: ignore[arg-type]
+
+    def _hold(self) -> None:
+        """Shortly after a pause, bind the caller to its core."""
+        now = time.monotonic()
+        if now - self.last_end > _PAUSE:
+            self.woken = now
+        if _own_core is None or now - self.woken > _UNBALANCED:
+            return
+        if len(cores := os.sched_getaffinity(0)) > 1:
+            _here.cores = cores
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, {_own_core()})
+
+    def free(self) -> None:
+        """Let the caller use the cores again that it had before :meth:`offer`."""
+        if _here.cores is not None:
+            with contextlib.suppress(OSError):
+                os.sched_setaffinity(0, _here.cores)
+            _here.cores = None
+        self.last_end = time.monotonic()
 
     def resize(self, count: int) -> None:
         with self.lock:
@@ -123,6 +152,7 @@ class _Here(threading.local):
     def __init__(self) -> None:
         self.in_lane = False
         self.blas: list[list[int]] = []  # counts to restore: see _SingleThreadedBlas
+        self.cores: set[int] | None = None  # to restore: see _Threads.free
 
 
 _threads = _Threads()
@@ -284,11 +314,14 @@ def parallel(task: Callable[[Piece], None], pieces: Sequence[Piece]) -> None:
     if _threads.count == 1 or _here.in_lane:
         job.drain()
         return
-    _threads.offer(job, min(_threads.count, len(pieces)) - 1)
     try:
+        _threads.offer(job, min(_threads.count, len(pieces)) - 1)
         job.drain()
     finally:
-        job.finish()
+        try:
+            job.finish()
+        finally:
+            _threads.free()
     if job.error is not None:
         try:
             raise job.error
