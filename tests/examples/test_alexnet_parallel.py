@@ -118,7 +118,7 @@ def test_signal_to_one_rank_then_another_number_of_ranks(tmp_path: Path) -> None
 def test_a_lost_rank_ends_all(number: str, rank: int, tmp_path: Path) -> None:
     last = tmp_path / "run" / "last.safetensors"
     text = json.dumps([[*LONG, "--limit-batches", 300, "--save-minutes", 0, "--output", "run"]])
-    process = ranks.start(2, SEVERAL, text, folder=tmp_path, MINIDL_HANG_SECONDS="2")
+    process = ranks.start(2, SEVERAL, text, folder=tmp_path, MINIDL_HANG_SECONDS="5")
     until = time.monotonic() + 60
     while not last.exists():
         assert process.poll() is None and time.monotonic() < until, process.communicate()
