@@ -95,8 +95,8 @@ dist.barrier()
 
 @ranks.needs_mpi
 def test_a_rank_that_stands_still() -> None:
-    result = ranks.run(2, "-c", _HANGS, status=5, MINIDL_HANG_SECONDS="2")
-    assert "rank 1 has stood still for 2 seconds in <module>" in result.stderr
+    result = ranks.run(2, "-c", _HANGS, status=5, MINIDL_HANG_SECONDS="6")
+    assert "rank 1 has stood still for 6 seconds in <module>" in result.stderr
 
 
 _LEAVES = """
@@ -108,5 +108,5 @@ if dist.get_rank() == 0:
 
 @ranks.needs_mpi
 def test_a_rank_that_ends_early() -> None:
-    result = ranks.run(2, "-c", _LEAVES, status=5, MINIDL_HANG_SECONDS="2")
+    result = ranks.run(2, "-c", _LEAVES, status=5, MINIDL_HANG_SECONDS="6")
     assert "rank 1 has ended, but rank 0 waits for all ranks; all 2 ranks end" in result.stderr
