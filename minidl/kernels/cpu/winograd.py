@@ -276,7 +276,7 @@ def weight_gradient(
     lanes = lanes_of(len(x), 4 * per_image, _BLOCK)
     at_a_time = _BLOCK // per_image
     unpacked = cpu.UNPACKED // (cpu.PANEL * depth * tiles)  # images
-    if unpacked * tiles >= _LEAST_TILES:
+    if cpu.multiplies_unpacked() and unpacked * tiles >= _LEAST_TILES:
         at_a_time = min(at_a_time, unpacked)
     panels = cpu.panels_of(depth, tiles * min(at_a_time, lanes[0].stop), per_group)
     matrices = groups, panels, depth, per_group // panels
