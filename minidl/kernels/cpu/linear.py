@@ -65,16 +65,20 @@ def _input_gradient(grad: Array, weight: Array) -> Array:
 
 def _weight_gradient(grad: Array, x: Array) -> Array:
     dweight = cpu.empty((grad.shape[1], x.shape[1]), grad.dtype)
+    pieces = _pieces(grad.shape[1], x.shape[0] * dweight.size)
+    # in parts, a result that does not fit the cache takes twice as long
+    multiply = cpu.multiply_wide if len(pieces) == 1 else np.matmul
 
     def lane(rows: slice) -> None:
-        cpu.multiply_wide(grad[:, rows].T, x, dweight[rows])
+        multiply(grad[:, rows].T, x, dweight[rows])
 
-    cpu.parallel(lane, _pieces(grad.shape[1], x.shape[0] * dweight.size))
+    cpu.parallel(lane, pieces)
     return dweight
 
 
 def _pieces(length: int, multiplications: int) -> list[slice]:
-    return cpu.split(length, cpu.pieces_of_product(multiplications, cpu.LANES))
+    # few pieces: BLAS packs the other factor anew for each
+    return cpu.split(length, cpu.pieces_of_product(multiplications, cpu.BANDS))
 
 
 def multiply_turned(
