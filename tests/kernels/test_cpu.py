@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import math
 import os
 import subprocess
@@ -17,6 +18,8 @@ import helpers
 import numpy as np
 import pytest
 import threadpoolctl
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import minidl
 import minidl.nn.functional as F
@@ -330,11 +333,15 @@ def test_memory_is_not_shared_between_living_arrays() -> None:
 
 
 def test_released_memory_returns_to_the_system() -> None:
-    array = cpu.empty((1 << 20,), FLOAT)
-    del array
-    assert cpu.memory._pool.free
+    pool = cpu.memory._pool
     cpu.release_memory()
-    assert not any(cpu.memory._pool.free.values())
+    idle = pool.idle  # beside living arrays
+    array = cpu.empty((idle // 4 + (1 << 20),), FLOAT)
+    del array
+    pool._collect()
+    assert pool.idle >= idle + (1 << 22)
+    cpu.release_memory()
+    assert pool.idle == idle
 
 
 def test_small_and_empty_arrays() -> None:
@@ -413,48 +420,95 @@ def test_no_warnings_inside_lanes(four_threads: None) -> None:
 # --- Idle memory ----------------------------------------------------------------------------------
 
 
-def test_idle_memory_is_bounded_when_sizes_vary() -> None:
+def small_pool(**limits: int) -> Any:
     pool = cpu.memory._Pool()
-    pool.SPARE = 10_000  # type: ignore[misc]
-    for size in range(1000, 3000, 10):
+    vars(pool).update(limits)
+    return pool
+
+
+def sizes(pool: Any) -> list[int]:
+    pool._collect()
+    assert pool.idle == sum(block.size for block in pool.free)
+    return [block.size for block in pool.free]
+
+
+def test_idle_memory_is_bounded_when_sizes_vary() -> None:
+    pool = small_pool(SPARE=10_240)
+    for size in range(1024, 4096, 64):
         pool.give_back(pool.take(size))
-    assert pool.used == 0 and pool.idle <= 10_000 + 2 * 3000  # in use when the pool was trimmed
-    assert pool.idle == sum(size * len(blocks) for size, blocks in pool.free.items())
+    assert sum(sizes(pool)) <= 10_240 + 2 * 4096  # in use when the pool was trimmed
+    assert pool.used == 0
 
 
 def test_idle_memory_and_used_memory_exceed_the_most_used_by_a_tenth_at_most() -> None:
-    pool = cpu.memory._Pool()
-    pool.LEAST = 0  # type: ignore[misc]
-    blocks = [pool.take(1000) for _ in range(3)]
-    for block in blocks:
+    pool = small_pool(LEAST=0)
+    for block in [pool.take(1024) for _ in range(3)]:
         pool.give_back(block)
-    assert (pool.used, pool.idle) == (0, 3000)
-    larger = pool.take(2200)  # none of the blocks suffices: at most 1,100 bytes remain idle
-    assert (pool.used, pool.idle) == (2200, 1000)
+    assert sizes(pool) == [1024] * 3
+    larger = pool.take(2112)  # no block suffices: 1,267 bytes may remain idle
+    assert (sizes(pool), pool.used) == ([1024], 2112)
     pool.give_back(larger)
-    pool.LEAST = 5000  # type: ignore[misc]
-    pool.take(2300)
-    assert (pool.used, pool.idle) == (2300, 3200)  # small programs keep their blocks
+    pool.LEAST = 6400
+    pool.take(2176)
+    assert (sizes(pool), pool.used) == ([1024, 2112], 2176)  # small programs keep their blocks
 
 
-def test_the_size_used_longest_ago_is_dropped_first() -> None:
-    pool = cpu.memory._Pool()
-    pool.SPARE = 2500  # type: ignore[misc]
-    first, second = pool.take(1000), pool.take(1100)
+def test_the_memory_used_longest_ago_is_dropped_first() -> None:
+    pool = small_pool(SPARE=2560)
+    first, second = pool.take(1024), pool.take(1088)
     pool.give_back(second)
     pool.give_back(first)
-    pool.give_back(pool.take(1100))  # reused, which makes 1000 the oldest
-    pool.give_back(pool.take(1200))
-    assert list(pool.free)[-2:] == [1100, 1200]
-    pool.trim(2400)
-    assert list(pool.free) == [1100, 1200]
+    pool.give_back(pool.take(1088))  # used again, which makes 1024 the oldest
+    pool.give_back(pool.take(1152))
+    assert sizes(pool)[-2:] == [1088, 1152]
+    pool.trim(2500)
+    assert sizes(pool) == [1088, 1152]
 
 
-def test_the_same_sizes_come_from_the_pool() -> None:
-    shape = (1 << 19,)
-    addresses = set()
-    for _ in range(5):
-        array = cpu.empty(shape, np.dtype(np.float32))
-        addresses.add(array.ctypes.data)
-        del array
-    assert len(addresses) == 1
+def test_the_rest_of_a_block_serves_other_arrays_and_is_joined_again() -> None:
+    pool = small_pool(REST=64)
+    pool.give_back(pool.take(4096))
+    first, second, third = pool.take(1000), pool.take(2048), pool.take(1000)
+    assert [(b.start, b.size) for b in (first, second, third)] == [
+        (0, 1024), (1024, 2048), (3072, 1024),
+    ]  # fmt: skip
+    assert all(block.memory is first.memory for block in (second, third))
+    assert sizes(pool) == []
+    pool.give_back(second)
+    assert sizes(pool) == [2048]
+    pool.trim(0)
+    assert sizes(pool) == [2048]  # part of memory in use
+    pool.give_back(first)
+    assert sizes(pool) == [3072]
+    pool.give_back(third)
+    assert (sizes(pool), pool.used) == ([4096], 0)
+    pool.trim(0)
+    assert sizes(pool) == []
+
+
+def test_the_smallest_block_that_suffices_is_taken_and_a_small_rest_stays_with_it() -> None:
+    pool = small_pool(REST=1024)
+    for block in [pool.take(8192), pool.take(2048), pool.take(4096)]:
+        pool.give_back(block)
+    block = pool.take(1984)
+    assert (block.size, sizes(pool)) == (2048, [8192, 4096])
+
+
+@settings(max_examples=200)
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=40), st.randoms(use_true_random=False))
+def test_living_blocks_never_overlap(lengths: list[int], random: Any) -> None:
+    pool, living = small_pool(REST=64, LEAST=0, SPARE=4096), []
+    for length in lengths:
+        living.append(block := pool.take(64 * length))
+        assert block.size >= 64 * length
+        for _ in range(random.randrange(3)):
+            if living:
+                pool.give_back(living.pop(random.randrange(len(living))))
+    taken = sorted((id(b.memory), b.start, b.size) for b in living)
+    for (memory, start, size), after in itertools.pairwise(taken):
+        assert memory != after[0] or start + size <= after[1]
+    assert pool.used - sum(b.size for b in pool.returned) == sum(b.size for b in living)
+    for block in living:
+        pool.give_back(block)
+    pool.trim(0)
+    assert (pool.used, pool.idle, sizes(pool)) == (0, 0, [])

@@ -13,6 +13,7 @@ import functools
 import math
 import os
 import threading
+from collections import deque
 
 import numpy as np
 
@@ -44,58 +45,100 @@ def _aligned(size: int) -> np.ndarray:
     return block[start : start + size]
 
 
-class _Pool:
-    """Blocks of memory that dropped arrays have returned, by size in bytes.
+class _Block:
+    """A part of memory from the system, taken by an array or free, between its neighbors."""
 
-    A training step asks for the same sizes again and again and finds them all. A block may also
-    serve an array up to `FIT` times smaller: conv2's output takes conv1's place. Where sizes vary,
-    the blocks of the least recently used sizes are dropped, before more memory is taken, so that
-    idle memory never exceeds the memory in use by more than `SPARE`, and both together the most
-    that ever was in use by more than a tenth or `LEAST`.
+    __slots__ = ("after", "before", "memory", "size", "start")
+
+    def __init__(self, memory: np.ndarray, start: int, size: int) -> None:
+        self.memory, self.start, self.size = memory, start, size
+        self.before: _Block | None = None
+        self.after: _Block | None = None
+
+    def split(self, size: int) -> _Block:
+        """Keep the first `size` bytes; return the rest."""
+        rest = _Block(self.memory, self.start + size, self.size - size)
+        rest.before, rest.after = self, self.after
+        if self.after is not None:
+            self.after.before = rest
+        self.after, self.size = rest, size
+        return rest
+
+    def join(self, after: _Block) -> None:
+        """Become one with the next block."""
+        self.size, self.after = self.size + after.size, after.after
+        if self.after is not None:
+            self.after.before = self
+
+
+class _Pool:
+    """Memory that dropped arrays have returned, in blocks.
+
+    An array takes the smallest block that is large enough. If more than `REST` remains, it becomes
+    a block of its own, and both are joined when they are free again. A training step asks for the
+    same sizes again and again and finds them all. Where sizes vary, the memory used longest ago is
+    dropped as more is taken, so that idle memory never exceeds the memory in use by more than
+    `SPARE`, and both together the most that ever was in use by more than a tenth or `LEAST`
+    (unless living arrays lie in the same memory).
     """
 
     SPARE = 1 << 28
     LEAST = 1 << 26
-    FIT = 3.0
+    REST = 1 << 20
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()  # an array may be dropped inside any call
-        self.free: dict[int, list[np.ndarray]] = {}  # sizes in the order of their last use
+        self.lock = threading.RLock()
+        self.returned: deque[_Block] = deque()  # since the last call
+        self.free: dict[_Block, None] = {}  # in the order of their last use
         self.idle = self.used = self.most = 0  # bytes; the most that were in use
 
-    def take(self, size: int) -> np.ndarray:
+    def take(self, size: int) -> _Block:
+        size += -size % _LINE
         with self.lock:
-            fitting = [n for n, free in self.free.items() if free and size <= n <= size * self.FIT]
+            self._collect()
+            fitting = [block for block in self.free if block.size >= size]
             if fitting:
-                size = min(fitting)
-                self.used += size
-                self.most = max(self.most, self.used)
-                self.idle -= size
-                return self.free[size].pop()
-            self.used += size
+                block = min(fitting, key=lambda block: block.size)
+                del self.free[block]
+                if block.size - size >= self.REST:
+                    self.free[block.split(size)] = None
+                self.idle -= block.size
+            else:
+                block = _Block(_aligned(size), 0, size)
+            self.used += block.size
             self.most = max(self.most, self.used)
-            room = self.most - self.used + max(self.most // 10, self.LEAST)
-            self.trim(min(room, self.used + self.SPARE))
-        return _aligned(size)
+            if not fitting:
+                room = self.most - self.used + max(self.most // 10, self.LEAST)
+                self.trim(min(room, self.used + self.SPARE))
+        return block
 
-    def give_back(self, block: np.ndarray) -> None:
-        with self.lock:
-            self.used -= block.nbytes
-            self.idle += block.nbytes
-            blocks = self.free.pop(block.nbytes, [])
-            blocks.append(block)
-            self.free[block.nbytes] = blocks
+    def give_back(self, block: _Block) -> None:
+        """Return a block; an array may be dropped anywhere, even inside of :meth:`take`."""
+        self.returned.append(block)
+
+    def _collect(self) -> None:
+        """Join what was returned with its free neighbors."""
+        while self.returned:
+            block = self.returned.popleft()
+            self.used -= block.size
+            self.idle += block.size
+            if block.after in self.free:
+                del self.free[block.after]
+                block.join(block.after)
+            if block.before in self.free:
+                del self.free[block.before]
+                block.before.join(block)
+                block = block.before
+            self.free[block] = None
 
     def trim(self, limit: int) -> None:
-        """Drop idle blocks until at most `limit` bytes are idle."""
+        """Drop memory that is free as a whole until at most `limit` bytes are idle."""
         with self.lock:
-            for size in list(self.free):
-                blocks = self.free[size]
-                while blocks and self.idle > limit:
-                    blocks.pop()
-                    self.idle -= size
-                if not blocks:
-                    del self.free[size]
+            self._collect()
+            for block in list(self.free):
+                if self.idle > limit and block.size == block.memory.size:
+                    del self.free[block]
+                    self.idle -= block.size
 
     def after_fork(self) -> None:
         self.lock = threading.RLock()  # a thread that the child lacks may hold the old one
@@ -111,10 +154,10 @@ class _Lease:
 
     __slots__ = ("__array_interface__", "block")
 
-    def __init__(self, block: np.ndarray, shape: Shape, dtype: np.dtype) -> None:
+    def __init__(self, block: _Block, shape: Shape, dtype: np.dtype) -> None:
         self.block = block
         self.__array_interface__ = {
-            "data": (block.ctypes.data, False),
+            "data": (block.memory.ctypes.data + block.start, False),
             "shape": shape,
             "typestr": dtype.str,
             "version": 3,
