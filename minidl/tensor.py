@@ -360,9 +360,9 @@ class Tensor:
         AutogradError
             The tensor is a view, whose history is that of its base.
         """
-        if self._view is not None:
+        if self._view is not None and not self._view.is_reshaped_base:
             raise AutogradError("detach_(): a view can't be detached in place; use detach()")
-        self._node = None
+        self._view = self._node = None
         self._requires_grad = False
         return self
 

@@ -193,6 +193,33 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def saved_memory_is_known() -> Iterator[None]:
+    """Make it an error to save another array that shows the memory of a result or an argument.
+
+    A later change in place would go unnoticed, and the backward would read the new numbers.
+    """
+    import numpy as np
+
+    from minidl.autograd.function import Context
+
+    guard = Context.guard
+
+    def checked(self: Any, args: Any, places: dict[int, int], results: Any) -> None:
+        arrays = [getattr(tensor, "array", None) for tensor in (*args, *results)]
+        for saved in self._saved if self.function.__module__.startswith("minidl.") else ():
+            if isinstance(saved, np.ndarray) and id(saved) not in places:
+                for array in arrays:
+                    assert not isinstance(array, np.ndarray) or not np.may_share_memory(
+                        saved, array
+                    ), f"{self.function.__name__} saves a view of an argument or a result"
+        guard(self, args, places, results)
+
+    Context.guard = checked  # type: ignore[method-assign]
+    yield
+    Context.guard = guard  # type: ignore[method-assign]
+
+
 @pytest.fixture
 def device(request: pytest.FixtureRequest) -> str:
     """The device under test, by the name that ``Tensor.to`` takes."""

@@ -29,6 +29,7 @@ from .views import (
     copy_in_order,
     edge_past,
     link,
+    link_opaque,
     move,
     region,
 )
@@ -305,11 +306,20 @@ class Function:
             changes.note(before, arrays, args, ctx._dirty)
 
         returned = outputs if isinstance(outputs, tuple) else (outputs,)
+        if not all(any(array is output for output in returned) for array in ctx._dirty):
+            raise AutogradError(
+                f"{cls.__name__}: an argument that was declared with mark_dirty is not returned; "
+                "return every argument that forward changes in place"
+            )
         results: list[Any] = []
         for output in returned:
             place = places.get(id(output))
             if place is not None:  # one memory, one version
-                result = args[place] if ctx.is_dirty(output) else args[place].detach()
+                result = args[place]
+                if not ctx.is_dirty(output):
+                    result = result.detach()
+                    if edges[place] is not None and cls.is_foreign:
+                        link_opaque(result, args[place])
             elif before is None:
                 result = Tensor(output)
                 if cls.is_view:

@@ -31,10 +31,10 @@ _HELD_ONCE = _held_once()
 def is_ours_alone(arrays: list[Any], position: int) -> bool:
     """Return whether the list is all that holds an array, so that its memory may be used.
 
-    An array that repeats an element (stride 0) can't be changed in place and does not count.
+    An array that can't be changed in place, such as a broadcast one, does not count.
     """
     array = arrays[position]
-    if sys.getrefcount(array) > _HELD_ONCE or 0 in array.strides:
+    if sys.getrefcount(array) > _HELD_ONCE or not _can_change(array):
         return False
     base = array.base  # the array whose memory it shows; or another object's, or its own
     return base is None or not hasattr(base, "dtype") or sys.getrefcount(base) <= _HELD_ONCE

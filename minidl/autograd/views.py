@@ -35,15 +35,18 @@ class View:
         The count of changes of history, ``version[1]``, that the view's place on the tape includes.
     problem : str or None
         Why a recorded change through the view is impossible.
+    is_reshaped_base : bool
+        Whether the tensor was a base itself, before it was given another shape in place.
     """
 
-    __slots__ = ("_base", "problem", "seen", "steps")
+    __slots__ = ("_base", "is_reshaped_base", "problem", "seen", "steps")
 
     def __init__(self, base: Tensor, steps: Steps, seen: int, problem: str | None) -> None:
         self._base = base
         self.steps = steps
         self.seen = seen
         self.problem = problem
+        self.is_reshaped_base = False
 
     @property
     def base(self) -> Tensor:
@@ -121,6 +124,9 @@ def reshape_in_place(tensor: Tensor, result: Tensor) -> None:
         base.version, base._requires_grad = tensor.version, tensor._requires_grad
         base._node, base.output_index = tensor._node, tensor.output_index
         result._view._base = base
+        result._view.is_reshaped_base = True
+    else:
+        result._view.is_reshaped_base = tensor._view.is_reshaped_base
     tensor._view, tensor.array = result._view, result.array
     if result._node is not None:
         move(tensor, result._node, result.output_index)

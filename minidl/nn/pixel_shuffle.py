@@ -14,6 +14,7 @@ Convolutional Neural Network", CVPR 2016.
 from __future__ import annotations
 
 from ..errors import ShapeError
+from ..ops.shape import own
 from ..tensor import Tensor
 from .module import Module
 
@@ -53,7 +54,7 @@ def pixel_shuffle(input: Tensor, upscale_factor: int) -> Tensor:
     *batch, channels, height, width = input.array.shape
     blocks = input.reshape(-1, channels // (r * r), r, r, height, width)  # (N, C, i, j, H, W)
     rows = blocks.permute(0, 1, 4, 2, 5, 3)  # (N, C, H, i, W, j)
-    return rows.reshape(*batch, channels // (r * r), height * r, width * r)
+    return own(rows.reshape(*batch, channels // (r * r), height * r, width * r))
 
 
 def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
@@ -82,7 +83,7 @@ def pixel_unshuffle(input: Tensor, downscale_factor: int) -> Tensor:
     *batch, channels, height, width = input.array.shape
     rows = input.reshape(-1, channels, height // r, r, width // r, r)  # (N, C, H, i, W, j)
     blocks = rows.permute(0, 1, 3, 5, 2, 4)  # (N, C, i, j, H, W)
-    return blocks.reshape(*batch, channels * r * r, height // r, width // r)
+    return own(blocks.reshape(*batch, channels * r * r, height // r, width // r))
 
 
 class PixelShuffle(Module):

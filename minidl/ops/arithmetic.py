@@ -19,6 +19,7 @@ from .operands import (
     arrays_of,
     binary,
     meet,
+    meet_exactly,
     operands,
     shape_of,
     unary,
@@ -199,7 +200,7 @@ class Maximum(Function):
     @staticmethod
     def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = shape_of(a), shape_of(b)
-        a, b = meet(a, b)
+        a, b = meet_exactly("maximum", a, b)
         ctx.save_for_backward(a, b)
         return binary("maximum", "maximum", a, b)
 
@@ -215,7 +216,7 @@ class Minimum(Function):
     @staticmethod
     def forward(ctx: Context, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = shape_of(a), shape_of(b)
-        a, b = meet(a, b)
+        a, b = meet_exactly("minimum", a, b)
         ctx.save_for_backward(a, b)
         return binary("minimum", "minimum", a, b)
 

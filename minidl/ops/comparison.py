@@ -16,7 +16,7 @@ from ..tensor import Tensor, as_tensor, bool_, float16, uint8
 from .operands import (
     arrays_of,
     binary,
-    meet,
+    meet_exactly,
     operands,
     shape_of,
     unary,
@@ -140,7 +140,7 @@ class Where(Function):
     def forward(ctx: Context, condition: Array, a: Any, b: Any) -> Array:
         ctx.a_shape, ctx.b_shape = shape_of(a), shape_of(b)
         ctx.save_for_backward(condition)
-        a, b = meet(a, b)
+        a, b = meet_exactly("where", a, b)
         try:
             return array_module(condition).where(condition, a, b)
         except ValueError as error:

@@ -193,7 +193,10 @@ def linspace(
     """
     (steps,) = lengths((steps,))
     start, end = (as_number("linspace", v) for v in (start, end))
-    array = _made(device, "linspace", start, end, steps)
+    if math.isfinite(start) and math.isfinite(end):
+        array = _made(device, "linspace", start, end, steps)
+    else:
+        array = _made(device, "full", steps, start if steps == 1 else math.nan)
     return Tensor(array).to(dtype=_dtype(dtype)).requires_grad_(requires_grad)
 
 

@@ -9,7 +9,7 @@ from ..device import Array, array_module
 from ..errors import ShapeError
 from ..tensor import Tensor
 from .axes import axes_of
-from .shape import writable_as
+from .shape import own, writable_as
 
 __all__ = ["diag", "diagonal", "trace", "tril", "triu"]
 
@@ -84,7 +84,7 @@ def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """Return the matrix with a vector on its diagonal, or the diagonal of a matrix."""
     _check_axes("diag", input, 1, 2)
     if input.ndim == 2:
-        return input.flatten()[_on_diagonal(input.array.shape, diagonal)]
+        return own(input.flatten()[_on_diagonal(input.array.shape, diagonal)])
     size = input.numel() + (diagonal if diagonal > 0 else -diagonal)
     result = input.new_zeros(size * size)
     result[_on_diagonal((size, size), diagonal)] = input

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..autograd import describe, is_grad_enabled
+from ..autograd import describe, is_grad_enabled, set_grad_enabled
 from ..autograd.views import reshape_in_place
 from ..errors import AutogradError
 from ..tensor import Size, Tensor, tensor
@@ -67,7 +67,8 @@ def reshaped(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
                 f"{describe(self)} is a leaf that requires a gradient: its shape can't be changed "
                 "in place while recording; use minidl.no_grad()"
             )
-        reshape_in_place(self, function(self, *args, **kwargs))
+        with set_grad_enabled(is_grad_enabled() or (self.requires_grad and not self.is_leaf)):
+            reshape_in_place(self, function(self, *args, **kwargs))  # it keeps its history
         return self
 
     return method

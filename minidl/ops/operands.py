@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..conversion import fitting
 from ..device import Array, Shape, active, array_module, check_one_device, device_of
 from ..errors import DTypeError, ShapeError
 from ..kernels.cpu import apply_ufunc
@@ -99,6 +100,16 @@ def meet(a: Any, b: Any) -> tuple[Any, Any]:
     else:
         dtype = common_dtype(a.dtype, b.dtype)
     return a.astype(dtype, copy=False), b.astype(dtype, copy=False)
+
+
+def meet_exactly(name: str, a: Any, b: Any) -> tuple[Any, Any]:
+    """Convert two operands as :func:`meet`; a number must fit into an array of integers."""
+    a, b = meet(a, b)
+    if not hasattr(a, "dtype") and b.dtype.kind in "iu":
+        a = fitting(name, a, b.dtype).item()
+    if not hasattr(b, "dtype") and a.dtype.kind in "iu":
+        b = fitting(name, b, a.dtype).item()
+    return a, b
 
 
 def binary(name: str, ufunc_name: str, a: Any, b: Any) -> Array:

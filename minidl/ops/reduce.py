@@ -196,15 +196,16 @@ class ExtremeOverAll(Function):
         nan_is_equal: bool,
     ) -> Array:
         xp = array_module(x)
-        kept = (xp.max if largest else xp.min)(x, axis=axes, keepdims=True)
+        y = (xp.max if largest else xp.min)(x, axis=axes, keepdims=True)
+        y = y if keepdim else y.squeeze(axes)
         ctx.axes, ctx.keepdim, ctx.nan_is_equal = axes, keepdim, nan_is_equal
-        ctx.save_for_backward(x, kept)
-        return kept if keepdim else kept.squeeze(axes)
+        ctx.save_for_backward(x, y)
+        return y
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        x, kept = ctx.saved_tensors
-        hit = x == kept
+        x, y = ctx.saved_tensors
+        hit = x == _spread(y, x.shape, ctx.axes, ctx.keepdim)
         if ctx.nan_is_equal:
             hit = hit | (x != x)
         (share,) = widened(_spread(grad, x.shape, ctx.axes, ctx.keepdim))

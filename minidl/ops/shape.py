@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from operator import index
 from typing import Any, Literal
 
 import numpy as np
@@ -312,9 +313,8 @@ def squeeze(input: Tensor, dim: int | Sequence[int] | None = None) -> Tensor:
     if dim is None:
         axes = set(range(len(shape)))
     else:
-        axes = {
-            one_axis("squeeze", d, input.ndim) for d in ((dim,) if isinstance(dim, int) else dim)
-        }
+        dims = dim if isinstance(dim, (tuple, list)) else (dim,)
+        axes = {one_axis("squeeze", d, input.ndim) for d in dims}
     kept = tuple(n for axis, n in enumerate(shape) if axis not in axes or n != 1)
     return Reshape.apply(input, kept)
 
@@ -355,7 +355,7 @@ def repeat(input: Tensor, *sizes: Any) -> Tensor:
     paired = [n for length in shape for n in (1, length)]
     spread = [n for count, length in zip(times, shape, strict=True) for n in (count, length)]
     final = tuple(count * length for count, length in zip(times, shape, strict=True))
-    return reshape(expand(reshape(input, tuple(paired)), tuple(spread)), final)
+    return own(reshape(expand(reshape(input, tuple(paired)), tuple(spread)), final))
 
 
 def tile(input: Tensor, dims: int | Sequence[int], *more: int) -> Tensor:
@@ -379,7 +379,12 @@ def repeat_interleave(input: Tensor, repeats: int | Tensor, dim: int | None = No
         raise ArgumentError(f"repeat_interleave: repeats must be at least 0, got {repeats}")
     shape = tuple(input.array.shape)
     spread = expand(unsqueeze(input, axis + 1), *shape[: axis + 1], repeats, *shape[axis + 1 :])
-    return flatten(spread, axis, axis + 1)
+    return own(flatten(spread, axis, axis + 1))
+
+
+def own(result: Tensor) -> Tensor:
+    """Return a result of views, or its copy if it still shares the memory of their input."""
+    return result if result._view is None else clone(result)
 
 
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
@@ -516,7 +521,8 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
         Default 0.
     """
     axis, length = length_of("split", input, dim)
-    if isinstance(split_size, int):
+    if not isinstance(split_size, Sequence):
+        split_size = index(split_size)
         if split_size < (1 if length else 0):
             raise ArgumentError(f"split: split_size must be greater than 0, got {split_size}")
         split_size = max(split_size, 1)
@@ -535,6 +541,7 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """Cut the tensor along `dim` into at most `chunks` equal pieces (the last may be shorter)."""
     _, length = length_of("chunk", input, dim)
+    chunks = index(chunks)
     if chunks < 1:
         raise ArgumentError(f"chunk: chunks must be greater than 0, got {chunks}")
     if not length:

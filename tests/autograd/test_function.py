@@ -149,6 +149,26 @@ def test_forward_that_returns_its_argument(device: str) -> None:
     with pytest.raises(AutogradError, match="changed in place"):
         z.backward()
 
+    h = x * 1
+    y = Same.apply(h)
+    with pytest.raises(AutogradError, match="made inside a Function"):
+        y.mul_(2)
+    h.mul_(3)
+    with pytest.raises(AutogradError, match="made inside a Function.*base was changed"):
+        y.sum()
+
+
+def test_a_changed_argument_that_is_not_returned(device: str) -> None:
+    class Dirty(minidl.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            x *= 2
+            ctx.mark_dirty(x)
+            return x + 1
+
+    with pytest.raises(AutogradError, match="Dirty: an argument .* mark_dirty is not returned"):
+        Dirty.apply(leaf(1.0, 2.0, device=device) * 1)
+
 
 def test_function_that_changes_its_argument(device: str) -> None:
     x = leaf(1.0, 0.0, device=device)

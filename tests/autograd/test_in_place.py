@@ -164,3 +164,63 @@ def test_positions_that_were_returned_are_changed(name: str) -> None:
     positions.fill_((first + 1) % 3)
     values.reshape(-1)[0].backward()
     assert w.grad.tolist() == [float(k == first) for k in range(3)]
+
+
+@pytest.mark.parametrize(
+    "reduce",
+    [
+        lambda x: x.amin(0),
+        lambda x: x.amax((0, 1)),
+        lambda x: x.max(),
+        lambda x: x.norm(float("inf"), dim=1),
+        lambda x: x.logsumexp(1),
+        lambda x: x.std(1),
+        lambda x: x.norm(dim=0),
+    ],
+)
+def test_a_reduction_without_its_axes_is_changed(reduce: Any, device: str) -> None:
+    y = reduce(minidl.tensor([[1.0, 2.0], [4.0, 3.0]], device=device, requires_grad=True))
+    z = y.sum()
+    y.mul_(2)
+    with pytest.raises(AutogradError, match="needs its own result"):
+        z.backward()
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda h: h.relu(), [2.0]),
+        (lambda h: h.view(1, 1).mul_(3), [6.0]),
+        (lambda h: h.unsqueeze_(0).mul_(3), [6.0]),
+        (lambda h: h.dot(minidl.tensor([1.0], device=h.device)).mul_(3), [6.0]),
+        (lambda h: h.median(0)[0].add_(1), [2.0]),
+        (lambda h: (h * 1).t_().mul_(2), [4.0]),
+    ],
+)
+def test_gradients_of_one_element_may_be_broadcast(
+    change: Any, expected: list[float], device: str
+) -> None:
+    x = minidl.tensor([1.0], device=device, requires_grad=True)
+    change(x * 2).sum().backward()  # the gradient that sum() gives can't be written to
+    assert x.grad.tolist() == expected
+
+
+@pytest.mark.parametrize("change", ["unsqueeze_", "squeeze_", "t_"])
+def test_another_shape_outside_the_tape_keeps_the_history(change: str, device: str) -> None:
+    x = minidl.tensor([[1.0], [2.0]], device=device, requires_grad=True)
+    h = x * 2
+    with minidl.no_grad():
+        getattr(h, change)(*([0] if change == "unsqueeze_" else []))
+    (h * h).sum().backward()
+    assert x.grad.tolist() == [[8], [16]]
+
+
+def test_a_tensor_of_another_shape_is_detached_in_place(device: str) -> None:
+    x = minidl.tensor([[1.0, 2.0]], device=device, requires_grad=True)
+    h = (x * 2).t_().squeeze_()
+    h.detach_()
+    assert not h.requires_grad and h.is_leaf
+    h.add_(1)
+    assert h.tolist() == [3, 5]
+    with pytest.raises(AutogradError, match="a view can't be detached"):
+        (x * 2)[0].squeeze_().detach_()

@@ -130,6 +130,23 @@ def test_ranges():
             minidl.arange(*wrong)
     with pytest.raises(ArgumentError):
         minidl.linspace(0, 1, -1)
+    for limits in ((0, math.inf), (nan, 1), (-math.inf, math.inf)):
+        assert minidl.linspace(*limits, 3).isnan().all()
+    assert minidl.linspace(math.inf, 0, 1).tolist() == [math.inf]
+
+
+def test_numbers_beside_integers_must_fit():
+    x = minidl.tensor([1, 9], dtype=minidl.uint8)
+    for call in (
+        lambda: minidl.where(x > 5, x, 300),
+        lambda: minidl.where(x > 5, -300, x),
+        lambda: minidl.maximum(x, 256),
+        lambda: minidl.minimum(1 << 40, x.int()),
+    ):
+        with pytest.raises(NumberError):
+            call()
+    assert minidl.where(x > 5, x, 255).tolist() == [255, 9]
+    assert minidl.where(x > 5, x, 2.5).tolist() == [2.5, 9]
 
 
 @pytest.mark.parametrize("running", [minidl.cumsum, minidl.cumprod, minidl.sum, minidl.prod])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minidl
+import minidl.nn.functional as F
 from minidl.errors import ArgumentError, ShapeError
 
 CASES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
@@ -183,3 +184,46 @@ def test_what_can_not_be_joined_or_flipped() -> None:
         minidl.cat([minidl.tensor(1.0), minidl.tensor(2.0)])
     with pytest.raises(ArgumentError, match="axis|axes|twice"):
         minidl.ones(2, 2).flip(0, -2)
+
+
+@pytest.mark.parametrize(
+    ("shape", "make"),
+    [
+        ((1,), lambda x: x.repeat(3)),
+        ((2,), lambda x: x.repeat(1)),
+        ((2, 1), lambda x: x.repeat(1, 3)),
+        ((2,), lambda x: minidl.tile(x, (1, 1))),
+        ((1, 2), lambda x: x.repeat_interleave(2, 0)),
+        ((2,), lambda x: x.repeat_interleave(1)),
+        ((2, 2), lambda x: x.diag()),
+        ((1, 1, 2, 2), lambda x: F.pixel_shuffle(x, 1)),
+        ((1, 1, 2, 2), lambda x: F.pixel_unshuffle(x, 1)),
+        ((1, 1, 2, 2), lambda x: F.adaptive_avg_pool2d(x, 2)),
+    ],
+)
+def test_results_that_are_no_views_have_their_own_memory(
+    shape: tuple[int, ...], make: Any, device: str
+) -> None:
+    x = minidl.ones(shape, device=device)
+    y = make(x)
+    x.add_(1)
+    assert set(y.flatten().tolist()) == {1.0}
+    y[:1] = 5.0
+    assert set(x.flatten().tolist()) == {2.0}
+
+
+@pytest.mark.parametrize(
+    "name", "sum mean cumsum argmax std amax all logsumexp prod squeeze median softmax".split()
+)
+def test_an_axis_may_be_one_of_numpys_integers(name: str, device: str) -> None:
+    x = minidl.tensor([[1.0, 2.0], [4.0, 3.0]], device=device)
+    found, expected = (getattr(x, name)(axis) for axis in (np.int64(1), 1))
+    if name == "median":
+        found, expected = found[0], expected[0]
+    assert found.tolist() == expected.tolist()
+
+
+def test_numbers_of_pieces_may_be_numpys_integers_or_tensors() -> None:
+    x = minidl.arange(4)
+    assert [part.tolist() for part in x.chunk(minidl.tensor(2))] == [[0, 1], [2, 3]]
+    assert [part.tolist() for part in x.split(np.int32(3))] == [[0, 1, 2], [3]]
