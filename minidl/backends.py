@@ -7,6 +7,8 @@ change nothing: minidl has no cuDNN, and its results are deterministic in any ca
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +32,18 @@ class _Backend(SimpleNamespace):
 
     def version(self) -> None:
         """Return None: there is no version."""
+
+    @contextmanager
+    def flags(self, **switches: Any) -> Iterator[None]:
+        """Set switches inside a ``with`` block, such as ``flags(enabled=False)``."""
+        before = {name: getattr(self, name, None) for name in switches}
+        for name, value in switches.items():
+            setattr(self, name, value)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self, name, value)
 
 
 class _TF32(_Backend):

@@ -64,6 +64,9 @@ def test_backends_have_switches() -> None:
     assert cudnn is minidl.backends.cudnn
     cudnn.benchmark, cudnn.deterministic = True, False
     assert not cudnn.is_available() and cudnn.version() is None
+    with cudnn.flags(enabled=True, benchmark=False):
+        assert cudnn.enabled and not cudnn.benchmark
+    assert cudnn.benchmark and not cudnn.enabled
     assert not minidl.backends.mps.is_available()
     minidl.set_float32_matmul_precision("high")
     assert cudnn.allow_tf32 and minidl.get_float32_matmul_precision() == "high"

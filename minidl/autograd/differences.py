@@ -268,6 +268,12 @@ def transposed(array: Array) -> Array:
     return array.T.copy(order="C").T
 
 
+def backwards(array: Array) -> Array:
+    """Return a copy whose last element is the first in memory."""
+    turn = (slice(None, None, -1),) * array.ndim
+    return array[turn].copy(order="C")[turn]
+
+
 def spread_out(array: Array) -> Array:
     """Return a copy with a gap after each element in memory."""
     wide = array_module(array).empty((*array.shape, 2), array.dtype)

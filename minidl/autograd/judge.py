@@ -33,6 +33,7 @@ from ..tensor import Tensor
 from .differences import (
     Leaf,
     Problem,
+    backwards,
     difference,
     host,
     jacobian,
@@ -373,6 +374,8 @@ class Check:
             found = self.backward(outputs, weights, layout, f" with a gradient {what}")
             message = f"differs when the gradient of the output is {what} in memory"
             self.expect(message, found, expected, weights)
+        found = self.backward([output * 1 for output in outputs], weights)
+        self.expect("differs when backward may overwrite its gradient", found, expected, weights)
         ones = [np.ones(shape) for shape in self.shapes]
         found = self.backward(outputs, ones, _repeated, " with a gradient that repeats one number")
         message = "differs when the gradient of the output repeats one number (stride 0)"
@@ -508,7 +511,7 @@ _AGAIN = (
     "another call of func in between changed what this one had saved; save on ctx",
 )
 _NOT_LINEAR = "is not linear in the gradient of the output, with "
-_LAYOUTS = {"transposed": transposed, "spread out": spread_out}
+_LAYOUTS = {"transposed": transposed, "spread out": spread_out, "backwards": backwards}
 
 
 @dataclass

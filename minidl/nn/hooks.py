@@ -5,6 +5,7 @@ Most are a module's own; ``register_module_*`` add those that every module runs,
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -58,7 +59,10 @@ class Hooks:
         except Exception:
             for key, hook in self._hooks_of("forward"):
                 if hook.always_call and key not in finished:
-                    self._call_forward_hook(hook, args, kwargs, None)
+                    try:
+                        self._call_forward_hook(hook, args, kwargs, None)
+                    except Exception as error:  # the first error is the one to report
+                        warnings.warn(f"a hook with always_call failed: {error!r}", stacklevel=4)
             raise
 
     def _call_pre_hook(

@@ -32,7 +32,7 @@ from ..errors import ShapeError
 from ..kernels.windows import Geometry, Pair, plan
 from ..ops.precision import rounded, widened
 from ..tensor import Tensor
-from .arguments import IntOrPair, check_images, pair
+from .arguments import IntOrPair, pair, with_batch
 from .module import Module
 
 __all__ = ["Fold", "Unfold", "fold", "unfold"]
@@ -133,20 +133,20 @@ def unfold(
 
     Parameters
     ----------
-    input : Tensor, shape (N, C, H, W)
+    input : Tensor, shape (N, C, H, W) or (C, H, W)
     kernel_size : int or pair
     dilation, padding, stride : int or pair
         Defaults 1, 0, 1.
 
     Returns
     -------
-    Tensor, shape (N, C·KH·KW, L)
+    Tensor, shape (N, C·KH·KW, L), without N if `input` has none
         L windows, from the top left to the bottom right by rows.
 
     Raises
     ------
     ShapeError
-        No window fits, or the input has not four axes.
+        No window fits, or the input has not three or four axes.
     ArgumentError
         An argument is not an integer or two, or too small.
 
@@ -160,16 +160,17 @@ def unfold(
              [3., 4., 6., 7.],
              [4., 5., 7., 8.]]])
     """
-    check_images("unfold", input.array)
+    images, added = with_batch("unfold", input)
     geometry = plan(
         "unfold",
-        input.array.shape[2:],
+        images.array.shape[2:],
         pair("unfold: kernel_size", kernel_size),
         pair("unfold: stride", stride),
         pair("unfold: dilation", dilation),
         pair("unfold: padding", padding, 0),
     )
-    return UnfoldFunction.apply(input, geometry)
+    columns = UnfoldFunction.apply(images, geometry)
+    return columns.squeeze(0) if added else columns
 
 
 def fold(
@@ -184,7 +185,7 @@ def fold(
 
     Parameters
     ----------
-    input : Tensor, shape (N, C·KH·KW, L)
+    input : Tensor, shape (N, C·KH·KW, L) or (C·KH·KW, L)
     output_size : int or pair
         Height and width of the images.
     kernel_size, dilation, padding, stride : int or pair
@@ -192,7 +193,7 @@ def fold(
 
     Returns
     -------
-    Tensor, shape (N, C, H, W)
+    Tensor, shape (N, C, H, W), without N if `input` has none
 
     Raises
     ------
@@ -224,11 +225,13 @@ def fold(
     entries = geometry.kernel[0] * geometry.kernel[1]
     windows = geometry.out[0] * geometry.out[1]
     shape = tuple(input.array.shape)
-    if len(shape) != 3 or shape[1] % entries or shape[2] != windows:
+    if len(shape) not in (2, 3) or shape[-2] % entries or shape[-1] != windows:
         raise ShapeError(
             f"fold: input of shape {shape} does not fit: expected (N, C·{entries}, {windows})"
         )
-    return FoldFunction.apply(input, geometry, size)
+    columns = input if len(shape) == 3 else input.unsqueeze(0)
+    images = FoldFunction.apply(columns, geometry, size)
+    return images if len(shape) == 3 else images.squeeze(0)
 
 
 class Unfold(Module):

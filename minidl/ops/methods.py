@@ -174,11 +174,15 @@ def __iter__(self: Tensor) -> Iterator[Tensor]:
     return (self[i] for i in range(len(self)))
 
 
+def __reversed__(self: Tensor) -> Tensor:
+    return shape.flip(self, 0) if self.array.ndim else self
+
+
 def __contains__(self: Tensor, value: Any) -> bool:
     return bool((self == value).any())
 
 
-attach(__eq__, __ne__, __invert__, __iter__, __contains__)
+attach(__eq__, __ne__, __invert__, __iter__, __reversed__, __contains__)
 
 
 # --- The walk back --------------------------------------------------------------------------------

@@ -748,3 +748,21 @@ def test_a_forward_that_is_another_where_gradients_are_recorded() -> None:
 
     with pytest.raises(GradcheckError, match="differs where gradients are recorded"):
         gradcheck(func, at(1.0, 2.0))
+
+
+def test_a_gradient_with_negative_strides() -> None:
+    wrong = cubes(lambda g, x: 3 * x * x * (g if min(g.strides) >= 0 else g[::-1]))
+    with pytest.raises(GradcheckError, match="backwards in memory"):
+        gradcheck(wrong, (x(5, 2),))
+
+
+def test_a_gradient_that_may_be_overwritten() -> None:
+    def backward(ctx: Any, g: Any) -> Any:
+        (a,) = ctx.saved_tensors
+        if ctx.may_overwrite[0]:
+            g *= a  # the factor 2 is missing
+            return g
+        return 2 * a * g
+
+    with pytest.raises(GradcheckError, match="may overwrite"):
+        gradcheck(function(saving(lambda a: a * a), backward), (x(4),))

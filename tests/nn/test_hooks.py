@@ -77,3 +77,21 @@ def test_nothing_is_fused_where_hooks_would_see_it(register: Any) -> None:
         assert not list(net.fused_pairs())
     with register(net[1]):
         assert not list(net.fused_pairs())
+
+
+def test_hooks_that_are_always_called_run_after_an_error_of_another() -> None:
+    module, called = nn.Linear(2, 2), []
+
+    def fails(*_: object) -> None:
+        called.append("first")
+        raise ValueError("a hook's own")
+
+    def refuses(*_: object) -> None:
+        raise KeyError("the first error")
+
+    module.register_forward_hook(lambda *_: called.append("second"), always_call=True)
+    module.register_forward_hook(fails, prepend=True, always_call=True)
+    module.register_forward_pre_hook(refuses)
+    with pytest.raises(KeyError), pytest.warns(UserWarning, match="a hook's own"):
+        module(minidl.ones(1, 2))
+    assert called == ["first", "second"]

@@ -134,3 +134,12 @@ def test_same_as_pytorch(options: dict[str, Any]) -> None:
     np.testing.assert_array_equal(helpers.host(ours), theirs.numpy())
     back = torch.nn.functional.fold(theirs, (6, 5), (3, 2), **options)
     helpers.assert_close(F.fold(ours, (6, 5), (3, 2), **options), back.numpy(), 6)
+
+
+def test_images_without_a_batch(device: str) -> None:
+    x = minidl.arange(48.0, device=device).reshape(3, 4, 4)
+    columns = F.unfold(x, 2)
+    assert columns.shape == (12, 9) and columns.tolist() == F.unfold(x[None], 2)[0].tolist()
+    back = F.fold(columns, (4, 4), 2)
+    assert back.shape == (3, 4, 4)
+    assert back.tolist() == F.fold(columns[None], (4, 4), 2)[0].tolist()

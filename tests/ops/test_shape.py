@@ -227,3 +227,8 @@ def test_numbers_of_pieces_may_be_numpys_integers_or_tensors() -> None:
     x = minidl.arange(4)
     assert [part.tolist() for part in x.chunk(minidl.tensor(2))] == [[0, 1], [2, 3]]
     assert [part.tolist() for part in x.split(np.int32(3))] == [[0, 1, 2], [3]]
+
+
+def test_reversed() -> None:
+    assert reversed(minidl.tensor([[1, 2], [3, 4]])).tolist() == [[3, 4], [1, 2]]
+    assert reversed(minidl.tensor(3)).item() == 3

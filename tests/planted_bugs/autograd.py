@@ -5,6 +5,27 @@ from __future__ import annotations
 #: Name, place, code, replacement, the tests that must fail[, the mode to run them in].
 BUGS = [
     (
+        "walk: a broadcast gradient may be overwritten",
+        "minidl.autograd.ownership:is_ours_alone",
+        "not _can_change(array)",
+        "False",
+        "tests/autograd/test_in_place.py::test_gradients_of_one_element_may_be_broadcast",
+    ),
+    (
+        "functions: an argument that is returned shares its memory unnoticed",
+        "minidl.autograd.function:Function.apply",
+        "edges[place] is not None and cls.is_foreign",
+        "False",
+        "tests/autograd/test_function.py::test_forward_that_returns_its_argument",
+    ),
+    (
+        "in place: the largest elements are saved with their axes",
+        "minidl.ops.reduce:ExtremeOverAll.forward",
+        "ctx.save_for_backward(x, y)",
+        "ctx.save_for_backward(x, y.copy())",
+        "tests/autograd/test_in_place.py::test_a_reduction_without_its_axes_is_changed",
+    ),
+    (
         "functions: a gradient is summed over the wrong axes",
         "minidl.autograd.checks:_reduced",
         "more = gradient.ndim - len(shape)",
