@@ -115,7 +115,11 @@ def fitting(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     NumberError
         The number does not fit: it is too large, or NaN for integers.
     """
-    array = converted(value, dtype)
-    if dtype.kind == "f" and math.isinf(array) and not math.isinf(value):
+    try:
+        array = converted(value, dtype)
+        fits = dtype.kind != "f" or not math.isinf(array) or math.isinf(value)
+    except NumberError:
+        fits = False
+    if not fits:
         raise NumberError(f"{name}: {value} does not fit into {dtype}")
     return array
