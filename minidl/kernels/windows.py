@@ -124,8 +124,10 @@ def plan(
     Raises
     ------
     ShapeError
-        No window fits; the message names `name`, the image's size and the kernel's.
+        No window fits, or the kernel is empty; the message names `name` and the sizes.
     """
+    if min(kernel) < 1:
+        raise ShapeError(f"{name}: a kernel of {kernel[0]}x{kernel[1]} is empty")
     after = before if after is None else after
     out = tuple(
         window_count(n, k, s, d, p + q)

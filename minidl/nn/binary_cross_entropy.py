@@ -183,7 +183,7 @@ def binary_cross_entropy(
     Raises
     ------
     ArgumentError
-        A number of `input` is not in [0, 1]. A GPU's numbers are not looked at.
+        A number is not in [0, 1]. A GPU's numbers are not looked at.
 
     Examples
     --------
@@ -191,11 +191,13 @@ def binary_cross_entropy(
     >>> minidl.nn.functional.binary_cross_entropy(minidl.tensor([0.5]), minidl.tensor([1.0]))
     tensor(0.6931)
     """
-    name, p = "binary_cross_entropy", input.array
+    name = "binary_cross_entropy"
     reduction = checked_reduction(name, reduction, size_average, reduce)
     input, target = _floats(name, input, target)
-    if isinstance(p, np.ndarray) and not ((p >= 0) & (p <= 1)).all():
-        raise ArgumentError(f"{name}: input holds {p.min()} to {p.max()}: expected 0 to 1")
+    for what, tensor in (("input", input), ("target", target)):
+        p = tensor.array
+        if isinstance(p, np.ndarray) and not ((p >= 0) & (p <= 1)).all():
+            raise ArgumentError(f"{name}: {what} holds {p.min()} to {p.max()}: expected 0 to 1")
     return BinaryCrossEntropyFunction.apply(
         input, target, _weight(name, "weight", input, weight), None, reduction
     )

@@ -186,7 +186,7 @@ def conv_transpose2d(
         )
     windows = Geometry(weight.array.shape[2:], steps, gaps, before, images.array.shape[2:])
     size = tuple(n - 2 * p + e for n, p, e in zip(windows.span, before, extra, strict=True))
-    if min(size) < 1:
+    if min(*size, *windows.kernel) < 1:
         raise ShapeError(f"{name}: padding {before} leaves an output of {size[0]}x{size[1]}")
     y: Tensor = ConvTranspose2dFunction.apply(images, weight, bias, windows, groups, size)
     return y.squeeze(0) if input.ndim == 3 else y

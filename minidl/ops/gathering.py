@@ -203,6 +203,14 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     """Return `input` with slices of ``alpha * source`` added to those at `index` along `dim`."""
     axis = one_axis("index_add", dim, input.ndim)
     _check_row("index_add", index)
+    expected = list(input.array.shape)
+    expected[axis : axis + 1] = [index.numel()]
+    if list(source.array.shape) != expected and (input.ndim > 1 or source.numel() != expected[0]):
+        raise ShapeError(
+            f"index_add: source of shape {tuple(source.shape)}, expected {tuple(expected)}"
+        )
+    if source.dtype != input.dtype:
+        raise DTypeError(f"index_add: source is {source.dtype}, input is {input.dtype}")
     source = source if alpha == 1 else alpha * source
     positions = checked_positions("index_add", index, input.array, axis)
     return AddAt.apply(input, source, (..., (slice(None),) * axis + (positions,)))

@@ -58,18 +58,31 @@ def steps_of(index: Any, x: Array) -> Steps:
     used = sum(_axes_used(part) for part in parts)
     first: list[Any] = []
     second: list[Any] = []
+    axis = 0
     for part in parts:
         if part is Ellipsis:
             first += [slice(None)] * (ndim - used)
             second += [slice(None)] * (ndim - used)
+            axis += ndim - used
         elif hasattr(part, "dtype"):
+            _check_empty_mask(part, x, axis)
             first += [slice(None)] * _axes_used(part)
             second.append(part)
         else:
             first.append(part)
             if part is None or isinstance(part, slice):
                 second.append(slice(None))
+        axis += _axes_used(part)
     return (*first, ...), tuple(second)
+
+
+def _check_empty_mask(part: Any, x: Array, axis: int) -> None:
+    """Raise an error for a mask without elements that does not fit: NumPy lets it pass."""
+    if not part.size and part.dtype == bool_ and part.shape != x.shape[axis : axis + part.ndim]:
+        raise IndexOutOfRange(
+            f"index: a mask of shape {part.shape} does not fit axis {axis} of a tensor of shape "
+            f"{tuple(x.shape)}"
+        )
 
 
 def _as_array(part: Any, x: Array) -> Any:

@@ -53,7 +53,7 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
         The file can't be read.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{os.fspath(path)} can't be read: {reason}") from error

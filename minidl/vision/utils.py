@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from ..device import array_module
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, DTypeError
 from ..ops import stack
 from ..tensor import Tensor
 from .transforms import ToPILImage
@@ -55,6 +55,8 @@ def make_grid(
     ------
     DataError
         The value is neither a tensor of 2 to 4 axes nor a sequence of tensors.
+    DTypeError
+        Integers can't be normalized.
 
     Examples
     --------
@@ -71,6 +73,8 @@ def make_grid(
         )
     if nrow < 1:
         raise ArgumentError(f"make_grid: nrow must be at least 1, got {nrow}")
+    if normalize and not tensor.is_floating_point():
+        raise DTypeError(f"make_grid: normalize needs floats, got {tensor.dtype}")
     pixels = tensor.detach().array
     xp = array_module(pixels)
     pixels = pixels.reshape((1,) * (4 - pixels.ndim) + pixels.shape)
@@ -112,6 +116,11 @@ def save_image(
     format : str, optional
         Such as "PNG"; needed for a file. Default: by the name's extension.
 
+    Raises
+    ------
+    DTypeError
+        The values are not floats.
+
     Examples
     --------
     >>> import io, minidl
@@ -121,5 +130,7 @@ def save_image(
     b'PNG'
     """
     pixels = make_grid(tensor, **kwargs).cpu().array
+    if pixels.dtype.kind != "f":
+        raise DTypeError(f"save_image: expected floats from 0 to 1, got {pixels.dtype}")
     levels = (pixels * pixels.dtype.type(255) + pixels.dtype.type(0.5)).clip(0, 255)
     ToPILImage()(levels.astype(np.uint8).transpose(1, 2, 0)).save(fp, format=format)

@@ -202,3 +202,8 @@ def test_weights_are_changed_after_they_were_used() -> None:
         w.zero_()
         loss.backward()
         assert x.grad.tolist() == [-0.5, -1.0, -1.5]
+
+
+def test_targets_are_from_0_to_1() -> None:
+    with pytest.raises(ArgumentError, match="target holds 3.0 to 3.0: expected 0 to 1"):
+        F.binary_cross_entropy(minidl.tensor([0.5]), minidl.tensor([3.0]))

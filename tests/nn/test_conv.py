@@ -675,3 +675,11 @@ def test_padding_by_name_in_every_mode(mode: str, padding: str) -> None:
     expected = nn.functional.conv2d(x_padded, layer.weight, layer.bias, dilation=(1, 2))
     np.testing.assert_array_equal(layer(x).detach().numpy(), expected.detach().numpy())
     assert padding == "valid" or layer(x).shape[2:] == x.shape[2:]
+
+
+def test_an_empty_kernel(device: str) -> None:
+    x, weight = minidl.ones(1, 1, 3, 3, device=device), minidl.ones(1, 1, 0, 3, device=device)
+    with pytest.raises(ShapeError, match="conv2d: a kernel of 0x3 is empty"):
+        F.conv2d(x, weight, padding=1)
+    with pytest.raises(ShapeError):
+        F.conv_transpose2d(x, weight)

@@ -82,3 +82,11 @@ def test_take_counts_positions_in_the_flattened_tensor(device: str) -> None:
         x.take(index + 9)
     with pytest.raises(DTypeError, match="take"):
         x.take(x)
+
+
+def test_what_index_add_adds_must_fit(device: str) -> None:
+    x, index = minidl.ones(4, 2, device=device), minidl.tensor([0, 2], device=device)
+    with pytest.raises(ShapeError, match=r"source of shape \(1, 1\), expected \(2, 2\)"):
+        x.index_add(0, index, minidl.ones(1, 1, device=device))
+    with pytest.raises(DTypeError, match="source is float64, input is float32"):
+        x.index_add(0, index, minidl.ones(2, 2, dtype=minidl.float64, device=device))

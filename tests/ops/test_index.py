@@ -225,3 +225,13 @@ def test_what_is_no_tensor_is_converted_once(recorded: bool, device: str) -> Non
     half = x.half()
     half[0], half[1, 0] = 1e300, -70_000  # unlike fill_, as in PyTorch
     assert half[:, 0].tolist() == [np.inf, -np.inf]
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (2, 0)])
+def test_an_empty_mask_must_fit(shape: tuple[int, ...], device: str) -> None:
+    x = minidl.ones(2, 3, device=device)
+    mask = minidl.zeros(shape, dtype=minidl.bool, device=device)
+    for call in (lambda: x[mask], lambda: x.__setitem__(mask, 5)):
+        with pytest.raises(IndexError, match="a mask of shape .* does not fit axis 0"):
+            call()
+    assert x[:, :0][minidl.zeros(2, 0, dtype=minidl.bool, device=device)].shape == (0,)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import minidl
-from minidl.errors import ArgumentError, DataError
+from minidl.errors import ArgumentError, DataError, DTypeError
 from minidl.vision.utils import make_grid, save_image
 
 Image = pytest.importorskip("PIL.Image")
@@ -50,3 +50,12 @@ def test_what_is_refused() -> None:
             make_grid(bad)
     with pytest.raises(ArgumentError, match="nrow"):
         make_grid(minidl.ones(2, 1, 2, 2), nrow=0)
+
+
+def test_integers_are_neither_normalized_nor_saved(tmp_path: Path) -> None:
+    levels = minidl.tensor([[[0, 128, 255]]], dtype=minidl.uint8)
+    with pytest.raises(DTypeError, match="make_grid: normalize needs floats, got uint8"):
+        make_grid(levels, normalize=True)
+    with pytest.raises(DTypeError, match="save_image: expected floats from 0 to 1, got uint8"):
+        save_image(levels, tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())

@@ -78,7 +78,7 @@ class ImageList(PictureSet):
     def _lines(self) -> list[tuple[int, tuple[str, str]]]:
         """Return each line's number, path and label."""
         try:
-            text = self.path.read_text(encoding="utf-8")
+            text = self.path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeError) as error:
             reason = getattr(error, "strerror", None) or error
             raise DataError(f"{self.path} can't be read: {reason}") from error
@@ -96,9 +96,13 @@ class ImageList(PictureSet):
     def _label(self, text: str, known: dict[str, int] | None, number: int) -> int:
         if known is not None and text in known:
             return known[text]
-        if text.isdecimal() and (known is None or int(text) < len(known)) and len(text) < 10:
+        if text.isdecimal() and (known is None or int(text) < len(known)) and len(text) < 7:
             return int(text)
-        wanted = "a number" if known is None else f"one of the {len(known)} classes or its number"
+        wanted = (
+            "a number below 1,000,000"
+            if known is None
+            else f"one of the {len(known)} classes or its number"
+        )
         raise DataError(f"{self.path}, line {number}: the label is {text!r}, expected {wanted}")
 
     def __len__(self) -> int:

@@ -74,7 +74,7 @@ def read(path: str | os.PathLike[str], kind: str | None = None) -> Content:
         if kind == "safetensors":
             with open(path, "rb") as file:
                 arrays, metadata = read_safetensors(file)
-            if "minidl" not in metadata:
+            if not {"minidl", "minidl.sha256"} & metadata.keys():  # of another program
                 return Content(kind, arrays, metadata, name)
             kind = "minidl"
     except RefusedError as refused:

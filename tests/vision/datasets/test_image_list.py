@@ -43,12 +43,18 @@ def test_labels_may_be_names(folder: Path) -> None:
         ("a.png -1", None, "the label is '-1'"),
         ("a.png 2", ["cat", "dog"], "the label is '2', expected one of the 2 classes"),
         ("a.png " + "9" * 30, None, "expected a number"),
+        ("a.png 99999999", None, "expected a number below 1,000,000"),
     ],
 )
 def test_lines_that_are_wrong(folder: Path, text: str, classes: list[str], said: str) -> None:
     (folder / "train.txt").write_text(text)
     with pytest.raises(DataError, match=re.escape(said)):
         ImageList(folder / "train.txt", classes)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_path(folder: Path) -> None:
+    (folder / "train.txt").write_text("a.png 0\n", encoding="utf-8-sig")
+    assert Path(ImageList(folder / "train.txt").samples[0][0]).name == "a.png"
 
 
 def test_files_that_are_missing(folder: Path) -> None:

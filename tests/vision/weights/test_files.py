@@ -158,3 +158,11 @@ def test_trained_networks_come_with_the_library(
     Path(name).write_bytes(b"something else")  # a file of that name comes first
     with pytest.raises(CheckpointError, match=name):
         load_network(name)
+
+
+def test_a_damaged_key_does_not_hide_the_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    minidl.save({"conv1.weight": minidl.ones(2, 2)}, path)
+    path.write_bytes(path.read_bytes().replace(b'"minidl":', b'"linidl":'))
+    with pytest.raises(CheckpointError):
+        read(path)
