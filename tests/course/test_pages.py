@@ -30,6 +30,9 @@ FROM_THE_PAPER = {"0.9", "0.0005", "0.01", "0.5", "0.2"}
 #: Another matplotlib writes other paths for the same arrays.
 DRAWN_WITH = "3.11."
 
+#: Figures of rounding errors: each processor's BLAS adds up in another order.
+OF_ROUNDING = {"13_speed/2.svg", "14_precision/4.svg"}
+
 
 def coordinates(drawing: Path) -> np.ndarray:
     """Return the numbers of all paths of an SVG file, in points with two decimals."""
@@ -131,4 +134,5 @@ def test_building_again_changes_nothing(
     matplotlib = pytest.importorskip("matplotlib")
     for name in names if matplotlib.__version__.startswith(DRAWN_WITH) else ():
         new, old = coordinates(drawn / name), coordinates(committed / name)
-        assert new.shape == old.shape and np.abs(new - old).max(initial=0) < 1, name
+        apart = 20 if f"{source.stem}/{name}" in OF_ROUNDING else 1
+        assert new.shape == old.shape and np.abs(new - old).max(initial=0) < apart, name
