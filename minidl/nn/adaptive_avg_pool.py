@@ -113,7 +113,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     filled = [n if w is None else w for n, w in zip(size, wanted, strict=False)]
     out = pair("adaptive_avg_pool2d: output_size", filled)
     # Where the size is right already, every bin holds one pixel: AlexNet's 6×6.
-    result = images.clone() if out == size else AdaptiveAvgPool2dFunction.apply(images, out)
+    result = images if out == size else AdaptiveAvgPool2dFunction.apply(images, out)
     return result.squeeze(0) if added else result
 
 

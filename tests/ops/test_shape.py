@@ -198,7 +198,6 @@ def test_what_can_not_be_joined_or_flipped() -> None:
         ((2, 2), lambda x: x.diag()),
         ((1, 1, 2, 2), lambda x: F.pixel_shuffle(x, 1)),
         ((1, 1, 2, 2), lambda x: F.pixel_unshuffle(x, 1)),
-        ((1, 1, 2, 2), lambda x: F.adaptive_avg_pool2d(x, 2)),
     ],
 )
 def test_results_that_are_no_views_have_their_own_memory(
