@@ -306,7 +306,7 @@ class Function:
             changes.note(before, arrays, args, ctx._dirty)
 
         returned = outputs if isinstance(outputs, tuple) else (outputs,)
-        if not all(any(array is output for output in returned) for array in ctx._dirty):
+        if ctx._dirty and not all(any(a is output for output in returned) for a in ctx._dirty):
             raise AutogradError(
                 f"{cls.__name__}: an argument that was declared with mark_dirty is not returned; "
                 "return every argument that forward changes in place"
