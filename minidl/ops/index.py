@@ -9,6 +9,7 @@ modulo the length.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from types import EllipsisType
 from typing import Any
 
@@ -58,12 +59,10 @@ def steps_of(index: Any, x: Array) -> Steps:
     used = sum(_axes_used(part) for part in parts)
     first: list[Any] = []
     second: list[Any] = []
-    axis = 0
-    for part in parts:
+    for axis, part in _with_axes(parts, x):
         if part is Ellipsis:
             first += [slice(None)] * (ndim - used)
             second += [slice(None)] * (ndim - used)
-            axis += ndim - used
         elif hasattr(part, "dtype"):
             _check_empty_mask(part, x, axis)
             first += [slice(None)] * _axes_used(part)
@@ -72,7 +71,6 @@ def steps_of(index: Any, x: Array) -> Steps:
             first.append(part)
             if part is None or isinstance(part, slice):
                 second.append(slice(None))
-        axis += _axes_used(part)
     return (*first, ...), tuple(second)
 
 
@@ -111,15 +109,11 @@ def _as_array(part: Any, x: Array) -> Any:
 
 def _on_gpu(parts: list[Any], x: Array) -> list[Any]:
     """Bring the arrays of an index to the GPU of `x`, checking what CuPy does not check."""
-    axis = 0
-    for i, part in enumerate(parts):
-        if part is Ellipsis:
-            axis += x.ndim - sum(_axes_used(other) for other in parts)
-        elif hasattr(part, "dtype"):
+    for i, (axis, part) in enumerate(_with_axes(parts, x)):
+        if hasattr(part, "dtype"):
             if part.dtype.kind != "b" and axis < x.ndim:
                 check_positions(part, x, axis)
             parts[i] = copy_to(part, device_of(x))
-        axis += _axes_used(part)
     return parts
 
 
@@ -131,6 +125,15 @@ def check_positions(positions: Array, x: Array, axis: int) -> None:
             f"index: a position is out of bounds for axis {axis} with size {length}, in a tensor "
             f"of shape {tuple(x.shape)}"
         )
+
+
+def _with_axes(parts: list[Any], x: Array) -> Iterator[tuple[int, Any]]:
+    """Yield the first axis of `x` that each part of an index is about, and the part."""
+    between = x.ndim - sum(_axes_used(part) for part in parts)  # what an Ellipsis stands for
+    axis = 0
+    for part in parts:
+        yield axis, part
+        axis += between if part is Ellipsis else _axes_used(part)
 
 
 def _axes_used(part: Any) -> int:
