@@ -51,7 +51,7 @@ def length_of(name: str, input: Any, dim: int) -> tuple[int, int]:
 def axes_of(name: str, dim: Dim, ndim: int) -> tuple[int, ...]:
     """Return `dim` as a tuple of axes from 0 to ``ndim - 1``; all axes for None or none."""
     dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
-    if dims in ((), (None,)):
+    if dim is None or not dims:
         return tuple(range(ndim))
     axes = tuple(one_axis(name, d, ndim) for d in dims)
     if len(set(axes)) < len(axes):
