@@ -206,12 +206,11 @@ class Run:
         pictures = read_pictures(Path(args.data))
         pixels, labels, held_pixels, held_labels, self.classes = pictures
         self.model = make_model(args, self.recipe, len(self.classes)).to(device)
-        mean = pixels.mean(axis=0, dtype=np.float64).astype(np.float32)
+        mean = tuple(pixels.mean(axis=(0, 1, 2), dtype=np.float64).tolist())  # the mean color
         scale = 1.0 if self.model.input_scale == "pixels" else DEVIATION
         size, pin = self.model.input_size[-1], device.type == "gpu"
-        to_input = RawToInput(mean.transpose(2, 0, 1), scale, size=size)
-        colors = tuple(mean.mean(axis=(0, 1)).tolist())  # programs that load the weights use these
-        self.model.preprocessing = Preprocessing(size, pixels.shape[1], colors, (scale,) * 3)
+        to_input = RawToInput(mean, scale, size=size)
+        self.model.preprocessing = Preprocessing(size, pixels.shape[1], mean, (scale,) * 3)
         room, shift, augment = pixels.shape[1] - size, self.recipe.shift, not args.plain
         self.loader = loader(Batches(pixels, labels, room, shift, augment), True, pin)
         self.seen = DeviceBatches(self.loader, device, to_input)
