@@ -68,15 +68,21 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 _KEYS = (str, bytes, int, float, type(None))  # a tuple's hash can take forever
 
 
+def _values(items: list[Any]) -> list[Any]:
+    """Return items of a list or a dict; a function or class is none."""
+    for item in items:
+        if isinstance(item, Name):
+            raise RefusedError(f"the name {item}")
+    return items
+
+
 def _pairs(items: list[Any]) -> dict[Any, Any]:
-    for key in items[::2]:
-        only(_KEYS, key)
-    return dict(zip(items[::2], items[1::2], strict=True))
+    return dict(zip(plain_keys(items[::2]), _values(items[1::2]), strict=True))
 
 
 _COLLECTIONS: dict[str, Callable[[list[Any]], Any]] = {
     "TUPLE": tuple,
-    "LIST": list,
+    "LIST": _values,
     "DICT": _pairs,
 }
 
@@ -103,10 +109,11 @@ class _Machine:
         calls: Mapping[str, Callable[..., Any]],
         persistent: Callable[[Any], Any] | None,
         dtypes: str,
+        constants: Mapping[str, Any],
     ) -> None:
         self.stack: list[Any] = []
         self.memo: dict[int, Any] = {}
-        self.persistent, self.dtypes = persistent, dtypes
+        self.persistent, self.dtypes, self.constants = persistent, dtypes, constants
         self.calls: dict[str, Callable[..., Any]] = {
             "_codecs.encode": self._encode,
             "numpy.dtype": self._dtype,
@@ -125,7 +132,7 @@ class _Machine:
             if number > _MAX_INSTRUCTIONS:
                 raise RefusedError(f"more than {_MAX_INSTRUCTIONS:,} instructions")
             self._step(instruction.name, argument)
-        (value,) = self.stack
+        (value,) = _values(self.stack)
         return finished(value)
 
     def _step(self, code: str, argument: Any) -> None:
@@ -144,7 +151,7 @@ class _Machine:
             stack.append(_COLLECTIONS[code](self._pop_to_mark()))
         elif code in ("APPEND", "APPENDS"):
             items = [finished(stack.pop())] if code == "APPEND" else self._pop_to_mark()
-            only(list, stack[-1]).extend(items)
+            only(list, stack[-1]).extend(_values(items))
         elif code in ("SETITEM", "SETITEMS"):
             if code == "SETITEM":
                 value, key = finished(stack.pop()), stack.pop()
@@ -159,21 +166,29 @@ class _Machine:
         elif code in ("GET", "BINGET", "LONG_BINGET"):
             stack.append(self.memo[argument])
         elif code == "GLOBAL":
-            stack.append(Name(*argument.split(" ", 1)))
+            self._name(*argument.split(" ", 1))
         elif code == "STACK_GLOBAL":
             name, module = only(str, stack.pop()), only(str, stack.pop())
-            stack.append(Name(module, name))
+            self._name(module, name)
         elif code == "REDUCE":
             arguments, function = only(tuple, stack.pop()), only(Name, stack.pop())
             if function.name not in self.calls:
                 raise RefusedError(f"a call of {function}")
+            self._make_room(sum(len(part) for part in arguments if isinstance(part, dict | list)))
             stack.append(self.calls[function.name](*arguments))
+        elif code in ("NEWOBJ", "NEWOBJ_EX"):
+            kind = stack[-2 if code == "NEWOBJ" else -3]
+            raise RefusedError(f"an object of class {kind}")
         elif code == "BINPERSID" and self.persistent is not None:
             stack.append(self.persistent(stack.pop()))
         elif code == "BUILD":
             self._build(stack.pop(), stack[-1])
         elif code not in ("PROTO", "FRAME", "STOP"):
             raise RefusedError(f"the instruction {code}")
+
+    def _name(self, module: str, name: str) -> None:
+        found = Name(module, name)
+        self.stack.append(self.constants.get(found.name, found))
 
     def _pop_to_mark(self) -> list[Any]:
         place = len(self.stack) - 1
@@ -200,10 +215,13 @@ class _Machine:
     def _encode(self, text: Any, encoding: Any) -> bytes:
         if encoding != "latin1":
             raise RefusedError(f"a call of _codecs.encode for {encoding!r}")
-        self.room -= len(only(str, text))
+        self._make_room(len(only(str, text)))
+        return text.encode("latin-1")
+
+    def _make_room(self, count: int) -> None:
+        self.room -= count
         if self.room < 0:
             raise RefusedError("more bytes than its file has")
-        return text.encode("latin-1")
 
     def _dtype(self, code: Any, *options: Any) -> _DType:
         code = code.decode() if isinstance(code, bytes) else only(str, code)
@@ -248,6 +266,11 @@ def finished(value: Any) -> Any:
     return value.value if isinstance(value, _Array) else value
 
 
+def plain_keys(keys: Any) -> list[Any]:
+    """Return the keys of a dict or the elements of a set, after checking their types."""
+    return [only(_KEYS, key) for key in only((list, tuple), keys)]
+
+
 def only(kind: Any, value: Any) -> Any:
     """Return a value of the expected type.
 
@@ -267,6 +290,7 @@ def read_pickle(
     calls: Mapping[str, Callable[..., Any]] | None = None,
     persistent: Callable[[Any], Any] | None = None,
     dtypes: str = "biuf",
+    constants: Mapping[str, Any] | None = None,
 ) -> Any:
     """Read a pickle of plain values and arrays; nothing in it is executed.
 
@@ -283,12 +307,14 @@ def read_pickle(
         Kinds of dtypes that arrays may have; "O" allows a single object in an array. Default
         "biuf".
 
+    constants : mapping of str to object, optional
+        What stands for a name that is not called.
+
     Returns
     -------
     object
         Dicts, lists, tuples, numbers, str, bytes (Python 2's strings, too), None, read-only arrays
-        and scalars, and what `calls` and `persistent` returned. A function that is named but not
-        called is a :class:`Name`.
+        and scalars, and what `calls` and `persistent` returned.
 
     Raises
     ------
@@ -297,4 +323,4 @@ def read_pickle(
     Exception
         The pickle is damaged; any kind.
     """
-    return _Machine(calls or {}, persistent, dtypes).run(file)
+    return _Machine(calls or {}, persistent, dtypes, constants or {}).run(file)

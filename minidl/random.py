@@ -146,6 +146,22 @@ class Generator:
 default_generator = Generator()
 
 
+def chosen(generator: Generator | None) -> Generator:
+    """Return an argument ``generator``, or the default one for None.
+
+    Raises
+    ------
+    DTypeError
+        It is something else, such as one of NumPy's.
+    """
+    if generator is None:
+        return default_generator
+    if not isinstance(generator, Generator):
+        kind = f"{type(generator).__module__}.{type(generator).__name__}"
+        raise DTypeError(f"generator: expected a minidl.Generator or None, got a {kind}")
+    return generator
+
+
 def manual_seed(seed: int) -> Generator:
     """Seed the default generator, for all tensors, masks, orders and augmentations from now on."""
     return default_generator.manual_seed(seed)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import io
 import math
 import struct
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, BinaryIO, NamedTuple
 
@@ -23,13 +24,17 @@ import numpy as np
 
 from .errors import CheckpointError
 from .formats import members_of, unpack, widen
-from .pickles import Name, RefusedError, only, read_pickle
+from .pickles import Name, RefusedError, only, plain_keys, read_pickle
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _STORAGES = {
     "Float": "<f4", "Double": "<f8", "Half": "<f2", "BFloat16": "<u2", "Long": "<i8",
     "Int": "<i4", "Short": "<i2", "Char": "<i1", "Byte": "<u1", "Bool": "?",
 }  # fmt: skip
+_DTYPES = {
+    f"torch.{name}": np.dtype(name)
+    for name in "float16 float32 float64 uint8 int8 int16 int32 int64 bool".split()
+}
 _MAX_EXPANDED = 1 << 22  # elements of a tensor that repeats those of a smaller storage
 
 Make = Callable[[np.ndarray, str], Any]
@@ -94,14 +99,16 @@ def _read_object(file: BinaryIO, storage: Callable[..., Any], make: Make | None)
     calls: dict[str, Callable[..., Any]] = {
         "collections.OrderedDict": ordered,
         "collections.defaultdict": lambda *kind: {},
-        "collections.Counter": lambda counts: dict(only(dict, counts)),
+        "collections.Counter": lambda counts: Counter(only(dict, counts)),
+        "__builtin__.set": lambda items: set(plain_keys(items)),
+        "__builtin__.complex": lambda *parts: complex(*(only(float, part) for part in parts)),
         "torch.Size": lambda sides: only(tuple, sides),
         "torch.device": lambda *place: ":".join(map(str, place)),
         "torch._utils._rebuild_tensor": tensor,
         "torch._utils._rebuild_tensor_v2": tensor,
         "torch._utils._rebuild_parameter": lambda data, *others: data,
     }
-    return read_pickle(file, calls, place)
+    return read_pickle(file, calls, place, constants=_DTYPES)
 
 
 def is_torch(file: BinaryIO) -> bool:

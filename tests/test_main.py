@@ -22,6 +22,14 @@ def test_from_the_command_line() -> None:
     assert not result.stderr
 
 
+def test_a_reader_that_has_read_enough() -> None:
+    command = [sys.executable, "-m", "minidl", "inspect", "80sec"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
 def test_an_unknown_command_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         program.main(["nonsense"])

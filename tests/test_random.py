@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl
-from minidl.errors import ArgumentError, MinidlError
+from minidl.errors import ArgumentError, DTypeError, MinidlError
 from minidl.random import philox_key, stream
 
 PINNED = {
@@ -109,6 +109,21 @@ def test_any_seed_of_64_bits(seed: int) -> None:
     again.set_state(generator.get_state())
     assert again.initial_seed() == generator.initial_seed() == seed % 2**64
     assert minidl.rand(2, generator=minidl.Generator().manual_seed(seed)).tolist() == first
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda g: minidl.randn(2, generator=g),
+        lambda g: minidl.ones(2).normal_(generator=g),
+        lambda g: minidl.nn.init.normal_(minidl.ones(2), generator=g),
+        lambda g: minidl.data.DataLoader(range(2), generator=g),
+        lambda g: list(minidl.data.RandomSampler(range(2), generator=g)),
+    ],
+)
+def test_generators_of_others_are_refused(draw: Callable[[Any], Any]) -> None:
+    with pytest.raises(DTypeError, match="expected a minidl.Generator or None, got a numpy.random"):
+        draw(np.random.default_rng(0))
 
 
 @pytest.mark.parametrize("seed", [2**64, -(2**63) - 1])

@@ -93,6 +93,9 @@ def test_checkpoints_and_what_stands_around_the_tensors(form: Callable[..., byte
         "size": Call(Global("torch", "Size"), ((2, 2),)),
         "place": Call(Global("torch", "device"), ("cuda", 0)),
         "pairs": Call(Global("collections", "OrderedDict"), ([["a", 1]],)),
+        "set": Call(Global("__builtin__", "set"), ([1, "a"],)),
+        "root": Call(Global("__builtin__", "complex"), (0.0, 1.0)),
+        "dtype": Global("torch", "float16"),
     }
     found = load(form(value, {"0": weight}))
     np.testing.assert_array_equal(found.pop("model")["w"].numpy(), weight)
@@ -106,6 +109,9 @@ def test_checkpoints_and_what_stands_around_the_tensors(form: Callable[..., byte
         "size": (2, 2),
         "place": "cuda:0",
         "pairs": {"a": 1},
+        "set": {1, "a"},
+        "root": 1j,
+        "dtype": minidl.float16,
     }
 
 
@@ -236,7 +242,14 @@ def test_long_names_are_cut(tmp_path: Path) -> None:
 
 def test_whole_models_are_refused_with_advice() -> None:
     model = Raw(b"ctorch.nn.modules.linear\nLinear\n)\x81")
-    refused(zip_file(model, {}), r"save model\.state_dict\(\) instead of a whole model")
+    refused(zip_file(model, {}), r"an object of class torch\.nn\.modules\.linear\.Linear\); .*"
+            r"save model\.state_dict\(\) instead of a whole model")  # fmt: skip
+
+
+def test_names_of_functions_and_classes_are_refused() -> None:
+    name = Global("os", "system")
+    for value in (name, [name], {"a": name}):
+        refused(zip_file(value, {}), r"the name os\.system")
 
 
 BAD_VIEWS = {
@@ -307,6 +320,12 @@ GROWTH = {
     "laughs": b"(]q\x00" + b"".join(b"](h%ch%ceq%c" % (i, i, i + 1) for i in range(99)) + b"t",
     "itself": b"]q\x00h\x00a",
     "keys": b"}(" + b"".join(b")q%c" % i + b"h%ch%c\x86" % (i, i) for i in range(60)) + b"Nu",
+    # 4 bytes for a set of 10,000
+    "sets": b"c__builtin__\nset\nq\x01]q\x00("
+    + b"".join(b"M%c%c" % (i % 256, i // 256) for i in range(10_000))
+    + b"e]("
+    + b"h\x01h\x00\x85R" * 10_000
+    + b"e",
     "deep": b"]" * 40_000 + b"a" * 39_999,
 }
 

@@ -222,6 +222,7 @@ class DataLoader:
         self.timeout = timeout
         self.worker_init_fn = worker_init_fn
         self.multiprocessing_context = multiprocessing_context
+        random.chosen(generator)  # raises unless it is one
         self.generator = generator
         self.prefetch_factor = 2 if prefetch_factor is None else prefetch_factor
         self.persistent_workers = persistent_workers
@@ -301,7 +302,7 @@ class DataLoader:
             raise ArgumentError(
                 f"DataLoader.iterate: start_batch must be at least 0, got {start_batch}"
             )
-        generator = random.default_generator if self.generator is None else self.generator
+        generator = random.chosen(self.generator)
         seed = generator.initial_seed()
         epoch = self.epoch if self._counts_itself else generator.next_epoch(start_batch > 0)
         self.epoch = epoch + 1

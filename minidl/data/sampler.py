@@ -8,6 +8,7 @@ draws a new order from the generator.
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from types import GenericAlias
 from typing import Any
@@ -210,11 +211,14 @@ class WeightedRandomSampler(Sampler):
     ) -> None:
         _check_count("WeightedRandomSampler", num_samples)
         _check_replacement("WeightedRandomSampler", replacement)
-        self.weights = np.asarray(weights, dtype=np.float64)
+        try:
+            self.weights = np.asarray(weights, dtype=np.float64)
+        except (TypeError, ValueError):
+            self.weights = np.empty(())
         if self.weights.ndim != 1 or not np.all(self.weights >= 0):
             raise ArgumentError(
                 "WeightedRandomSampler: weights must be a sequence of numbers >= 0, "
-                f"got shape {self.weights.shape}"
+                f"got {reprlib.repr(weights)}"
             )
         if not 0 < self.weights.sum() < np.inf:
             raise ArgumentError(

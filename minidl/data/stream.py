@@ -51,7 +51,7 @@ class OrderScope:
 
     def stream(self, generator: Generator | None) -> np.random.Generator:
         """Return a stream for the next order; a sampler's own generator replaces the seed."""
-        seed = self.seed if generator is None else generator.initial_seed()
+        seed = self.seed if generator is None else random.chosen(generator).initial_seed()
         # A sampler that iterates several times in one epoch gets another order each time.
         self.draws += 1
         return random.stream(seed, "order", self.epoch, self.draws)
@@ -151,4 +151,4 @@ def order_stream(generator: Generator | None = None) -> np.random.Generator:
     scope = _order_scope.get()
     if scope is not None:
         return scope.stream(generator)
-    return (random.default_generator if generator is None else generator).next_stream()
+    return random.chosen(generator).next_stream()

@@ -326,6 +326,7 @@ def _portable(error: BaseException, number: int) -> BaseException:
     try:
         arrived = pickle.loads(pickle.dumps(error))
         travels = type(arrived) is type(error) and str(arrived) == str(error)
+        travels = travels and not isinstance(error, SystemExit)  # it would end the program
     except Exception:
         travels = False
     if not travels:

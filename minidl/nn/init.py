@@ -22,7 +22,7 @@ import numpy as np
 from ..autograd import no_grad
 from ..errors import ArgumentError, ShapeError
 from ..missing import attributes
-from ..random import Generator, default_generator
+from ..random import Generator, chosen
 from ..tensor import Tensor, as_tensor
 
 _LINEAR = ["linear", *(f"conv{kind}{n}d" for kind in ("", "_transpose") for n in (1, 2, 3))]
@@ -141,7 +141,7 @@ def trunc_normal_(
     if inside < 1e-3:
         here = f"N({mean}, {std}²)"
         raise ArgumentError(f"trunc_normal_: [{a}, {b}] holds too little of {here}: {inside:.1e}")
-    stream = (generator or default_generator).next_stream()
+    stream = chosen(generator).next_stream()
     values = stream.standard_normal(math.prod(tensor.shape))
     outside = np.flatnonzero((values < low) | (values > high))
     while outside.size:
@@ -271,7 +271,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Generator | None =
     if len(tensor.shape) < 2:
         raise ShapeError(f"orthogonal_: expected 2 or more dimensions, got shape {tensor.shape}")
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
-    stream = (generator or default_generator).next_stream()
+    stream = chosen(generator).next_stream()
     q, r = np.linalg.qr(stream.standard_normal((max(rows, columns), min(rows, columns))))
     q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)
     return _assign(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))
@@ -284,7 +284,7 @@ def sparse_(
     if len(tensor.shape) != 2:
         raise ShapeError(f"sparse_: expected a matrix, got shape {tensor.shape}")
     rows, columns = tensor.shape
-    stream = (generator or default_generator).next_stream()
+    stream = chosen(generator).next_stream()
     values = stream.standard_normal((rows, columns)) * std
     for column in range(columns):
         values[stream.permutation(rows)[: math.ceil(sparsity * rows)], column] = 0.0

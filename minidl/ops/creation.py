@@ -17,7 +17,7 @@ from ..device import Array, Device, active, device_of, module_for, on_its_device
 from ..errors import ArgumentError, NumberError, ShapeError
 from ..kernels import cuda
 from ..kernels.cuda import copy_to
-from ..random import Generator, default_generator
+from ..random import Generator, chosen
 from ..tensor import (
     Tensor,
     default_device,
@@ -256,7 +256,7 @@ def _drawn(
 ) -> Tensor:
     """Return ``draw(stream, shape, dtype)`` as a tensor; NumPy draws float32 and float64."""
     wanted = _dtype(dtype)
-    stream = (generator or default_generator).next_stream()
+    stream = chosen(generator).next_stream()
     array = np.asarray(draw(stream, lengths(size), float64 if wanted == float64 else float32))
     result = Tensor(array.astype(wanted, copy=False)).to(_place(device))
     return result.requires_grad_(requires_grad)
@@ -313,7 +313,7 @@ def randint(
         low, high = 0, low
     dtype = _dtype(dtype, int64)
     check_range("randint", low, high, dtype)
-    stream = (generator or default_generator).next_stream()
+    stream = chosen(generator).next_stream()
     array = np.asarray(stream.integers(low, high, lengths((size,))), dtype)
     return Tensor(array).to(_place(device)).requires_grad_(requires_grad)
 
@@ -330,7 +330,7 @@ def randperm(
     n: int, *, generator: Generator | None = None, dtype: Any = None, device: Any = None
 ) -> Tensor:
     """Return the integers of [0, n) in random order, int64 unless `dtype` is given."""
-    stream = (generator or default_generator).next_stream()
+    stream = chosen(generator).next_stream()
     (n,) = lengths((n,))
     return Tensor(stream.permutation(n)).to(_place(device), _dtype(dtype, int64))
 
@@ -375,7 +375,7 @@ def bernoulli(
         input = full_like(input, p)
     if not bool(((input.array >= 0) & (input.array <= 1)).all()):
         raise ArgumentError("bernoulli: probabilities must be in [0, 1]")
-    drawn = (generator or default_generator).next_stream().random(tuple(input.shape))
+    drawn = chosen(generator).next_stream().random(tuple(input.shape))
     drawn = copy_to(drawn, device_of(input.array))
     return Tensor((drawn < input.array).astype(input.dtype))
 
@@ -417,7 +417,7 @@ def multinomial(
         raise ArgumentError(
             f"multinomial: expected at least {needed} positive weights and none below 0"
         )
-    stream = (generator or default_generator).next_stream()
+    stream = chosen(generator).next_stream()
     drawn = [stream.choice(len(w), num_samples, replacement, w / w.sum()) for w in rows]
     shape = (*input.array.shape[:-1], num_samples)
     return Tensor(np.array(drawn, int64).reshape(shape)).to(input.device)

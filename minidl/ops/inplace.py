@@ -19,7 +19,7 @@ from ..autograd.function import rebase
 from ..autograd.views import check_changeable, check_no_overlap, past
 from ..device import Array, active, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
-from ..random import default_generator
+from ..random import chosen
 from ..tensor import Tensor, as_tensor, float64
 from .creation import bernoulli, check_range, full
 from .operands import _RANK, unbroadcast
@@ -191,5 +191,5 @@ def _fill_drawn(
     tensor: Tensor, draw: Callable[[np.random.Generator], np.ndarray], generator: Any
 ) -> Tensor:
     """Set the elements to numbers that `draw` takes from a stream."""
-    drawn = draw((generator or default_generator).next_stream())
+    drawn = draw(chosen(generator).next_stream())
     return copy_(tensor, Tensor(drawn.reshape(tensor.array.shape)))

@@ -71,6 +71,8 @@ def make_grid(
             f"make_grid: expected a tensor of shape (N, C, H, W) or a list of tensors (C, H, W), "
             f"got {type(tensor).__name__}"
         )
+    if tensor.ndim == 4 and len(tensor) == 0:
+        raise DataError("make_grid: there is no picture")
     if nrow < 1:
         raise ArgumentError(f"make_grid: nrow must be at least 1, got {nrow}")
     if normalize and not tensor.is_floating_point():

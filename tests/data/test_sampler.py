@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -118,8 +120,10 @@ def test_weighted_takes_a_tensor() -> None:
     assert set(WeightedRandomSampler(minidl.tensor([0.0, 1.0]), 5)) == {1}  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("weights", [[], [-1, 2], [[1.0]], [0, 0], [float("nan")], [float("inf")]])
-def test_weighted_refuses_wrong_weights(weights: list[float]) -> None:
+@pytest.mark.parametrize(
+    "weights", [[], [-1, 2], [[1.0]], [0, 0], [float("nan")], [float("inf")], "ab"]
+)
+def test_weighted_refuses_wrong_weights(weights: Any) -> None:
     with pytest.raises(ArgumentError, match="weights"):
         WeightedRandomSampler(weights, 1)
 

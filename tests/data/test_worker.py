@@ -152,12 +152,17 @@ def test_an_exception_without_a_message_is_not_the_workers_end() -> None:
     assert next(batches).item() > 0
 
 
-@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
-def test_even_what_would_end_a_process_comes_out(error: BaseException) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [(SystemExit(3), DataError), (KeyboardInterrupt(), KeyboardInterrupt)],
+)
+def test_even_what_would_end_a_process_comes_out(
+    error: BaseException, kind: type[BaseException]
+) -> None:
     def fail() -> None:
         raise error
 
-    with pytest.raises(type(error)):
+    with pytest.raises(kind):
         list(DataLoader(at(0, fail), num_workers=1))
 
 

@@ -45,7 +45,7 @@ def test_a_file(tmp_path: Path) -> None:
 
 
 def test_what_is_refused() -> None:
-    for bad in ([1, 2], minidl.ones(3), minidl.ones(1, 1, 1, 1, 1)):
+    for bad in ([1, 2], minidl.ones(3), minidl.ones(1, 1, 1, 1, 1), minidl.ones(0, 3, 4, 4)):
         with pytest.raises(DataError, match="make_grid"):
             make_grid(bad)
     with pytest.raises(ArgumentError, match="nrow"):

@@ -21,7 +21,8 @@ class ImageList(PictureSet):
     ----------
     path : str or path
         The text file, in UTF-8. Relative paths in it start from its folder; they may hold spaces.
-        Empty lines are passed over.
+        Empty lines are passed over. A tab may separate path and label, and must if a label holds
+        spaces.
     classes : sequence of str, optional
         Names of the classes by label. The labels in the file may then be names, too. Default: the
         labels themselves, from "0" to the largest.
@@ -85,12 +86,12 @@ class ImageList(PictureSet):
         lines = []
         for number, line in enumerate(text.splitlines(), start=1):
             if line.strip():
-                name, space, label = line.strip().rpartition(" ")
+                name, space, label = line.strip().rpartition("\t" if "\t" in line else " ")
                 if not space:
                     raise DataError(
                         f"{self.path}, line {number}: expected a path and a label, got {line!r}"
                     )
-                lines.append((number, (name.strip(), label)))
+                lines.append((number, (name.strip(), label.strip())))
         return lines
 
     def _label(self, text: str, known: dict[str, int] | None, number: int) -> int:

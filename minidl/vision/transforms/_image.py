@@ -220,7 +220,7 @@ def probability(p: float, who: str) -> float:
 
 def two(values: Any, name: str) -> tuple[float, float]:
     """Return two numbers, or raise."""
-    if not isinstance(values, Sequence):
+    if not isinstance(values, Sequence) or isinstance(values, str):
         raise DTypeError(f"{name} must be two numbers, got {values!r}")
     if len(values) != 2:
         raise ArgumentError(f"{name} must be two numbers, got {len(values)}")

@@ -31,7 +31,7 @@ from ...device import Array, array_module
 from ...errors import ArgumentError, ShapeError
 from ...tensor import Tensor
 from . import adjust
-from ._image import Transform, is_pil, probability, require_float_tensor, size_of
+from ._image import Transform, is_pil, probability, require_float_tensor, size_of, two
 
 __all__ = [
     "ColorJitter", "Grayscale", "Normalize", "PCAJitter", "RandomGrayscale", "SubtractMean",
@@ -403,7 +403,7 @@ def _around(
         if name != "hue":
             low = max(low, 0.0)
     else:
-        low, high = value
+        low, high = two(value, f"ColorJitter: {name}")
     if not lowest <= low <= high <= highest:
         raise ArgumentError(
             f"ColorJitter: {name} must lie between {lowest} and {highest}, got {value}"

@@ -38,7 +38,7 @@ class RandomRotation(Transform):
     degrees : float or (float, float)
         The angle is uniform in [-degrees, degrees], or in the range given.
     interpolation : InterpolationMode, default NEAREST
-        Or BILINEAR.
+        Or BILINEAR; for PIL images also BICUBIC.
     expand : bool, default False
         Make the result large enough for the whole picture.
     center : (x, y), optional

@@ -17,7 +17,7 @@ from ...errors import ArgumentError
 from ...nn.functional import interpolate
 from ...ops import stack
 from ...tensor import Tensor
-from ._image import Transform, crop, is_pil, is_rgb_bytes, pair, size_of
+from ._image import Transform, crop, is_pil, is_rgb_bytes, pair, size_of, two
 from .crop import RandomCrop, random_place
 
 __all__ = ["InterpolationMode", "RandomResizedCrop", "Resize", "ResizeAndCrop"]
@@ -272,7 +272,8 @@ class RandomResizedCrop:
         antialias: bool | None = True,
     ) -> None:
         for name, limits in (("scale", scale), ("ratio", ratio)):
-            if len(limits) != 2 or not 0 < limits[0] <= limits[1]:
+            low, high = two(limits, f"RandomResizedCrop: {name}")
+            if not 0 < low <= high:
                 raise ArgumentError(
                     f"RandomResizedCrop: {name} must be two positive numbers in order, got {limits}"
                 )

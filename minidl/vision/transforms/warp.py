@@ -38,10 +38,13 @@ def _inverse(
     return rows
 
 
-def _mode(interpolation: InterpolationMode | int, who: str) -> InterpolationMode:
+def _mode(image: Any, interpolation: InterpolationMode | int, who: str) -> InterpolationMode:
     mode = interpolation_mode(interpolation, who)
-    if mode not in (InterpolationMode.NEAREST, InterpolationMode.BILINEAR):
-        raise ArgumentError(f"{who}: interpolation must be NEAREST or BILINEAR, got {mode}")
+    known = ["NEAREST", "BILINEAR", *["BICUBIC"] * is_pil(image)]
+    if mode.name not in known:
+        kind = "a PIL image" if is_pil(image) else "a tensor"
+        known_here = " or ".join(", ".join(known).rsplit(", ", 1))
+        raise ArgumentError(f"{who}: interpolation of {kind} must be {known_here}, got {mode}")
     return mode
 
 
@@ -107,7 +110,7 @@ def rotate(
     angle : float
         In degrees.
     interpolation : InterpolationMode, default NEAREST
-        Or BILINEAR.
+        Or BILINEAR; for PIL images also BICUBIC.
     expand : bool, default False
         Make the result large enough for the whole picture; without `center`.
     center : (x, y), optional
@@ -117,7 +120,7 @@ def rotate(
         mixed with it. Default: zero.
     """
     height, width = size_of(image, "rotate")
-    mode = _mode(interpolation, "rotate")
+    mode = _mode(image, interpolation, "rotate")
     if is_pil(image):
         color = fill_of(fill, len(image.getbands()), image.mode)
         return image.rotate(angle, pillows(mode), expand, center, fillcolor=color)
@@ -165,7 +168,7 @@ def affine(
         See :func:`rotate`.
     """
     height, width = size_of(image, "affine")
-    mode = _mode(interpolation, "affine")
+    mode = _mode(image, interpolation, "affine")
     translate = two(translate, "affine: translate")
     if scale <= 0:
         raise ArgumentError(f"affine: scale must be greater than 0, got {scale}")

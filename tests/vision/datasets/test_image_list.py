@@ -34,6 +34,11 @@ def test_labels_may_be_names(folder: Path) -> None:
     assert [pictures[k][1] for k in range(2)] == ["1", "0"] and pictures.classes == ["cat", "dog"]
 
 
+def test_a_tab_separates_names_with_spaces(folder: Path) -> None:
+    (folder / "train.txt").write_text("two words.png\ttabby cat\na.png\t0\n")
+    assert ImageList(folder / "train.txt", ["dog", "tabby cat"]).targets == [1, 0]
+
+
 @pytest.mark.parametrize(
     ("text", "classes", "said"),
     [

@@ -24,6 +24,17 @@ def test_angles_are_drawn_from_the_range() -> None:
             RandomRotation(bad)
 
 
+def test_cubic_interpolation_is_pillows() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8))
+    cubic = transforms.InterpolationMode.BICUBIC
+    for turn in RandomRotation((20, 20), cubic), RandomAffine((-20, -20), interpolation=cubic):
+        expected = image.rotate(20, Image.Resampling.BICUBIC)
+        differences = np.asarray(turn(image)).astype(int) - np.asarray(expected)
+        assert abs(differences).max() <= 1  # the map's last digits
+        with pytest.raises(ArgumentError, match="of a tensor must be NEAREST or BILINEAR"):
+            turn(minidl.ones(3, 4, 4))
+
+
 def test_an_affine_map_is_drawn_from_the_ranges() -> None:
     minidl.manual_seed(1)
     affine = RandomAffine(0, (0.1, 0.2), (0.5, 2), (1, 2, 3, 4))

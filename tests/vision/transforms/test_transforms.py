@@ -263,6 +263,8 @@ def test_random_resized_crop_resizes_the_part() -> None:
     np.testing.assert_array_equal(np.asarray(out), np.asarray(part))
     with pytest.raises(ArgumentError, match="scale"):
         transforms.RandomResizedCrop(8, scale=(1, 0.5))
+    with pytest.raises(DTypeError, match="scale must be two numbers, got 1"):
+        transforms.RandomResizedCrop(8, scale=1)  # type: ignore[arg-type]
 
 
 def test_ten_crop_views_are_the_papers() -> None:
