@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     )  # fmt: skip
     from .checkpoint import load, save
 
-globals().update(ops.older.CONSTRUCTORS)
+globals().update(ops.older.CONSTRUCTORS | ops.methods.OTHER_NAMES)
 
 #: Modules that are imported when they are first used, and what stands in one.
 _MODULES = (

@@ -222,7 +222,7 @@ def _reason(error: Exception) -> str:
         return error.strerror
     if isinstance(error, MemoryError):
         return "there is not enough memory"
-    return f"it is damaged ({type(error).__name__}: {error})"
+    return f"it is damaged ({type(error).__name__}: {str(error)[:200]})"
 
 
 # --- From objects to JSON and arrays, and back ----------------------------------------------------

@@ -77,8 +77,16 @@ def _with_arrays(data: Any) -> Any:
     if hasattr(data, "node"):  # a Tensor, which is defined above
         return copy_to(data.array, CPU)
     if isinstance(data, (list, tuple)) and not set(map(type, data)) <= _PYTHONS:
-        return [_with_arrays(item) for item in data]
+        numbers = all(map(_is_number, data))  # PyTorch counts a tensor of one element as one
+        return [_with_arrays(item.reshape(()) if numbers and hasattr(item, "node") else item)
+                for item in data]  # fmt: skip
     return data
+
+
+def _is_number(item: Any) -> bool:
+    if hasattr(item, "node"):
+        return bool(item.numel() == 1)
+    return not isinstance(item, (list, tuple)) and np.ndim(item) == 0
 
 
 def _own_dtypes(data: Any) -> set[np.dtype]:
@@ -117,6 +125,8 @@ def fitting(name: str, value: Any, dtype: np.dtype) -> np.ndarray:
     """
     try:
         array = converted(value, dtype)
+        if array.ndim:
+            raise DTypeError(f"{name}: expected a number, got {array.size} of them")
         fits = dtype.kind != "f" or not math.isinf(array) or math.isinf(value)
     except NumberError:
         fits = False

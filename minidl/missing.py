@@ -9,8 +9,9 @@ from typing import Any
 #: Kinds of things that minidl leaves out, and words that their names begin with.
 OUT_OF_SCOPE = {
     "groups of ranks, sharded parameters and remote calls": (
-        "new_group", "fsdp", "FullyShardedDataParallel", "rpc", "data_parallel", "elastic",
+        "new_group", "fsdp", "FullyShardedDataParallel", "rpc", "elastic",
     ),
+    "several GPUs in one process": ("data_parallel",),
     "recurrent layers": ("RNN", "LSTM", "GRU", "rnn", "pack_padded", "pad_packed", "pad_sequence"),
     "attention and transformers": (
         "Transformer", "MultiheadAttention", "scaled_dot_product_attention", "multi_head_attention",
@@ -30,6 +31,33 @@ OUT_OF_SCOPE = {
     "devices other than CPUs and NVIDIA's GPUs": ("xpu", "mps", "mtia", "npu"),
     "writers for TensorBoard": ("tensorboard",),
     "downloads": ("hub.", "model_zoo", "load_state_dict_from_url"),
+    "less common layers": (
+        "AdaptiveMaxPool", "AdaptiveLogSoftmax", "AlphaDropout", "Bilinear.", "CELU",
+        "ChannelShuffle", "CrossMapLRN2d", "FeatureAlphaDropout", "FractionalMaxPool", "GLU.",
+        "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LPPool", "LogSigmoid", "MaxUnpool",
+        "Mish", "PReLU", "ParameterDict", "RMSNorm", "RReLU", "ReLU6", "SELU", "Softmax2d",
+        "Softshrink", "Softsign", "Tanhshrink", "Threshold", "CosineSimilarity", "PairwiseDistance",
+        "adaptive_max_pool", "affine_grid", "alpha_dropout", "celu", "channel_shuffle",
+        "grid_sample", "glu.", "gumbel_softmax", "hardshrink", "hardsigmoid", "hardswish",
+        "hardtanh", "lp_pool", "logsigmoid", "max_unpool", "mish", "prelu", "relu6", "rrelu",
+        "selu", "softshrink", "softsign", "tanhshrink", "cosine_similarity", "pairwise_distance",
+        "normalize.", "parametriz", "spectral_norm", "weight_norm",
+    ),
+    "less common losses": (
+        "CTCLoss", "CosineEmbedding", "GaussianNLL", "HingeEmbedding", "HuberLoss", "KLDivLoss",
+        "MarginRanking", "MultiLabel", "MultiMargin", "PoissonNLL", "SoftMargin", "Triplet",
+        "ctc_loss", "cosine_embedding", "gaussian_nll", "hinge_embedding", "huber_loss", "kl_div",
+        "margin_ranking", "multi_margin", "multilabel", "poisson_nll", "soft_margin",
+        "triplet_margin",
+    ),
+    "less common optimizers": (
+        "ASGD", "Adafactor", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "Rprop", "SparseAdam",
+    ),
+    "less common transforms": (
+        "AugMix", "AutoAugment", "ElasticTransform", "GaussianBlur", "LinearTransformation",
+        "RandAugment", "RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize",
+        "RandomInvert", "RandomPerspective", "RandomPosterize", "RandomSolarize", "TrivialAugment",
+    ),
     "linear algebra beyond products": ("linalg", "svd", "inverse", "cholesky", "pinverse"),
     "networks other than AlexNet and LeNet": (
         "resnet", "ResNet", "vgg", "VGG", "densenet", "DenseNet", "inception", "Inception",

@@ -75,6 +75,8 @@ def format_array(array: np.ndarray, *notes: str) -> str:
     columns = _options["linewidth"]
     if array.dtype.kind == "f":
         options["formatter"] = {"float_kind": _float_format(array)}
+    elif array.dtype.kind == "b" and array.all():  # NumPy keeps room for a False
+        options["formatter"] = {"bool": str}
     prefix = "tensor("
     width = columns + max(array.ndim - 1, 0)  # NumPy keeps room for closing brackets
     body = np.array2string(array, separator=", ", prefix=prefix, max_line_width=width, **options)

@@ -16,6 +16,7 @@ import os
 import numpy as np
 
 from .errors import ArgumentError, DTypeError
+from .missing import attributes
 from .tensor import Tensor
 
 
@@ -185,3 +186,6 @@ def get_rng_state() -> Tensor:
 def set_rng_state(state: Tensor) -> None:
     """Set the default generator's state to one from :func:`get_rng_state`."""
     default_generator.set_state(state)
+
+
+__getattr__ = attributes(globals())

@@ -558,7 +558,8 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         As for :func:`tensor`.
     """
     if not isinstance(data, Tensor):
-        shares = isinstance(data, np.ndarray) or hasattr(data, "__cuda_array_interface__")
+        shares = hasattr(data, "__cuda_array_interface__")
+        shares = shares or (isinstance(data, np.ndarray) and data.dtype.kind in "fiub")
         data = Tensor(data if shares else to_array(data, dtype))
         device = default_device() if device is None and not shares else device
     if dtype is None and device is None:

@@ -66,12 +66,22 @@ def test_lists_of_tensors(device: str) -> None:
         [minidl.tensor(1.0, device=device), minidl.tensor(2.0, device=device)], device=device
     )
     assert x.tolist() == [1.0, 2.0] and x.dtype == np.float32
+    one = minidl.ones(1, 1, device=device)  # an element stands for its number
+    assert minidl.tensor([one, 2.0], device=device).tolist() == [1.0, 2.0]
+    assert minidl.tensor([[one], [one]], device=device).shape == (2, 1)
+    assert minidl.tensor([minidl.ones(2, device=device)] * 2, device=device).shape == (2, 2)
 
 
 @pytest.mark.parametrize("bad", ["text", [1, [2]], object(), None, [None], 1j])
 def test_data_that_are_not_numbers(bad: Any, device: str) -> None:
     with pytest.raises(MinidlError):
         minidl.tensor(bad, device=device)
+
+
+@pytest.mark.parametrize("bad", ["a", None])
+def test_arrays_that_are_not_numbers(bad: Any) -> None:
+    with pytest.raises(DTypeError, match="expected numbers"):
+        minidl.as_tensor(np.array([bad]))
 
 
 def test_from_numpy_requires_an_array() -> None:
@@ -287,10 +297,11 @@ def test_deepcopy(device: str) -> None:
     assert not helpers.shares_memory(y[0].grad.array, x.grad.array)
     with pytest.raises(AutogradError, match="leaves"):
         copy.deepcopy(x * 2)
-    assert (
-        type(copy.deepcopy(minidl.nn.Parameter(minidl.ones(2, device=device))))
-        is minidl.nn.Parameter
-    )
+    parameter = minidl.nn.Parameter(minidl.ones(2, device=device))
+    parameter.sum().backward()
+    copied = copy.deepcopy(parameter)
+    assert type(copied) is minidl.nn.Parameter and copied.grad is None
+    assert parameter.grad.tolist() == [1.0, 1.0]
 
 
 def test_clone_keeps_the_layout_and_the_tape(device: str) -> None:
@@ -457,6 +468,8 @@ def test_printing_says_what_matters(device: str) -> None:
     if device == "cpu":  # a note that does not fit begins a line
         assert repr(minidl.zeros(18) * x[0]).endswith("0., 0.],\n       grad_fn=<MulBackward0>)")
     assert f"{minidl.tensor([1], device=device)}" == f"tensor([1]{where})"
+    assert repr(minidl.tensor([True, True], device=device)) == f"tensor([True, True]{where})"
+    assert repr(minidl.tensor([True, False], device=device)) == f"tensor([ True, False]{where})"
 
 
 def test_names() -> None:

@@ -240,6 +240,47 @@ def kink_at(
     return look
 
 
+@dataclass
+class Slopes:
+    """Slopes of a weighted sum of the outputs, numerical and analytical."""
+
+    problem: Problem
+    leaf: Leaf
+    eps: float
+    weights: list[Array]
+    claimed: Array
+
+    def weigh(self, changes: list[Array]) -> float:
+        return sum(float(np.vdot(w, c)) for w, c in zip(self.weights, changes, strict=True))
+
+    def along(self, direction: Array) -> tuple[float, float, float]:
+        """Return the numerical slope, the analytical one, and the uncertainty of the first."""
+        near, far = (
+            self.weigh(difference(self.problem, self.leaf, direction, step))
+            for step in (self.eps, 2 * self.eps)
+        )
+        return near, self.claim(direction), abs(near - far)
+
+    def claim(self, direction: Array) -> float:
+        moved = direction != 0  # 0 · inf would be NaN
+        return float(np.vdot(self.claimed[moved], direction[moved]))
+
+    def worst_entry(self, direction: Array) -> tuple[int, ...]:
+        """Return a wrong entry: halve the entries that move, keep the half that differs more."""
+        candidates = np.flatnonzero(direction)
+        while candidates.size > 1:
+            halves = np.array_split(candidates, 2)
+            errors = []
+            for half in halves:
+                part = np.zeros(direction.shape)
+                part.flat[half] = direction.flat[half]
+                changes = difference(self.problem, self.leaf, part, self.eps)
+                error = abs(self.weigh(changes) - self.claim(part))
+                errors.append(np.inf if np.isnan(error) else error)
+            candidates = halves[int(np.argmax(errors))]
+        return plain(np.unravel_index(int(candidates[0]), direction.shape))
+
+
 def _minus(a: Array, b: Array) -> Array:
     """Return ``a − b``, and 0 where both are the same infinity."""
     with np.errstate(invalid="ignore"):
@@ -280,3 +321,8 @@ def spread_out(array: Array) -> Array:
     wide[..., 0], wide[..., 1] = array, np.nan
     view: Array = wide[..., 0]
     return view
+
+
+def plain(index: Any) -> tuple[int, ...]:
+    """Return an index made of Python's integers, for a message."""
+    return tuple(int(k) for k in index)

@@ -343,6 +343,11 @@ def _run(function: type[Function], ctx: Context, arrays: list[Any], where: int |
     except (MemoryError, RuntimeError) as error:
         cuda.explain_out_of_memory(error, function.__name__)
         raise
+    except AttributeError as error:
+        if isinstance(error.obj, np.ndarray):
+            error.add_note("A Function's forward and backward get arrays, not Tensors: use NumPy's "
+                           "functions, such as x.clip(0) or np.exp(x).")  # fmt: skip
+        raise
 
 
 def _record(

@@ -33,11 +33,13 @@ from ..tensor import Tensor
 from .differences import (
     Leaf,
     Problem,
+    Slopes,
     backwards,
     difference,
     host,
     jacobian,
     kink_at,
+    plain,
     spread_out,
     transposed,
     units,
@@ -253,7 +255,7 @@ class Check:
             kink = looks[j](lambda changes, p=position, i=index: float(changes[p][i]))
             if kink is None and np.isnan(found[j, k]):  # 0 · inf of an output at its edge?
                 kink = looks[j](lambda changes: sum(float(c.sum()) for c in changes))
-            at = f"at input index {_plain(where)}, output index {index}"
+            at = f"at input index {plain(where)}, output index {index}"
             name = self.problem.label(self.problem.numbers[position])
             if kink is not None and kink.explains(found[j, k], allowed[j, k]):
                 self.note_kink(leaf, f"{at} of {name}", kink, found[j, k])
@@ -271,7 +273,7 @@ class Check:
         for position, shape in enumerate(self.shapes):
             size = int(np.prod(shape))
             if k < size:
-                return position, _plain(np.unravel_index(k, shape))
+                return position, plain(np.unravel_index(k, shape))
             k -= size
         raise IndexError(k)
 
@@ -289,13 +291,13 @@ class Check:
         for _ in range(DIRECTIONS):
             weights = self.random_weights()
             for leaf, claimed in zip(self.leaves, self.backward(outputs, weights), strict=True):
-                slopes = _Slopes(self.problem, leaf, self.eps, weights, claimed)
+                slopes = Slopes(self.problem, leaf, self.eps, weights, claimed)
                 direction = random_direction(self.rng, leaf.shape)
                 for _ in range(MOST_KINKS):
                     if not self.compare_along(slopes, direction):
                         break
 
-    def compare_along(self, slopes: _Slopes, direction: Array) -> bool:
+    def compare_along(self, slopes: Slopes, direction: Array) -> bool:
         """Compare along a direction; return whether a kink was found and removed from it."""
         numerical, found, noise = slopes.along(direction)
         error = abs(numerical - found)
@@ -336,6 +338,7 @@ class Check:
             "weights of many sizes": spread,
             "positive weights": positive,
             "equal weights": [np.ones(shape) for shape in self.shapes],  # as y.sum() has
+            **{what: _partly(mixed, part) for what, part in _PARTS.items()},  # as y[0].sum() has
         }
         found = {what: self.backward(outputs, weights) for what, weights in trials.items()}
         for what, weights in trials.items():
@@ -440,7 +443,7 @@ class Check:
         for leaf, a, b in zip(self.leaves, found, expected, strict=True):
             wrong = ~((np.abs(a - b) <= allowed) | (a == b) | (np.isnan(a) & np.isnan(b)))
             if wrong.any():
-                worst = _plain(np.unravel_index(int(np.argmax(wrong)), leaf.shape))
+                worst = plain(np.unravel_index(int(np.argmax(wrong)), leaf.shape))
                 raise GradcheckError(
                     f"the gradient of {leaf.label} (shape {leaf.shape}) {what}: at input index "
                     f"{worst}, expected {b[worst]:.9g}, got {a[worst]:.9g}"
@@ -511,54 +514,28 @@ _AGAIN = (
     "another call of func in between changed what this one had saved; save on ctx",
 )
 _NOT_LINEAR = "is not linear in the gradient of the output, with "
+_PARTS: dict[str, Callable[[Array], Array]] = {
+    "zeros, but for the weights of one row": lambda g: g[:1],
+    "weights and a row of zeros": lambda g: g[1:],
+    "weights and a column of zeros": lambda g: g[:, 1:],
+    "zeros, but for two weights": lambda g: g.reshape(-1)[:2],
+    "weights and as many zeros": lambda g: g.reshape(-1)[::2],
+}
 _LAYOUTS = {"transposed": transposed, "spread out": spread_out, "backwards": backwards}
-
-
-@dataclass
-class _Slopes:
-    """Slopes of a weighted sum of the outputs, numerical and analytical."""
-
-    problem: Problem
-    leaf: Leaf
-    eps: float
-    weights: list[Array]
-    claimed: Array
-
-    def weigh(self, changes: list[Array]) -> float:
-        return sum(float(np.vdot(w, c)) for w, c in zip(self.weights, changes, strict=True))
-
-    def along(self, direction: Array) -> tuple[float, float, float]:
-        """Return the numerical slope, the analytical one, and the uncertainty of the first."""
-        near, far = (
-            self.weigh(difference(self.problem, self.leaf, direction, step))
-            for step in (self.eps, 2 * self.eps)
-        )
-        return near, self.claim(direction), abs(near - far)
-
-    def claim(self, direction: Array) -> float:
-        moved = direction != 0  # 0 · inf would be NaN
-        return float(np.vdot(self.claimed[moved], direction[moved]))
-
-    def worst_entry(self, direction: Array) -> tuple[int, ...]:
-        """Return a wrong entry: halve the entries that move, keep the half that differs more."""
-        candidates = np.flatnonzero(direction)
-        while candidates.size > 1:
-            halves = np.array_split(candidates, 2)
-            errors = []
-            for half in halves:
-                part = np.zeros(direction.shape)
-                part.flat[half] = direction.flat[half]
-                changes = difference(self.problem, self.leaf, part, self.eps)
-                error = abs(self.weigh(changes) - self.claim(part))
-                errors.append(np.inf if np.isnan(error) else error)
-            candidates = halves[int(np.argmax(errors))]
-        return _plain(np.unravel_index(int(candidates[0]), direction.shape))
 
 
 def random_direction(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Return entries of either sign and of size 0.5 to 1.5: none is too small to show an error."""
     signs: Array = rng.integers(0, 2, size=shape) * 2.0 - 1.0
     return np.asarray(signs * rng.uniform(0.5, 1.5, size=shape))
+
+
+def _partly(weights: list[Array], part: Callable[[Array], Array]) -> list[Array]:
+    """Return the weights with zeros outside a part of each array."""
+    result = [np.zeros_like(g) for g in weights]
+    for g, partly in zip(weights, result, strict=True):
+        part(np.atleast_2d(partly))[...] = part(np.atleast_2d(g))
+    return result
 
 
 def _repeated(array: Array) -> Array:
@@ -584,10 +561,6 @@ def _same(a: Array, b: Array, tolerance: float) -> bool:
 def _size(arrays: Weights) -> float:
     """Return the largest absolute value."""
     return max((float(np.abs(a).max()) for a in arrays if a is not None and a.size), default=0.0)
-
-
-def _plain(index: Any) -> tuple[int, ...]:
-    return tuple(int(k) for k in index)
 
 
 def _outside(kink: Any) -> str:

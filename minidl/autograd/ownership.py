@@ -14,6 +14,7 @@ import threading
 from typing import Any
 
 from ..device import active, device_of
+from ..errors import ShapeError
 from ..tensor import Tensor
 
 
@@ -50,7 +51,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def accumulate(tensor: Tensor, gradients: list[Any], position: int) -> None:
-    """Add a gradient to ``tensor.grad`` in place; the first may give its array, if ours alone."""
+    """Add a gradient to ``tensor.grad``, in place for leaves; the first may give its own array."""
     owned = is_ours_alone(gradients, position)
     gradient, dtype = gradients[position], tensor.array.dtype
     with _accumulating:
@@ -61,7 +62,12 @@ def accumulate(tensor: Tensor, gradients: list[Any], position: int) -> None:
         with active(device_of(tensor.array)):
             if total is None:
                 tensor._grad = Tensor(gradient.astype(dtype, order="C"))  # a copy
-            elif _can_change(total.array):
+            elif total.array.shape != gradient.shape:
+                raise ShapeError(
+                    f"a gradient of shape {gradient.shape} can't be added to a .grad of shape "
+                    f"{total.array.shape}: set .grad to None after a change of .data"
+                )
+            elif tensor.node is None and _can_change(total.array):
                 total.array += gradient.astype(total.array.dtype, copy=False)
                 total.version[0] += 1
             else:

@@ -295,8 +295,10 @@ def _no_batch(value: Any, field: str) -> str:
             f"{field} is a Pillow image ({type(value).__name__}), which can't be batched; "
             "end the data set's transform with ToTensor()"
         )
+    kind = type(value)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
     return (
-        f"{field} is a {type(value).__name__}, which can't be batched; expected tensors, arrays, "
+        f"{field} is a {name}, which can't be batched; expected tensors, arrays, "
         "numbers, strings, or dictionaries and tuples of them, or pass a collate_fn"
     )
 

@@ -73,6 +73,10 @@ class Moving(Tree):
                 tensor.grad = convert(gradient.detach())
         return self
 
+    def type(self, dst_type: Any) -> Self:
+        """Turn all parameters and buffers into a dtype; see ``Tensor.type``."""
+        return self._convert(lambda tensor: tensor.type(dst_type))
+
     def cpu(self) -> Self:
         """Move the module to main memory."""
         return self.to("cpu")

@@ -153,7 +153,7 @@ def pad(
         if left < 0 or (left == 0 and mode == "circular"):
             raise ArgumentError(f"pad: {(before, after)} crops more than the length {n}")
     if value:
-        fitting("pad", value, input.dtype)
+        value = fitting("pad", value, input.dtype).item()
     if mode == "constant" or min(map(min, amounts), default=0) >= 0:
         return PadFunction.apply(input, amounts, mode, 0.0 if value is None else value)
     more = tuple((max(a, 0), max(b, 0)) for a, b in amounts)

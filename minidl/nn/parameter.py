@@ -32,6 +32,11 @@ class Parameter(Tensor):
         super().__init__(source.array, requires_grad)
         self.version = source.version  # one memory, one count of its changes
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        result = super().__deepcopy__(memo)
+        result.grad = None
+        return result
+
     def __repr__(self) -> str:
         return "Parameter containing:\n" + super().__repr__()
 

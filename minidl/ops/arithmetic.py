@@ -15,6 +15,7 @@ from ..autograd import Context, Function
 from ..device import Array, Shape, array_module
 from ..errors import ArgumentError, DTypeError, NumberError
 from ..tensor import Tensor, bool_, default_dtype, float16, float32
+from .comparison import where
 from .operands import (
     arrays_of,
     binary,
@@ -370,8 +371,11 @@ def fmod(input: Any, other: Any) -> Tensor:
 
 @wide_in_between
 def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
-    """Return ``input + weight * (end - input)``."""
-    return input + weight * (end - input)
+    """Return ``input + weight * (end - input)``, from the end that is nearer: both are exact."""
+    span = end - input
+    if isinstance(weight, Tensor):
+        return where(abs(weight) < 0.5, input + weight * span, end - span * (1 - weight))
+    return input + weight * span if abs(weight) < 0.5 else end - span * (1 - weight)
 
 
 @wide_in_between

@@ -91,7 +91,7 @@ def logical_not(input: Tensor) -> Tensor:
 
 def _bitwise(name: str, input: Any, other: Any) -> Tensor:
     for value in (input, other):
-        if isinstance(value, float) or (isinstance(value, Tensor) and value.is_floating_point()):
+        if isinstance(value, float) or getattr(getattr(value, "dtype", None), "kind", "") == "f":
             raise DTypeError(f"{name}: expected integers or booleans, got floats")
     return without_gradient(name, name, input, other)
 

@@ -156,13 +156,18 @@ def arange(
     if dtype is None:
         dtype = default_dtype() if any(isinstance(v, float) for v in (start, end, step)) else int64
     dtype = as_dtype("arange", dtype)
-    if dtype.kind in "iu":
-        start, end, step = (int(v) if math.isfinite(v) else v for v in (start, end, step))
+    finite = all(map(math.isfinite, (start, end, step)))
+    if finite and dtype == int64:  # PyTorch cuts off fractions before it counts the steps ...
+        start, end, step = int(start), int(end), int(step)
     if step == 0:
         raise NumberError("arange: step must not be 0")
-    if not (math.isfinite(start) and math.isfinite(end)) or (end - start) * step < 0:
+    if not finite or (end - start) * step < 0:
         raise NumberError(f"arange: steps of {step} don't lead from {start} to {end}")
-    array = _made(device, "arange", start, end, step)
+    if dtype.kind in "iu" and dtype != int64:  # ... and with smaller integers afterwards
+        places = _made(device, "arange", math.ceil((end - start) / step))
+        array = int(start) + int(step) * places
+    else:
+        array = _made(device, "arange", start, end, step)
     return Tensor(array).to(dtype=dtype).requires_grad_(requires_grad)
 
 

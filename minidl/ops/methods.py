@@ -60,15 +60,18 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 }
 for _function in FUNCTIONS.values():
     _function.__module__ = "minidl.ops"  # where pickle looks for it
-FUNCTIONS |= {
+
+#: Further names, which the table of `minidl`'s own names leaves out.
+OTHER_NAMES = {
     other: FUNCTIONS[name]
     for other, name in {
         "absolute": "abs", "divide": "div", "fix": "trunc", "greater": "gt", "greater_equal": "ge",
-        "less": "lt", "less_equal": "le", "moveaxis": "movedim", "multiply": "mul",
-        "negative": "neg", "not_equal": "ne", "subtract": "sub", "swapdims": "swapaxes",
-        "true_divide": "div",
+        "index_put": "index_put", "less": "lt", "less_equal": "le", "moveaxis": "movedim",
+        "multiply": "mul", "negative": "neg", "not_equal": "ne", "ravel": "ravel",
+        "subtract": "sub", "swapdims": "swapaxes", "true_divide": "div",
     }.items()
 }  # fmt: skip
+FUNCTIONS |= OTHER_NAMES
 
 #: Functions that are no methods: they make a tensor, or do not start with one. (``where``,
 #: ``clone`` and ``contiguous`` differ as methods; see below.)

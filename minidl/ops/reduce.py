@@ -17,7 +17,7 @@ from ..device import Array, Shape, array_module, on_its_device
 from ..errors import DTypeError, NothingToChooseError, ShapeError
 from ..tensor import Tensor, bool_, default_dtype, float16, float32, float64, int64, uint8
 from .arithmetic import maximum, minimum
-from .axes import Dim, axes_of
+from .axes import Dim, axes_of, one_axis
 from .comparison import where
 from .precision import added_up, rounded, rounded_like, widened
 
@@ -390,16 +390,20 @@ def std(
     return _spread_of("std", Std, input, dim, unbiased, keepdim, correction)
 
 
-def var_mean(input: Tensor, dim: Dim = None, **options: Any) -> tuple[Tensor, Tensor]:
+def var_mean(
+    input: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, **options: Any
+) -> tuple[Tensor, Tensor]:
     """Return :func:`var` (with its `options`) and :func:`mean`."""
     axes = None if isinstance(dim, bool) else dim
-    return var(input, dim, **options), mean(input, axes, options.get("keepdim", False))
+    return var(input, dim, unbiased, keepdim, **options), mean(input, axes, keepdim)
 
 
-def std_mean(input: Tensor, dim: Dim = None, **options: Any) -> tuple[Tensor, Tensor]:
+def std_mean(
+    input: Tensor, dim: Dim = None, unbiased: bool = True, keepdim: bool = False, **options: Any
+) -> tuple[Tensor, Tensor]:
     """Return :func:`std` (with its `options`) and :func:`mean`."""
     axes = None if isinstance(dim, bool) else dim
-    return std(input, dim, **options), mean(input, axes, options.get("keepdim", False))
+    return std(input, dim, unbiased, keepdim, **options), mean(input, axes, keepdim)
 
 
 def _extreme(name: str, largest: bool, input: Tensor, dim: Any, keepdim: bool) -> Any:
@@ -422,7 +426,7 @@ def _over_all(name: str, largest: bool, input: Tensor, dim: Dim, keepdim: bool) 
 
 def axis_with_elements(name: str, dim: int, input: Tensor) -> int:
     """Return `dim` as an axis that is not empty, so that it has a largest element."""
-    (axis,) = axes_of(name, dim, input.ndim) or (0,)
+    axis = one_axis(name, dim, input.ndim)
     if input.ndim and input.array.shape[axis] == 0:
         raise _without_elements(name, input)
     return axis
@@ -496,10 +500,12 @@ def prod(
     """Return the product along `dim`, or of all elements."""
     if dtype is not None:
         return prod(input.to(dtype=dtype), dim, keepdim).to(dtype=dtype)
+    if dim is None and keepdim:
+        raise DTypeError("prod: keepdim needs a dim")
     if dim is None or input.ndim == 0:
         axes_of("prod", dim, input.ndim)
         return Prod.apply(input.reshape(-1), 0, False)
-    return Prod.apply(input, *axes_of("prod", dim, input.ndim), keepdim)
+    return Prod.apply(input, one_axis("prod", dim, input.ndim), keepdim)
 
 
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
@@ -508,7 +514,7 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
         return cumsum(input.to(dtype=dtype), dim).to(dtype=dtype)
     if input.ndim == 0:
         return cumsum(input.clone().reshape(1), dim).reshape(())
-    return Cumsum.apply(input, *axes_of("cumsum", dim, input.ndim))
+    return Cumsum.apply(input, one_axis("cumsum", dim, input.ndim))
 
 
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
@@ -517,7 +523,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
         return cumprod(input.to(dtype=dtype), dim).to(dtype=dtype)
     if input.ndim == 0:
         return cumprod(input.clone().reshape(1), dim).reshape(())
-    return Cumprod.apply(input, *axes_of("cumprod", dim, input.ndim))
+    return Cumprod.apply(input, one_axis("cumprod", dim, input.ndim))
 
 
 def logsumexp(input: Tensor, dim: Dim, keepdim: bool = False) -> Tensor:

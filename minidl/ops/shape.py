@@ -341,9 +341,9 @@ def expand_as(input: Tensor, other: Tensor) -> Tensor:
     return expand(input, other.shape)
 
 
-def broadcast_to(input: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the tensor expanded to `shape`."""
-    return expand(input, tuple(shape))
+def broadcast_to(input: Tensor, *size: Any) -> Tensor:
+    """Return the tensor expanded to `size`, a shape or its lengths."""
+    return expand(input, *size)
 
 
 def repeat(input: Tensor, *sizes: Any) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..device import array_module
 from ..errors import ArgumentError, DataError, DTypeError
+from ..missing import attributes
 from ..ops import stack
 from ..tensor import Tensor
 from .transforms import ToPILImage
@@ -136,3 +137,6 @@ def save_image(
         raise DTypeError(f"save_image: expected floats from 0 to 1, got {pixels.dtype}")
     levels = (pixels * pixels.dtype.type(255) + pixels.dtype.type(0.5)).clip(0, 255)
     ToPILImage()(levels.astype(np.uint8).transpose(1, 2, 0)).save(fp, format=format)
+
+
+__getattr__ = attributes(globals())

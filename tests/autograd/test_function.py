@@ -10,6 +10,7 @@ import pytest
 
 import minidl
 from minidl import Tensor, nn
+from minidl.autograd import Function
 from minidl.autograd.function import once_differentiable
 from minidl.errors import AutogradError, ShapeError
 
@@ -430,6 +431,17 @@ def test_a_returned_tensor_and_a_called_function_are_explained() -> None:
 
 
 # --- A second walk, and gradients of other shapes -------------------------------------------------
+
+
+def test_methods_of_tensors_are_explained() -> None:
+    class Positive(Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x.clamp(min=0)
+
+    with pytest.raises(AttributeError) as caught:
+        Positive.apply(minidl.ones(2))
+    assert "get arrays, not Tensors" in caught.value.__notes__[0]
 
 
 def test_a_function_that_saved_nothing_can_be_walked_again(device: str) -> None:

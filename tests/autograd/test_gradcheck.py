@@ -160,6 +160,22 @@ def test_wrong_factor(shape: tuple[int, ...], device: str) -> None:
     assert gradcheck(func, (leaf(*shape, device=device),), raise_exception=False) is False
 
 
+@pytest.mark.parametrize(
+    "forgets",
+    [
+        lambda g: (g[1:] == 0).all() and g[0].all(),  # as in y[0].sum()
+        lambda g: (g[0] == 0).all() and g[1:].all(),
+        lambda g: (g[:, 0] == 0).all() and g[:, 1:].all(),
+        lambda g: (g != 0).sum() == 2,
+        lambda g: (g != 0).sum() == g.size // 2,  # as behind a dropout
+    ],
+)
+def test_gradients_with_zeros(forgets: Any, device: str) -> None:
+    func = cubes(lambda x, g: 3 * x * x * g * (0.5 if forgets(g) else 1.0))
+    with pytest.raises(GradcheckError, match="not linear in the gradient of the output"):
+        gradcheck(func, (leaf(4, 3, device=device),))
+
+
 def test_error_of_one_percent_is_found(device: str) -> None:
     with pytest.raises(GradcheckError):
         gradcheck(cubes(lambda x, g: 3.03 * x * x * g), (leaf(5, device=device),))

@@ -247,6 +247,28 @@ def test_retain_grad_of_an_intermediate(device: str) -> None:
     assert z.grad.tolist() == [-2.0, -3.0]
 
 
+def test_a_retained_gradient_is_added_to_in_new_memory(device: str) -> None:
+    x = leaf(2.0, 3.0, device=device)
+    y = x * 3
+    y.retain_grad()
+    z = (y * y).sum()
+    z.backward(retain_graph=True)
+    first = y.grad
+    z.backward()
+    assert first.tolist() == [12.0, 18.0] and y.grad.tolist() == [24.0, 36.0]
+    leafs = x.grad
+    (x * 1).sum().backward()
+    assert x.grad is leafs  # a leaf's is changed in place
+
+
+def test_a_gradient_that_no_longer_fits_its_leaf(device: str) -> None:
+    x = leaf(2.0, 3.0, device=device)
+    x.sum().backward()
+    x.data = minidl.ones(3, dtype=x.dtype, device=device)
+    with pytest.raises(ShapeError, match=r"shape \(3,\) can't be added to a .grad of shape \(2,\)"):
+        (x * 1).sum().backward()
+
+
 # --- Threads --------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, UserDict, UserList, defaultdict, deque, namedtuple
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -103,6 +104,7 @@ def test_the_type_of_a_container(sample: Any, kind: type) -> None:
         ([1, "x"], "is a str"),
         ([None, None], "NoneType, which can't be batched"),
         ([{"k": object()}], r"sample\['k'\] is a object"),
+        ([Path()], r"sample is a pathlib\.PosixPath"),
         ([np.array(["x"])], "only numbers"),
     ],
 )

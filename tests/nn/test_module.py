@@ -338,6 +338,18 @@ def test_to_takes_all_forms(arguments, keywords):
     assert layer.weight.device == minidl.device("cpu")
 
 
+def test_type_converts_everything():
+    norm = nn.BatchNorm2d(2).type(minidl.DoubleTensor)
+    assert {t.dtype for t in norm.state_dict().values()} == {minidl.float64}
+    assert nn.Linear(2, 2).type("torch.HalfTensor").weight.dtype == minidl.float16
+
+
+def test_unflatten():
+    layer = nn.Unflatten(1, (2, -1))
+    assert layer(minidl.zeros(3, 8)).shape == (3, 2, 4)
+    assert repr(layer) == "Unflatten(dim=1, unflattened_size=(2, -1))"
+
+
 def test_to_refuses_what_it_does_not_know():
     with pytest.raises(DTypeError, match="int64"):
         Affine().to(minidl.int64)

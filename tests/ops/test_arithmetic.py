@@ -23,6 +23,8 @@ BINARY: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "pow": (lambda a, b: minidl.pow(a.abs(), b), lambda a, b: np.abs(a) ** b),
     "where": (lambda a, b: minidl.where(a > b, a, b), np.maximum),
     "lerp": (lambda a, b: minidl.lerp(a, b, 0.25), lambda a, b: a + 0.25 * (b - a)),
+    "lerp_far": (lambda a, b: minidl.lerp(a, b, 0.75), lambda a, b: a + 0.75 * (b - a)),
+    "lerp_tensor": (lambda a, b: minidl.lerp(a, b, abs(b)), lambda a, b: a + abs(b) * (b - a)),
     "add_alpha": (lambda a, b: minidl.add(a, b, alpha=3), lambda a, b: a + 3 * b),
     "sub_alpha": (lambda a, b: minidl.sub(a, b, alpha=2), lambda a, b: a - 2 * b),
     "addcmul": (lambda a, b: minidl.addcmul(a, a, b, value=2), lambda a, b: a + 2 * a * b),
@@ -113,3 +115,11 @@ def test_large_arrays_go_through_lanes(device: str) -> None:
     close(minidl.tensor(x, device=device) * minidl.tensor(y, device=device), x * y)
     close(minidl.tensor(x, device=device).exp(), np.exp(x.astype(float)))
     close(minidl.tensor(x, device=device) + minidl.tensor(y[0], device=device), x + y[0])
+
+
+def test_lerp_reaches_both_ends_exactly(device: str) -> None:
+    begin = minidl.tensor([1e8, 1.0], device=device)
+    end = minidl.tensor([1.0, 1e-9], device=device)
+    for weight in (1.0, minidl.ones(2, device=device)):
+        assert minidl.lerp(begin, end, weight).tolist() == end.tolist()
+        assert minidl.lerp(begin, end, 0 * weight).tolist() == begin.tolist()

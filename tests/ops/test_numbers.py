@@ -125,7 +125,12 @@ def test_ranges():
     assert minidl.arange(0, 3, minidl.tensor(0.5)).tolist() == [0, 0.5, 1, 1.5, 2, 2.5]
     assert minidl.arange(2.5, dtype=minidl.int64).tolist() == [0, 1]
     assert minidl.arange(end=2).tolist() == [0, 1]
-    for wrong in ((2, 0), (0, 5, -1), (0, 1, 0), (0, nan)):
+    small = minidl.int32  # whose steps are counted before fractions are cut off
+    assert minidl.arange(2.5, dtype=small).tolist() == [0, 1, 2]
+    assert minidl.arange(1.9, 4.1, 1.5, dtype=small).tolist() == [1, 2]
+    assert minidl.arange(0, 1, 0.25, dtype=small).tolist() == [0] * 4
+    assert minidl.arange(5, 0, -1.5, dtype=minidl.int8).tolist() == [5, 4, 3, 2]
+    for wrong in ((2, 0), (0, 5, -1), (0, 1, 0), (0, nan), (1, 2, nan)):
         with pytest.raises(NumberError):
             minidl.arange(*wrong)
     with pytest.raises(ArgumentError):

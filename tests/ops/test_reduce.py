@@ -188,6 +188,18 @@ def test_products_and_running_sums(device: str) -> None:
             assert minidl.gradcheck(lambda x, n=name, d=axis: getattr(x, n)(d), x)
 
 
+def test_one_axis_where_one_is_expected(device: str) -> None:
+    x = minidl.ones(2, 3, device=device)
+    for name in ("prod", "cumsum", "cumprod", "argmax", "argmin", "max", "min"):
+        with pytest.raises(DTypeError, match=f"{name}: dim must be an integer"):
+            getattr(x, name)((0, 1))
+    with pytest.raises(DTypeError, match="prod: keepdim needs a dim"):
+        x.prod(keepdim=True)
+    variance, mean = minidl.var_mean(x * minidl.arange(3, device=device), 1, False, True)
+    assert variance.shape == mean.shape == (2, 1)
+    assert variance.tolist() == [[pytest.approx(2 / 3)]] * 2
+
+
 def test_median_is_the_lower_one(device: str) -> None:
     x = minidl.tensor(
         [[3.0, 1.0, 2.0, 9.0], [5.0, 5.0, 0.0, 7.0]], requires_grad=True, device=device

@@ -37,6 +37,8 @@ CASES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
                lambda a: np.broadcast_to(a[:, :1], (2, 3, 7, 2, 5))),
     "broadcast_to": (lambda x: x[:1].broadcast_to((3, 4, 2, 5)),
                      lambda a: np.broadcast_to(a[:1], (3, 4, 2, 5))),
+    "broadcast_to_lengths": (lambda x: x[:1].broadcast_to(3, 4, 2, 5),
+                             lambda a: np.broadcast_to(a[:1], (3, 4, 2, 5))),
     "repeat": (lambda x: x.repeat(2, 1, 3, 1, 1), lambda a: np.tile(a, (2, 1, 3, 1, 1))),
     "tile": (lambda x: x.tile((2, 1)), lambda a: np.tile(a, (2, 1))),
     "repeat_interleave": (lambda x: x.repeat_interleave(3, 1), lambda a: a.repeat(3, 1)),

@@ -58,7 +58,7 @@ _NOT_GIVEN: Any = object()
 
 def alexnet(
     variant: str = _PAPER,
-    num_classes: int = 1000,
+    num_classes: int | None = None,
     dropout: float = 0.5,
     init: str | None = None,
     input_mode: str | None = None,
@@ -82,8 +82,8 @@ def alexnet(
         "paper", "original", "single-tower", "caffe", "caffenet", "torchvision", "slim", "half",
         "six-conv" or "cifar": see the module's table. For the paper's own CIFAR-10 nets, see
         ``cuda_convnet``.
-    num_classes : int, default 1000
-        Number of outputs of the last layer.
+    num_classes : int, optional
+        Number of outputs of the last layer. Default: 1000, or that of the file of weights.
     dropout : float, default 0.5
         Probability of dropping a unit.
     init : str, optional
@@ -158,21 +158,22 @@ def alexnet(
     if variant is _PAPER and weights is None:
         variant = "torchvision"
     rest: Any = input_mode, groups, lrn_groups, overlap, activation, without, keep_pooling, width
-    loaded = None
+    loaded, classes = None, 1000 if num_classes is None else num_classes
     if weights not in (_NOT_GIVEN, None):
         if variant is _PAPER:
-            plans = {name: plan(name, num_classes) for name in VARIANTS}
+            plans = {name: plan(name, classes) for name in VARIANTS}
         else:
-            plans = {variant: plan(variant, num_classes, dropout, *rest)}
+            plans = {variant: plan(variant, classes, dropout, *rest)}
         from ..weights.layouts import read_weights  # which needs this package's tables
 
         loaded = read_weights(weights_file(weights), plans)
         variant = loaded.variant
+        classes = loaded.num_classes if num_classes is None else num_classes
     variant = str(variant)
     if loaded is not None and rest == (None, None, None, True, "relu", (), False, 1.0):
-        own = plan(variant, num_classes, **{"dropout": dropout, **loaded.options})
+        own = plan(variant, classes, **{"dropout": dropout, **loaded.options})
     else:
-        own = plan(variant, num_classes, dropout, *rest)
+        own = plan(variant, classes, dropout, *rest)
     net = AlexNet(VARIANTS[variant].layout(build(own)), own, variant)
     initialize(net, VARIANTS[variant].init if init is None else init)
     if loaded is not None:

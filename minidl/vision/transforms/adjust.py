@@ -26,8 +26,10 @@ __all__ = [
 ]  # fmt: skip
 
 
-def _check(image: Any, who: str) -> None:
+def _check(image: Any, who: str, factor: float = 0) -> None:
     size_of(image, who)
+    if factor < 0 and not is_pil(image):
+        raise ArgumentError(f"{who}: the factor must not be negative, got {factor}")
     if isinstance(image, Tensor) and (image.ndim < 3 or image.shape[-3] not in (1, 3)):
         raise ShapeError(
             f"{who}: expected a tensor of shape (..., C, H, W) with 1 or 3 channels, "
@@ -42,8 +44,6 @@ def _white(dtype: np.dtype) -> float:
 
 def _mix(pixels: Array, other: Array | float, factor: float) -> Tensor:
     """Return y as at the top of this file."""
-    if factor < 0:
-        raise ArgumentError(f"the factor must not be negative, got {factor}")
     real = pixels.dtype if pixels.dtype.kind == "f" else np.dtype(np.float32)
     mixed = pixels.astype(real) * real.type(factor) + real.type(1 - factor) * other
     return Tensor(mixed.clip(0, _white(pixels.dtype)).astype(pixels.dtype))
@@ -73,7 +73,7 @@ def rgb_to_grayscale(image: Any, num_output_channels: int = 1) -> Any:
 
 def adjust_brightness(image: Any, factor: float) -> Any:
     """Mix with black: factor 0 gives black, 1 the picture, 2 twice the brightness."""
-    _check(image, "adjust_brightness")
+    _check(image, "adjust_brightness", factor)
     if is_pil(image):
         from PIL import ImageEnhance
 
@@ -83,7 +83,7 @@ def adjust_brightness(image: Any, factor: float) -> Any:
 
 def adjust_contrast(image: Any, factor: float) -> Any:
     """Mix with the mean of the gray picture: factor 0 gives plain gray, 1 the picture."""
-    _check(image, "adjust_contrast")
+    _check(image, "adjust_contrast", factor)
     if is_pil(image):
         from PIL import ImageEnhance
 
@@ -95,7 +95,7 @@ def adjust_contrast(image: Any, factor: float) -> Any:
 
 def adjust_saturation(image: Any, factor: float) -> Any:
     """Mix with the gray picture: factor 0 gives gray, 1 the picture, 2 stronger colors."""
-    _check(image, "adjust_saturation")
+    _check(image, "adjust_saturation", factor)
     if is_pil(image):
         from PIL import ImageEnhance
 

@@ -87,7 +87,7 @@ def read(path: str | os.PathLike[str], kind: str | None = None) -> Content:
     except OSError as error:
         raise CheckpointError(f"{name!r} can't be loaded: {error.strerror or error}") from error
     except Exception as error:  # damage makes libraries raise a dozen kinds
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
         raise CheckpointError(f"{name!r} can't be loaded: it is damaged ({reason})") from error
     return Content(kind, load(path, map_location="cpu"), {}, name)
 

@@ -71,6 +71,10 @@ def test_both_kinds_of_picture_have_each_function(device: str) -> None:
         found = change(tensor, 0.3).cpu().numpy().astype(int)
         expected = F.pil_to_tensor(change(image, 0.3)).numpy().astype(int)
         assert abs(found - expected).max() <= 8  # Pillow's hue has 8 bits
+    for change in (F.adjust_brightness, F.adjust_contrast, F.adjust_saturation):
+        for picture in (tensor, tensor[:1]):
+            with pytest.raises(ArgumentError, match="must not be negative"):
+                change(picture, -0.4)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "uint8", "int16", "int32"])

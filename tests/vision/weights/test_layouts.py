@@ -162,13 +162,13 @@ def test_a_variant_may_be_named(tmp_path: Path) -> None:
         load_network(path)
     for variant in ("paper", "original", "caffe"):
         assert load_network(path, variant).variant == variant
-        net = alexnet(variant, 7, weights=path)
-        assert net.variant == variant
-        assert_filled(net, arrays)
+        for net in alexnet(variant, 7, weights=path), alexnet(variant, weights=path):
+            assert net.variant == variant
+            assert_filled(net, arrays)
     with pytest.raises(CheckpointError, match="do not fit torchvision"):
         load_network(path, "torchvision")
     with pytest.raises(CheckpointError, match=r"fc8.weight has shape \(1000, 64\), .* \(7, 64\)"):
-        alexnet("paper", weights=path)
+        alexnet("paper", 1000, weights=path)
 
 
 def test_a_runs_folder(tmp_path: Path) -> None:
