@@ -18,8 +18,8 @@ from ...nn.summary_table import SummaryRow
 
 __all__ = ["architecture_svg"]
 
-#: Pixels: the height of a tower, the distances between the layers, the line of a text.
-_TOWER, _GAP, _LINE, _MARGIN = 190.0, 60.0, 15.0, 24.0
+#: Pixels: the distances between towers, layers and texts, the line of a text.
+_BETWEEN, _GAP, _SPACE, _LINE, _MARGIN = 44.0, 60.0, 10.0, 15.0, 24.0
 
 _STYLE = """\
 .net{font-family:Helvetica,Arial,sans-serif;font-size:12px}
@@ -44,6 +44,7 @@ class _Layer:
     after: str = ""  # "max pooling 3×3 / 2", below
     groups: int = 1
     towers: int = 1
+    tower: float = 0.0  # height of a tower
     x: float = 0.0
 
     @property
@@ -59,6 +60,20 @@ class _Layer:
         if self.is_units:
             return 40 + 0.02 * self.channels / self.towers
         return float(22 + 100 * (self.size / 227) ** 0.5)
+
+    @property
+    def middle(self) -> float:
+        return self.x + (self.width + self.depth) / 2
+
+    @property
+    def texts(self) -> list[str]:
+        """The small lines below the name."""
+        return [line for line in (self.how, *self.after.split(", ")) if line]
+
+    @property
+    def room(self) -> float:
+        """Width of the longest text, at most: digits and small letters of 10.5 pixels."""
+        return 6.0 * max(map(len, (self.name, _shape(self, self.channels), *self.texts)))
 
     @property
     def depth(self) -> float:
@@ -89,12 +104,17 @@ def architecture_svg(model: Module) -> str:
     towers = max(layer.groups for layer in layers)
     for layer in layers[1:-1]:
         layer.towers = towers if layer.channels % towers == 0 else 1
-    x = _MARGIN
+    tower = max(layer.height + layer.depth for layer in layers) + _BETWEEN
     for layer in layers:
-        layer.x = x
-        x += max(layer.width + layer.depth, 30) + _GAP
-    width, middle = x - _GAP + _MARGIN + 20, _MARGIN + 2 * _LINE + _TOWER * towers / 2
-    bottom = middle + _TOWER * towers / 2 + _LINE  # of the towers
+        layer.tower = tower
+    layers[0].x = _MARGIN
+    for before, layer in pairwise(layers):
+        box = layer.width + layer.depth
+        beside = before.middle + (before.room + layer.room - box) / 2 + _SPACE
+        layer.x = max(before.x + max(before.width + before.depth, 30) + _GAP, beside)
+    width = layers[-1].middle + max(layers[-1].room / 2, 15) + _MARGIN + 20
+    middle = _MARGIN + 2 * _LINE + tower * towers / 2
+    bottom = middle + tower * towers / 2 + _LINE  # of the towers
     height = bottom + 3 * _LINE + _MARGIN
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" class="net" role="img" '
@@ -164,7 +184,7 @@ def _shape(layer: _Layer, channels: int) -> str:
 
 def _centers(layer: _Layer, middle: float) -> list[float]:
     """Return the vertical middle of the layer's part in each tower."""
-    return [middle + _TOWER * (k - (layer.towers - 1) / 2) for k in range(layer.towers)]
+    return [middle + layer.tower * (k - (layer.towers - 1) / 2) for k in range(layer.towers)]
 
 
 def _box(layer: _Layer, y: float) -> str:
@@ -198,13 +218,12 @@ def _arrows(before: _Layer, layer: _Layer, middle: float) -> Iterator[str]:
 
 
 def _labels(layer: _Layer, middle: float, bottom: float) -> Iterator[str]:
-    x = layer.x + (layer.width + layer.depth) / 2
+    x = layer.middle
     for y in _centers(layer, middle):
         below = y + layer.height / 2 + layer.depth / 2 + _LINE
         yield _text(x, below, _shape(layer, layer.channels // layer.towers), small=True)
     yield _text(x, bottom, layer.name)
-    lines = [line for line in (layer.how, *layer.after.split(", ")) if line]
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(layer.texts, start=1):
         yield _text(x, bottom + number * _LINE, line, small=True)
 
 

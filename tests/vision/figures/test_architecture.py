@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
 import pytest
 from small_networks import zeros
 
 from minidl.vision.figures import architecture_svg
 from minidl.vision.models import alexnet, cuda_convnet, lenet5
+from minidl.vision.models.networks import make_network
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -41,3 +44,15 @@ def test_one_tower(variant: str) -> None:
 def test_small_networks() -> None:
     assert "local" in architecture_svg(cuda_convnet("13pct"))
     assert count(architecture_svg(lenet5()), "front") == 2
+
+
+@pytest.mark.parametrize("name", ["80sec", "13pct", "cifar", "paper", "torchvision", "lenet5"])
+def test_texts_do_not_overlap(name: str) -> None:
+    with zeros():
+        svg = architecture_svg(make_network(name, 10))
+    lines: dict[str, list[tuple[float, str]]] = {}
+    for x, y, text in re.findall(r'<text.* x="(.*?)" y="(.*?)">(.*?)</text>', svg):
+        lines.setdefault(y, []).append((float(x), text))
+    for line in lines.values():
+        for (x, text), (right, beside) in pairwise(sorted(line)):
+            assert right - x > 5.25 * (len(text) + len(beside)) / 2, (text, beside)
