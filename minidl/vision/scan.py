@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 from ..errors import DataError
 from .datasets.decoding import FORMATS, pil_loader, shown
 from .datasets.folder import has_image_extension, is_hidden
-from .datasets.opening import SPLIT_NAMES, split_folders
+from .datasets.opening import SPLIT_NAMES, describe_unused, split_folders
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -50,6 +50,7 @@ ERRORS = {
 }
 NOTES = {
     "wrong-extension": "has the extension of another format; it is decoded by its content",
+    "unused": "has folders that training does not use",
     "skipped": "is a picture with another extension or in another format; ImageFolder skips it",
     "turned": "is stored turned or mirrored; the programs turn it upright, ImageFolder doesn't",
     "cmyk": "is in CMYK and is converted to RGB",
@@ -291,9 +292,16 @@ def _walk_splits(root: str) -> Iterator[Finding | str]:
             for name in sorted(own - other):
                 yield Finding(os.path.join(place, name), "lone-class")
     if splits != [root]:
+        unused = ""
+        with suppress(DataError):  # reported above
+            unused = describe_unused(root)
+        if unused:
+            yield Finding(root, "unused", unused.removeprefix(f"{root}: "))
         for item in _walk(root, frozenset(), splits):
             yield item
-            if isinstance(item, str) and has_image_extension(item):
+            if not isinstance(item, str) or (unused and os.path.dirname(item) != root):
+                continue
+            if has_image_extension(item):
                 yield Finding(item, "outside-class")
 
 

@@ -198,6 +198,17 @@ def test_splits_that_do_not_fit(root: Path, tmp_path: Path) -> None:
     assert found(base)[0] == (".", "unclear")
 
 
+def test_a_split_that_is_not_used(root: Path, tmp_path: Path) -> None:
+    base = tmp_path / "both"
+    base.mkdir()
+    os.rename(root, base / "train")
+    save(base / "dev" / "cat" / "0.jpg")
+    save(base / "loose.jpg")
+    assert found(base) == [(".", "unused"), ("loose.jpg", "outside-class")]
+    (finding,) = (finding for finding in scan(base) if finding.kind == "unused")
+    assert not finding.is_error and "to validate on dev, rename it to val" in str(finding)
+
+
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     for name in ("train", "bus"):
         save(tmp_path / name / "0.jpg")
