@@ -20,6 +20,7 @@ from .instance_norm import _InstanceNorm as _InstanceNorm
 from .regression_loss import _Loss as _Loss
 
 _DropoutNd = _Dropout
+_ConvNd = (pages.Conv2d, pages.ConvTranspose2d)  # for isinstance()
 _layers = {name: value for name, value in vars(pages).items() if isinstance(value, type)}
 globals().update(_layers)
 

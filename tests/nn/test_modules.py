@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from minidl.nn.modules.batchnorm import _BatchNorm
+from minidl.nn.modules.conv import _ConvNd
 from minidl.nn.modules.utils import _pair
 
 from minidl import nn
@@ -27,6 +28,8 @@ def test_paths_of_pytorchs_files() -> None:
         (nn.BatchNorm1d(2), nn.BatchNorm2d, False),
         (nn.InstanceNorm2d(2), nn.BatchNorm2d, False),
         (nn.InstanceNorm1d(2), nn.InstanceNorm2d, False),
+        (nn.ConvTranspose2d(1, 1, 1), _ConvNd, True),
+        (nn.Linear(1, 1), _ConvNd, False),
         (nn.BatchNorm1d(2), _BatchNorm, True),
         (nn.InstanceNorm2d(2), _BatchNorm, False),
         (nn.LazyBatchNorm2d(), _BatchNorm, True),
