@@ -33,8 +33,8 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--data", metavar="DIR", required=True, help="CIFAR-10; see cifar10.py")
     add("--variant", default="19pct", choices=("19pct", "80sec"), help="network (default: 19pct)")
-    add("--rates", type=float, nargs="+", default=[0.001, 0.002, 0.004], metavar="RATE",
-        help="default: 0.001 0.002 0.004")  # fmt: skip
+    add("--rates", type=float, nargs="+", default=[0.002, 0.004, 0.008], metavar="RATE",
+        help="default: 0.002 0.004 0.008")  # fmt: skip
     add("--seeds", type=int, nargs="+", default=[1, 2, 3], metavar="N", help="default: 1 2 3")
     add("--target", type=float, default=25.0, metavar="PERCENT", help="default: 25")
     add("--epochs", type=at_least(1), default=60, metavar="N", help="at most (default: 60)")
