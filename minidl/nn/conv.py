@@ -256,11 +256,8 @@ class Conv2d(Module):
                 f"Conv2d: in_channels={in_channels} and out_channels={out_channels} must be "
                 f"positive and divisible by groups={groups}"
             )
-        if padding_mode not in ("zeros", "reflect", "replicate", "circular"):
-            raise ArgumentError(
-                "Conv2d: padding_mode must be 'zeros', 'reflect', 'replicate' or 'circular', "
-                f"got {padding_mode!r}"
-            )
+        if padding_mode not in (modes := ("zeros", "reflect", "replicate", "circular")):
+            raise ArgumentError(f"Conv2d: padding_mode is one of {modes}, not {padding_mode!r}")
         if padding_mode != "zeros" and ceil_mode:
             raise ArgumentError(f"Conv2d: padding_mode={padding_mode!r} excludes ceil_mode")
         self.in_channels, self.out_channels = in_channels, out_channels

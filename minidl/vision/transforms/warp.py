@@ -43,8 +43,8 @@ def _mode(image: Any, interpolation: InterpolationMode | int, who: str) -> Inter
     known = ["NEAREST", "BILINEAR", *["BICUBIC"] * is_pil(image)]
     if mode.name not in known:
         kind = "a PIL image" if is_pil(image) else "a tensor"
-        known_here = " or ".join(", ".join(known).rsplit(", ", 1))
-        raise ArgumentError(f"{who}: interpolation of {kind} must be {known_here}, got {mode}")
+        modes = " or ".join(known)
+        raise ArgumentError(f"{who}: interpolation of {kind} must be {modes}, got {mode}")
     return mode
 
 
