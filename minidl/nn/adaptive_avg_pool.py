@@ -108,7 +108,7 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """
     check_floats("adaptive_avg_pool2d", input)
     images, added = with_batch("adaptive_avg_pool2d", input)
-    wanted = (output_size, output_size) if isinstance(output_size, int) else tuple(output_size)
+    wanted = output_size if isinstance(output_size, (list, tuple)) else (output_size,) * 2
     size = images.array.shape[2:]
     filled = [n if w is None else w for n, w in zip(size, wanted, strict=False)]
     out = pair("adaptive_avg_pool2d: output_size", filled)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from operator import index
 from typing import Any
 
 from ..autograd import Context, Function
@@ -140,7 +141,7 @@ def pad(
         )
     if mode not in ("constant", "reflect", "replicate", "circular"):
         raise ArgumentError(f"pad: mode {mode!r} is not known")
-    pairs = [(int(a), int(b)) for a, b in zip(pad[::2], pad[1::2], strict=True)][::-1]
+    pairs = [(index(a), index(b)) for a, b in zip(pad[::2], pad[1::2], strict=True)][::-1]
     amounts = ((0, 0),) * (input.ndim - len(pairs)) + tuple(pairs)
     for n, (before, after) in zip(input.array.shape, amounts, strict=True):
         if before == after == 0:

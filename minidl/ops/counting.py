@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def one_hot(input: Tensor, num_classes: int = -1) -> Tensor:
     if not array.size and num_classes < 1:
         raise ArgumentError("one_hot: num_classes is needed where there are no indices")
     top = int(array.max()) + 1 if array.size else 0  # waits for a GPU, as the result needs it
-    count = top if num_classes == -1 else num_classes
+    count = top if num_classes == -1 else index(num_classes)
     if array.size and (top > count or int(array.min()) < 0):
         raise ArgumentError(f"one_hot: indices must be in [0, {count}), got up to {top - 1}")
     xp = array_module(array)

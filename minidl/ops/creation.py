@@ -14,7 +14,7 @@ import numpy as np
 
 from ..conversion import as_dtype, as_number, fitting
 from ..device import Array, Device, active, device_of, module_for, on_its_device
-from ..errors import ArgumentError, NumberError, ShapeError
+from ..errors import ArgumentError, DTypeError, NumberError, ShapeError
 from ..kernels import cuda
 from ..kernels.cuda import copy_to
 from ..random import Generator, chosen
@@ -325,6 +325,8 @@ def randint(
 
 def check_range(name: str, low: Any, high: Any, dtype: np.dtype) -> None:
     """Raise an error unless there are integers in [low, high), and `dtype` holds all."""
+    if isinstance(low, float) or isinstance(high, float):
+        raise DTypeError(f"{name}: expected integers, got [{low}, {high})")
     if high <= low:
         raise ArgumentError(f"{name}: expected low < high, got [{low}, {high})")
     if dtype.kind in "iu" and (low < np.iinfo(dtype).min or high - 1 > np.iinfo(dtype).max):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import index
 from typing import Any
 
 from ..autograd import Context, Function
@@ -50,13 +51,13 @@ class Triangle(Function):
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """Return the lower triangle of the last two axes, 0 above `diagonal`."""
     _check_axes("tril", input, 2)
-    return Triangle.apply(input, diagonal, True)
+    return Triangle.apply(input, index(diagonal), True)
 
 
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Return the upper triangle of the last two axes, 0 below `diagonal`."""
     _check_axes("triu", input, 2)
-    return Triangle.apply(input, diagonal, False)
+    return Triangle.apply(input, index(diagonal), False)
 
 
 def _check_axes(name: str, input: Tensor, least: int, most: int = 64) -> None:

@@ -105,11 +105,11 @@ def attach(*methods: Callable[..., Any], **named: Any) -> None:
 def _as_method(function: Any) -> Callable[..., Any]:
     """Return the function as it is where nothing but out= could be spelled otherwise.
 
-    One of several Tensors keeps its explanations: those after the first can be something else.
+    Where arguments after the first should be Tensors or integers, errors keep their explanations.
     """
     plain: Callable[..., Any] = function.__wrapped__
-    kinds = {**plain.__annotations__, "return": None}.values()
-    several = sum("Tensor" in str(kind) for kind in kinds) > 1
+    kinds = [str(kind) for name, kind in plain.__annotations__.items() if name != "return"]
+    several = sum("Tensor" in kind or kind.startswith("int") for kind in kinds) > 1
     return function if function.has_spellings or several else plain
 
 

@@ -552,7 +552,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
 def narrow(input: Tensor, dim: int, start: int, length: int) -> Tensor:
     """Return the `length` slices along `dim` from `start` on, sharing the memory."""
     axis, whole = length_of("narrow", input, dim)
-    start = int(start)
+    start = index(start)
     start += whole if start < 0 else 0
     if not 0 <= start <= start + length <= whole:
         raise IndexOutOfRange(
@@ -579,7 +579,9 @@ def flip(input: Tensor, dims: Any, *more: int) -> Tensor:
     return Flip.apply(input, axes) if input.ndim else input.clone()
 
 
-def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+def roll(
+    input: Tensor, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None
+) -> Tensor:
     """Return the tensor with its elements shifted around the axes `dims`.
 
     Raises
@@ -592,4 +594,5 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         if len(shifts) != len(dims):
             raise ArgumentError(f"roll: {len(shifts)} shifts don't fit {len(dims)} dims")
         dims = tuple(length_of("roll", input, dim)[0] for dim in dims)
-    return Roll.apply(input, shifts, dims)
+    whole = tuple(map(index, shifts)) if isinstance(shifts, Sequence) else index(shifts)
+    return Roll.apply(input, whole, dims)

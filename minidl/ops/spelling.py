@@ -7,6 +7,7 @@ don't check it, because that takes time: :func:`explain` checks it once somethin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from inspect import signature
@@ -37,14 +38,14 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def explain(name: str, function: Callable[..., Any], args: Any, kwargs: Any, error: Any) -> None:
-    """Raise a `DTypeError` if a call failed because an argument is not a Tensor, as it should be.
+    """Raise a `DTypeError` if a call failed because an argument should be a Tensor or an integer.
 
     Parameters
     ----------
     name : str
         What was called, for the message.
     function : callable
-        Its annotations say which arguments are Tensors.
+        Its annotations say which arguments are Tensors or integers.
     args, kwargs
         The call's arguments.
     error : Exception
@@ -60,6 +61,12 @@ def explain(name: str, function: Callable[..., Any], args: Any, kwargs: Any, err
     for argument, value in given.items():
         expected = str(called.parameters[argument].annotation)
         several = "Sequence" in expected or "Iterable" in expected
+        if set(re.findall(r"\w+", expected)) <= {"int", "None", "Sequence"}:
+            for part in value if isinstance(value, (list, tuple)) else (value,):
+                if isinstance(part, float):
+                    raise DTypeError(
+                        f"{name}: {argument}: expected integers, got {part}"
+                    ) from error
         parts = value if several and isinstance(value, (list, tuple)) else [value]
         if len(parts) == 1 and isinstance(parts[0], (list, tuple)) and several:
             parts = parts[0]  # meshgrid(x, y) is meshgrid([x, y])
