@@ -9,7 +9,7 @@ from typing import Any
 #: Kinds of things that minidl leaves out, and words that their names begin with.
 OUT_OF_SCOPE = {
     "groups of ranks, sharded parameters and remote calls": (
-        "new_group", "fsdp", "FullyShardedDataParallel", "rpc", "elastic",
+        "new_group", "fsdp", "FullyShardedDataParallel", "rpc", "elastic.",
     ),
     "several GPUs in one process": ("data_parallel",),
     "recurrent layers": ("RNN", "LSTM", "GRU", "rnn", "pack_padded", "pad_packed", "pad_sequence"),

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import DataError
+from ...checkpoint import load
+from ...errors import DataError, MinidlError
 from .decoding import shown
 from .tar import tar_members
 
@@ -40,6 +41,16 @@ class Classes(NamedTuple):
     @property
     def wnids(self) -> list[str]:
         return sorted(self.words)
+
+
+def read_meta_bin(path: Path) -> Classes:
+    """Read ``meta.bin``, which torchvision makes from the kit: the names of each WNID."""
+    try:
+        names, _ = load(path)
+        words = {str(wnid): tuple(map(str, several)) for wnid, several in names.items()}
+    except (MinidlError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{shown(path)} is not a meta.bin of torchvision's: {error}") from error
+    return Classes({}, words)
 
 
 class DevelopmentKit:

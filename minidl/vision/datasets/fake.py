@@ -20,7 +20,7 @@ class FakeData(Dataset):
     size : int, default 1000
         Number of pictures.
     image_size : tuple of int, default (3, 224, 224)
-        Channels (3), height and width.
+        Channels (3, or 1 for gray), height and width.
     num_classes : int, default 10
         Labels are 0 to ``num_classes - 1`` in turn.
     transform : callable, optional
@@ -38,7 +38,7 @@ class FakeData(Dataset):
     Raises
     ------
     ArgumentError
-        ``image_size`` is not (3, height, width).
+        ``image_size`` is not such a size, or there are no classes.
 
     Examples
     --------
@@ -57,10 +57,13 @@ class FakeData(Dataset):
         target_transform: Callable[[Any], Any] | None = None,
         random_offset: int = 0,
     ) -> None:
-        if len(image_size) != 3 or image_size[0] != 3 or min(image_size) < 1:
+        if len(image_size) != 3 or image_size[0] not in (1, 3) or min(image_size) < 1:
             raise ArgumentError(
-                f"FakeData: image_size must be (3, height, width), got {tuple(image_size)}"
+                "FakeData: image_size must be (3, height, width), or (1, height, width) for gray, "
+                f"got {tuple(image_size)}"
             )
+        if num_classes < 1:
+            raise ArgumentError(f"FakeData: num_classes must be at least 1, got {num_classes}")
         self.size = size
         self.image_size = tuple(image_size)
         self.num_classes = num_classes
@@ -73,14 +76,15 @@ class FakeData(Dataset):
         return self.size
 
     def __getitem__(self, index: int) -> tuple[Any, Any]:
-        """Return a picture (PIL, RGB) and its label, each through its transform."""
+        """Return a picture (PIL, RGB or L) and its label, each through its transform."""
         from PIL import Image
 
         if not 0 <= index < self.size:
             raise IndexError(f"index {index} is outside FakeData of {self.size} pictures")
-        _, height, width = self.image_size
+        channels, height, width = self.image_size
+        shape = (height, width, 3) if channels == 3 else (height, width)
         noise = stream(0, "fake data", index + self.random_offset)
-        picture: Any = Image.fromarray(noise.integers(0, 256, (height, width, 3), np.uint8))
+        picture: Any = Image.fromarray(noise.integers(0, 256, shape, np.uint8))
         label: Any = index % self.num_classes
         if self.transform is not None:
             picture = self.transform(picture)

@@ -24,7 +24,7 @@ import numpy as np
 from ...errors import ArgumentError, DataError
 from ...files import locked
 from .decoding import pil_loader, shown
-from .devkit import WNID, Classes, DevelopmentKit, read_class_list
+from .devkit import WNID, Classes, DevelopmentKit, read_class_list, read_meta_bin
 from .folder import ImageFolder, is_folder, is_hidden
 from .imagenet_archives import (
     ARCHIVES,
@@ -94,8 +94,9 @@ class ImageNet(ImageFolder):
     class_list : str or path, optional
         Replaces the kit's ``meta.mat``, which needs SciPy: a text file with one class a line,
         ``449 n01440764 tench, Tinca tinca``. The ID is needed for validation pictures that are not
-        in class folders, and optional otherwise. Without kit and list, the classes are those of the
-        folders or the archive, and their names are their WNIDs.
+        in class folders, and optional otherwise. Without kit and list, the names of the classes
+        are read from torchvision's ``meta.bin`` in `root`; without that, the classes are those of
+        the folders or the archive, and their names are their WNIDs.
     index : str or path, optional
         The file that keeps the list of pictures (see :class:`ImageFolder`). Default:
         ``root/minidl-<split>.index``. Making it takes seconds for folders and minutes for the
@@ -202,7 +203,10 @@ class ImageNet(ImageFolder):
     def _read_classes(self, class_list: str | os.PathLike[str] | None) -> Classes | None:
         if class_list is not None:
             return read_class_list(class_list)
-        return self._kit.classes() if self._kit else None
+        if self._kit:
+            return self._kit.classes()
+        made = self._kit.root / "meta.bin"
+        return read_meta_bin(made) if made.is_file() else None
 
     def find_classes(self, directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
         """Return the WNIDs and their labels; they must match the kit or the class list."""

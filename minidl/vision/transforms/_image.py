@@ -8,12 +8,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from enum import Enum
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
+from ...autograd import is_grad_enabled
+from ...conversion import fitting
 from ...device import array_module
-from ...errors import ArgumentError, DTypeError, SampleTypeError, ShapeError
+from ...errors import ArgumentError, AutogradError, DTypeError, SampleTypeError, ShapeError
+from ...nn import functional
 from ...tensor import Tensor
 
 
@@ -25,6 +29,13 @@ class Transform:
 
     _shown: tuple[str, ...] = ()
     _optional = ("center", "mode", "shared")
+
+    def forward(self, img: Any) -> Any:
+        """Return the transformed picture; a subclass may replace it, as in torchvision."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.forward(*args, **kwargs)
 
     def __repr__(self) -> str:
         values = {name: getattr(self, name) for name in self._shown}
@@ -50,6 +61,12 @@ def is_rgb_bytes(image: Any) -> bool:
         and image.ndim == 3
         and image.shape[0] == 3
     )
+
+
+def check_no_grad(image: Any, who: str) -> None:
+    """Raise if a tensor requires a gradient, which would get lost."""
+    if isinstance(image, Tensor) and image.requires_grad and is_grad_enabled():
+        raise AutogradError(f"{who} has no gradient: call it inside no_grad(), or detach() before")
 
 
 def require_pil(image: Any, who: str) -> None:
@@ -85,32 +102,41 @@ def size_of(image: Any, who: str) -> tuple[int, int]:
     )
 
 
+def channels_of(image: Any, who: str) -> int:
+    """Return the number of channels."""
+    size_of(image, who)
+    if is_pil(image):
+        return len(image.getbands())
+    return image.shape[-3] if image.ndim > 2 else 1
+
+
 def crop(image: Any, top: int, left: int, height: int, width: int) -> Any:
-    """Return a part that lies inside the picture; for a tensor, as a view."""
+    """Return a part, which lies inside the picture if that is a tensor; then it is a view."""
     if is_pil(image):
         return image.crop((left, top, left + width, top + height))
     size_of(image, "crop")
-    return Tensor(image.array[..., top : top + height, left : left + width])
+    part = (..., slice(top, top + height), slice(left, left + width))
+    return image[part] if image.requires_grad else Tensor(image.array[part])
 
 
-def hflip(image: Any) -> Any:
+def hflip(img: Any) -> Any:
     """Return the picture with left and right exchanged."""
-    if is_pil(image):
+    if is_pil(img):
         from PIL import Image
 
-        return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    size_of(image, "hflip")
-    return Tensor(image.array[..., ::-1].copy(order="K"))
+        return img.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    size_of(img, "hflip")
+    return img.flip(-1) if img.requires_grad else Tensor(img.array[..., ::-1].copy(order="K"))
 
 
-def vflip(image: Any) -> Any:
+def vflip(img: Any) -> Any:
     """Return the picture with top and bottom exchanged."""
-    if is_pil(image):
+    if is_pil(img):
         from PIL import Image
 
-        return image.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    size_of(image, "vflip")
-    return Tensor(image.array[..., ::-1, :].copy(order="K"))
+        return img.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    size_of(img, "vflip")
+    return img.flip(-2) if img.requires_grad else Tensor(img.array[..., ::-1, :].copy(order="K"))
 
 
 def pad(image: Any, ltrb: tuple[int, int, int, int], fill: Any = 0, mode: str = "constant") -> Any:
@@ -130,13 +156,18 @@ def pad(image: Any, ltrb: tuple[int, int, int, int], fill: Any = 0, mode: str = 
             padded.putpalette(image.getpalette())
         return padded
     size_of(image, "pad")
+    if image.requires_grad and mode != "symmetric" and np.ndim(fill) == 0:
+        sides = (left, right, top, bottom)
+        return functional.pad(image, sides, "replicate" if mode == "edge" else mode, fill)
+    check_no_grad(image, "pad")
     array = image.array
     widths = ((0, 0),) * (array.ndim - 2) + border
     padded = array_module(array).pad(array, widths, "constant" if mode == "constant" else mode)
-    colors = fill_of(fill, array.shape[-3] if array.ndim > 2 else 1)
+    colors = fill_of(fill, channels_of(image, "pad"))
     if mode == "constant" and np.any(colors):
         height, width = array.shape[-2:]
-        values = array_module(array).asarray(np.asarray(colors, array.dtype).reshape(-1, 1, 1))
+        fitted = np.array([fitting("pad: fill", color, array.dtype) for color in colors])
+        values = array_module(array).asarray(fitted.reshape(-1, 1, 1))
         filled = array_module(array).empty_like(padded)
         filled[...] = values[0] if array.ndim == 2 else values
         filled[..., top : top + height, left : left + width] = array
@@ -146,7 +177,7 @@ def pad(image: Any, ltrb: tuple[int, int, int, int], fill: Any = 0, mode: str = 
 
 def checked_fill(fill: Any) -> Any:
     """Return the value outside the picture: 0 for None."""
-    if fill is not None and (isinstance(fill, str) or not isinstance(fill, float | int | Sequence)):
+    if fill is not None and (isinstance(fill, str) or not isinstance(fill, Real | Sequence)):
         raise DTypeError(f"fill must be a number, or one for each channel, got {fill!r}")
     return 0 if fill is None else fill
 

@@ -18,7 +18,7 @@ from ...conversion import as_dtype
 from ...device import Array, array_module
 from ...errors import ArgumentError, DTypeError, ShapeError
 from ...tensor import Tensor
-from ._image import is_pil, require_tensor, size_of
+from ._image import channels_of, check_no_grad, is_pil, require_tensor
 
 __all__ = [
     "adjust_brightness", "adjust_contrast", "adjust_gamma", "adjust_hue", "adjust_saturation",
@@ -27,110 +27,110 @@ __all__ = [
 
 
 def _check(image: Any, who: str, factor: float = 0) -> None:
-    size_of(image, who)
+    channels = channels_of(image, who)
     if factor < 0 and not is_pil(image):
         raise ArgumentError(f"{who}: the factor must not be negative, got {factor}")
-    if isinstance(image, Tensor) and (image.ndim < 3 or image.shape[-3] not in (1, 3)):
+    if isinstance(image, Tensor) and channels not in (1, 3):
         raise ShapeError(
             f"{who}: expected a tensor of shape (..., C, H, W) with 1 or 3 channels, "
             f"got {tuple(image.shape)}"
         )
 
 
-def _white(dtype: np.dtype) -> float:
-    """Return the value of white: 1 for floats, the largest number of an integer dtype."""
-    return 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
+def _white(dtype: np.dtype) -> int:
+    """Return the value of white: 1 for floats and bool, the largest number of an integer dtype."""
+    return 1 if dtype.kind in "fb" else int(np.iinfo(dtype).max)
 
 
-def _mix(pixels: Array, other: Array | float, factor: float) -> Tensor:
+def _real(image: Tensor) -> Tensor:
+    return image if image.dtype.kind == "f" else image.float()
+
+
+def _mix(image: Tensor, other: Tensor | float, factor: float) -> Tensor:
     """Return y as at the top of this file."""
-    real = pixels.dtype if pixels.dtype.kind == "f" else np.dtype(np.float32)
-    mixed = pixels.astype(real) * real.type(factor) + real.type(1 - factor) * other
-    return Tensor(mixed.clip(0, _white(pixels.dtype)).astype(pixels.dtype))
+    mixed = _real(image) * factor + (1 - factor) * other
+    return mixed.clamp(0, _white(image.dtype)).to(dtype=image.dtype)
 
 
-def _gray(pixels: Array) -> Array:
-    """Return (..., 1, H, W) as real numbers, rounded as the picture's dtype rounds."""
-    if pixels.shape[-3] == 1:
-        return pixels
-    red, green, blue = (pixels[..., c : c + 1, :, :].astype(np.float32) for c in range(3))
-    gray = 0.2989 * red + 0.587 * green + 0.114 * blue
-    return gray.astype(pixels.dtype).astype(gray.dtype)
+def _gray(image: Tensor) -> Tensor:
+    """Return (..., 1, H, W), rounded as the picture's dtype rounds."""
+    if channels_of(image, "gray") == 1:
+        return image
+    red, green, blue = (_real(image[..., c : c + 1, :, :]) for c in range(3))
+    return (0.2989 * red + 0.587 * green + 0.114 * blue).to(dtype=image.dtype)
 
 
-def rgb_to_grayscale(image: Any, num_output_channels: int = 1) -> Any:
+def rgb_to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
     """Return the picture in gray, 0.299 R + 0.587 G + 0.114 B, with one or three equal channels."""
-    _check(image, "rgb_to_grayscale")
+    _check(img, "rgb_to_grayscale")
     if num_output_channels not in (1, 3):
         raise ArgumentError(f"num_output_channels must be 1 or 3, got {num_output_channels}")
-    if is_pil(image):
-        gray = image.convert("L")
+    if is_pil(img):
+        gray = img.convert("L")
         return gray if num_output_channels == 1 else gray.convert("RGB")
-    gray = _gray(image.array).astype(image.dtype)
-    shape = (*gray.shape[:-3], num_output_channels, *gray.shape[-2:])
-    return Tensor(array_module(gray).broadcast_to(gray, shape).copy())
+    gray = _gray(img)
+    return gray.expand(*gray.shape[:-3], num_output_channels, *gray.shape[-2:]).clone()
 
 
-def adjust_brightness(image: Any, factor: float) -> Any:
+def adjust_brightness(img: Any, brightness_factor: float) -> Any:
     """Mix with black: factor 0 gives black, 1 the picture, 2 twice the brightness."""
-    _check(image, "adjust_brightness", factor)
-    if is_pil(image):
+    _check(img, "adjust_brightness", brightness_factor)
+    if is_pil(img):
         from PIL import ImageEnhance
 
-        return ImageEnhance.Brightness(image).enhance(factor)
-    return _mix(image.array, 0.0, factor)
+        return ImageEnhance.Brightness(img).enhance(brightness_factor)
+    return _mix(img, 0.0, brightness_factor)
 
 
-def adjust_contrast(image: Any, factor: float) -> Any:
+def adjust_contrast(img: Any, contrast_factor: float) -> Any:
     """Mix with the mean of the gray picture: factor 0 gives plain gray, 1 the picture."""
-    _check(image, "adjust_contrast", factor)
-    if is_pil(image):
+    _check(img, "adjust_contrast", contrast_factor)
+    if is_pil(img):
         from PIL import ImageEnhance
 
-        return ImageEnhance.Contrast(image).enhance(factor)
-    gray = _gray(image.array)
-    real = gray.dtype if gray.dtype.kind == "f" else np.dtype(np.float32)
-    return _mix(image.array, gray.mean(axis=(-3, -2, -1), keepdims=True, dtype=real), factor)
+        return ImageEnhance.Contrast(img).enhance(contrast_factor)
+    return _mix(img, _real(_gray(img)).mean((-3, -2, -1), keepdim=True), contrast_factor)
 
 
-def adjust_saturation(image: Any, factor: float) -> Any:
+def adjust_saturation(img: Any, saturation_factor: float) -> Any:
     """Mix with the gray picture: factor 0 gives gray, 1 the picture, 2 stronger colors."""
-    _check(image, "adjust_saturation", factor)
-    if is_pil(image):
+    _check(img, "adjust_saturation", saturation_factor)
+    if is_pil(img):
         from PIL import ImageEnhance
 
-        return ImageEnhance.Color(image).enhance(factor)
-    return image if image.shape[-3] == 1 else _mix(image.array, _gray(image.array), factor)
+        return ImageEnhance.Color(img).enhance(saturation_factor)
+    return (
+        img
+        if channels_of(img, "saturation") == 1
+        else _mix(img, _real(_gray(img)), saturation_factor)
+    )
 
 
-def adjust_gamma(image: Any, gamma: float, gain: float = 1) -> Any:
+def adjust_gamma(img: Any, gamma: float, gain: float = 1) -> Any:
     """Return ``gain * x**gamma``, where white is 1: gamma > 1 makes shadows darker."""
-    _check(image, "adjust_gamma")
+    _check(img, "adjust_gamma")
     if gamma < 0:
         raise ArgumentError(f"adjust_gamma: gamma must not be negative, got {gamma}")
-    if is_pil(image):
+    if is_pil(img):
         table = [int((255 + 1 - 1e-3) * gain * (level / 255) ** gamma) for level in range(256)]
-        return image.convert("RGB").point(table * 3).convert(image.mode)
-    pixels = convert_image_dtype(image, _real(image.dtype)).array
-    return convert_image_dtype(Tensor((gain * pixels**gamma).clip(0, 1)), image.dtype)
+        return img.convert("RGB").point(table * 3).convert(img.mode)
+    pixels = convert_image_dtype(img, _real(img).dtype)
+    return convert_image_dtype((gain * pixels**gamma).clamp(0, 1), img.dtype)
 
 
-def adjust_hue(image: Any, factor: float) -> Any:
+def adjust_hue(img: Any, hue_factor: float) -> Any:
     """Turn the color circle by the factor, -0.5 to 0.5 of a whole turn."""
-    _check(image, "adjust_hue")
-    if not -0.5 <= factor <= 0.5:
-        raise ArgumentError(f"adjust_hue: the factor must lie between -0.5 and 0.5, got {factor}")
-    if is_pil(image):
-        return _turn_hue(image, factor)
-    if image.shape[-3] == 1:
-        return image
-    hue, saturation, value = _to_hsv(convert_image_dtype(image, _real(image.dtype)).array)
-    turned = _from_hsv((hue + factor) % 1, saturation, value)
-    return convert_image_dtype(Tensor(turned), image.dtype)
-
-
-def _real(dtype: np.dtype) -> np.dtype:
-    return dtype if dtype.kind == "f" else np.dtype(np.float32)
+    _check(img, "adjust_hue")
+    if not -0.5 <= hue_factor <= 0.5:
+        raise ArgumentError(f"adjust_hue: the factor must lie in -0.5 to 0.5, got {hue_factor}")
+    if is_pil(img):
+        return _turn_hue(img, hue_factor)
+    if channels_of(img, "hue") == 1:
+        return img
+    check_no_grad(img, "adjust_hue")
+    hue, saturation, value = _to_hsv(convert_image_dtype(img, _real(img).dtype).array)
+    turned = _from_hsv((hue + hue_factor) % 1, saturation, value)
+    return convert_image_dtype(Tensor(turned), img.dtype)
 
 
 def _turn_hue(image: Any, turn: float) -> Any:
@@ -188,17 +188,16 @@ def convert_image_dtype(image: Tensor, dtype: Any = np.float32) -> Tensor:
     old, new = image.dtype, as_dtype("convert_image_dtype", dtype)
     if old == new:
         return image
-    pixels = image.array
     if old.kind == new.kind == "f":
-        return Tensor(pixels.astype(new))
+        return image.to(dtype=new)
     if new.kind == "f":
-        return Tensor(pixels.astype(new) / new.type(_white(old)))
+        return image.to(dtype=new) / _white(old)
     if old.kind == "f":
         if new.itemsize > 4 or (old.itemsize < 8 and new.itemsize == 4):
             raise DTypeError(f"convert_image_dtype: {old} has too few digits for {new}")
         # Each number has an equal share of the range: without 1e-3, white alone would overflow.
-        return Tensor((pixels * old.type(_white(new) + 1 - 1e-3)).astype(new))
-    old_range, new_range = int(np.iinfo(old).max) + 1, int(np.iinfo(new).max) + 1
+        return (image * (_white(new) + 1 - 1e-3)).to(dtype=new)
+    old_range, new_range = _white(old) + 1, _white(new) + 1
     if old_range > new_range:
-        return Tensor((pixels // (old_range // new_range)).astype(new))
-    return Tensor(pixels.astype(new) * (new_range // old_range))
+        return (image // (old_range // new_range)).to(dtype=new)
+    return image.to(dtype=new) * (new_range // old_range)

@@ -31,7 +31,7 @@ from ...device import Array, array_module
 from ...errors import ArgumentError, ShapeError
 from ...tensor import Tensor
 from . import adjust
-from ._image import Transform, is_pil, probability, require_float_tensor, size_of, two
+from ._image import Transform, channels_of, probability, require_float_tensor, size_of, two
 
 __all__ = [
     "ColorJitter", "Grayscale", "Normalize", "PCAJitter", "RandomGrayscale", "SubtractMean",
@@ -83,13 +83,15 @@ class Normalize(Transform):
         if np.any(self._std == 0):
             raise ArgumentError(f"Normalize: std must not be zero, got {std}")
 
-    def __call__(self, image: Tensor) -> Tensor:
-        require_float_tensor(image, "Normalize")
-        mean = _beside(self._mean, image.array, "Normalize: mean")
-        std = _beside(self._std, image.array, "Normalize: std")
+    def forward(self, tensor: Tensor) -> Tensor:
+        require_float_tensor(tensor, "Normalize")
+        mean = _beside(self._mean, tensor.array, "Normalize: mean")
+        std = _beside(self._std, tensor.array, "Normalize: std")
         if self.inplace:
-            return image.sub_(Tensor(mean)).div_(Tensor(std))
-        pixels = image.array - mean
+            return tensor.sub_(Tensor(mean)).div_(Tensor(std))
+        if tensor.requires_grad:
+            return (tensor - Tensor(mean)) / Tensor(std)
+        pixels = tensor.array - mean
         pixels /= std
         return Tensor(pixels)
 
@@ -293,8 +295,8 @@ class Grayscale(Transform):
             )
         self.num_output_channels = num_output_channels
 
-    def __call__(self, image: Any) -> Any:
-        return adjust.rgb_to_grayscale(image, self.num_output_channels)
+    def forward(self, img: Any) -> Any:
+        return adjust.rgb_to_grayscale(img, self.num_output_channels)
 
 
 class RandomGrayscale(Transform):
@@ -318,11 +320,10 @@ class RandomGrayscale(Transform):
     def __init__(self, p: float = 0.1) -> None:
         self.p = probability(p, "RandomGrayscale")
 
-    def __call__(self, image: Any) -> Any:
+    def forward(self, img: Any) -> Any:
         if sample_stream().random() >= self.p:
-            return image
-        channels = len(image.getbands()) if is_pil(image) else image.shape[-3]
-        return adjust.rgb_to_grayscale(image, channels)
+            return img
+        return adjust.rgb_to_grayscale(img, channels_of(img, "RandomGrayscale"))
 
 
 _Range = tuple[float, float] | None
@@ -381,22 +382,22 @@ class ColorJitter(Transform):
                 factors[which] = rng.uniform(*limit)
         return order, *factors
 
-    def __call__(self, image: Any) -> Any:
-        size_of(image, "ColorJitter")
+    def forward(self, img: Any) -> Any:
+        size_of(img, "ColorJitter")
         order, *factors = self.get_params(self.brightness, self.contrast, self.saturation, self.hue)
         changes = (adjust.adjust_brightness, adjust.adjust_contrast, adjust.adjust_saturation,
                    adjust.adjust_hue)  # fmt: skip
         for which in order:
             if (factor := factors[which]) is not None:
-                image = changes[which](image, factor)
-        return image
+                img = changes[which](img, factor)
+        return img
 
 
 def _around(
     name: str, value: float | Sequence[float], center: float, lowest: float, highest: float
 ) -> tuple[float, float] | None:
     """Return the range that an argument of ColorJitter means; None for no change."""
-    if isinstance(value, int | float):
+    if isinstance(value, int | float | np.number):
         if value < 0:
             raise ArgumentError(f"ColorJitter: {name} must not be negative, got {value}")
         low, high = center - value, center + value

@@ -35,10 +35,10 @@ class Compose:
     def __init__(self, transforms: Sequence[Callable[[Any], Any]]) -> None:
         self.transforms = transforms
 
-    def __call__(self, image: Any) -> Any:
+    def __call__(self, img: Any) -> Any:
         for transform in _with_pairs_as_one(self.transforms):
-            image = transform(image)
-        return image
+            img = transform(img)
+        return img
 
     @property
     def takes_bytes(self) -> bool:
@@ -93,11 +93,11 @@ class Lambda(Transform):
             raise ArgumentError(f"Lambda: lambd must be callable, got {type(lambd).__name__}")
         self.lambd = lambd
 
-    def __call__(self, image: Any) -> Any:
-        return self.lambd(image)
+    def __call__(self, img: Any) -> Any:
+        return self.lambd(img)
 
 
-class _Random:
+class _Random(Transform):
     """The base of transforms that choose among others."""
 
     def __init__(self, transforms: Sequence[Callable[[Any], Any]]) -> None:
@@ -109,8 +109,11 @@ class _Random:
         self.transforms = transforms
 
     def __repr__(self) -> str:
-        lines = "".join(f"\n    {transform}" for transform in self.transforms)
-        return f"{type(self).__name__}({lines}\n)"
+        lines = [str(transform) for transform in self.transforms]
+        if isinstance(self, RandomApply):
+            lines.insert(0, f"p={self.p}")
+        end = f"(p={self.p})" if isinstance(self, RandomChoice) else ""
+        return "\n    ".join([f"{type(self).__name__}(", *lines]) + f"\n){end}"
 
 
 class RandomApply(_Random):
@@ -134,11 +137,11 @@ class RandomApply(_Random):
         super().__init__(transforms)
         self.p = probability(p, "RandomApply")
 
-    def __call__(self, image: Any) -> Any:
+    def forward(self, img: Any) -> Any:
         if sample_stream().random() < self.p:
             for transform in self.transforms:
-                image = transform(image)
-        return image
+                img = transform(img)
+        return img
 
 
 class RandomChoice(_Random):
@@ -162,15 +165,19 @@ class RandomChoice(_Random):
         self, transforms: Sequence[Callable[[Any], Any]], p: Sequence[float] | None = None
     ) -> None:
         super().__init__(transforms)
+        if not transforms:
+            raise ArgumentError("RandomChoice: there is no transform to choose")
         if p is not None and len(p) != len(transforms):
             raise ArgumentError(
                 f"RandomChoice: p has {len(p)} weights for {len(transforms)} transforms"
             )
+        if p is not None and (min(p) < 0 or not sum(p)):
+            raise ArgumentError(f"RandomChoice: p must not be negative, or 0 alone, got {p}")
         self.p = p
 
-    def __call__(self, image: Any) -> Any:
+    def forward(self, img: Any) -> Any:
         weights = None if self.p is None else [weight / sum(self.p) for weight in self.p]
-        return self.transforms[int(sample_stream().choice(len(self.transforms), p=weights))](image)
+        return self.transforms[int(sample_stream().choice(len(self.transforms), p=weights))](img)
 
 
 class RandomOrder(_Random):
@@ -187,7 +194,7 @@ class RandomOrder(_Random):
     3.0
     """
 
-    def __call__(self, image: Any) -> Any:
+    def forward(self, img: Any) -> Any:
         for which in sample_stream().permutation(len(self.transforms)):
-            image = self.transforms[which](image)
-        return image
+            img = self.transforms[which](img)
+        return img

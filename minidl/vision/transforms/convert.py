@@ -69,12 +69,12 @@ class ToTensor(Transform):
     tensor([0.0000, 0.2000, 1.0000])
     """
 
-    def __call__(self, picture: Any) -> Tensor:
-        planes = image_planes(picture, "ToTensor")
+    def __call__(self, pic: Any) -> Tensor:
+        planes = image_planes(pic, "ToTensor")
         if planes.dtype == np.uint8:
             dtype: Any = default_dtype()
             return Tensor(np.divide(planes, dtype.type(255), dtype=dtype))
-        if is_pil(picture):
+        if is_pil(pic):
             whole = planes.dtype != np.bool_
             return Tensor(planes.astype(planes.dtype if whole else default_dtype()))
         return Tensor(planes)
@@ -131,10 +131,10 @@ class PILToTensor(Transform):
     [[[1]], [[2]], [[3]]]
     """
 
-    def __call__(self, picture: Any) -> Tensor:
-        require_pil(picture, "PILToTensor")
+    def __call__(self, pic: Any) -> Tensor:
+        require_pil(pic, "PILToTensor")
         # A copy: Pillow may lend its own memory, read-only.
-        return Tensor(image_planes(picture, "PILToTensor").copy(order="K"))
+        return Tensor(image_planes(pic, "PILToTensor").copy(order="K"))
 
 
 class ToPILImage(Transform):
@@ -170,22 +170,22 @@ class ToPILImage(Transform):
     def __init__(self, mode: str | None = None) -> None:
         self.mode = mode
 
-    def __call__(self, picture: Any) -> Any:
+    def __call__(self, pic: Any) -> Any:
         from PIL import Image
 
-        if isinstance(picture, Tensor):
-            pixels = picture.detach().cpu().array
+        if isinstance(pic, Tensor):
+            pixels = pic.detach().cpu().array
             pixels = pixels.transpose(1, 2, 0) if pixels.ndim == 3 else pixels
-        elif isinstance(picture, np.ndarray):
-            pixels = picture
+        elif isinstance(pic, np.ndarray):
+            pixels = pic
         else:
             raise SampleTypeError(
-                f"ToPILImage: expected a tensor or a NumPy array, got {type(picture).__name__}"
+                f"ToPILImage: expected a tensor or a NumPy array, got {type(pic).__name__}"
             )
         pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
         if pixels.ndim != 3 or not 1 <= pixels.shape[2] <= 4:
             raise ShapeError(
-                f"ToPILImage: expected 1 to 4 channels in 2 or 3 axes, got {tuple(picture.shape)}"
+                f"ToPILImage: expected 1 to 4 channels in 2 or 3 axes, got {tuple(pic.shape)}"
             )
         if pixels.dtype.kind == "f" and self.mode != "F":
             pixels = (pixels * pixels.dtype.type(255)).astype(np.uint8)
@@ -229,5 +229,5 @@ class ConvertImageDtype(Transform):
     def __init__(self, dtype: Any) -> None:
         self.dtype = dtype
 
-    def __call__(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         return convert_image_dtype(image, self.dtype)

@@ -59,15 +59,15 @@ class CenterCrop(Transform):
     def __init__(self, size: int | Sequence[int]) -> None:
         self.size = pair(size, "CenterCrop")
 
-    def __call__(self, image: Any) -> Any:
-        height, width = size_of(image, "CenterCrop")
+    def forward(self, img: Any) -> Any:
+        height, width = size_of(img, "CenterCrop")
         h, w = self.size
         if h > height or w > width:
             missing_h, missing_w = max(h - height, 0), max(w - width, 0)
             ltrb = (missing_w // 2, missing_h // 2, (missing_w + 1) // 2, (missing_h + 1) // 2)
-            image = pad(image, ltrb)
-            height, width = size_of(image, "CenterCrop")
-        return crop(image, *_center(height, width, h, w), h, w)
+            img = pad(img, ltrb)
+            height, width = size_of(img, "CenterCrop")
+        return crop(img, *_center(height, width, h, w), h, w)
 
 
 def _center(height: int, width: int, h: int, w: int) -> tuple[int, int]:
@@ -115,9 +115,9 @@ class Pad(Transform):
         self.fill = checked_fill(fill)
         self.padding_mode = padding_mode
 
-    def __call__(self, image: Any) -> Any:
-        size_of(image, "Pad")
-        return pad(image, self._border, self.fill, self.padding_mode)
+    def forward(self, img: Any) -> Any:
+        size_of(img, "Pad")
+        return pad(img, self._border, self.fill, self.padding_mode)
 
 
 class RandomCrop(Transform):
@@ -184,15 +184,16 @@ class RandomCrop(Transform):
         """Whether there is no border: its `fill` has another form for tensors."""
         return self.padding is None and not self.pad_if_needed
 
-    def __call__(self, image: Any) -> Any:
+    def forward(self, img: Any) -> Any:
         if self.padding is not None:
-            image = self._pad(image)
+            img = self._pad(img)
         if self.pad_if_needed:
-            height, width = size_of(image, "RandomCrop")
+            height, width = size_of(img, "RandomCrop")
             missing_h, missing_w = max(self.size[0] - height, 0), max(self.size[1] - width, 0)
             if missing_h or missing_w:
-                image = Pad((missing_w, missing_h), self.fill, self.padding_mode)(image)
-        return crop(image, *self.get_params(image, self.size, self.shared))
+                img = Pad((missing_w, missing_h), self.fill, self.padding_mode)(img)
+        shared = {} if self.shared is None else {"shared": self.shared}
+        return crop(img, *self.get_params(img, self.size, **shared))
 
 
 def random_place(
@@ -241,8 +242,8 @@ class FiveCrop(Transform):
     def __init__(self, size: int | Sequence[int]) -> None:
         self.size = pair(size, "FiveCrop")
 
-    def __call__(self, image: Any) -> tuple[Any, ...]:
-        return _five_crops(image, self.size, "FiveCrop")
+    def forward(self, img: Any) -> tuple[Any, ...]:
+        return _five_crops(img, self.size, "FiveCrop")
 
 
 def _five_crops(image: Any, size: tuple[int, int], who: str) -> tuple[Any, ...]:
@@ -297,7 +298,7 @@ class TenCrop(Transform):
         self.size = pair(size, "TenCrop")
         self.vertical_flip = vertical_flip
 
-    def __call__(self, image: Any) -> tuple[Any, ...]:
-        views = _five_crops(image, self.size, "TenCrop")
-        mirrored = vflip(image) if self.vertical_flip else hflip(image)
+    def forward(self, img: Any) -> tuple[Any, ...]:
+        views = _five_crops(img, self.size, "TenCrop")
+        mirrored = vflip(img) if self.vertical_flip else hflip(img)
         return views + _five_crops(mirrored, self.size, "TenCrop")

@@ -46,9 +46,9 @@ class RandomHorizontalFlip(Transform):
         rng = sample_stream() if self.shared is None else shared_stream(self.shared, "flip")
         return bool(rng.random() < self.p)
 
-    def __call__(self, image: Any) -> Any:
-        size_of(image, "RandomHorizontalFlip")
-        return hflip(image) if self.draw() else image
+    def forward(self, img: Any) -> Any:
+        size_of(img, "RandomHorizontalFlip")
+        return hflip(img) if self.draw() else img
 
 
 class RandomVerticalFlip(Transform):
@@ -72,6 +72,6 @@ class RandomVerticalFlip(Transform):
     def __init__(self, p: float = 0.5) -> None:
         self.p = probability(p, type(self).__name__)
 
-    def __call__(self, image: Any) -> Any:
-        size_of(image, "RandomVerticalFlip")
-        return vflip(image) if sample_stream().random() < self.p else image
+    def forward(self, img: Any) -> Any:
+        size_of(img, "RandomVerticalFlip")
+        return vflip(img) if sample_stream().random() < self.p else img

@@ -17,7 +17,7 @@ from ...errors import SampleTypeError
 from ...missing import attributes
 from ...tensor import Tensor
 from . import _image
-from ._image import hflip, is_pil, size_of, vflip
+from ._image import channels_of, hflip, is_pil, size_of, vflip
 from .adjust import (
     adjust_brightness,
     adjust_contrast,
@@ -56,10 +56,7 @@ def get_image_size(img: Any) -> list[int]:
 
 def get_image_num_channels(img: Any) -> int:
     """Return the number of channels."""
-    size_of(img, "get_image_num_channels")
-    if is_pil(img):
-        return len(img.getbands())
-    return img.shape[-3] if img.ndim > 2 else 1
+    return channels_of(img, "get_image_num_channels")
 
 
 def to_tensor(pic: Any) -> Tensor:
@@ -106,7 +103,7 @@ def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
     """Return a part of a picture; what lies outside it is black."""
     old_height, old_width = size_of(img, "crop")
     bottom, right = top + height, left + width
-    if top >= 0 and left >= 0 and bottom <= old_height and right <= old_width:
+    if is_pil(img) or (top >= 0 and left >= 0 and bottom <= old_height and right <= old_width):
         return _image.crop(img, top, left, height, width)
     border = [max(-left, 0), max(-top, 0), max(right - old_width, 0), max(bottom - old_height, 0)]
     padded = _image.pad(img, tuple(border))  # type: ignore[arg-type]

@@ -20,10 +20,10 @@ __all__ = ["RandomAffine", "RandomErasing", "RandomRotation"]
 
 def _range(value: float | Sequence[float], name: str) -> tuple[float, float]:
     """Return (-value, value), or the two numbers that are given."""
-    if isinstance(value, int | float):
+    if isinstance(value, int | float | np.number):
         if value < 0:
             raise ArgumentError(f"{name} must not be negative if it is one number, got {value}")
-        return -float(value), float(value)
+        return 0.0 - value, float(value)
     low, high = two(value, name)
     if low > high:
         raise ArgumentError(f"{name} must be one number, or two in order, got {value}")
@@ -81,9 +81,9 @@ class RandomRotation(Transform):
         """Choose an angle."""
         return float(sample_stream().uniform(degrees[0], degrees[1]))
 
-    def __call__(self, image: Any) -> Any:
+    def forward(self, img: Any) -> Any:
         angle = self.get_params(self.degrees)
-        return rotate(image, angle, self.interpolation, self.expand, self.center, self.fill)
+        return rotate(img, angle, self.interpolation, self.expand, self.center, self.fill)
 
 
 class RandomAffine(Transform):
@@ -140,7 +140,7 @@ class RandomAffine(Transform):
         self.shear: list[float] | None = None
         if shear is not None:
             ranges = [shear]
-            if not isinstance(shear, int | float) and len(shear) == 4:
+            if not isinstance(shear, int | float | np.number) and len(shear) == 4:
                 ranges = [shear[:2], shear[2:]]
             self.shear = [side for r in ranges for side in _range(r, "RandomAffine: shear")]
         self.interpolation = interpolation_mode(interpolation, "RandomAffine")
@@ -172,12 +172,12 @@ class RandomAffine(Transform):
             slants[axis] = float(rng.uniform(shears[2 * axis], shears[2 * axis + 1]))
         return angle, (x, y), scale, (slants[0], slants[1])
 
-    def __call__(self, image: Any) -> Any:
-        height, width = size_of(image, "RandomAffine")
+    def forward(self, img: Any) -> Any:
+        height, width = size_of(img, "RandomAffine")
         chosen = self.get_params(
             self.degrees, self.translate, self.scale, self.shear, (width, height)
         )
-        return affine(image, *chosen, self.interpolation, self.fill, self.center)
+        return affine(img, *chosen, self.interpolation, self.fill, self.center)
 
 
 class RandomErasing(Transform):
@@ -254,20 +254,20 @@ class RandomErasing(Transform):
                 return top, left, h, w, Tensor(numbers.astype(np.float32))
         return 0, 0, height, width, img
 
-    def __call__(self, image: Tensor) -> Tensor:
+    def forward(self, img: Tensor) -> Tensor:
         if sample_stream().random() >= self.p:
-            return image
-        if not isinstance(image, Tensor) or image.ndim < 3:
+            return img
+        if not isinstance(img, Tensor) or img.ndim < 3:
             raise SampleTypeError("RandomErasing: expected a tensor of shape (..., C, H, W)")
         value = None if isinstance(self.value, str) else self.value
-        chosen = self.get_params(image, self.scale, self.ratio, value)
-        return erase(image, *chosen, self.inplace)
+        chosen = self.get_params(img, self.scale, self.ratio, value)
+        return erase(img, *chosen, self.inplace)
 
 
 def erase(img: Tensor, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Tensor:
     """Return the tensor with `v` (a number, or a tensor) in h rows from i, w columns from j."""
     require_tensor(img, "erase")
-    result = img if inplace else Tensor(img.array.copy(order="K"))
+    result = img if inplace else img.clone()
     values = v if isinstance(v, Tensor) else Tensor(np.asarray(v, img.dtype))
     values = values.to(img.device, img.dtype)
     if values.ndim == 1:

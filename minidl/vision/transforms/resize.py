@@ -139,18 +139,18 @@ class Resize(Transform):
         self.antialias = antialias
         self._exact = (height, width)
 
-    def __call__(self, image: Any) -> Any:
-        target = self.target(image)
-        if target == size_of(image, "Resize"):
-            return image
-        if self.antialias is False and isinstance(image, Tensor):
-            return resample(image, *target, self.interpolation, antialias=False)
-        return _resize(image, *target, self.interpolation)
+    def forward(self, img: Any) -> Any:
+        target = self.target(img)
+        if target == size_of(img, "Resize"):
+            return img
+        if not self.antialias and isinstance(img, Tensor):
+            return resample(img, *target, self.interpolation, antialias=False)
+        return _resize(img, *target, self.interpolation)
 
     @property
     def takes_bytes(self) -> bool:
         """Whether a tensor of bytes gives the numbers of the PIL image."""
-        return self.interpolation not in _NOT_AS_PILLOW and self.antialias is not False
+        return self.interpolation not in _NOT_AS_PILLOW and bool(self.antialias)
 
     def target(self, image: Any) -> tuple[int, int]:
         """Return a picture's height and width after resizing."""
@@ -174,13 +174,15 @@ def resample(
             f"{', '.join(m.name for m in _ON_TENSORS)}"
         )
     dtype, nearest = image.dtype, mode.value.startswith("nearest")
-    planes = image.detach().reshape(-1, 1, *image.shape[-2:])
+    planes = image.reshape(-1, 1, *image.shape[-2:])
     planes = planes if nearest or dtype.kind == "f" else planes.float()
     result = interpolate(
         planes, (height, width), mode=mode.value, antialias=antialias and not nearest
     ).reshape(*image.shape[:-2], height, width)
     if result.dtype == dtype:
         return result
+    if dtype.kind == "b":
+        return result != 0
     limits = np.iinfo(dtype)
     return Tensor(result.array.round().clip(limits.min, limits.max).astype(dtype))
 
@@ -229,7 +231,7 @@ class ResizeAndCrop:
         return _resize(image, h, w, self.resize.interpolation, box)
 
 
-class RandomResizedCrop:
+class RandomResizedCrop(Transform):
     """Cuts a part of random area and aspect ratio out of a picture and resizes it.
 
     An area and a ratio (uniform in its logarithm) are drawn up to ten times, until the part fits
@@ -281,6 +283,7 @@ class RandomResizedCrop:
         self.scale = scale
         self.ratio = ratio
         self.interpolation = interpolation_mode(interpolation, "RandomResizedCrop")
+        self.antialias = antialias
         self._resize = Resize(self.size, self.interpolation, antialias=antialias)
 
     @staticmethod
@@ -303,12 +306,12 @@ class RandomResizedCrop:
             w = round(height * max(ratio))
         return (height - h) // 2, (width - w) // 2, h, w
 
-    def __call__(self, image: Any) -> Any:
-        return self._resize(crop(image, *self.get_params(image, self.scale, self.ratio)))
+    def forward(self, img: Any) -> Any:
+        return self._resize(crop(img, *self.get_params(img, self.scale, self.ratio)))
 
     def __repr__(self) -> str:
         return (
             f"{type(self).__name__}(size={self.size}, scale={tuple(self.scale)}, "
             f"ratio={tuple(round(r, 4) for r in self.ratio)}, "
-            f"interpolation={self.interpolation.value}, antialias={self._resize.antialias})"
+            f"interpolation={self.interpolation.value}, antialias={self.antialias})"
         )

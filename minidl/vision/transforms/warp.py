@@ -15,7 +15,7 @@ import numpy as np
 from ...device import Array, array_module
 from ...errors import ArgumentError
 from ...tensor import Tensor
-from ._image import fill_of, is_pil, size_of, two
+from ._image import check_no_grad, fill_of, is_pil, size_of, two
 from .resize import InterpolationMode, interpolation_mode, pillows
 
 __all__ = ["affine", "rotate"]
@@ -52,6 +52,9 @@ def _sample(
     image: Tensor, rows: Sequence[float], size: tuple[int, int], mode: InterpolationMode, fill: Any
 ) -> Tensor:
     """Return (..., C, h, w): the picture at the places that `rows` maps to, from the centers."""
+    check_no_grad(image, "a rotation or affine map")
+    if image.ndim == 2:
+        return _sample(image.unsqueeze(0), rows, size, mode, fill).squeeze(0)
     pixels = image.array
     xp, (height, width), (h, w) = array_module(pixels), pixels.shape[-2:], size
     real = pixels.dtype if pixels.dtype.kind == "f" else np.dtype(np.float32)
@@ -95,7 +98,7 @@ def _fill(fill: Any, pixels: Array) -> Array:
 
 
 def rotate(
-    image: Any,
+    img: Any,
     angle: float,
     interpolation: InterpolationMode | int = InterpolationMode.NEAREST,
     expand: bool = False,
@@ -106,7 +109,7 @@ def rotate(
 
     Parameters
     ----------
-    image : PIL image, or Tensor of shape (..., C, H, W)
+    img : PIL image, or Tensor of shape (..., C, H, W)
     angle : float
         In degrees.
     interpolation : InterpolationMode, default NEAREST
@@ -119,15 +122,16 @@ def rotate(
         The value outside the picture, or one for each channel. With BILINEAR, a tensor's border is
         mixed with it. Default: zero.
     """
-    height, width = size_of(image, "rotate")
-    mode = _mode(image, interpolation, "rotate")
-    if is_pil(image):
-        color = fill_of(fill, len(image.getbands()), image.mode)
-        return image.rotate(angle, pillows(mode), expand, center, fillcolor=color)
+    height, width = size_of(img, "rotate")
+    mode = _mode(img, interpolation, "rotate")
+    center = None if center is None else two(center, "rotate: center")
+    if is_pil(img):
+        color = fill_of(fill, len(img.getbands()), img.mode)
+        return img.rotate(angle, pillows(mode), expand, center, fillcolor=color)
     middle = [0.0, 0.0] if center is None else [center[0] - width / 2, center[1] - height / 2]
     rows = _inverse(middle, -angle, [0.0, 0.0], 1.0, [0.0, 0.0])
     return _sample(
-        image, rows, _whole(rows, width, height) if expand else (height, width), mode, fill
+        img, rows, _whole(rows, width, height) if expand else (height, width), mode, fill
     )
 
 
@@ -142,7 +146,7 @@ def _whole(rows: Sequence[float], width: int, height: int) -> tuple[int, int]:
 
 
 def affine(
-    image: Any,
+    img: Any,
     angle: float,
     translate: Sequence[float],
     scale: float,
@@ -155,7 +159,7 @@ def affine(
 
     Parameters
     ----------
-    image : PIL image, or Tensor of shape (..., C, H, W)
+    img : PIL image, or Tensor of shape (..., C, H, W)
     angle : float
         In degrees.
     translate : (float, float)
@@ -167,22 +171,23 @@ def affine(
     interpolation, fill, center
         See :func:`rotate`.
     """
-    height, width = size_of(image, "affine")
-    mode = _mode(image, interpolation, "affine")
+    height, width = size_of(img, "affine")
+    mode = _mode(img, interpolation, "affine")
     translate = two(translate, "affine: translate")
+    center = None if center is None else two(center, "affine: center")
     if scale <= 0:
         raise ArgumentError(f"affine: scale must be greater than 0, got {scale}")
-    slants = [float(shear), 0.0] if isinstance(shear, int | float) else list(map(float, shear))
-    slants = (slants * 2)[:2] if len(slants) == 1 else slants
-    if is_pil(image):
+    if isinstance(shear, int | float | np.number):
+        slants = [float(shear), 0.0]
+    else:
+        slants = list(map(float, two([*shear] * 2 if len(shear) == 1 else shear, "affine: shear")))
+    if is_pil(img):
         from PIL import Image
 
         middle = [width / 2, height / 2] if center is None else center
         rows = _inverse(middle, angle, translate, scale, slants)
-        color = fill_of(fill, len(image.getbands()), image.mode)
-        return image.transform(
-            image.size, Image.Transform.AFFINE, rows, pillows(mode), fillcolor=color
-        )
+        color = fill_of(fill, len(img.getbands()), img.mode)
+        return img.transform(img.size, Image.Transform.AFFINE, rows, pillows(mode), fillcolor=color)
     middle = [0.0, 0.0] if center is None else [center[0] - width / 2, center[1] - height / 2]
     rows = _inverse(middle, angle, translate, scale, slants)
-    return _sample(image, rows, (height, width), mode, fill)
+    return _sample(img, rows, (height, width), mode, fill)

@@ -29,4 +29,11 @@ def test_limits() -> None:
     with pytest.raises(IndexError):
         FakeData(2)[2]
     with pytest.raises(ArgumentError, match="image_size"):
-        FakeData(2, image_size=(1, 5, 7))
+        FakeData(2, image_size=(2, 5, 7))
+    with pytest.raises(ArgumentError, match="num_classes"):
+        FakeData(2, num_classes=0)
+
+
+def test_one_channel_is_gray() -> None:
+    picture, _ = FakeData(2, image_size=(1, 5, 7))[1]
+    assert (picture.mode, picture.size) == ("L", (7, 5))

@@ -37,6 +37,7 @@ from archives import (
     write_flat_val,
     write_folders,
 )
+from pickled_programs import zip_file
 from PIL import Image
 
 from minidl.errors import ArgumentError, DataError
@@ -94,6 +95,16 @@ def test_a_class_list_does_without_scipy(tmp_path: Path, monkeypatch: pytest.Mon
     assert_val(ImageNet(root, "val", class_list=classes))
     assert_train(ImageNet(root, "train", class_list=classes))
     assert_classes(ImageNet(root, "train", class_list=classes))
+
+
+def test_torchvisions_meta_bin_names_the_classes(tmp_path: Path) -> None:
+    root = write_folders(tmp_path)
+    names = {wnid: tuple(words.split(", ")) for wnid, words in zip(WNIDS, WORDS, strict=True)}
+    (root / "meta.bin").write_bytes(zip_file((names, WNIDS[:2]), {}))
+    assert_classes(ImageNet(root))
+    (root / "meta.bin").write_bytes(zip_file([WNIDS, WNIDS], {}))
+    with pytest.raises(DataError, match="meta.bin.* is not a meta.bin of torchvision's"):
+        ImageNet(root)
 
 
 def test_folders(tmp_path: Path) -> None:

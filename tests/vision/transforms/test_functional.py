@@ -9,7 +9,7 @@ import pytest
 
 import minidl
 import minidl.vision.transforms.functional as F
-from minidl.errors import ArgumentError, DataError, DTypeError, ShapeError
+from minidl.errors import ArgumentError, AutogradError, DataError, DTypeError, ShapeError
 from minidl.vision.transforms import InterpolationMode
 
 Image = pytest.importorskip("PIL.Image")
@@ -163,3 +163,71 @@ def test_what_does_not_fit_is_refused(call: Any, message: str) -> None:
 def test_a_missing_function_says_so() -> None:
     with pytest.raises(AttributeError, match="functional has no 'gaussian_blur'"):
         F.gaussian_blur  # noqa: B018
+
+
+def slope(change: Any, picture: minidl.Tensor) -> float:
+    """Return the gradient of one pixel of a transformed picture, weighted by the places."""
+    y = change(picture)
+    (y * minidl.arange(float(y.numel())).reshape(y.shape)).sum().backward()
+    return float(picture.grad[0, 1, 1])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        F.hflip, F.vflip, lambda x: F.crop(x, -1, 1, 2, 2), lambda x: F.center_crop(x, 2),
+        lambda x: F.pad(x, 1, padding_mode="edge"), lambda x: F.pad(x, 1, fill=3.0),
+        lambda x: F.resize(x, [2, 2]), lambda x: F.normalize(x, [0.5] * 3, [0.25] * 3),
+        lambda x: F.adjust_brightness(x, 0.5), lambda x: F.adjust_contrast(x, 0.5),
+        lambda x: F.adjust_saturation(x, 0.5), lambda x: F.adjust_gamma(x, 2.0),
+        F.rgb_to_grayscale, lambda x: F.erase(x, 0, 0, 1, 1, 5.0),
+        lambda x: F.convert_image_dtype(x, np.float64),
+    ],
+)  # fmt: skip
+def test_gradients_pass(change: Any) -> None:
+    pixels = (np.arange(27).reshape(3, 3, 3) + 5) / 40
+    found = slope(change, minidl.from_numpy(pixels).requires_grad_())
+    step = np.zeros_like(pixels)
+    step[0, 1, 1] = 1e-4
+    low, high = (change(minidl.from_numpy(pixels + sign * step)).numpy() for sign in (-1, 1))
+    expected = ((high - low) * np.arange(float(low.size)).reshape(low.shape)).sum() / 2e-4
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: F.rotate(x, 30), lambda x: F.affine(x, 10, [1, 0], 1.2, [5.0, 3.0]),
+        lambda x: F.adjust_hue(x, 0.1), lambda x: F.pad(x, 1, padding_mode="symmetric"),
+    ],
+)  # fmt: skip
+def test_gradients_that_would_get_lost_are_refused(change: Any) -> None:
+    x = minidl.rand(3, 4, 4, requires_grad=True)
+    with pytest.raises(AutogradError, match="has no gradient: call it inside no_grad"):
+        change(x)
+    with minidl.no_grad():
+        assert change(x).shape[0] == 3
+
+
+def test_names_of_arguments_are_torchvisions() -> None:
+    for name, factor in (("brightness", 0.5), ("contrast", 0.5), ("saturation", 0.5), ("hue", 0.1)):
+        change = getattr(F, f"adjust_{name}")
+        assert minidl.equal(change(img=PICTURE, **{f"{name}_factor": factor}),
+                            change(PICTURE, factor))  # fmt: skip
+    assert F.rotate(img=PICTURE, angle=90).shape == F.hflip(img=PICTURE).shape
+
+
+def test_bools_and_pictures_without_channels() -> None:
+    mask = minidl.tensor([[[True, False], [False, False]]])
+    assert F.convert_image_dtype(mask, np.float32).tolist() == [[[1, 0], [0, 0]]]
+    assert F.convert_image_dtype(mask, np.uint8).tolist() == [[[128, 0], [0, 0]]]
+    assert F.convert_image_dtype(PICTURE[:1, :1, :2] + 127, np.bool_).tolist() == [[[False, True]]]
+    assert F.resize(mask, [1, 1]).tolist() == [[[True]]]
+    plane = minidl.tensor([[0.5, 0.25]])
+    assert F.adjust_brightness(plane, 2).tolist() == [[1.0, 0.5]]
+    assert F.adjust_saturation(plane, 2) is plane and F.adjust_hue(plane, 0.2) is plane
+
+
+def test_gray_of_doubles_is_double() -> None:
+    gray = F.rgb_to_grayscale(minidl.full((3, 1, 1), 0.1, dtype=minidl.float64))
+    assert gray.item() == 0.2989 * 0.1 + 0.587 * 0.1 + 0.114 * 0.1

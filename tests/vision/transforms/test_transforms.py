@@ -646,3 +646,33 @@ def test_importing_does_not_import_pillow() -> None:
 def test_an_unknown_part_of_vision() -> None:
     with pytest.raises(AttributeError, match="nothing_like_it"):
         minidl.vision.nothing_like_it  # noqa: B018
+
+
+def test_subclasses_may_replace_forward_and_get_params() -> None:
+    class Twice(transforms.RandomHorizontalFlip):
+        def forward(self, img: Any) -> Any:
+            return super().forward(super().forward(img))
+
+    class Corner(transforms.RandomCrop):
+        @staticmethod
+        def get_params(img: Any, output_size: tuple[int, int]) -> tuple[int, int, int, int]:
+            return (0, 1, *output_size)
+
+    picture = minidl.arange(9).reshape(1, 3, 3)
+    assert Twice(p=1)(img=picture).tolist() == picture.tolist()
+    assert Corner(2)(picture).tolist() == [[[1, 2], [4, 5]]]
+    assert transforms.Compose([transforms.Resize(3), Corner(1)])(picture).tolist() == [[[1]]]
+
+
+def test_antialias_none_is_off_for_tensors() -> None:
+    ramp = minidl.arange(8.0).reshape(1, 1, 8)
+    for off in (None, False):
+        assert transforms.Resize((1, 2), antialias=off)(ramp).tolist() == [[[1.5, 5.5]]]
+
+
+def test_random_choices_show_their_probabilities() -> None:
+    assert repr(transforms.RandomApply([abs], 0.3)).splitlines()[1] == "    p=0.3"
+    assert repr(transforms.RandomChoice([abs], [1.0])).endswith(")(p=[1.0])")
+    for p in ([0, 0], [-1, 2]):
+        with pytest.raises(ArgumentError, match="must not be negative, or 0 alone"):
+            transforms.RandomChoice([abs, float], p)
