@@ -180,7 +180,8 @@ def interpolate(
     ShapeError
         `input` has another number of axes, or none of its pixels would be left.
     DTypeError
-        `input` is of integers, in another mode than the nearest.
+        `input` is of integers, in another mode than the nearest; "bilinear" and "bicubic" take
+        uint8 and round.
 
     Examples
     --------
@@ -221,13 +222,16 @@ def interpolate(
         raise ShapeError(f"interpolate: sizes must be positive, got {old} to {tuple(new)}")
     if mode == "area":
         return adaptive_avg_pool2d(input, (new[0], new[1]))
-    if not mode.startswith("nearest") and not input.is_floating_point():
+    bytes_in = input.dtype == np.uint8 and mode in ("bilinear", "bicubic")
+    if not (mode.startswith("nearest") or bytes_in or input.is_floating_point()):
         raise DTypeError(f"interpolate: mode {mode!r} needs floats, got {input.dtype}")
     dtype = np.float64 if input.dtype == np.float64 else np.float32
     axes = [
         taps(n, o, scale, mode, bool(align_corners), antialias, dtype)
         for n, o, scale in zip(old, new, scales, strict=True)
     ]
+    if bytes_in:
+        return InterpolateFunction.apply(input.float(), axes).round().clamp(0, 255).byte()
     return InterpolateFunction.apply(input, axes)
 
 

@@ -94,6 +94,14 @@ def test_nearest_takes_integers() -> None:
     assert F.interpolate(x, scale_factor=2)[0, 0, 0].tolist() == [0, 0, 1, 1]
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_bytes_are_computed_as_floats_and_rounded(mode: str, device: str) -> None:
+    x = minidl.tensor([[[[0, 255, 0], [255, 0, 10]]]], dtype=minidl.uint8, device=device)
+    found = F.interpolate(x, size=(3, 5), mode=mode)
+    expected = F.interpolate(x.float(), size=(3, 5), mode=mode).round().clamp(0, 255)
+    assert found.dtype == minidl.uint8 and found.tolist() == expected.tolist()
+
+
 def test_an_unshuffled_image_is_the_one_that_was_shuffled() -> None:
     x = minidl.randn(2, 3, 4, 6)
     assert minidl.equal(F.pixel_shuffle(F.pixel_unshuffle(x, 2), 2), x)
