@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ..conversion import fitting
 from ..device import array_module
 from ..errors import ArgumentError, DataError, DTypeError
 from ..missing import attributes
@@ -76,6 +77,8 @@ def make_grid(
         raise DataError("make_grid: there is no picture")
     if nrow < 1:
         raise ArgumentError(f"make_grid: nrow must be at least 1, got {nrow}")
+    if padding < 0:
+        raise ArgumentError(f"make_grid: padding must not be negative, got {padding}")
     if normalize and not tensor.is_floating_point():
         raise DTypeError(f"make_grid: normalize needs floats, got {tensor.dtype}")
     pixels = tensor.detach().array
@@ -95,7 +98,7 @@ def make_grid(
     columns = min(nrow, count)
     height, width = height + padding, width + padding
     shape = (channels, math.ceil(count / columns) * height + padding, columns * width + padding)
-    grid = xp.full(shape, pad_value, pixels.dtype)
+    grid = xp.full(shape, fitting("make_grid: pad_value", pad_value, tensor.dtype), tensor.dtype)
     for number in range(count):
         top, left = (place * side + padding for place, side in
                      zip(divmod(number, columns), (height, width), strict=True))  # fmt: skip

@@ -244,6 +244,8 @@ def border(padding: int | Sequence[int], who: str) -> tuple[int, int, int, int]:
 
 def probability(p: float, who: str) -> float:
     """Return `p`, or raise unless it is between 0 and 1."""
+    if not isinstance(p, int | float | np.number):
+        raise DTypeError(f"{who}: p must be a number, got {p!r}")
     if not 0 <= p <= 1:
         raise ArgumentError(f"{who}: p must be between 0 and 1, got {p}")
     return p

@@ -60,6 +60,18 @@ def _gray(image: Tensor) -> Tensor:
     return (0.2989 * red + 0.587 * green + 0.114 * blue).to(dtype=image.dtype)
 
 
+def _enhance(image: Any, what: str, factor: float) -> Any:
+    """Return a Pillow image after the change of that name."""
+    from PIL import ImageEnhance
+
+    try:
+        return getattr(ImageEnhance, what)(image).enhance(factor)
+    except ValueError as error:
+        raise DTypeError(
+            f"adjust: Pillow can't change the colors of mode {image.mode}; convert it to RGB or L"
+        ) from error
+
+
 def rgb_to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
     """Return the picture in gray, 0.299 R + 0.587 G + 0.114 B, with one or three equal channels."""
     _check(img, "rgb_to_grayscale")
@@ -76,9 +88,7 @@ def adjust_brightness(img: Any, brightness_factor: float) -> Any:
     """Mix with black: factor 0 gives black, 1 the picture, 2 twice the brightness."""
     _check(img, "adjust_brightness", brightness_factor)
     if is_pil(img):
-        from PIL import ImageEnhance
-
-        return ImageEnhance.Brightness(img).enhance(brightness_factor)
+        return _enhance(img, "Brightness", brightness_factor)
     return _mix(img, 0.0, brightness_factor)
 
 
@@ -86,9 +96,7 @@ def adjust_contrast(img: Any, contrast_factor: float) -> Any:
     """Mix with the mean of the gray picture: factor 0 gives plain gray, 1 the picture."""
     _check(img, "adjust_contrast", contrast_factor)
     if is_pil(img):
-        from PIL import ImageEnhance
-
-        return ImageEnhance.Contrast(img).enhance(contrast_factor)
+        return _enhance(img, "Contrast", contrast_factor)
     return _mix(img, _real(_gray(img)).mean((-3, -2, -1), keepdim=True), contrast_factor)
 
 
@@ -96,9 +104,7 @@ def adjust_saturation(img: Any, saturation_factor: float) -> Any:
     """Mix with the gray picture: factor 0 gives gray, 1 the picture, 2 stronger colors."""
     _check(img, "adjust_saturation", saturation_factor)
     if is_pil(img):
-        from PIL import ImageEnhance
-
-        return ImageEnhance.Color(img).enhance(saturation_factor)
+        return _enhance(img, "Color", saturation_factor)
     return (
         img
         if channels_of(img, "saturation") == 1

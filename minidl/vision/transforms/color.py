@@ -28,7 +28,7 @@ import numpy as np
 
 from ...data import sample_stream
 from ...device import Array, array_module
-from ...errors import ArgumentError, ShapeError
+from ...errors import ArgumentError, DTypeError, ShapeError
 from ...tensor import Tensor
 from . import adjust
 from ._image import Transform, channels_of, probability, require_float_tensor, size_of, two
@@ -98,7 +98,10 @@ class Normalize(Transform):
 
 def _channels(values: Any) -> Array:
     """Return one number a channel as (C, 1, 1), and (C, H, W) as it is."""
-    numbers = np.asarray(values, np.float64)
+    try:
+        numbers = np.asarray(values, np.float64)
+    except (TypeError, ValueError) as error:
+        raise DTypeError(f"Normalize: expected numbers, got {values!r}") from error
     return numbers if numbers.ndim > 1 else numbers.reshape(-1, 1, 1)
 
 

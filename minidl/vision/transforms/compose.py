@@ -33,7 +33,7 @@ class Compose:
     """
 
     def __init__(self, transforms: Sequence[Callable[[Any], Any]]) -> None:
-        self.transforms = transforms
+        self.transforms = _several(transforms, "Compose")
 
     def __call__(self, img: Any) -> Any:
         for transform in _with_pairs_as_one(self.transforms):
@@ -48,6 +48,14 @@ class Compose:
     def __repr__(self) -> str:
         lines = "".join(f"\n    {transform}" for transform in self.transforms)
         return f"{type(self).__name__}({lines}\n)"
+
+
+def _several(transforms: Any, who: str) -> Sequence[Callable[[Any], Any]]:
+    if not isinstance(transforms, Iterable):
+        raise ArgumentError(
+            f"{who}: transforms must be a sequence, got {type(transforms).__name__}"
+        )
+    return transforms  # type: ignore[return-value]
 
 
 def _with_pairs_as_one(transforms: Sequence[Any]) -> list[Any]:
@@ -101,12 +109,7 @@ class _Random(Transform):
     """The base of transforms that choose among others."""
 
     def __init__(self, transforms: Sequence[Callable[[Any], Any]]) -> None:
-        if not isinstance(transforms, Iterable):
-            raise ArgumentError(
-                f"{type(self).__name__}: transforms must be a sequence, "
-                f"got {type(transforms).__name__}"
-            )
-        self.transforms = transforms
+        self.transforms = _several(transforms, type(self).__name__)
 
     def __repr__(self) -> str:
         lines = [str(transform) for transform in self.transforms]

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import SampleTypeError
+from ...errors import ArgumentError, SampleTypeError
 from ...missing import attributes
 from ...tensor import Tensor
 from . import _image
@@ -102,6 +102,8 @@ def pad(
 def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
     """Return a part of a picture; what lies outside it is black."""
     old_height, old_width = size_of(img, "crop")
+    if height < 0 or width < 0:
+        raise ArgumentError(f"crop: height and width must not be negative, got {height}, {width}")
     bottom, right = top + height, left + width
     if is_pil(img) or (top >= 0 and left >= 0 and bottom <= old_height and right <= old_width):
         return _image.crop(img, top, left, height, width)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ...conversion import converted
 from ...data import sample_stream
 from ...errors import ArgumentError, DTypeError, SampleTypeError
 from ...tensor import Tensor
@@ -268,7 +269,7 @@ def erase(img: Tensor, i: int, j: int, h: int, w: int, v: Any, inplace: bool = F
     """Return the tensor with `v` (a number, or a tensor) in h rows from i, w columns from j."""
     require_tensor(img, "erase")
     result = img if inplace else img.clone()
-    values = v if isinstance(v, Tensor) else Tensor(np.asarray(v, img.dtype))
+    values = v if isinstance(v, Tensor) else Tensor(converted(v, img.dtype))
     values = values.to(img.device, img.dtype)
     if values.ndim == 1:
         values = values.reshape(-1, 1, 1)

@@ -9,8 +9,17 @@ import pytest
 
 import minidl
 import minidl.vision.transforms.functional as F
-from minidl.errors import ArgumentError, AutogradError, DataError, DTypeError, ShapeError
+from minidl.errors import (
+    ArgumentError,
+    AutogradError,
+    DataError,
+    DTypeError,
+    MinidlError,
+    ShapeError,
+)
+from minidl.vision import transforms
 from minidl.vision.transforms import InterpolationMode
+from minidl.vision.utils import make_grid
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -231,3 +240,40 @@ def test_bools_and_pictures_without_channels() -> None:
 def test_gray_of_doubles_is_double() -> None:
     gray = F.rgb_to_grayscale(minidl.full((3, 1, 1), 0.1, dtype=minidl.float64))
     assert gray.item() == 0.2989 * 0.1 + 0.587 * 0.1 + 0.114 * 0.1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: F.adjust_brightness(Image.new("F", (2, 2)), 0.5),
+        lambda: F.crop(PICTURE, 2, 2, -1, 4), lambda: F.pad(PICTURE, 1, fill=300),
+        lambda: F.rotate(PICTURE, 30, center=[1]),
+        lambda: F.affine(PICTURE, 0, [0, 0], 1, [1, 2, 3]),
+        lambda: transforms.Compose(3), lambda: transforms.RandomHorizontalFlip(None),
+        lambda: transforms.Normalize("a", "b"), lambda: make_grid([PICTURE] * 2, padding=-1),
+        lambda: F.erase(PICTURE, 0, 0, 1, 1, "x"),
+    ],
+)  # fmt: skip
+def test_what_no_transform_takes_is_refused_in_a_sentence(call: Any) -> None:
+    with pytest.raises(MinidlError):
+        call()
+
+
+def test_pictures_without_channels_are_turned() -> None:
+    plane = PICTURE[0]
+    assert minidl.equal(F.rotate(plane, 90), F.rotate(PICTURE[:1], 90)[0])
+    assert transforms.RandomGrayscale(1.0)(plane) is not None
+
+
+def test_numbers_may_be_numpys() -> None:
+    x = np.float32(3)
+    for transform in (
+        transforms.Pad(1, x), transforms.RandomRotation(x), transforms.RandomAffine(0, shear=x),
+        transforms.ColorJitter(x / 10),
+    ):  # fmt: skip
+        assert transform(PICTURE).dtype == np.uint8
+
+
+def test_negative_numbers_in_bytes_wrap_as_in_torchvision() -> None:
+    assert make_grid([PICTURE] * 2, pad_value=-3)[0, 0, 0].item() == 253
+    assert F.erase(PICTURE, 0, 0, 1, 1, -1)[0, 0, 0].item() == 255
