@@ -54,10 +54,12 @@ OUT_OF_SCOPE = {
         "ASGD", "Adafactor", "Adamax", "LBFGS", "Muon", "NAdam", "RAdam", "Rprop", "SparseAdam",
     ),
     "less common transforms": (
-        "AugMix", "AutoAugment", "ElasticTransform", "GaussianBlur", "LinearTransformation",
+        "AugMix", "AutoAugment", "autoaugment", "v2.", "ElasticTransform", "GaussianBlur",
+        "LinearTransformation",
         "RandAugment", "RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize",
         "RandomInvert", "RandomPerspective", "RandomPosterize", "RandomSolarize", "TrivialAugment",
     ),
+    "operators for detection, and prototypes": ("ops.", "prototype."),
     "linear algebra beyond products": ("linalg", "svd", "inverse", "cholesky", "pinverse"),
     "networks other than AlexNet and LeNet": (
         "resnet", "ResNet", "vgg", "VGG", "densenet", "DenseNet", "inception", "Inception",

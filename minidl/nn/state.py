@@ -27,7 +27,7 @@ class IncompatibleKeys(NamedTuple):
         if not self.missing_keys and not self.unexpected_keys:
             return "<All keys matched successfully>"
         return (
-            f"IncompatibleKeys(missing_keys={self.missing_keys}, "
+            f"_IncompatibleKeys(missing_keys={self.missing_keys}, "
             f"unexpected_keys={self.unexpected_keys})"
         )
 
@@ -180,10 +180,10 @@ class State(Moving, StateHooks):
         return keys
 
     def _check_loaded(self, keys: IncompatibleKeys, strict: bool, problems: list[str]) -> None:
-        if strict and keys.missing_keys:
-            problems.insert(0, f"Missing key(s) in state_dict: {_quoted(keys.missing_keys)}.")
         if strict and keys.unexpected_keys:
             problems.insert(0, f"Unexpected key(s) in state_dict: {_quoted(keys.unexpected_keys)}.")
+        if strict and keys.missing_keys:
+            problems.insert(0, f"Missing key(s) in state_dict: {_quoted(keys.missing_keys)}.")
         if problems:
             raise StateDictError(
                 f"Error(s) in loading state_dict for {type(self).__name__}:\n\t"

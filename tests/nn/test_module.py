@@ -421,8 +421,8 @@ def test_load_state_dict_lists_every_problem_and_changes_nothing(device):
         layer.load_state_dict(state)
     assert str(caught.value) == (
         "Error(s) in loading state_dict for Affine:\n"
-        '\tUnexpected key(s) in state_dict: "gain".\n'
         '\tMissing key(s) in state_dict: "calls".\n'
+        '\tUnexpected key(s) in state_dict: "gain".\n'
         "\tsize mismatch for bias: copying a param with shape [3] from checkpoint, the shape in "
         "current model is [2]."
     )

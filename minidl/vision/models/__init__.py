@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from ...missing import attributes
+from ... import missing
 from .alexnet import AlexNet, alexnet
 from .cuda_convnet import CudaConvnet, ScaledTanh, cuda_convnet
 from .lenet import LeNet, lenet5
@@ -24,4 +24,4 @@ __all__ = [
     "cuda_convnet", "get_model", "lenet5", "list_models", "load_network",
 ]  # fmt: skip
 
-__getattr__ = attributes(globals())
+__getattr__ = missing.attributes(globals())

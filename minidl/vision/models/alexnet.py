@@ -71,8 +71,8 @@ def alexnet(
     keep_pooling: bool = False,
     width: float = 1.0,
     weights: Any = _NOT_GIVEN,
-    progress: bool = True,
-    pretrained: bool = False,
+    progress: bool = _NOT_GIVEN,
+    pretrained: bool = _NOT_GIVEN,
 ) -> AlexNet:
     """Make an AlexNet.
 
@@ -116,9 +116,9 @@ def alexnet(
         the user's cache (nothing is downloaded). None makes torchvision's network, untrained,
         unless a variant is named.
     progress : bool
-        Accepted for compatibility with torchvision.
+        An argument of torchvision's, without effect; it makes torchvision's network, too.
     pretrained : bool
-        torchvision's older argument: True is ``weights="IMAGENET1K_V1"``.
+        torchvision's older argument: True is ``weights="IMAGENET1K_V1"``, False ``weights=None``.
 
     Returns
     -------
@@ -153,8 +153,8 @@ def alexnet(
     """
     if isinstance(variant, bool):  # torchvision's older alexnet(pretrained)
         variant, pretrained = "torchvision", variant
-    if pretrained and weights in (_NOT_GIVEN, None):
-        weights = AlexNet_Weights.DEFAULT
+    if (progress, pretrained) != (_NOT_GIVEN, _NOT_GIVEN) and weights in (_NOT_GIVEN, None):
+        weights = AlexNet_Weights.DEFAULT if pretrained is True else None
     if variant is _PAPER and weights is None:
         variant = "torchvision"
     rest: Any = input_mode, groups, lrn_groups, overlap, activation, without, keep_pooling, width

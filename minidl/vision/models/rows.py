@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ...errors import ArgumentError
+from ...errors import ArgumentError, ShapeError
 from ...nn import (
     AvgPool2d,
     Conv2d,
@@ -327,12 +327,26 @@ class RowNet(Module):
         self._row_names = tuple(row.name for row in plan.rows if row.name not in plan.without)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the logits (N, classes) of images (N, *input_size)."""
+        """Return the logits (N, classes) of images (N, *input_size).
+
+        Raises
+        ------
+        ShapeError
+            The images have another size.
+        """
         if self.shards is not None:
             return self.shards.forward(images)
         output = images
-        for stage in self._modules.values():
-            output = stage(output)
+        try:
+            for stage in self._modules.values():
+                output = stage(output)
+        except ShapeError as error:
+            if images.shape[1:] == self.input_size:
+                raise
+            raise ShapeError(
+                f"{type(self).__name__}: the variant {self.variant!r} takes images of shape "
+                f"(N, {', '.join(map(str, self.input_size))}), got {tuple(images.shape)}"
+            ) from error
         return output
 
     def named_rows(self) -> dict[str, Module]:

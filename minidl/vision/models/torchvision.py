@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ... import missing
 from ...errors import ArgumentError
-from ...missing import attributes
 from .alexnet import AlexNet
 from .alexnet import alexnet as _alexnet
 from .pretrained import AlexNet_Weights
@@ -44,7 +44,7 @@ def get_model(name: str, **config: Any) -> AlexNet:
         There is no such network.
     """
     if name.lower() not in list_models():
-        raise ArgumentError(f"get_model: {name!r} is unknown; there is 'alexnet'")
+        raise ArgumentError(f"get_model: there is no {name!r} in minidl, only 'alexnet'")
     return alexnet(**config)
 
 
@@ -53,4 +53,4 @@ def list_models() -> list[str]:
     return ["alexnet"]
 
 
-__getattr__ = attributes(globals())
+__getattr__ = missing.attributes(globals())

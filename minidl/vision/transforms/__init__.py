@@ -28,6 +28,8 @@ half of the time, raw pixels minus their mean, and the original program's color 
 (3, 224, 224)
 """
 
+import sys
+
 from ...missing import attributes
 from . import functional
 from .color import (
@@ -54,5 +56,8 @@ __all__ = [
     "RandomRotation", "RandomVerticalFlip", "RawPicture", "RawToInput", "Resize",
     "SubtractMean", "TenCrop", "ToPILImage", "ToPixels", "ToRaw", "ToTensor", "functional",
 ]  # fmt: skip
+
+#: torchvision has the transforms in a module of this name.
+transforms = sys.modules[__name__]
 
 __getattr__ = attributes(globals())

@@ -178,9 +178,10 @@ class RandomChoice(_Random):
             raise ArgumentError(f"RandomChoice: p must not be negative, or 0 alone, got {p}")
         self.p = p
 
-    def forward(self, img: Any) -> Any:
+    def forward(self, *args: Any) -> Any:
         weights = None if self.p is None else [weight / sum(self.p) for weight in self.p]
-        return self.transforms[int(sample_stream().choice(len(self.transforms), p=weights))](img)
+        chosen = int(sample_stream().choice(len(self.transforms), p=weights))
+        return self.transforms[chosen](*args)
 
 
 class RandomOrder(_Random):

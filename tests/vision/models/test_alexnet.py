@@ -11,7 +11,7 @@ import pytest
 from small_networks import zeros
 
 import minidl
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, ShapeError
 from minidl.nn.module import Module
 from minidl.nn.summary import summary
 from minidl.vision.models import AlexNet, alexnet
@@ -542,3 +542,9 @@ def test_pooling_behind_an_omitted_layer_can_stay(layer: str) -> None:
     sizes = [row.output_shape[1:] for row in table.rows if row.kind == "MaxPool2d"]
     assert sizes == [(27, 27), (13, 13), (6, 6)]
     assert not any(row.name.endswith(layer) for row in table.rows)
+
+
+def test_images_of_another_size_are_refused_by_the_network() -> None:
+    net = alexnet("paper", num_classes=2, width=1 / 16, init="scaled")
+    with pytest.raises(ShapeError, match=r"'paper' takes images of shape \(N, 3, 227, 227\), got"):
+        net(minidl.zeros(1, 3, 224, 224))

@@ -17,6 +17,8 @@ from minidl.vision.models import torchvision as models
     "make",
     [
         lambda: alexnet(weights=None, progress=False),
+        lambda: alexnet(progress=False),
+        lambda: alexnet(pretrained=False),
         lambda: alexnet(False),
         lambda: models.alexnet(),
         lambda: alexnet("torchvision"),
@@ -63,5 +65,5 @@ def test_models_are_made_by_name() -> None:
     assert models.list_models() == ["alexnet"]
     net = models.get_model("alexnet", weights=None, num_classes=3)
     assert (net.input_size, net(minidl.zeros(1, 3, 224, 224)).shape) == ((3, 224, 224), (1, 3))
-    with pytest.raises(ValueError, match="'resnet18' is unknown"):
+    with pytest.raises(ValueError, match="there is no 'resnet18'"):
         models.get_model("resnet18")

@@ -676,3 +676,13 @@ def test_random_choices_show_their_probabilities() -> None:
     for p in ([0, 0], [-1, 2]):
         with pytest.raises(ArgumentError, match="must not be negative, or 0 alone"):
             transforms.RandomChoice([abs, float], p)
+
+
+def test_a_choice_passes_all_arguments_on() -> None:
+    assert transforms.RandomChoice([lambda a, b: (b, a)])(1, 2) == (2, 1)
+
+
+def test_transforms_are_also_in_a_module_of_that_name() -> None:
+    from minidl.vision.transforms import transforms as same
+
+    assert same.Compose is transforms.Compose
