@@ -43,14 +43,15 @@ class Classes(NamedTuple):
         return sorted(self.words)
 
 
-def read_meta_bin(path: Path) -> Classes:
-    """Read ``meta.bin``, which torchvision makes from the kit: the names of each WNID."""
+def read_meta_bin(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read ``meta.bin``, which torchvision makes from the kit, if it is there: names by WNID."""
+    if not path.is_file():
+        return {}
     try:
         names, _ = load(path)
-        words = {str(wnid): tuple(map(str, several)) for wnid, several in names.items()}
+        return {str(wnid): tuple(map(str, several)) for wnid, several in names.items()}
     except (MinidlError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{shown(path)} is not a meta.bin of torchvision's: {error}") from error
-    return Classes({}, words)
 
 
 class DevelopmentKit:

@@ -194,7 +194,8 @@ class ImageNet(ImageFolder):
             self._open_without_folders(base, kept, allow_empty)
         self.root = os.fspath(root)
         self.wnids, self.wnid_to_idx = self.classes, self.class_to_idx
-        words = self._known.words if self._known else {wnid: (wnid,) for wnid in self.wnids}
+        words: dict[str, tuple[str, ...]] = {wnid: (wnid,) for wnid in self.wnids}
+        words |= self._known.words if self._known else read_meta_bin(base / "meta.bin")
         self.classes: list[Any] = [words[wnid] for wnid in self.wnids]
         self.class_to_idx = {
             name: label for label, names in enumerate(self.classes) for name in names
@@ -203,10 +204,7 @@ class ImageNet(ImageFolder):
     def _read_classes(self, class_list: str | os.PathLike[str] | None) -> Classes | None:
         if class_list is not None:
             return read_class_list(class_list)
-        if self._kit:
-            return self._kit.classes()
-        made = self._kit.root / "meta.bin"
-        return read_meta_bin(made) if made.is_file() else None
+        return self._kit.classes() if self._kit else None
 
     def find_classes(self, directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
         """Return the WNIDs and their labels; they must match the kit or the class list."""

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import pickle
+import shutil
 import sys
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -102,6 +103,8 @@ def test_torchvisions_meta_bin_names_the_classes(tmp_path: Path) -> None:
     names = {wnid: tuple(words.split(", ")) for wnid, words in zip(WNIDS, WORDS, strict=True)}
     (root / "meta.bin").write_bytes(zip_file((names, WNIDS[:2]), {}))
     assert_classes(ImageNet(root))
+    shutil.rmtree(root / "train" / WNIDS[0])
+    assert ImageNet(root).classes == [names[wnid] for wnid in WNIDS[1:]]
     (root / "meta.bin").write_bytes(zip_file([WNIDS, WNIDS], {}))
     with pytest.raises(DataError, match="meta.bin.* is not a meta.bin of torchvision's"):
         ImageNet(root)
