@@ -35,17 +35,21 @@ class View:
         The count of changes of history, ``version[1]``, that the view's place on the tape includes.
     problem : str or None
         Why a recorded change through the view is impossible.
+    leaf : Tensor or None
+        What it is a view of, where that became a leaf that requires a gradient, but its base is
+        none: ``arange(6.0).reshape(2, 3).requires_grad_()``.
     is_reshaped_base : bool
         Whether the tensor was a base itself, before it was given another shape in place.
     """
 
-    __slots__ = ("_base", "is_reshaped_base", "problem", "seen", "steps")
+    __slots__ = ("_base", "is_reshaped_base", "leaf", "problem", "seen", "steps")
 
     def __init__(self, base: Tensor, steps: Steps, seen: int, problem: str | None) -> None:
         self._base = base
         self.steps = steps
         self.seen = seen
         self.problem = problem
+        self.leaf: Tensor | None = None
         self.is_reshaped_base = False
 
     @property
@@ -102,7 +106,14 @@ def link(result: Tensor, source: Tensor, function: Any, args: tuple[Any, ...]) -
     else:
         base, steps = parent.base, (*parent.steps, (function, args))
         problem = parent.problem or problem
-    result._view = View(base, steps, source.version[1], problem)
+    view = result._view = View(base, steps, source.version[1], problem)
+    if parent is not None:
+        view.leaf = source if is_leaf(source) else parent.leaf
+
+
+def is_leaf(tensor: Tensor) -> bool:
+    """Return whether a tensor is a leaf that requires a gradient."""
+    return tensor._requires_grad and tensor._node is None
 
 
 def link_opaque(result: Tensor, source: Tensor) -> None:
@@ -192,7 +203,7 @@ def check_changeable(tensor: Tensor) -> None:
         It is a leaf that requires a gradient, a view of one, or a view that was not recorded.
     """
     view = tensor._view
-    if view is not None and view.base._requires_grad and view.base._node is None:
+    if view is not None and (is_leaf(view.base) or (view.leaf is not None and is_leaf(view.leaf))):
         raise AutogradError(
             f"{describe(tensor)} is a view of a leaf that requires a gradient: it can't be changed "
             "in place while recording; use minidl.no_grad()"

@@ -108,9 +108,9 @@ def adaptive_avg_pool2d(input: Tensor, output_size: Any) -> Tensor:
     """
     check_floats("adaptive_avg_pool2d", input)
     images, added = with_batch("adaptive_avg_pool2d", input)
-    wanted = output_size if isinstance(output_size, (list, tuple)) else (output_size,) * 2
+    wanted = tuple(output_size) if hasattr(output_size, "__len__") else (output_size,) * 2
     size = images.array.shape[2:]
-    filled = [n if w is None else w for n, w in zip(size, wanted, strict=False)]
+    filled = [size[-1 if i else 0] if w is None else w for i, w in enumerate(wanted)]
     out = pair("adaptive_avg_pool2d: output_size", filled)
     # Where the size is right already, every bin holds one pixel: AlexNet's 6×6.
     result = images if out == size else AdaptiveAvgPool2dFunction.apply(images, out)

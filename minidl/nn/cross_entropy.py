@@ -243,6 +243,8 @@ def cross_entropy(
     check_scores("cross_entropy", x)
     if t.shape != x.shape or t.dtype.kind != "f":
         check_class_indices("cross_entropy", x, t, ignore_index)
+    elif ignore_index >= 0:
+        raise ArgumentError("cross_entropy: ignore_index needs class indices, not probabilities")
     class_weight = check_class_weight("cross_entropy", x, weight)
     return CrossEntropyFunction.apply(
         input, target, class_weight, ignore_index, reduction, label_smoothing

@@ -325,7 +325,7 @@ def randint(
 
 def check_range(name: str, low: Any, high: Any, dtype: np.dtype) -> None:
     """Raise an error unless there are integers in [low, high), and `dtype` holds all."""
-    if isinstance(low, float) or isinstance(high, float):
+    if isinstance(low, float | np.floating) or isinstance(high, float | np.floating):
         raise DTypeError(f"{name}: expected integers, got [{low}, {high})")
     if high <= low:
         raise ArgumentError(f"{name}: expected low < high, got [{low}, {high})")

@@ -143,6 +143,8 @@ def copy_(self: Tensor, source: Any, non_blocking: Any = False) -> Tensor:
 
 def normal_(self: Tensor, mean: Any = 0.0, std: Any = 1.0, *, generator: Any = None) -> Tensor:
     """Draw every element from N(mean, std²)."""
+    if std < 0:
+        raise ArgumentError(f"normal_: std must not be negative, got {std}")
     size, dtype = self.array.size, _drawn_dtype(self)
     return _fill_drawn(
         self, lambda s: s.standard_normal(size, dtype) * self.dtype.type(std) + mean, generator
@@ -151,6 +153,8 @@ def normal_(self: Tensor, mean: Any = 0.0, std: Any = 1.0, *, generator: Any = N
 
 def uniform_(self: Tensor, a: Any = 0.0, b: Any = 1.0, *, generator: Any = None) -> Tensor:
     """Draw every element uniformly from [a, b)."""
+    if b < a:
+        raise ArgumentError(f"uniform_: expected a <= b, got [{a}, {b})")
     size, dtype = self.array.size, _drawn_dtype(self)
     return _fill_drawn(
         self, lambda s: s.random(size, dtype) * self.dtype.type(b - a) + a, generator

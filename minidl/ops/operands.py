@@ -15,7 +15,7 @@ import numpy as np
 
 from ..conversion import fitting
 from ..device import Array, Shape, active, array_module, check_one_device, device_of
-from ..errors import DTypeError, ShapeError
+from ..errors import DTypeError, NumberError, ShapeError
 from ..kernels.cpu import apply_ufunc
 from ..tensor import Tensor, as_tensor, bool_, default_dtype, float16, float32
 from .precision import added_up, rounded
@@ -140,9 +140,11 @@ def _of_half_and_number(name: str, ufunc_name: str, a: Any, b: Any) -> Array:
 
 
 def _low_bits(value: Any, dtype: np.dtype) -> Any:
-    """Return the part of a Python integer that `dtype` holds."""
+    """Return the part of a Python integer of at most 64 bits that `dtype` holds."""
     if hasattr(value, "dtype"):
         return value
+    if not -(2**63) <= value < 2**64:
+        raise NumberError(f"the integer {value} has more than 64 bits")
     limits = np.iinfo(dtype)
     return dtype.type((value - int(limits.min)) % 2**limits.bits + int(limits.min))
 

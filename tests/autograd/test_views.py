@@ -272,3 +272,43 @@ def test_a_view_that_no_operation_reads_follows_its_base(device: str) -> None:
     view = constant[1:]
     constant += w
     assert view.requires_grad and view.grad_fn.name() == "ViewBackward0"
+
+
+def pieces_of_leaves() -> dict[str, minidl.Tensor]:
+    """Return leaves that are views of a tensor without a gradient."""
+    leaves = {
+        "reshape": minidl.arange(6.0).reshape(2, 3),
+        "slice": minidl.ones(3, 2)[1:],
+        "from NumPy": minidl.from_numpy(np.ones((2, 3), np.float32)).t(),
+    }
+    return {name: leaf.requires_grad_() for name, leaf in leaves.items()}
+
+
+@pytest.mark.parametrize("name", pieces_of_leaves())
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda x: x[0].zero_(), lambda x: x.__setitem__(0, 7.0), lambda x: x[:, 0].mul_(2),
+        lambda x: x[0][1].fill_(3.0), lambda x: x.unbind(0)[1].add_(1),
+    ],
+)  # fmt: skip
+def test_a_leaf_that_is_itself_a_view_is_protected(name, change) -> None:
+    x = pieces_of_leaves()[name]
+    before = x.tolist()
+    with pytest.raises(AutogradError, match="a view of a leaf that requires a gradient"):
+        change(x)
+    assert x.is_leaf and x.tolist() == before
+    with minidl.no_grad():
+        change(x)
+    (x * 3).sum().backward()
+    assert x.tolist() != before and (x.grad == 3).all()
+
+
+def test_a_leaf_follows_its_base() -> None:
+    base, w = minidl.arange(4.0), minidl.tensor(2.0, requires_grad=True)
+    x = base[1:].requires_grad_()
+    base.mul_(w)
+    assert not x.is_leaf
+    x[0].mul_(3)  # no leaf any more: base has a gradient
+    base.sum().backward()
+    assert w.grad.item() == 3 + 2 + 3

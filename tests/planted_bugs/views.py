@@ -13,9 +13,16 @@ BUGS = [
     (
         "views: a change of a leaf's view is recorded",
         "minidl.autograd.views:check_changeable",
-        "view is not None and view.base._requires_grad and view.base._node is None",
+        "is_leaf(view.base)",
         "False",
         _PROGRAMS,
+    ),
+    (
+        "views: a leaf that is itself a view is not protected",
+        "minidl.autograd.views:link",
+        "source if is_leaf(source) else parent.leaf",
+        "None",
+        "tests/autograd/test_views.py::test_a_leaf_that_is_itself_a_view_is_protected",
     ),
     (
         "views: a retained gradient stays with the old value",

@@ -49,6 +49,8 @@ def read_meta_bin(path: Path) -> dict[str, tuple[str, ...]]:
         return {}
     try:
         names, _ = load(path)
+        if any(isinstance(several, str) for several in names.values()):
+            raise TypeError("a class has one name where several are expected")
         return {str(wnid): tuple(map(str, several)) for wnid, several in names.items()}
     except (MinidlError, TypeError, ValueError, AttributeError) as error:
         raise DataError(f"{shown(path)} is not a meta.bin of torchvision's: {error}") from error

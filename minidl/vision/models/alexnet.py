@@ -154,7 +154,7 @@ def alexnet(
     if isinstance(variant, bool):  # torchvision's older alexnet(pretrained)
         variant, pretrained = "torchvision", variant
     if (progress, pretrained) != (_NOT_GIVEN, _NOT_GIVEN) and weights in (_NOT_GIVEN, None):
-        weights = AlexNet_Weights.DEFAULT if pretrained is True else None
+        weights = AlexNet_Weights.DEFAULT if pretrained not in (_NOT_GIVEN, False) else None
     if variant is _PAPER and weights is None:
         variant = "torchvision"
     rest: Any = input_mode, groups, lrn_groups, overlap, activation, without, keep_pooling, width

@@ -3,7 +3,7 @@
 A transform is any callable from a picture to a picture; :class:`Compose` chains them. Names,
 arguments and geometry are torchvision's; :class:`ToPixels`, :class:`SubtractMean` and
 :class:`PCAJitter` are AlexNet's own. Pictures are Pillow images or tensors of shape (..., C, H, W);
-tensors are transformed outside the tape. Random transforms draw from
+gradients pass the plain ones. Random transforms draw from
 :func:`minidl.data.sample_stream`: in a :class:`~minidl.data.DataLoader` every choice is a function
 of (seed, epoch, place in the epoch); elsewhere it comes from the generator that
 :func:`minidl.manual_seed` seeds.
@@ -58,6 +58,6 @@ __all__ = [
 ]  # fmt: skip
 
 #: torchvision has the transforms in a module of this name.
-transforms = sys.modules[__name__]
+transforms = sys.modules[f"{__name__}.transforms"] = sys.modules[__name__]
 
 __getattr__ = attributes(globals())

@@ -156,7 +156,8 @@ def pad(image: Any, ltrb: tuple[int, int, int, int], fill: Any = 0, mode: str = 
             padded.putpalette(image.getpalette())
         return padded
     size_of(image, "pad")
-    if image.requires_grad and mode != "symmetric" and np.ndim(fill) == 0:
+    passes = image.requires_grad and is_grad_enabled()
+    if passes and mode != "symmetric" and np.ndim(fill) == 0:
         sides = (left, right, top, bottom)
         return functional.pad(image, sides, "replicate" if mode == "edge" else mode, fill)
     check_no_grad(image, "pad")
@@ -244,7 +245,7 @@ def border(padding: int | Sequence[int], who: str) -> tuple[int, int, int, int]:
 
 def probability(p: float, who: str) -> float:
     """Return `p`, or raise unless it is between 0 and 1."""
-    if not isinstance(p, int | float | np.number):
+    if not isinstance(p, Real):
         raise DTypeError(f"{who}: p must be a number, got {p!r}")
     if not 0 <= p <= 1:
         raise ArgumentError(f"{who}: p must be between 0 and 1, got {p}")

@@ -17,6 +17,7 @@ import numpy as np
 from ...conversion import as_dtype
 from ...device import Array, array_module
 from ...errors import ArgumentError, DTypeError, ShapeError
+from ...ops import cat
 from ...tensor import Tensor
 from ._image import channels_of, check_no_grad, is_pil, require_tensor
 
@@ -42,22 +43,33 @@ def _white(dtype: np.dtype) -> int:
     return 1 if dtype.kind in "fb" else int(np.iinfo(dtype).max)
 
 
-def _real(image: Tensor) -> Tensor:
-    return image if image.dtype.kind == "f" else image.float()
+def _real(dtype: np.dtype) -> np.dtype:
+    return dtype if dtype.kind == "f" else np.dtype(np.float32)
 
 
-def _mix(image: Tensor, other: Tensor | float, factor: float) -> Tensor:
+def _numbers(image: Tensor) -> Any:
+    """Return what formulas compute with: reals, as a Tensor only if a gradient is to pass."""
+    return image if image.requires_grad else image.array.astype(_real(image.dtype), copy=False)
+
+
+def _picture(numbers: Any, dtype: np.dtype) -> Tensor:
+    return numbers if isinstance(numbers, Tensor) else Tensor(numbers.astype(dtype, copy=False))
+
+
+def _mix(image: Tensor, other: Any, factor: float) -> Tensor:
     """Return y as at the top of this file."""
-    mixed = _real(image) * factor + (1 - factor) * other
-    return mixed.clamp(0, _white(image.dtype)).to(dtype=image.dtype)
+    mixed = _numbers(image) * float(factor) + (1 - float(factor)) * other
+    return _picture(mixed.clip(0, _white(image.dtype)), image.dtype)
 
 
-def _gray(image: Tensor) -> Tensor:
-    """Return (..., 1, H, W), rounded as the picture's dtype rounds."""
+def _gray(image: Tensor) -> Any:
+    """Return (..., 1, H, W) as :func:`_numbers`, rounded as the picture's dtype rounds."""
+    numbers = _numbers(image)
     if channels_of(image, "gray") == 1:
-        return image
-    red, green, blue = (_real(image[..., c : c + 1, :, :]) for c in range(3))
-    return (0.2989 * red + 0.587 * green + 0.114 * blue).to(dtype=image.dtype)
+        return numbers
+    red, green, blue = (numbers[..., c : c + 1, :, :] for c in range(3))
+    gray = 0.2989 * red + 0.587 * green + 0.114 * blue
+    return gray if image.dtype.kind == "f" else gray.astype(image.dtype).astype(gray.dtype)
 
 
 def _enhance(image: Any, what: str, factor: float) -> Any:
@@ -80,8 +92,10 @@ def rgb_to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
     if is_pil(img):
         gray = img.convert("L")
         return gray if num_output_channels == 1 else gray.convert("RGB")
-    gray = _gray(img)
-    return gray.expand(*gray.shape[:-3], num_output_channels, *gray.shape[-2:]).clone()
+    gray = _picture(_gray(img), img.dtype)
+    if img.ndim < 3:
+        gray = gray.unsqueeze(0)
+    return cat([gray] * num_output_channels, -3)
 
 
 def adjust_brightness(img: Any, brightness_factor: float) -> Any:
@@ -97,7 +111,7 @@ def adjust_contrast(img: Any, contrast_factor: float) -> Any:
     _check(img, "adjust_contrast", contrast_factor)
     if is_pil(img):
         return _enhance(img, "Contrast", contrast_factor)
-    return _mix(img, _real(_gray(img)).mean((-3, -2, -1), keepdim=True), contrast_factor)
+    return _mix(img, _gray(img).mean(axis=(-3, -2, -1), keepdims=True), contrast_factor)
 
 
 def adjust_saturation(img: Any, saturation_factor: float) -> Any:
@@ -105,11 +119,7 @@ def adjust_saturation(img: Any, saturation_factor: float) -> Any:
     _check(img, "adjust_saturation", saturation_factor)
     if is_pil(img):
         return _enhance(img, "Color", saturation_factor)
-    return (
-        img
-        if channels_of(img, "saturation") == 1
-        else _mix(img, _real(_gray(img)), saturation_factor)
-    )
+    return img if channels_of(img, "saturation") == 1 else _mix(img, _gray(img), saturation_factor)
 
 
 def adjust_gamma(img: Any, gamma: float, gain: float = 1) -> Any:
@@ -120,8 +130,9 @@ def adjust_gamma(img: Any, gamma: float, gain: float = 1) -> Any:
     if is_pil(img):
         table = [int((255 + 1 - 1e-3) * gain * (level / 255) ** gamma) for level in range(256)]
         return img.convert("RGB").point(table * 3).convert(img.mode)
-    pixels = convert_image_dtype(img, _real(img).dtype)
-    return convert_image_dtype((gain * pixels**gamma).clamp(0, 1), img.dtype)
+    pixels = _numbers(convert_image_dtype(img, _real(img.dtype)))
+    changed = _picture((gain * pixels**gamma).clip(0, 1), _real(img.dtype))
+    return convert_image_dtype(changed, img.dtype)
 
 
 def adjust_hue(img: Any, hue_factor: float) -> Any:
@@ -134,7 +145,7 @@ def adjust_hue(img: Any, hue_factor: float) -> Any:
     if channels_of(img, "hue") == 1:
         return img
     check_no_grad(img, "adjust_hue")
-    hue, saturation, value = _to_hsv(convert_image_dtype(img, _real(img).dtype).array)
+    hue, saturation, value = _to_hsv(convert_image_dtype(img, _real(img.dtype)).array)
     turned = _from_hsv((hue + hue_factor) % 1, saturation, value)
     return convert_image_dtype(Tensor(turned), img.dtype)
 
@@ -196,14 +207,15 @@ def convert_image_dtype(image: Tensor, dtype: Any = np.float32) -> Tensor:
         return image
     if old.kind == new.kind == "f":
         return image.to(dtype=new)
+    pixels = image.array
     if new.kind == "f":
-        return image.to(dtype=new) / _white(old)
+        return Tensor(pixels.astype(new) / new.type(_white(old)))
     if old.kind == "f":
         if new.itemsize > 4 or (old.itemsize < 8 and new.itemsize == 4):
             raise DTypeError(f"convert_image_dtype: {old} has too few digits for {new}")
         # Each number has an equal share of the range: without 1e-3, white alone would overflow.
-        return (image * (_white(new) + 1 - 1e-3)).to(dtype=new)
+        return Tensor((pixels * old.type(_white(new) + 1 - 1e-3)).astype(new))
     old_range, new_range = _white(old) + 1, _white(new) + 1
     if old_range > new_range:
-        return (image // (old_range // new_range)).to(dtype=new)
-    return image.to(dtype=new) * (new_range // old_range)
+        return Tensor((pixels // (old_range // new_range)).astype(new))
+    return Tensor(pixels.astype(new) * (new_range // old_range))

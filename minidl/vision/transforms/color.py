@@ -31,7 +31,15 @@ from ...device import Array, array_module
 from ...errors import ArgumentError, DTypeError, ShapeError
 from ...tensor import Tensor
 from . import adjust
-from ._image import Transform, channels_of, probability, require_float_tensor, size_of, two
+from ._image import (
+    Transform,
+    channels_of,
+    check_no_grad,
+    probability,
+    require_float_tensor,
+    size_of,
+    two,
+)
 
 __all__ = [
     "ColorJitter", "Grayscale", "Normalize", "PCAJitter", "RandomGrayscale", "SubtractMean",
@@ -173,8 +181,11 @@ class SubtractMean:
                 )
             top, left = (height - h) // 2, (width - w) // 2
             mean = mean[:, top : top + h, left : left + w]
+        own = _beside(mean, image.array, "SubtractMean: mean")
+        if image.requires_grad:
+            return image - Tensor(own)
         pixels = image.array.copy(order="K")
-        pixels -= _beside(mean, pixels, "SubtractMean: mean")
+        pixels -= own
         return Tensor(pixels)
 
     def __repr__(self) -> str:
@@ -257,6 +268,7 @@ class PCAJitter:
         require_float_tensor(image, "PCAJitter")
         if image.shape[-3] != 3:
             raise ShapeError(f"PCAJitter: expected 3 channels, got shape {tuple(image.shape)}")
+        check_no_grad(image, "PCAJitter")
         pixels = image.array + _beside(self.draw().reshape(3, 1, 1), image.array, "PCAJitter")
         if self.mode == "original":
             pixels /= pixels.dtype.type(1.1)

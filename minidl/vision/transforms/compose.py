@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...data import sample_stream
@@ -51,11 +52,11 @@ class Compose:
 
 
 def _several(transforms: Any, who: str) -> Sequence[Callable[[Any], Any]]:
-    if not isinstance(transforms, Iterable):
+    if not hasattr(transforms, "__getitem__"):
         raise ArgumentError(
             f"{who}: transforms must be a sequence, got {type(transforms).__name__}"
         )
-    return transforms  # type: ignore[return-value]
+    return transforms
 
 
 def _with_pairs_as_one(transforms: Sequence[Any]) -> list[Any]:
@@ -174,8 +175,8 @@ class RandomChoice(_Random):
             raise ArgumentError(
                 f"RandomChoice: p has {len(p)} weights for {len(transforms)} transforms"
             )
-        if p is not None and (min(p) < 0 or not sum(p)):
-            raise ArgumentError(f"RandomChoice: p must not be negative, or 0 alone, got {p}")
+        if p is not None and not (min(p) >= 0 and 0 < sum(p) < math.inf):
+            raise ArgumentError(f"RandomChoice: p must be weights, not 0 alone, got {p}")
         self.p = p
 
     def forward(self, *args: Any) -> Any:

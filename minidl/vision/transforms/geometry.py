@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...conversion import converted
+from ...conversion import converted, fitting
 from ...data import sample_stream
 from ...errors import ArgumentError, DTypeError, SampleTypeError
 from ...tensor import Tensor
@@ -24,7 +24,7 @@ def _range(value: float | Sequence[float], name: str) -> tuple[float, float]:
     if isinstance(value, int | float | np.number):
         if value < 0:
             raise ArgumentError(f"{name} must not be negative if it is one number, got {value}")
-        return 0.0 - value, float(value)
+        return 0.0 - float(value), float(value)
     low, high = two(value, name)
     if low > high:
         raise ArgumentError(f"{name} must be one number, or two in order, got {value}")
@@ -269,7 +269,8 @@ def erase(img: Tensor, i: int, j: int, h: int, w: int, v: Any, inplace: bool = F
     """Return the tensor with `v` (a number, or a tensor) in h rows from i, w columns from j."""
     require_tensor(img, "erase")
     result = img if inplace else img.clone()
-    values = v if isinstance(v, Tensor) else Tensor(converted(v, img.dtype))
+    number = fitting("erase: v", v, img.dtype) if np.ndim(v) == 0 else converted(v, img.dtype)
+    values = v if isinstance(v, Tensor) else Tensor(number)
     values = values.to(img.device, img.dtype)
     if values.ndim == 1:
         values = values.reshape(-1, 1, 1)

@@ -213,7 +213,7 @@ class ResizeAndCrop:
         return (
             type(first) is Resize
             and first.interpolation is InterpolationMode.BILINEAR
-            and first.antialias is not False
+            and bool(first.antialias)
             and type(second) is RandomCrop
             and second.takes_bytes
         )

@@ -46,7 +46,9 @@ def test_weights_come_from_a_file_or_the_cache(
     net = models.alexnet(dropout=0.0)
     (tmp_path / "cache").mkdir()
     minidl.save(net.state_dict(), tmp_path / "cache" / AlexNet_Weights.IMAGENET1K_V1.value)
-    for options in ({"weights": AlexNet_Weights.IMAGENET1K_V1}, {"pretrained": True}):
+    for options in (
+        {"weights": AlexNet_Weights.IMAGENET1K_V1}, {"pretrained": True}, {"pretrained": 1},
+    ):  # fmt: skip
         again: Any = alexnet(**options)  # type: ignore[arg-type]
         assert minidl.equal(again.classifier[6].weight, net.classifier[6].weight)
     minidl.save({"other": minidl.ones(1)}, tmp_path / "other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from typing import Any
@@ -668,13 +669,16 @@ def test_antialias_none_is_off_for_tensors() -> None:
     ramp = minidl.arange(8.0).reshape(1, 1, 8)
     for off in (None, False):
         assert transforms.Resize((1, 2), antialias=off)(ramp).tolist() == [[[1.5, 5.5]]]
+    picture = minidl.randint(0, 256, (3, 32, 32), dtype=minidl.uint8)
+    resize, crop = transforms.Resize(8, antialias=None), transforms.RandomCrop(8)
+    assert minidl.equal(transforms.Compose([resize, crop])(picture), resize(picture))
 
 
 def test_random_choices_show_their_probabilities() -> None:
     assert repr(transforms.RandomApply([abs], 0.3)).splitlines()[1] == "    p=0.3"
     assert repr(transforms.RandomChoice([abs], [1.0])).endswith(")(p=[1.0])")
-    for p in ([0, 0], [-1, 2]):
-        with pytest.raises(ArgumentError, match="must not be negative, or 0 alone"):
+    for p in ([0, 0], [-1, 2], [math.nan, 1]):
+        with pytest.raises(ArgumentError, match="not 0 alone"):
             transforms.RandomChoice([abs, float], p)
 
 
