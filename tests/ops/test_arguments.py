@@ -29,7 +29,7 @@ REFUSED = {
     "a fraction of a bin": (lambda: F.adaptive_avg_pool2d(X[None], 2.0), TypeError),
     "an integer of 65 bits": (lambda: BYTES + 2**64, RuntimeError),
     "a product with 71 bits": (lambda: FIRST * 2**70, RuntimeError),
-    "a negative deviation": (lambda: minidl.zeros(2).normal_(0, -1), RuntimeError),
+    "a negative deviation in place": (lambda: minidl.zeros(2).normal_(0, -1), RuntimeError),
     "a range in reverse": (lambda: minidl.zeros(2).uniform_(2, 1), RuntimeError),
     "probabilities to ignore": (
         lambda: F.cross_entropy(X, X.softmax(1), ignore_index=1),
