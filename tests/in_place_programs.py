@@ -567,6 +567,7 @@ def leaf_values() -> list[np.ndarray]:
 def execute(library: Any, writer: Writer) -> tuple[list[Any], list[Any], list[Any]]:
     """Run a program: return the leaves' gradients, all values, and the retained gradients."""
     handles = [library.tensor(v, dtype=library.float64) for v in leaf_values()]
+    handles[1::2] = [leaf.unsqueeze(0)[0] for leaf in handles[1::2]]  # leaves may be views, too
     for leaf in handles:
         leaf.requires_grad_()
     retained: list[Any] = []
