@@ -167,8 +167,9 @@ def pad(image: Any, ltrb: tuple[int, int, int, int], fill: Any = 0, mode: str = 
     colors = fill_of(fill, channels_of(image, "pad"))
     if mode == "constant" and np.any(colors):
         height, width = array.shape[-2:]
-        fitted = np.array([fitting("pad: fill", color, array.dtype) for color in colors])
-        values = array_module(array).asarray(fitted.reshape(-1, 1, 1))
+        fitted = {color: fitting("pad: fill", color, array.dtype) for color in set(colors)}
+        numbers = np.array([fitted[color] for color in colors]).reshape(-1, 1, 1)
+        values = array_module(array).asarray(numbers)
         filled = array_module(array).empty_like(padded)
         filled[...] = values[0] if array.ndim == 2 else values
         filled[..., top : top + height, left : left + width] = array
