@@ -677,6 +677,13 @@ def test_padding_by_name_in_every_mode(mode: str, padding: str) -> None:
     assert padding == "valid" or layer(x).shape[2:] == x.shape[2:]
 
 
+@pytest.mark.parametrize("kernels", [2, 50])  # more windows than kernels, and fewer
+def test_no_channels(kernels: int, device: str) -> None:
+    x, weight = minidl.ones(1, 0, 4, 3, device=device), minidl.ones(kernels, 0, 3, 3, device=device)
+    y = F.conv2d(x, weight, minidl.ones(kernels, device=device), padding=1)
+    np.testing.assert_array_equal(y.cpu().numpy(), np.ones((1, kernels, 4, 3)))
+
+
 def test_an_empty_kernel(device: str) -> None:
     x, weight = minidl.ones(1, 1, 3, 3, device=device), minidl.ones(1, 1, 0, 3, device=device)
     with pytest.raises(ShapeError, match="conv2d: a kernel of 0x3 is empty"):

@@ -1,7 +1,9 @@
 """Convolution with fewer windows than kernels, as for one picture in AlexNet's last layers.
 
 There the columns are smaller than the weights. So the columns are written in the weights' order,
-(G, C/G·KH·KW, N·OH·OW), and the weights are multiplied as they stand.
+(C/G·KH·KW, N·OH·OW), and the weights are multiplied as they stand. Each piece takes some of the
+input's channels: their columns stay in a core's cache, and BLAS packs each number once. The pieces'
+products are added.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from ...device import Array
 from .. import cpu
 from ..epilogue import Epilogue
 from ..windows import Geometry
-from .linear import multiply_turned
+from . import epilogue as epilogues
 
 #: Number of pieces that the work is cut into.
 _PIECES = 4
@@ -27,35 +29,44 @@ def forward(
     epilogue: Epilogue,
 ) -> Array:
     """Return Y, or its epilogue."""
-    (o, depth, kh, kw), (n, channels, *size) = weight.shape, x.shape
-    (oh, ow), per_group, length = geometry.out, o // groups, depth * kh * kw
+    (o, depth, kh, kw), (n, _, *size) = weight.shape, x.shape
+    (oh, ow), per_group, entries = geometry.out, o // groups, kh * kw
     (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
     rows, columns, own_rows, own_columns = geometry.inside((size[0], size[1]))
-    windows = cpu.empty((channels, kh, kw, n, oh, ow), x.dtype)
+    matrices = weight.reshape(groups, per_group, depth * entries)
+    parts = cpu.split(depth, max(_PIECES // groups, 1)) or [slice(0, 0)]
+    products = cpu.empty((len(parts), groups, per_group, n * oh * ow), x.dtype)
 
-    def gather(some: slice) -> None:
-        planes = cpu.scratch("planes", (some.stop - some.start, n, *geometry.span), x.dtype)
+    def multiply(piece: tuple[int, int]) -> None:
+        part, group = piece
+        own = parts[part]
+        count, first = own.stop - own.start, group * depth + own.start
+        planes = cpu.scratch("planes", (count, n, *geometry.span), x.dtype)
         planes.fill(0)
-        planes[:, :, rows, columns] = x[:, some, own_rows, own_columns].swapaxes(0, 1)
+        images = x[:, first : first + count, own_rows, own_columns]
+        planes[:, :, rows, columns] = images.swapaxes(0, 1)
         channel, image, row, column = planes.strides
-        windows[some] = np.lib.stride_tricks.as_strided(
-            planes,
-            (len(planes), *windows.shape[1:]),
-            (channel, row * dh, column * dw, image, row * sh, column * sw),
+        windows = cpu.scratch("columns", (count, kh, kw, n, oh, ow), x.dtype)
+        windows[...] = np.lib.stride_tricks.as_strided(
+            planes, windows.shape, (channel, row * dh, column * dw, image, row * sh, column * sw)
         )
+        factor = matrices[group, :, own.start * entries : own.stop * entries]
+        np.matmul(factor, windows.reshape(count * entries, n * oh * ow), out=products[piece])
 
-    cpu.parallel(gather, cpu.split(channels, _PIECES))
-    factors = windows.reshape(groups, length, n * oh * ow)
-    matrices = weight.reshape(groups, per_group, length)
+    cpu.parallel(multiply, list(np.ndindex(len(parts), groups)))
     y = cpu.empty_image(n, o, oh, ow, x.dtype)
-    y_rows = y.transpose(0, 2, 3, 1).reshape(n * oh * ow, groups, per_group)
+    y_rows = y.transpose(0, 2, 3, 1).reshape(n * oh * ow, o)
+    own = products.reshape(len(parts), o, n * oh * ow)
 
-    def multiply(piece: tuple[int, slice]) -> None:
-        group, kernels = piece
-        own_bias = None if bias is None else bias.reshape(groups, per_group)[group, kernels]
-        own = y_rows[:, group, kernels]
-        multiply_turned(matrices[group, kernels], factors[group], own_bias, own, epilogue)
+    def add(kernels: slice) -> None:
+        total = own[0, kernels]
+        for more in own[1:, kernels]:
+            total += more
+        if bias is None:
+            y_rows[:, kernels] = total.T
+        else:
+            np.add(total.T, bias[kernels], out=y_rows[:, kernels])
+        epilogues.apply(epilogue, y_rows[:, kernels], y_rows[:, kernels])
 
-    parts = cpu.split(per_group, _PIECES)
-    cpu.parallel(multiply, [(group, part) for group in range(groups) for part in parts])
+    cpu.parallel(add, cpu.split(o, cpu.pieces_of(own.size)))
     return y

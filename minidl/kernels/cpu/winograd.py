@@ -225,21 +225,23 @@ def _convolve(
         # Rows first, (I, t, width·n·C), stored as (t, I, width, n·C).
         rows = apply("rows", data, windows_of(blocks.reshape(len(blocks), -1), 0, down, t, m))
         rows = rows.reshape(t, down, tiling.span[1], n * channels)
-        # Then the columns, the products and the columns back: one row of the t·t points at a time.
-        # All views are made before, as between two products this thread holds the interpreter.
-        values = cpu.scratch("values", (t, down, across, n * channels), x.dtype)
-        products = cpu.scratch("products", (t, down, across, n * out_channels), x.dtype)
+        # Then the columns, the products and the columns back: one row of the t·t points at a time,
+        # or all of a small band's. (Between two calls of NumPy a thread waits for the interpreter.)
+        step = t if t * t * tiles * (channels + out_channels) <= 2 * slab else 1
+        values = cpu.scratch("values", (step, t, down, across, n * channels), x.dtype)
+        products = cpu.scratch("products", (step, t, down, across, n * out_channels), x.dtype)
         back = cpu.scratch("back", (last.shape[1], down, across, m, n * out_channels), x.dtype)
         if bias is not None:
             back[t].reshape(-1, out_channels)[...] = bias
-        factors = values.reshape(t, tiles, groups, 1, depth).transpose(0, 2, 3, 1, 4)
-        sums = products.reshape(t, tiles, groups, panels, width).transpose(0, 2, 3, 1, 4)
-        values, products = (points.transpose(1, 2, 0, 3) for points in (values, products))
+        factors = values.reshape(step, t, tiles, groups, 1, depth).transpose(0, 1, 3, 4, 2, 5)
+        sums = products.reshape(step, t, tiles, groups, panels, width).transpose(0, 1, 3, 4, 2, 5)
+        values, products = (points.transpose(0, 2, 3, 1, 4) for points in (values, products))
         columns = windows_of(rows, 2, across, t, m)  # (t, I, J, t, n·C)
-        for column, kernel, row_back in zip(columns, kernels, back[:t], strict=True):
-            np.matmul(data, column, out=values)
-            np.matmul(factors, kernel, out=sums)  # (t, G, 1, tiles, c) times (t, G, P, c, o)
-            np.matmul(output, products, out=row_back)
+        for row in range(0, t, step):
+            some = slice(row, row + step)
+            np.matmul(data, columns[some], out=values)
+            np.matmul(factors, kernels[some], out=sums)  # (t, G, 1, tiles, c) by (t, G, P, c, o)
+            np.matmul(output, products, out=back[some])
         # The rows back: (I, m, J·m·n·O), which is the images side by side.
         exact = n == 1 and band.out == tiling.out
         tiled = y[0] if exact else cpu.scratch("tiles", (*tiling.out, n, out_channels), x.dtype)
