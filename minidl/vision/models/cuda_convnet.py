@@ -42,12 +42,7 @@ _18PCT = (
     Row("fc10", CLASSES, layers="linear"),
 )
 
-_19PCT = (
-    Row("conv1", 32, 5, "conv relu pool"),
-    Row("conv2", 32, 5, "conv relu avgpool"),
-    Row("conv3", 64, 5, "conv relu avgpool"),
-    Row("fc10", CLASSES, layers="linear"),
-)
+_19PCT = (*_80SEC[:3], Row("fc10", CLASSES, layers="linear"))
 
 _13PCT = (
     Row("conv1", 64, 5, "conv relu pool"),
@@ -137,8 +132,7 @@ class ScaledTanh(Module):
 
     def __init__(self, a: float = 1.0, b: float = 1.0) -> None:
         super().__init__()
-        self.a = a
-        self.b = b
+        self.a, self.b = a, b
 
     def forward(self, input: Tensor) -> Tensor:
         return (input * self.b).tanh() * self.a

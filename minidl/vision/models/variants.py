@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import ArgumentError
 from ...nn import AdaptiveAvgPool2d, Flatten, Module, Sequential
@@ -27,12 +27,7 @@ _PAPER = (
 _ORIGINAL = (
     Row("conv1", 96, 11, "conv norm pool relu", stride=4),
     Row("conv2", 256, 5, "conv relu norm spatial pool", groups=2),
-    Row("conv3", 384, 3, "conv relu"),
-    Row("conv4", 384, 3, "conv relu", groups=2),
-    Row("conv5", 256, 3, "conv relu pool", groups=2),
-    Row("fc6", 4096, layers="linear relu dropout"),
-    Row("fc7", 4096, layers="linear relu dropout"),
-    Row("fc8", CLASSES, layers="linear"),
+    *_PAPER[2:],  # from conv3 on
 )
 
 # conv5 and the fully connected layers keep their width, so the number of parameters hardly changes.
@@ -42,33 +37,16 @@ _HALF = (
     Row("conv3", 192, 3, "conv relu"),
     Row("conv4", 192, 3, "conv relu"),
     Row("conv5", 256, 3, "conv relu pool"),
-    Row("fc6", 4096, layers="linear relu dropout"),
-    Row("fc7", 4096, layers="linear relu dropout"),
-    Row("fc8", CLASSES, layers="linear"),
+    *_PAPER[5:],  # fc6 to fc8
 )
 
 # conv6 follows the last pooling, sees the maps of both towers and is not pooled.
-_SIX_CONV = (
-    Row("conv1", 96, 11, "conv norm pool relu", stride=4),
-    Row("conv2", 256, 5, "conv relu norm spatial pool", groups=2),
-    Row("conv3", 384, 3, "conv relu"),
-    Row("conv4", 384, 3, "conv relu", groups=2),
-    Row("conv5", 256, 3, "conv relu pool", groups=2),
-    Row("conv6", 256, 3, "conv relu"),
-    Row("fc6", 4096, layers="linear relu dropout"),
-    Row("fc7", 4096, layers="linear relu dropout"),
-    Row("fc8", CLASSES, layers="linear"),
-)
+_SIX_CONV = (*_ORIGINAL[:5], Row("conv6", 256, 3, "conv relu"), *_ORIGINAL[5:])
 
 _CAFFENET = (
     Row("conv1", 96, 11, "conv relu pool norm", stride=4),
     Row("conv2", 256, 5, "conv relu pool norm", groups=2),
-    Row("conv3", 384, 3, "conv relu"),
-    Row("conv4", 384, 3, "conv relu", groups=2),
-    Row("conv5", 256, 3, "conv relu pool", groups=2),
-    Row("fc6", 4096, layers="linear relu dropout"),
-    Row("fc7", 4096, layers="linear relu dropout"),
-    Row("fc8", CLASSES, layers="linear"),
+    *_PAPER[2:],  # from conv3 on
 )
 
 # Dropout comes before fc6 and fc7 here, so fc7's output is not dropped.
@@ -89,16 +67,12 @@ _TORCHVISION = (
     Row("conv3", 384, 3, "conv relu"),
     Row("conv4", 256, 3, "conv relu"),
     Row("conv5", 256, 3, "conv relu pool"),
-    Row("fc6", 4096, layers="dropout linear relu"),
-    Row("fc7", 4096, layers="dropout linear relu"),
-    Row("fc8", CLASSES, layers="linear"),
+    *_SINGLE_TOWER[5:],  # fc6 to fc8
 )
 
 # The fully connected layers are convolutions: fc6 covers its whole 5×5 input.
 _SLIM = (
-    Row("conv1", 64, 11, "conv relu pool", stride=4),
-    Row("conv2", 192, 5, "conv relu pool"),
-    Row("conv3", 384, 3, "conv relu"),
+    *_TORCHVISION[:3],  # conv1 to conv3
     Row("conv4", 384, 3, "conv relu"),
     Row("conv5", 256, 3, "conv relu pool"),
     Row("fc6", 4096, 5, "conv relu dropout", padding=0),
@@ -109,12 +83,7 @@ _SLIM = (
 _CIFAR = (
     Row("conv1", 64, 3, "conv relu pool", stride=2),
     Row("conv2", 192, 3, "conv relu pool"),
-    Row("conv3", 384, 3, "conv relu"),
-    Row("conv4", 256, 3, "conv relu"),
-    Row("conv5", 256, 3, "conv relu pool"),
-    Row("fc6", 4096, layers="dropout linear relu"),
-    Row("fc7", 4096, layers="dropout linear relu"),
-    Row("fc8", CLASSES, layers="linear"),
+    *_TORCHVISION[2:],  # from conv3 on
 )
 
 
@@ -132,11 +101,9 @@ def named(stages: Stages) -> dict[str, Module]:
 
 def _fully_convolutional(stages: Stages) -> dict[str, Module]:
     """Return modules as ``named``, but with a classifier on maps, which are 1×1 at the end."""
-    return {
-        "features": Sequential(stages.features),
-        "classifier": Sequential(stages.classifier),
-        "flatten": Flatten(),
-    }
+    parts = named(stages)
+    parts["flatten"] = parts.pop("flatten")  # behind the classifier
+    return parts
 
 
 def numbered(stages: Stages) -> dict[str, Module]:
@@ -151,12 +118,7 @@ def numbered(stages: Stages) -> dict[str, Module]:
 def _torchvision(stages: Stages) -> dict[str, Module]:
     """Return modules as ``numbered``, with maps of any size averaged to 6×6 in between."""
     parts = numbered(stages)
-    return {
-        "features": parts["features"],
-        "avgpool": AdaptiveAvgPool2d((6, 6)),
-        "flatten": parts["flatten"],
-        "classifier": parts["classifier"],
-    }
+    return {"features": parts.pop("features"), "avgpool": AdaptiveAvgPool2d((6, 6)), **parts}
 
 
 def one_sequential(stages: Stages) -> dict[str, Module]:
@@ -168,8 +130,7 @@ def one_sequential(stages: Stages) -> dict[str, Module]:
 # --- The variants ---------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _InputMode:
+class _InputMode(NamedTuple):
     size: int
     padding: int  # of conv1
     ceil: bool = False
@@ -217,8 +178,6 @@ VARIANTS = {
     "cifar": Variant(_CIFAR, "cifar32", "torch", pool=(2, 2), layout=numbered),
 }
 
-_NOT_GIVEN: Any = object()
-
 #: Variants with only one input mode.
 _FIXED_INPUT = ("slim", "cifar")
 
@@ -252,8 +211,7 @@ def plan(
     mode = _input_mode(variant, input_mode)
     if not 0 < width < math.inf:
         raise ArgumentError(f"width: expected a positive number, got {width}")
-    rows = tuple(_scaled(row, width) for row in chosen.rows)
-    rows = with_classes(rows, num_classes)
+    rows = with_classes((_scaled(row, width) for row in chosen.rows), num_classes)
     rows = (rows[0]._replace(padding=mode.padding), *rows[1:])
     if lrn_groups is not None and not chosen.norm:
         raise ArgumentError(f"lrn_groups: {variant!r} has no response normalization across maps")
