@@ -5,13 +5,15 @@ Nothing here waits for a GPU but :meth:`RunningMeans.read` (and what calls it).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from .. import kernels, ops
 from ..autograd import no_grad
+from ..autograd.handles import RemovableHandle
 from ..device import Array, array_module, on_its_device
 from ..distributed import get_rank, get_world_size
 from ..errors import ArgumentError, ShapeError
@@ -147,6 +149,19 @@ def class_scores(model: Module, images: Tensor) -> Tensor:
     return ops.logsumexp(scores.reshape(n, views, -1), 1) - float(np.log(views))
 
 
+@contextmanager
+def in_evaluation(model: Module, *handles: RemovableHandle) -> Iterator[None]:
+    """Have a model in evaluation mode for a block, after which hooks are removed."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        model.train(training)
+
+
 @no_grad()
 def evaluate(
     model: Module,
@@ -192,10 +207,8 @@ def evaluate(
     50.0
     """
     device = next((parameter.device for parameter in model.parameters()), None)
-    training = model.training
     means, shared = RunningMeans(), False
-    model.eval()
-    try:
+    with in_evaluation(model):
         for images, labels, *total in batches:
             if device is not None:
                 images, labels = images.to(device), labels.to(device)
@@ -212,8 +225,6 @@ def evaluate(
             means.update(
                 cross_entropy(scores, labels), *accuracy(scores, labels, ks), weight=len(labels)
             )
-    finally:
-        model.train(training)
     means.read()
     if shared:
         means.join(1 + len(topk))

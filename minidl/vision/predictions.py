@@ -16,7 +16,7 @@ from ..errors import ArgumentError, CheckpointError, ShapeError
 from ..nn import Module
 from ..nn.functional import softmax
 from ..tensor import Tensor
-from .metrics import class_scores
+from .metrics import class_scores, in_evaluation
 
 __all__ = ["Predictions", "Recorder", "ensemble", "features", "search_weights"]
 
@@ -235,12 +235,7 @@ def features(model: Module, batches: Iterable[Sequence[Any]], layer: Module) -> 
         found.append(inputs[0].flatten(1).float().cpu().numpy())
 
     device = next(model.parameters()).device
-    training, handle = model.training, layer.register_forward_pre_hook(note)
-    model.eval()
-    try:
+    with in_evaluation(model, layer.register_forward_pre_hook(note)):
         for images, *_ in batches:
             class_scores(model, images.to(device))
-    finally:
-        handle.remove()
-        model.train(training)
     return np.concatenate(found)

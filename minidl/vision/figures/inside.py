@@ -12,6 +12,7 @@ from ...autograd import enable_grad, no_grad
 from ...errors import ShapeError
 from ...nn import Module
 from ...tensor import Tensor, tensor
+from ..metrics import in_evaluation
 from .canvas import Sheet
 
 if TYPE_CHECKING:
@@ -50,15 +51,8 @@ def activations(model: Module, images: Tensor) -> dict[str, Tensor]:
         )
         for name, layer in leaves.items()
     ]
-    training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            model(images)
-    finally:
-        for handle in handles:
-            handle.remove()
-        model.train(training)
+    with in_evaluation(model, *handles), no_grad():
+        model(images)
     return found
 
 
@@ -171,11 +165,8 @@ def grad_cam(model: Module, image: Tensor, label: int) -> np.ndarray:
 
     layers = [layer for layer in model.modules() if isinstance(layer, kinds)]
     handles = [layer.register_forward_hook(keep) for layer in layers]
-    try:
+    with in_evaluation(model, *handles):
         _backward(model, image.detach().clone().requires_grad_(), label)
-    finally:
-        for handle in handles:
-            handle.remove()
     if not kept:
         raise ShapeError(f"grad_cam: {type(model).__name__} has no convolution with maps")
     maps, gradient = _numpy(kept[-1])[0], _numpy(kept[-1].grad)[0]
@@ -185,17 +176,15 @@ def grad_cam(model: Module, image: Tensor, label: int) -> np.ndarray:
 
 def _backward(model: Module, image: Tensor, label: int) -> None:
     """Differentiate a class's score, and leave the parameters' gradients as they were."""
-    training, learned = model.training, [p for p in model.parameters() if p.requires_grad]
-    model.eval()
+    learned = [p for p in model.parameters() if p.requires_grad]
     for parameter in learned:
         parameter.requires_grad_(False)
     try:
-        with enable_grad():
+        with in_evaluation(model), enable_grad():
             model(image)[0, label].backward()
     finally:
         for parameter in learned:
             parameter.requires_grad_(True)
-        model.train(training)
 
 
 def _numpy(tensor: Tensor | None) -> np.ndarray:

@@ -38,6 +38,7 @@ from ...nn.parts import use_rows
 from ...ops import cat
 from ...random import get_rng_state, set_rng_state
 from ...tensor import Tensor
+from ..metrics import in_evaluation
 from .rows import RowNet
 
 __all__ = ["Shards", "bytes_per_step"]
@@ -76,11 +77,10 @@ class Shards:
     def __init__(self, model: RowNet, scheme: str) -> None:
         self.model, self.scheme, self.total = model, scheme, 0
         self.here = world.current()
-        self.rank: int = self.here.rank
-        self.ranks: int = self.here.size
-        self.twin = copy.deepcopy(model) if self.here.rank == 0 else None
+        self.rank, self.ranks = self.here.rank, self.here.size
+        self.twin = copy.deepcopy(model) if self.rank == 0 else None
         self._fixed, self._with_one = (
-            bytes_per_step(model, scheme, self.here.size, batch, self.rank) for batch in (0, 1)
+            bytes_per_step(model, scheme, self.ranks, batch, self.rank) for batch in (0, 1)
         )
         self.rows = model.named_rows()
         if scheme == "towers":
@@ -295,13 +295,6 @@ def _input_sizes(model: RowNet) -> dict[str, int]:
         )
         for name, row in model.named_rows().items()
     ]
-    training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            model(Tensor(np.zeros((1, *model.input_size), np.float32)))
-    finally:
-        model.train(training)
-        for hook in hooks:
-            hook.remove()
+    with in_evaluation(model, *hooks), no_grad():
+        model(Tensor(np.zeros((1, *model.input_size), np.float32)))
     return sizes

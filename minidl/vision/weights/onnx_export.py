@@ -24,6 +24,7 @@ from ...autograd import no_grad
 from ...errors import ArgumentError
 from ...files import write_atomically
 from ...ops import zeros
+from ..metrics import in_evaluation
 from ..models.cuda_convnet import ScaledTanh
 from ..models.rows import RowNet
 
@@ -262,19 +263,15 @@ def export_onnx(
         ) from error
     size = tuple(net.input_size if input_size is None else input_size)
     graph = _Graph(onnx, (1, *size), names[0])
-    training, images = net.training, zeros(1, *size)
+    images = zeros(1, *size)
     for parameter in net.parameters():
         images = images.to(parameter.device)
-    net.eval()
-    try:
-        with no_grad():
-            for name, layer in _chain(net, ""):
-                images = layer(images)
-                graph.layer = name
-                _NODES[type(layer)](graph, layer, tuple(images.shape))
-                graph.shape = tuple(images.shape)
-    finally:
-        net.train(training)
+    with in_evaluation(net), no_grad():
+        for name, layer in _chain(net, ""):
+            images = layer(images)
+            graph.layer = name
+            _NODES[type(layer)](graph, layer, tuple(images.shape))
+            graph.shape = tuple(images.shape)
     graph.nodes.append(onnx.helper.make_node("Identity", [graph.output], [names[1]]))
     value = onnx.helper.make_tensor_value_info
     made = onnx.helper.make_graph(
