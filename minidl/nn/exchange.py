@@ -43,9 +43,7 @@ ROUNDS = 8
 
 def _last(x: Array) -> np.ndarray:
     """Return an array of the host with the channels last: (N, ..., C), contiguous."""
-    if device_of(x) != CPU:
-        x = copy_to(x, CPU)
-    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+    return np.ascontiguousarray(np.moveaxis(_host(x), 1, -1))
 
 
 def _first(x: np.ndarray, like: Array) -> Array:

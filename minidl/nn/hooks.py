@@ -68,28 +68,24 @@ class Hooks:
     def _call_pre_hook(
         self, hook: _Hook, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if hook.with_kwargs:
-            changed = hook.function(self, args, kwargs)
-            if changed is None:
-                return args, kwargs
-            if not (isinstance(changed, tuple) and len(changed) == 2):
-                raise ArgumentError(
-                    "a forward pre-hook with kwargs must return None or a tuple (args, kwargs), "
-                    f"but it returned {changed!r}"
-                )
-            return changed
-        changed = hook.function(self, args)
+        given = (args, kwargs) if hook.with_kwargs else (args,)
+        changed = hook.function(self, *given)
         if changed is None:
             return args, kwargs
-        return (changed if isinstance(changed, tuple) else (changed,)), kwargs
+        if not hook.with_kwargs:
+            return (changed if isinstance(changed, tuple) else (changed,)), kwargs
+        if not (isinstance(changed, tuple) and len(changed) == 2):
+            raise ArgumentError(
+                "a forward pre-hook with kwargs must return None or a tuple (args, kwargs), "
+                f"but it returned {changed!r}"
+            )
+        return changed
 
     def _call_forward_hook(
         self, hook: _Hook, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any
     ) -> Any:
-        if hook.with_kwargs:
-            changed = hook.function(self, args, kwargs, output)
-        else:
-            changed = hook.function(self, args, output)
+        given = (args, kwargs) if hook.with_kwargs else (args,)
+        changed = hook.function(self, *given, output)
         return output if changed is None else changed
 
     def register_forward_pre_hook(

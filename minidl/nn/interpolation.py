@@ -248,9 +248,7 @@ class Upsample(Module):
     ) -> None:
         super().__init__()
         self.size, self.mode = size, mode
-        self.scale_factor: Any = scale_factor
-        if isinstance(scale_factor, int):
-            self.scale_factor = float(scale_factor)
+        self.scale_factor = float(scale_factor) if isinstance(scale_factor, int) else scale_factor
         self.align_corners = align_corners
         self.recompute_scale_factor = recompute_scale_factor
 

@@ -44,15 +44,15 @@ def _sources(length: int, before: int, after: int, mode: str) -> list[int]:
 
 
 def _borders(
-    shape: Sequence[int], amounts: Sequence[tuple[int, int]], mode: str
-) -> list[tuple[int, list[tuple[int, int]]]]:
-    """Return, for every axis with a border, its pairs (position in the border, its source)."""
+    inner: tuple[slice, ...], shape: Sequence[int], amounts: Sequence[tuple[int, int]], mode: str
+) -> list[list[tuple[Any, Any]]]:
+    """Return, for one axis after another, the border's lines and the line that each copies."""
     borders = []
     for axis, (n, (before, after)) in enumerate(zip(shape, amounts, strict=True)):
-        pairs = enumerate(_sources(n, before, after, mode))
-        shown = [(at, source + before) for at, source in pairs if source + before != at]
-        if shown:
-            borders.append((axis, shown))
+        first, last = (slice(None),) * axis, inner[axis + 1 :]  # of the padded array, of the inner
+        pairs = enumerate(_sources(n, before, after, mode), start=-before)
+        moved = [(at + before, source + before) for at, source in pairs if at != source]
+        borders.append([((*first, at, *last), (*first, source, *last)) for at, source in moved])
     return borders
 
 
@@ -83,11 +83,9 @@ class PadFunction(Function):
         y[inner] = x[own]
         if mode != "constant":
             # The border along one axis after another, copied from lines that are there already.
-            for axis, lines in _borders(x.shape, amounts, mode):
-                reached = (*(slice(None),) * axis, *inner[axis + 1 :])
-                for position, source in lines:
-                    line = (*reached[:axis], position, *reached[axis:])
-                    y[line] = y[(*reached[:axis], source, *reached[axis:])]
+            for lines in _borders(inner, x.shape, amounts, mode):
+                for line, source in lines:
+                    y[line] = y[source]
         return y
 
     @staticmethod
@@ -97,11 +95,9 @@ class PadFunction(Function):
         if ctx.mode != "constant":
             # lines of the border are added to those that they were copied from
             grad = widened(grad)[0].copy()
-            for axis, lines in _borders(ctx.shape, ctx.amounts, ctx.mode)[::-1]:
-                reached = (*(slice(None),) * axis, *inner[axis + 1 :])
-                for position, source in lines:
-                    line = (*reached[:axis], position, *reached[axis:])
-                    grad[(*reached[:axis], source, *reached[axis:])] += grad[line]
+            for lines in reversed(_borders(inner, ctx.shape, ctx.amounts, ctx.mode)):
+                for line, source in lines:
+                    grad[source] += grad[line]
         dx = xp.zeros(ctx.shape, grad.dtype)
         dx[own] = grad[inner]
         return dx, None, None, None

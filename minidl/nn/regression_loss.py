@@ -239,8 +239,7 @@ class _Loss(Module):
         self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
     ) -> None:
         super().__init__()
-        reduction = checked_reduction(type(self).__name__, reduction, size_average, reduce)
-        self.reduction = reduction
+        self.reduction = checked_reduction(type(self).__name__, reduction, size_average, reduce)
 
 
 class MSELoss(_Loss):

@@ -22,9 +22,10 @@ from typing import Any
 from .. import kernels
 from ..autograd import Context, Function
 from ..device import Array, array_module
-from ..errors import ArgumentError, DTypeError, ShapeError
+from ..errors import ArgumentError
 from ..ops.precision import in_float64, rounded_like
 from ..tensor import Tensor
+from .arguments import check_floats, check_images
 from .module import Module
 
 __all__ = ["SpatialResponseNorm", "spatial_response_norm"]
@@ -119,14 +120,8 @@ def spatial_response_norm(
     tensor([0.0500, 0.0333, 0.0500])
     """
     _check_size("spatial_response_norm", size)
-    if not input.is_floating_point():
-        raise DTypeError(
-            f"spatial_response_norm: expected floats, got {input.dtype}; use .float() first"
-        )
-    if input.ndim != 4:
-        raise ShapeError(
-            f"spatial_response_norm: expected input of shape (N, C, H, W), got {tuple(input.shape)}"
-        )
+    check_floats("spatial_response_norm", input)
+    check_images("spatial_response_norm", input.array)
     return SpatialResponseNormFunction.apply(input, size, alpha, beta, k)
 
 

@@ -80,7 +80,7 @@ class State(Moving, StateHooks):
         for name, tensor in (*self._parameters.items(), *self._buffers.items()):
             if tensor is not None and name not in self._non_persistent_buffers:
                 destination[prefix + name] = tensor if keep_vars else tensor.detach()
-        if _has_extra(self):
+        if type(self).get_extra_state is not State.get_extra_state:
             destination[f"{prefix}{_EXTRA}"] = self.get_extra_state()
 
     def get_extra_state(self) -> Any:
@@ -192,10 +192,6 @@ class State(Moving, StateHooks):
 
 
 _EXTRA = "_extra_state"
-
-
-def _has_extra(module: Any) -> bool:
-    return type(module).get_extra_state is not State.get_extra_state
 
 
 def _quoted(names: list[str]) -> str:
