@@ -17,14 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data import (
-    BatchSampler,
-    DataLoader,
-    DeviceBatches,
-    RandomSampler,
-    SequentialSampler,
-    Subset,
-)
+from ..data import BatchSampler, DataLoader, DeviceBatches, RandomSampler, SequentialSampler, Subset
 from ..data.distributed import SharedBatches
 from ..errors import DataError
 from .bad_images import BadImages
@@ -143,10 +136,8 @@ class PictureBatches:
         found, expected = self.state_dict(), state_dict
         if found["pictures"] != expected["pictures"]:
             raise DataError(
-                "the run began with {:,} training and {:,} validation pictures, ".format(
-                    *expected["pictures"]
-                )
-                + "found {:,} and {:,}".format(*found["pictures"])
+                "the run began with {:,} training and {:,} validation pictures, "
+                "found {:,} and {:,}".format(*expected["pictures"], *found["pictures"])
             )
         mine, theirs = (known["statistics"] or {} for known in (found, expected))
         if mine.keys() != theirs.keys() or not all(
@@ -175,13 +166,9 @@ class PictureBatches:
             From the iterator; also if there are more bad pictures than the budget.
         """
         transform = alexnet_training(
-            *self._input,
-            jitter,
-            raw=True,
-            statistics=self.statistics,
-            shared_offset=self.shared_offset,
-            augment=self.augment,
-        )
+            *self._input, jitter, raw=True, statistics=self.statistics,
+            shared_offset=self.shared_offset, augment=self.augment,
+        )  # fmt: skip
         _set_transform(self.train, transform)
         self._train_loader.set_epoch(epoch)
         batches = islice(self._train_loader.iterate(start), len(self) - start)

@@ -208,10 +208,7 @@ def line_order(names: Sequence[str]) -> list[int]:
 
 
 def write_submission(
-    path: str | os.PathLike[str],
-    names: Sequence[str],
-    answers: np.ndarray,
-    ids: Sequence[int],
+    path: str | os.PathLike[str], names: Sequence[str], answers: np.ndarray, ids: Sequence[int]
 ) -> None:
     """Write a submission, completely or not at all.
 
@@ -295,10 +292,8 @@ def check_submission(
     ['line 2: class 7 appears twice', '2 lines, expected 3: one for each picture']
     """
     problems, count = [], 0
-    for line in _lines(path):
-        count += 1
-        problem = _problem(line, classes)
-        if problem is not None:
+    for count, line in enumerate(_lines(path), 1):
+        if problem := _problem(line, classes):
             problems.append(f"line {count}: {problem}")
     if count != pictures:
         problems.append(f"{count:,} lines, expected {pictures:,}: one for each picture")
@@ -383,10 +378,7 @@ def score_submission(
         answers = [int(word) for word in line.split()]
         wrong1 += answers[0] != label
         wrong5 += label not in answers
-    return {
-        "top1_error": 100 * wrong1 / len(labels),
-        "top5_error": 100 * wrong5 / len(labels),
-    }
+    return {"top1_error": 100 * wrong1 / len(labels), "top5_error": 100 * wrong5 / len(labels)}
 
 
 def _read_truth(path: str | os.PathLike[str]) -> list[int]:

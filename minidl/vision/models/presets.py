@@ -87,20 +87,14 @@ _TRUNCATED = partial(init.trunc_normal_, std=0.005, a=-0.01, b=0.01)
 PRESETS = {
     "paper": Preset("pixels", {"*": 0.01}, _biases(1.0)),
     "original": Preset(
-        "pixels",
-        {"conv1": 0.01, "conv2": 0.01, "conv": 0.03, "fc": 0.01},
-        _biases(1.0),
+        "pixels", {"conv1": 0.01, "conv2": 0.01, "conv": 0.03, "fc": 0.01}, _biases(1.0)
     ),
     "caffe": Preset("pixels", {"fc6": 0.005, "fc7": 0.005, "*": 0.01}, _biases(0.1)),
     "caffenet": Preset("pixels", {"fc6": 0.005, "fc7": 0.005, "*": 0.01}, _biases(1.0)),
     "slim": Preset(
         "pixels", {"conv": init.xavier_uniform_, "fc": _TRUNCATED}, {"fc8": 0.0, "*": 0.1}
     ),
-    "he": Preset(
-        "normalized",
-        {"conv": _HE, "fc8": 0.001, "fc": 0.01},
-        {},
-    ),
+    "he": Preset("normalized", {"conv": _HE, "fc8": 0.001, "fc": 0.01}, {}),
     "scaled": Preset("normalized", {"fc8": 0.01, "*": _HE}, {}),
 }
 PRESETS["clear"] = PRESETS["he"]._replace(

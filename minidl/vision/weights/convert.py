@@ -226,7 +226,6 @@ _KIND_NAMES = {
     "torch": "PyTorch's .pth",
     "npy": "NumPy's .npy with a pickled object",
     "caffe": "Caffe's .caffemodel",
-    "onnx": "ONNX",
 }
 
 

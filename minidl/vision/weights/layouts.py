@@ -276,15 +276,12 @@ def _options_of_run(run: dict[str, Any]) -> dict[str, Any]:
 
 def _state_dict(value: Any) -> dict[str, np.ndarray]:
     """Return the arrays of a state dict, alone or in a checkpoint."""
+    arrays: dict[str, np.ndarray] = {}
+    if not isinstance(value, dict):
+        return arrays
     for _ in range(4):  # not for ever: a checkpoint may hold itself
-        if not isinstance(value, dict):
-            break
-        inside = [value[key] for key in _AROUND if isinstance(value.get(key), dict)]
-        if not inside:
-            break
-        value = inside[0]
-    arrays = {}
-    for key, item in value.items() if isinstance(value, dict) else ():
+        value = next((value[key] for key in _AROUND if isinstance(value.get(key), dict)), value)
+    for key, item in value.items():
         array = as_array(item)
         if isinstance(key, str) and array is not None:
             arrays[".".join(part for part in key.split(".") if part not in _DROPPED)] = array

@@ -42,9 +42,12 @@ class _Graph:
         self.layer = ""
 
     def add(self, operator: str, *others: Any, first: str | None = None, **attributes: Any) -> str:
-        """Add a node; its first input is the last output, arrays among the others are constants."""
+        """Add a node; its first input is the last output, arrays among the others are constants.
+
+        None among the others is an input that is left out.
+        """
         inputs = [self.output if first is None else first]
-        inputs += [x if isinstance(x, str) else self.constant(x) for x in others]
+        inputs += [x if isinstance(x, str) else self.constant(x) for x in others if x is not None]
         self.output = f"{self.layer}.{len(self.nodes)}"
         make = self.onnx.helper.make_node
         self.nodes.append(make(operator, inputs, [self.output], self.output, **attributes))
@@ -82,15 +85,12 @@ def _windows(graph: _Graph, layer: Any, out: tuple[int, ...]) -> dict[str, Any]:
 def _conv(graph: _Graph, layer: nn.Conv2d, out: tuple[int, ...]) -> None:
     if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
         raise ArgumentError(f"onnx: {graph.layer} has padding that is not exported: {layer}")
-    bias = [] if layer.bias is None else [layer.bias]
-    windows = _windows(graph, layer, out)
-    dilations = _pair(layer.dilation)
-    graph.add("Conv", layer.weight, *bias, group=layer.groups, dilations=dilations, **windows)
+    windows = {"dilations": _pair(layer.dilation), **_windows(graph, layer, out)}
+    graph.add("Conv", layer.weight, layer.bias, group=layer.groups, **windows)
 
 
 def _linear(graph: _Graph, layer: nn.Linear, out: tuple[int, ...]) -> None:
-    bias = [] if layer.bias is None else [layer.bias]
-    graph.add("Gemm", layer.weight, *bias, transB=1)
+    graph.add("Gemm", layer.weight, layer.bias, transB=1)
 
 
 def _local(graph: _Graph, layer: Any, out: tuple[int, ...]) -> None:
