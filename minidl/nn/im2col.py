@@ -161,14 +161,8 @@ def unfold(
              [4., 5., 7., 8.]]])
     """
     images, added = with_batch("unfold", input)
-    geometry = plan(
-        "unfold",
-        images.array.shape[2:],
-        pair("unfold: kernel_size", kernel_size),
-        pair("unfold: stride", stride),
-        pair("unfold: dilation", dilation),
-        pair("unfold: padding", padding, 0),
-    )
+    size = images.array.shape[2:]
+    geometry = _windows("unfold", size, kernel_size, dilation, padding, stride)
     columns = UnfoldFunction.apply(images, geometry)
     return columns.squeeze(0) if added else columns
 
@@ -214,14 +208,7 @@ def fold(
               [1., 2., 1.]]]])
     """
     size = pair("fold: output_size", output_size)
-    geometry = plan(
-        "fold",
-        size,
-        pair("fold: kernel_size", kernel_size),
-        pair("fold: stride", stride),
-        pair("fold: dilation", dilation),
-        pair("fold: padding", padding, 0),
-    )
+    geometry = _windows("fold", size, kernel_size, dilation, padding, stride)
     entries = geometry.kernel[0] * geometry.kernel[1]
     windows = geometry.out[0] * geometry.out[1]
     shape = tuple(input.array.shape)
@@ -232,6 +219,15 @@ def fold(
     columns = input if len(shape) == 3 else input.unsqueeze(0)
     images = FoldFunction.apply(columns, geometry, size)
     return images if len(shape) == 3 else images.squeeze(0)
+
+
+def _windows(
+    name: str, size: Pair, kernel_size: Any, dilation: Any, padding: Any, stride: Any
+) -> Geometry:
+    """Return where the windows lie on images of a size."""
+    kernel, step = pair(f"{name}: kernel_size", kernel_size), pair(f"{name}: stride", stride)
+    gap, before = pair(f"{name}: dilation", dilation), pair(f"{name}: padding", padding, 0)
+    return plan(name, size, kernel, step, gap, before)
 
 
 class Unfold(Module):
