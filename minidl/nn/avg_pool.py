@@ -181,15 +181,8 @@ class AvgPool2d(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the pooled `input`."""
-        return avg_pool2d(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.ceil_mode,
-            self.count_include_pad,
-            self.divisor_override,
-        )
+        windows = self.kernel_size, self.stride, self.padding, self.ceil_mode
+        return avg_pool2d(input, *windows, self.count_include_pad, self.divisor_override)
 
     def extra_repr(self) -> str:
         text = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"

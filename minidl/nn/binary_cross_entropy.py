@@ -241,10 +241,9 @@ class BCEWithLogitsLoss(Module):
         pos_weight: Tensor | None = None,
     ) -> None:
         super().__init__()
-        reduction = checked_reduction("BCEWithLogitsLoss", reduction, size_average, reduce)
+        self.reduction = checked_reduction("BCEWithLogitsLoss", reduction, size_average, reduce)
         self.register_buffer("weight", weight)
         self.register_buffer("pos_weight", pos_weight)
-        self.reduction = reduction
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of logits `input` and `target`."""
@@ -270,9 +269,8 @@ class BCELoss(Module):
         reduction: str = "mean",
     ) -> None:
         super().__init__()
-        reduction = checked_reduction("BCELoss", reduction, size_average, reduce)
+        self.reduction = checked_reduction("BCELoss", reduction, size_average, reduce)
         self.register_buffer("weight", weight)
-        self.reduction = reduction
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of probabilities `input` and `target`."""

@@ -171,21 +171,16 @@ class CrossEntropyFunction(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        _, reduction, smoothing = ctx.settings
-        dtarget = None
+        (_, reduction, smoothing), want = ctx.settings, ctx.needs_input_grad[1]
         if ctx.kernel:
-            want = ctx.needs_input_grad[1]
-            dx, dtarget = ctx.kernel.backward(
-                grad, ctx.shape, ctx.saved_tensors, *ctx.settings, want
-            )
-            return dx, dtarget, None, None, None, None
+            arguments = grad, ctx.shape, ctx.saved_tensors, *ctx.settings, want
+            return *ctx.kernel.backward(*arguments), None, None, None, None
         logs, q, weight, divisor = plain_saved(ctx)
         g = gradient_of_losses(grad, divisor, reduction)
         if reduction == "none":
             g = g.reshape(logs.shape[0], 1, *logs.shape[2:])  # (N, 1, ...)
         dx = backward(g, logs, q).reshape(ctx.shape)
-        if ctx.needs_input_grad[1]:
-            dtarget = target_backward(g, logs, weight, smoothing).reshape(ctx.shape)
+        dtarget = target_backward(g, logs, weight, smoothing).reshape(ctx.shape) if want else None
         return dx, dtarget, None, None, None, None
 
 
@@ -285,10 +280,6 @@ class CrossEntropyLoss(Module):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of logits `input` and `target`."""
         return cross_entropy(
-            input,
-            target,
-            self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
+            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction,
             label_smoothing=self.label_smoothing,
-        )
+        )  # fmt: skip

@@ -267,24 +267,12 @@ class Embedding(Module):
 
     def forward(self, input: Tensor) -> Tensor:
         """Return the rows of the weight that `input` names."""
-        return embedding(
-            input,
-            self.weight,
-            self.padding_idx,
-            self.max_norm,
-            self.norm_type,
-            self.scale_grad_by_freq,
-            self.sparse,
-        )
+        options = self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq
+        return embedding(input, self.weight, *options, self.sparse)
 
     def extra_repr(self) -> str:
-        defaults = {
-            "padding_idx": None,
-            "max_norm": None,
-            "norm_type": 2.0,
-            "scale_grad_by_freq": False,
-        }
-        changes = (
-            f", {k}={getattr(self, k)}" for k, v in defaults.items() if getattr(self, k) != v
-        )
-        return f"{self.num_embeddings}, {self.embedding_dim}" + "".join(changes)
+        usual: dict[str, Any] = {"padding_idx": None, "max_norm": None, "norm_type": 2.0}
+        usual |= {"scale_grad_by_freq": False}
+        own = vars(self)
+        changed = [f", {name}={own[name]}" for name in usual if own[name] != usual[name]]
+        return f"{self.num_embeddings}, {self.embedding_dim}" + "".join(changed)

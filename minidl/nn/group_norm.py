@@ -109,12 +109,7 @@ class GroupNormFunction(Function):
 
     @staticmethod
     def forward(
-        ctx: Context,
-        x: Array,
-        groups: int,
-        weight: Array | None,
-        bias: Array | None,
-        eps: float,
+        ctx: Context, x: Array, groups: int, weight: Array | None, bias: Array | None, eps: float
     ) -> Array:
         y, normalized, inverse = forward(x, groups, weight, bias, eps)
         ctx.save_for_backward(normalized, inverse, weight)

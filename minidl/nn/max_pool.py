@@ -193,15 +193,8 @@ class MaxPool2d(Module):
 
     def forward(self, input: Tensor) -> Any:
         """Return the pooled `input`."""
-        return max_pool2d(
-            input,
-            self.kernel_size,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.ceil_mode,
-            self.return_indices,
-        )
+        windows = self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode
+        return max_pool2d(input, *windows, self.return_indices)
 
     def extra_repr(self) -> str:
         return (

@@ -180,9 +180,5 @@ class NLLLoss(Module):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """Return the loss of log-probabilities `input` and class indices `target`."""
         return nll_loss(
-            input,
-            target,
-            self.weight,
-            ignore_index=self.ignore_index,
-            reduction=self.reduction,
+            input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction
         )

@@ -73,9 +73,8 @@ class SyncBatchNormFunction(Function):
         running: tuple[Array | None, Array | None], share: float,
     ) -> Array:  # fmt: skip
         mean, var, ctx.count = statistics(x)
-        for average, new in zip(
-            running, (mean, var * (ctx.count / max(ctx.count - 1, 1))), strict=True
-        ):
+        unbiased = var * (ctx.count / max(ctx.count - 1, 1))
+        for average, new in zip(running, (mean, unbiased), strict=True):
             if average is not None:
                 average += share * (new - average)
         y, inverse = normalize(x, weight, bias, mean, var, eps)
