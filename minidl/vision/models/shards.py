@@ -127,11 +127,10 @@ class Shards:
         sizes = pieces(count, self.ranks)
         if not sizes[-1]:
             raise ArgumentError(f"{self.scheme}: {name} has {count} outputs for {self.ranks} ranks")
-        start = sum(sizes[: self.rank])
         for parameter in (layer.weight, layer.bias):
             if parameter is not None:
                 self.cut[names[id(parameter)]] = sizes
-                parameter.array = parameter.array[start : start + sizes[self.rank]].copy()
+                parameter.array = self._piece(parameter.array, sizes).copy()
         if isinstance(layer, Conv2d):
             layer.out_channels = sizes[self.rank]
             if layer.groups > 1 and self.scheme == "towers":
@@ -187,15 +186,15 @@ class Shards:
 
     def whole(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return the whole network's state dict, on all ranks, which call this together."""
-        return {
-            name: self._whole(value, self.cut[name]) if name in self.cut else value
-            for name, value in state.items()
-        }
+        return self._of_model(state, self._whole)
 
     def piece(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return this rank's piece of a whole network's state dict."""
+        return self._of_model(state, self._piece)
+
+    def _of_model(self, state: dict[str, Any], change: Any) -> dict[str, Any]:
         return {
-            name: self._piece(value, self.cut[name]) if name in self.cut else value
+            name: change(value, self.cut[name]) if name in self.cut else value
             for name, value in state.items()
         }
 
@@ -228,7 +227,7 @@ class Shards:
         ).wait()
         return Tensor(flat.reshape(-1, *own.shape[1:]))
 
-    def _piece(self, value: Tensor, sizes: list[int]) -> Tensor:
+    def _piece(self, value: Any, sizes: list[int]) -> Any:
         start = sum(sizes[: self.rank])
         return value[start : start + sizes[self.rank]]
 
