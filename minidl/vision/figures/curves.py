@@ -44,13 +44,8 @@ def plot_curves(log: str | os.PathLike[str]) -> Figure:
     left, right = figure.subplots(1, 2)
     at = [entry["step"] for entry in epochs]
     if steps:
-        left.plot(
-            [entry["step"] for entry in steps],
-            [entry["loss"] for entry in steps],
-            label="training, single steps",
-            color="tab:blue",
-            alpha=0.3,
-        )
+        places, losses = ([entry[key] for entry in steps] for key in ("step", "loss"))
+        left.plot(places, losses, label="training, single steps", color="tab:blue", alpha=0.3)
     curves = (
         (left, "train_loss", "training", "tab:blue"),
         (left, "val_loss", "validation", "tab:orange"),

@@ -198,14 +198,8 @@ def _layer_names(row: Row, plan: Plan) -> dict[str, str]:
     """Map a row's words to names of layers: {"conv": "conv1", "relu": "relu1", ...}."""
     number = row.name.lstrip("abcdefghijklmnopqrstuvwxyz")
     activation = plan.activation if isinstance(plan.activation, str) else "act"
-    names = {
-        "conv": row.name,
-        "local": row.name,
-        "linear": row.name,
-        "relu": activation + number,
-        "avgpool": "pool" + number,
-        "dropout": "drop" + number,
-    }
+    names = dict.fromkeys(("conv", "local", "linear"), row.name)
+    names |= {"relu": activation + number, "avgpool": "pool" + number, "dropout": "drop" + number}
     return {word: names.get(word, word + number) for word in row.layers.split()}
 
 
@@ -217,25 +211,16 @@ class _Builder:
         self.channels, self.size, _ = plan.input_size  # of the next layer's input
 
     def conv(self, row: Row) -> Module:
-        inputs = self.channels
-        padding, ceil_mode = self.slide_conv(row)
-        return Conv2d(
-            inputs,
-            row.outputs,
-            row.kernel,
-            stride=row.stride,
-            padding=padding,
-            groups=row.groups,
-            ceil_mode=ceil_mode,
-        )
+        inputs, edges = self.channels, self.slide_conv(row)
+        return Conv2d(inputs, row.outputs, row.kernel, row.stride, groups=row.groups, **edges)
 
-    def slide_conv(self, row: Row) -> tuple[int, bool]:
+    def slide_conv(self, row: Row) -> dict[str, Any]:
         """Set the sizes behind a convolution; return its padding and whether to round up."""
         padding = (row.kernel - 1) // 2 if row.padding is None else row.padding
         ceil_mode = self.plan.ceil_conv and row.stride > 1
         self.channels = row.outputs
         self._slide(row.kernel, row.stride, padding, ceil_mode)
-        return padding, ceil_mode
+        return {"padding": padding, "ceil_mode": ceil_mode}
 
     def local(self, row: Row) -> Module:
         size, padding = (self.size, self.size), (row.kernel - 1) // 2
