@@ -33,15 +33,9 @@ from .weights.files import Content, read
 from .weights.layouts import Weights, recognize, statistics_of
 
 __all__ = [
-    "TrainedRun",
-    "make_network",
-    "make_pictures",
-    "open_data",
-    "open_network",
-    "open_run",
-    "read_lines",
-    "suit_towers",
-]
+    "TrainedRun", "make_network", "make_pictures", "open_data", "open_network", "open_run",
+    "read_lines", "suit_towers",
+]  # fmt: skip
 
 
 def read_lines(path: str | os.PathLike[str]) -> list[str]:

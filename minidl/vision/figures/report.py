@@ -34,14 +34,8 @@ from .page import Page, encode_png
 from .panels import plot_confusion, plot_mistakes, plot_neighbors, plot_top5
 
 __all__ = [
-    "FIGURES",
-    "WITHOUT_PICTURES",
-    "Drawn",
-    "Source",
-    "save_all",
-    "save_figure",
-    "write_page",
-]
+    "FIGURES", "WITHOUT_PICTURES", "Drawn", "Source", "save_all", "save_figure", "write_page",
+]  # fmt: skip
 
 _TOP5, _QUERIES, _NEIGHBORS, _MISTAKES = 8, 5, 6, 12  # pictures in the figures; the paper's first
 _GALLERY = 500  # training pictures among which neighbors are searched
