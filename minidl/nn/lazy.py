@@ -50,20 +50,18 @@ class _Lazy(Module):
             raise ShapeError(f"{type(self).__name__}: the input of shape {shape} has too few axes")
         positional, named = self._arguments
         layer = self._becomes(shape[self._axis], *positional, **named)
-        for own, new in (
-            (self._parameters, layer._parameters), (self._buffers, layer._buffers),
-        ):  # fmt: skip
-            for name, tensor in new.items():
-                waiting: Tensor | None = own[name]
-                if tensor is None or waiting is None:
-                    continue
-                if waiting.shape == (0,):
-                    waiting.data = tensor.detach().to(waiting.device, waiting.dtype)
-                elif waiting.shape != tensor.shape:  # loaded
-                    raise ShapeError(
-                        f"{type(self).__name__}: an input of shape {shape} does not fit the "
-                        f"{name} of shape {tuple(waiting.shape)} that was loaded"
-                    )
+        own: dict[str, Tensor | None] = {**self._parameters, **self._buffers}
+        for name, tensor in {**layer._parameters, **layer._buffers}.items():
+            waiting = own[name]
+            if tensor is None or waiting is None:
+                continue
+            if waiting.shape == (0,):
+                waiting.data = tensor.detach().to(waiting.device, waiting.dtype)
+            elif waiting.shape != tensor.shape:  # loaded
+                raise ShapeError(
+                    f"{type(self).__name__}: an input of shape {shape} does not fit the "
+                    f"{name} of shape {tuple(waiting.shape)} that was loaded"
+                )
         registries = vars(Module())
         vars(self).update({k: v for k, v in vars(layer).items() if k not in registries})
         del self._arguments, self._text
