@@ -145,7 +145,7 @@ def _layers(model: Module) -> list[_Layer]:
         shape = table.rows[place].output_shape
         how = ""
         if isinstance(module, Conv2d | LocallyConnected2d):
-            kernel, stride = _pair(module.kernel_size), _pair(getattr(module, "stride", 1))
+            kernel, stride = module.kernel_size[0], module.stride[0]
             how = f"{kernel}×{kernel}" + (f" / {stride}" if stride > 1 else "")
             if isinstance(module, LocallyConnected2d):
                 how += " local"
@@ -153,10 +153,6 @@ def _layers(model: Module) -> list[_Layer]:
         size = shape[-1] if len(shape) == 3 else 1
         layers.append(_Layer(name, shape[0], size, how, after, getattr(module, "groups", 1)))
     return layers
-
-
-def _pair(value: int | tuple[int, ...]) -> int:
-    return value if isinstance(value, int) else value[0]
 
 
 def _pooling(rows: list[SummaryRow]) -> Iterator[str]:
@@ -192,16 +188,13 @@ def _box(layer: _Layer, y: float) -> str:
     top = y - h / 2 + d / 2
     kind = "input" if layer.name == "input" else "units" if layer.is_units else "front"
     side = "input" if kind == "input" else "side"
-    parts = []
-    if d:  # the top and the right side of the box
-        parts.append(
+    box = f'<rect class="{kind}" x="{x:.1f}" y="{top:.1f}" width="{w:.1f}" height="{h:.1f}"/>'
+    if d:  # behind it, its top and its right side
+        box = (
             f'<path class="{side}" d="M{x:.1f},{top:.1f} l{d:.1f},{-d:.1f} h{w:.1f} '
-            f'l{-d:.1f},{d:.1f} z m{w:.1f},0 l{d:.1f},{-d:.1f} v{h:.1f} l{-d:.1f},{d:.1f} z"/>'
+            f'l{-d:.1f},{d:.1f} z m{w:.1f},0 l{d:.1f},{-d:.1f} v{h:.1f} l{-d:.1f},{d:.1f} z"/>{box}'
         )
-    parts.append(
-        f'<rect class="{kind}" x="{x:.1f}" y="{top:.1f}" width="{w:.1f}" height="{h:.1f}"/>'
-    )
-    return "".join(parts)
+    return box
 
 
 def _arrows(before: _Layer, layer: _Layer, middle: float) -> Iterator[str]:
