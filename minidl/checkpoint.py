@@ -24,13 +24,7 @@ from typing import IO, Any
 import numpy as np
 
 from .device import Array, Device
-from .errors import (
-    ArgumentError,
-    CheckpointError,
-    DeviceError,
-    DTypeError,
-    MissingCheckpointError,
-)  # fmt: skip
+from .errors import ArgumentError, CheckpointError, DeviceError, DTypeError, MissingCheckpointError
 from .files import write_atomically
 from .formats import CODES, read_npz, read_safetensors, write_safetensors
 from .kernels.cuda import copy_to

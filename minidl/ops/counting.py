@@ -13,9 +13,7 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..kernels.cuda.put import put
 from ..tensor import Tensor
 
-__all__ = [
-    "bincount", "nonzero", "one_hot",
-]  # fmt: skip
+__all__ = ["bincount", "nonzero", "one_hot"]
 
 
 @on_its_device

@@ -18,15 +18,7 @@ from ..errors import ArgumentError, DTypeError, NumberError, ShapeError
 from ..kernels import cuda
 from ..kernels.cuda import copy_to
 from ..random import Generator, chosen
-from ..tensor import (
-    Tensor,
-    default_device,
-    default_dtype,
-    float32,
-    float64,
-    int64,
-    to_array,
-)  # fmt: skip
+from ..tensor import Tensor, default_device, default_dtype, float32, float64, int64, to_array
 from .axes import lengths
 
 __all__ = [

@@ -29,9 +29,7 @@ from .comparison import warn_of_uint8
 from .inplace import changed, copy_, is_recorded, store
 from .operands import unbroadcast
 
-__all__ = [
-    "assign", "getitem", "index_select", "masked_select",
-]  # fmt: skip
+__all__ = ["assign", "getitem", "index_select", "masked_select"]
 
 
 #: An index in two steps: integers, slices, None and Ellipsis first (a view of the memory), then

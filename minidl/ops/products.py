@@ -24,9 +24,7 @@ from ..tensor import Tensor, float16, float32
 from .operands import unbroadcast
 from .precision import wide_in_between, widened
 
-__all__ = [
-    "addmm", "baddbmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer",
-]  # fmt: skip
+__all__ = ["addmm", "baddbmm", "bmm", "dot", "einsum", "matmul", "mm", "mv", "outer"]
 
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"  #: names of axes
 

@@ -20,9 +20,7 @@ from .gathering import gather
 from .operands import common_dtype
 from .reduce import ValuesAndIndices, axis_with_elements
 
-__all__ = [
-    "argsort", "isin", "median", "sort", "topk", "unique",
-]  # fmt: skip
+__all__ = ["argsort", "isin", "median", "sort", "topk", "unique"]
 
 
 @on_its_device

@@ -20,9 +20,7 @@ from ..tensor import Tensor, uint8
 from .inplace import store
 from .operands import _RANK
 
-_OTHERS = {
-    "axis": "dim", "axis0": "dim0", "axis1": "dim1", "keepdims": "keepdim", "size": "shape",
-}  # fmt: skip
+_OTHERS = {"axis": "dim", "axis0": "dim0", "axis1": "dim1", "keepdims": "keepdim", "size": "shape"}
 _SIZES = ("size", "shape", "dims", "repeats", "sizes")
 _VARARGS, _OPTIONS = 0x04, 0x08  # in the flags of a function's code: it has *sizes, **options
 
