@@ -4,7 +4,7 @@ The names are PyTorch's: ``import minidl``, ``from minidl import nn``. Submodule
 than NumPy are imported when they are first used.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from numpy import dtype
 
@@ -81,20 +81,11 @@ _MODULES = (
     "accelerator", "amp", "backends", "checkpoint", "data", "distributed", "multiprocessing",
     "onnx", "optim", "serialization", "training", "utils", "vision",
 )  # fmt: skip
-_IN_MODULES = {
+_PLACES = {name: name for name in _MODULES} | {
     "load": "checkpoint", "save": "checkpoint", "use_deterministic_algorithms": "backends",
     "are_deterministic_algorithms_enabled": "backends",
     "set_float32_matmul_precision": "backends", "get_float32_matmul_precision": "backends",
     "autocast": "amp", "is_autocast_enabled": "amp",
 }  # fmt: skip
 
-
-def _on_first_use(name: str) -> Any:
-    import importlib
-
-    if name in _MODULES:
-        return importlib.import_module(f".{name}", __name__)
-    return getattr(importlib.import_module(f".{_IN_MODULES[name]}", __name__), name)
-
-
-__getattr__ = _attributes(globals(), _on_first_use)
+__getattr__ = _attributes(globals(), _PLACES)

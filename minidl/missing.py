@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 #: Kinds of things that minidl leaves out, and words that their names begin with.
@@ -103,17 +104,16 @@ class MissingAttribute(AttributeError):
         return sentence("Tensor", str(self.name), dir(self.obj))
 
 
-def attributes(
-    namespace: dict[str, Any], on_first_use: Callable[[str], Any] | None = None
-) -> Callable[[str], Any]:
+def attributes(namespace: dict[str, Any], places: Mapping[str, str] = {}) -> Callable[[str], Any]:
     """Return a ``__getattr__`` for a module.
 
     Parameters
     ----------
     namespace : dict
         The module's ``globals()``.
-    on_first_use : callable, optional
-        From a name to its value, or a KeyError if it is not there.
+    places : mapping of str to str, optional
+        Names that are imported when they are first used, and the submodules that they stand in; a
+        submodule stands in itself.
 
     Notes
     -----
@@ -122,14 +122,11 @@ def attributes(
     """
 
     def __getattr__(name: str) -> Any:
-        if on_first_use is not None:
-            try:
-                value = namespace[name] = on_first_use(name)
-            except KeyError:
-                pass
-            else:
-                return value
         module = namespace["__name__"]
+        if name in places:
+            place = importlib.import_module(f"{module}.{places[name]}")
+            value = namespace[name] = place if name == places[name] else getattr(place, name)
+            return value
         if name.startswith("__"):  # Python asks for these itself
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
         own = (

@@ -4,7 +4,6 @@ The kernels are in :mod:`minidl.kernels.cuda`. The names of ``torch.cuda`` that 
 or beside their training are here, too; without a GPU, those that only report return 0.
 """
 
-from importlib import import_module
 from typing import Any
 
 from ..device import Device
@@ -94,10 +93,4 @@ def reset_peak_memory_stats(device: Any = None) -> None:
     """Do nothing: :func:`max_memory_allocated` reports the pool, which keeps no peak."""
 
 
-def _on_first_use(name: str) -> Any:
-    if name == "amp":
-        return import_module(f"{__name__}.amp")
-    raise KeyError(name)
-
-
-__getattr__ = attributes(globals(), _on_first_use)
+__getattr__ = attributes(globals(), {"amp": "amp"})

@@ -8,8 +8,7 @@ runs neighbors as one, ``init`` sets initial values, ``functional`` has the func
 roof, ``utils`` clips gradients.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..missing import attributes
 from . import functional, init, methods, pages, utils
@@ -28,13 +27,10 @@ if TYPE_CHECKING:
     from .tape_graph import Graph as Graph
 
 
-def _on_first_use(name: str) -> Any:
-    places = {"parallel": "parallel", "modules": "modules", "DataParallel": "parallel",
-              "SyncBatchNorm": "sync_batch_norm", "Summary": "summary_table",
-              "Graph": "tape_graph"}  # fmt: skip
-    module = importlib.import_module(f"{__name__}.{places[name]}")
-    return module if name == places[name] else getattr(module, name)
-
+_PLACES = {
+    "parallel": "parallel", "modules": "modules", "DataParallel": "parallel",
+    "SyncBatchNorm": "sync_batch_norm", "Summary": "summary_table", "Graph": "tape_graph",
+}  # fmt: skip
 
 if not TYPE_CHECKING:
     __all__ = [
@@ -44,4 +40,4 @@ if not TYPE_CHECKING:
         "summary", "utils",
     ]  # fmt: skip
 
-__getattr__ = attributes(globals(), _on_first_use)
+__getattr__ = attributes(globals(), _PLACES)

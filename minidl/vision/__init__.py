@@ -5,9 +5,6 @@ Each part is imported at first use, and Pillow when the first picture is opened.
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 from ..missing import attributes
 from ..version import __version__ as __version__
 
@@ -17,14 +14,7 @@ __all__ = [
     "submission", "training", "transforms", "utils", "watch",
 ]  # fmt: skip
 
-
-def _on_first_use(name: str) -> Any:
-    if name not in __all__:
-        raise KeyError(name)
-    return importlib.import_module(f"{__name__}.{name}")
-
-
-__getattr__ = attributes(globals(), _on_first_use)
+__getattr__ = attributes(globals(), {name: name for name in __all__})
 
 
 def __dir__() -> list[str]:
