@@ -81,14 +81,12 @@ def full(
 
 def zeros(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return zeros, float32 unless `dtype` is given: ``zeros(2, 3)`` or ``zeros((2, 3))``."""
-    array = _made(device, "zeros", lengths(size), _dtype(dtype))
-    return Tensor(array, requires_grad)
+    return Tensor(_made(device, "zeros", lengths(size), _dtype(dtype)), requires_grad)
 
 
 def ones(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """Return ones, float32 unless `dtype` is given."""
-    array = _made(device, "ones", lengths(size), _dtype(dtype))
-    return Tensor(array, requires_grad)
+    return Tensor(_made(device, "ones", lengths(size), _dtype(dtype)), requires_grad)
 
 
 def empty(
@@ -99,8 +97,7 @@ def empty(
     memory_format: Any = None,
 ) -> Tensor:
     """Return an uninitialized tensor, float32 unless `dtype` is given."""
-    array = _made(device, "empty", lengths(size), _dtype(dtype))
-    return Tensor(array, requires_grad)
+    return Tensor(_made(device, "empty", lengths(size), _dtype(dtype)), requires_grad)
 
 
 def eye(
@@ -113,8 +110,7 @@ def eye(
 ) -> Tensor:
     """Return the identity matrix of `n` rows (and `m` columns)."""
     n, m = lengths((n, n if m is None else m))
-    array = _made(device, "eye", n, m, dtype=_dtype(dtype))
-    return Tensor(array, requires_grad)
+    return Tensor(_made(device, "eye", n, m, dtype=_dtype(dtype)), requires_grad)
 
 
 def arange(
@@ -244,17 +240,12 @@ def full_like(
 
 
 def _drawn(
-    size: tuple[Any, ...],
-    draw: Callable[[np.random.Generator, Any, Any], Any],
-    generator: Generator | None,
-    dtype: Any,
-    device: Any,
-    requires_grad: bool,
+    name: str, size: Any, generator: Any, dtype: Any, device: Any, requires_grad: bool
 ) -> Tensor:
-    """Return ``draw(stream, shape, dtype)`` as a tensor; NumPy draws float32 and float64."""
+    """Return what a stream's method of that name draws; NumPy draws float32 and float64."""
     wanted = _dtype(dtype)
-    stream = chosen(generator).next_stream()
-    array = np.asarray(draw(stream, lengths(size), float64 if wanted == float64 else float32))
+    draw = getattr(chosen(generator).next_stream(), name)
+    array = np.asarray(draw(lengths(size), float64 if wanted == float64 else float32))
     result = Tensor(array.astype(wanted, copy=False)).to(_place(device))
     return result.requires_grad_(requires_grad)
 
@@ -277,7 +268,7 @@ def rand(
     dtype, device, requires_grad
         Default float32 on the CPU.
     """
-    return _drawn(size, lambda s, n, t: s.random(n, t), generator, dtype, device, requires_grad)
+    return _drawn("random", size, generator, dtype, device, requires_grad)
 
 
 def randn(
@@ -288,9 +279,7 @@ def randn(
     requires_grad: bool = False,
 ) -> Tensor:
     """Return numbers drawn from N(0, 1); arguments as for :func:`rand`."""
-    return _drawn(
-        size, lambda s, n, t: s.standard_normal(n, t), generator, dtype, device, requires_grad
-    )
+    return _drawn("standard_normal", size, generator, dtype, device, requires_grad)
 
 
 def randint(

@@ -21,7 +21,7 @@ from ..device import Array, active, array_module
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..random import chosen
 from ..tensor import Tensor, as_tensor, float64
-from .creation import bernoulli, check_range, full
+from .creation import bernoulli, check_range, full, rand, randn
 from .operands import _RANK, unbroadcast
 
 
@@ -145,20 +145,16 @@ def normal_(self: Tensor, mean: Any = 0.0, std: Any = 1.0, *, generator: Any = N
     """Draw every element from N(mean, std²)."""
     if std < 0:
         raise ArgumentError(f"normal_: std must not be negative, got {std}")
-    size, dtype = self.array.size, _drawn_dtype(self)
-    return _fill_drawn(
-        self, lambda s: s.standard_normal(size, dtype) * self.dtype.type(std) + mean, generator
-    )
+    drawn = randn(self.shape, generator=generator, dtype=_drawn_dtype(self), device="cpu")
+    return copy_(self, Tensor(drawn.array * self.dtype.type(std) + mean))
 
 
 def uniform_(self: Tensor, a: Any = 0.0, b: Any = 1.0, *, generator: Any = None) -> Tensor:
     """Draw every element uniformly from [a, b)."""
     if b < a:
         raise ArgumentError(f"uniform_: expected a <= b, got [{a}, {b})")
-    size, dtype = self.array.size, _drawn_dtype(self)
-    return _fill_drawn(
-        self, lambda s: s.random(size, dtype) * self.dtype.type(b - a) + a, generator
-    )
+    drawn = rand(self.shape, generator=generator, dtype=_drawn_dtype(self), device="cpu")
+    return copy_(self, Tensor(drawn.array * self.dtype.type(b - a) + a))
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
@@ -167,7 +163,8 @@ def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
         return copy_(self, bernoulli(p.expand(self.shape), generator=generator))
     if not 0 <= p <= 1:
         raise ArgumentError(f"bernoulli_: p must be in [0, 1], got {p}")
-    return _fill_drawn(self, lambda s: s.random(self.array.size) < p, generator)
+    drawn = rand(self.shape, generator=generator, dtype=float64, device="cpu")
+    return copy_(self, Tensor(drawn.array < p))
 
 
 def random_(self: Tensor, low: Any = None, high: Any = None, *, generator: Any = None) -> Tensor:
@@ -180,7 +177,8 @@ def random_(self: Tensor, low: Any = None, high: Any = None, *, generator: Any =
     if high is None:
         low, high = 0, low
     check_range("random_", low, high, self.dtype)
-    return _fill_drawn(self, lambda s: s.integers(low, high, self.array.size), generator)
+    drawn = chosen(generator).next_stream().integers(low, high, self.array.shape)
+    return copy_(self, Tensor(drawn))
 
 
 _LARGEST = {"?": 2, "e": 2**11, "f": 2**24, "d": 2**53}
@@ -189,11 +187,3 @@ _LARGEST = {"?": 2, "e": 2**11, "f": 2**24, "d": 2**53}
 def _drawn_dtype(tensor: Tensor) -> Any:
     """Return the dtype to draw numbers for `tensor` in: NumPy draws float32 and float64."""
     return np.float64 if tensor.dtype == float64 else np.float32
-
-
-def _fill_drawn(
-    tensor: Tensor, draw: Callable[[np.random.Generator], np.ndarray], generator: Any
-) -> Tensor:
-    """Set the elements to numbers that `draw` takes from a stream."""
-    drawn = draw(chosen(generator).next_stream())
-    return copy_(tensor, Tensor(drawn.reshape(tensor.array.shape)))
