@@ -9,6 +9,7 @@ from typing import Any
 from ..errors import ArgumentError, DTypeError, IndexOutOfRange
 
 Dim = int | Sequence[int] | None
+Axes = tuple[int, ...]
 
 
 def flat(sizes: tuple[Any, ...]) -> tuple[int, ...]:
@@ -48,7 +49,7 @@ def length_of(name: str, input: Any, dim: int) -> tuple[int, int]:
     return axis, input.array.shape[axis]
 
 
-def axes_of(name: str, dim: Dim, ndim: int) -> tuple[int, ...]:
+def axes_of(name: str, dim: Dim, ndim: int) -> Axes:
     """Return `dim` as a tuple of axes from 0 to ``ndim - 1``; all axes for None or none."""
     dims = tuple(dim) if isinstance(dim, (tuple, list)) else (dim,)
     if dim is None or not dims:

@@ -17,7 +17,7 @@ from ..device import Array, Shape, array_module, on_its_device
 from ..errors import DTypeError, NothingToChooseError, ShapeError
 from ..tensor import Tensor, bool_, default_dtype, float16, float32, float64, int64, uint8
 from .arithmetic import maximum, minimum
-from .axes import Dim, axes_of, one_axis
+from .axes import Axes, Dim, axes_of, one_axis
 from .comparison import where
 from .precision import added_up, rounded, rounded_like, widened
 
@@ -30,7 +30,7 @@ __all__ = [
 ValuesAndIndices = namedtuple("ValuesAndIndices", ["values", "indices"])
 
 
-def _spread(grad: Array, shape: Shape, axes: tuple[int, ...], keepdim: bool) -> Array:
+def _spread(grad: Array, shape: Shape, axes: Axes, keepdim: bool) -> Array:
     """Repeat `grad` along the reduced `axes`, as a read-only view."""
     if not keepdim:
         kept = tuple(1 if axis in axes else length for axis, length in enumerate(shape))
@@ -38,7 +38,7 @@ def _spread(grad: Array, shape: Shape, axes: tuple[int, ...], keepdim: bool) -> 
     return array_module(grad).broadcast_to(grad, shape)  # the shape before the reduction
 
 
-def _count(shape: Shape, axes: tuple[int, ...]) -> int:
+def _count(shape: Shape, axes: Axes) -> int:
     return math.prod(shape[axis] for axis in axes)
 
 
@@ -48,7 +48,7 @@ class Sum(Function):
     autocast = "float32"
 
     @staticmethod
-    def forward(ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    def forward(ctx: Context, x: Array, axes: Axes, keepdim: bool) -> Array:
         ctx.shape, ctx.axes, ctx.keepdim = x.shape, axes, keepdim
         if x.dtype.kind == "f":
             return rounded(added_up(x, axes, keepdim), x.dtype)
@@ -63,7 +63,7 @@ class Mean(Function):
     """``Σ x / n``: dx = dy/n repeated."""
 
     @staticmethod
-    def forward(ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    def forward(ctx: Context, x: Array, axes: Axes, keepdim: bool) -> Array:
         ctx.shape, ctx.axes, ctx.keepdim = x.shape, axes, keepdim
         return rounded(added_up(x, axes, keepdim) / _count(x.shape, axes), x.dtype)
 
@@ -78,9 +78,7 @@ class Var(Function):
     """``v = Σ (x - mean)² / (n - correction)``: dx = dv · 2 (x - mean) / (n - correction)."""
 
     @staticmethod
-    def forward(
-        ctx: Context, x: Array, axes: tuple[int, ...], correction: float, keepdim: bool
-    ) -> Array:
+    def forward(ctx: Context, x: Array, axes: Axes, correction: float, keepdim: bool) -> Array:
         ctx.axes, ctx.keepdim, ctx.correction = axes, keepdim, correction
         ctx.save_for_backward(x)
         return rounded(_variance(x, axes, correction, keepdim), x.dtype)
@@ -97,9 +95,7 @@ class Std(Function):
     """``s = √v`` of the variance v, which may overflow: ds = dv/(2s), and 0 where s = 0."""
 
     @staticmethod
-    def forward(
-        ctx: Context, x: Array, axes: tuple[int, ...], correction: float, keepdim: bool
-    ) -> Array:
+    def forward(ctx: Context, x: Array, axes: Axes, correction: float, keepdim: bool) -> Array:
         ctx.axes, ctx.keepdim, ctx.correction = axes, keepdim, correction
         variance = _variance(x, axes, correction, keepdim)
         s = rounded(array_module(x).sqrt(variance), x.dtype)
@@ -117,17 +113,17 @@ class Std(Function):
         return spread * relative, None, None, None
 
 
-def _divisor(x: Array, axes: tuple[int, ...], correction: float) -> float:
+def _divisor(x: Array, axes: Axes, correction: float) -> float:
     return builtins.max(_count(x.shape, axes) - correction, 0)
 
 
-def _centered(x: Array, axes: tuple[int, ...]) -> Array:
+def _centered(x: Array, axes: Axes) -> Array:
     """Return x - mean, of float16 in float32."""
     x = x if x.dtype != float16 else x.astype(float32)
     return x - added_up(x, axes, True).astype(x.dtype) / _count(x.shape, axes)
 
 
-def _variance(x: Array, axes: tuple[int, ...], correction: float, keepdim: bool) -> Array:
+def _variance(x: Array, axes: Axes, correction: float, keepdim: bool) -> Array:
     """Return the variance in float64: squares of float32 may be too large for float32."""
     centered = _centered(x.astype(float64, copy=False), axes)
     xp, divisor = array_module(x), _divisor(x, axes, correction)
@@ -188,12 +184,7 @@ class ExtremeOverAll(Function):
 
     @staticmethod
     def forward(
-        ctx: Context,
-        x: Array,
-        axes: tuple[int, ...],
-        keepdim: bool,
-        largest: bool,
-        nan_is_equal: bool,
+        ctx: Context, x: Array, axes: Axes, keepdim: bool, largest: bool, nan_is_equal: bool
     ) -> Array:
         xp = array_module(x)
         y = (xp.max if largest else xp.min)(x, axis=axes, keepdims=True)
@@ -297,7 +288,7 @@ class LogSumExp(Function):
     """
 
     @staticmethod
-    def forward(ctx: Context, x: Array, axes: tuple[int, ...], keepdim: bool) -> Array:
+    def forward(ctx: Context, x: Array, axes: Axes, keepdim: bool) -> Array:
         xp = array_module(x)
         x = x if x.dtype.kind == "f" else x.astype(default_dtype())
         top = x.dtype.type(0)
@@ -359,23 +350,17 @@ def var(
     correction: float | None = None,
 ) -> Tensor:
     """Return the variance over `dim`, divided by n - 1 (`unbiased`) or n - `correction`."""
-    return _spread_of("var", Var, input, dim, unbiased, keepdim, correction)
+    return _spread_of("var", Var.apply, input, dim, unbiased, keepdim, correction)
 
 
 def _spread_of(
-    name: str,
-    function: Any,
-    input: Tensor,
-    dim: Any,
-    unbiased: bool,
-    keepdim: bool,
-    correction: Any,
+    name: str, apply: Any, input: Tensor, dim: Any, unbiased: bool, keepdim: bool, correction: Any
 ) -> Tensor:
     if isinstance(dim, bool):  # var(False), PyTorch's old form
         dim, unbiased = None, dim
     _floats(name, input)
     by = (1 if unbiased else 0) if correction is None else correction
-    return function.apply(input, axes_of(name, dim, input.ndim), by, keepdim)
+    return apply(input, axes_of(name, dim, input.ndim), by, keepdim)
 
 
 def std(
@@ -387,7 +372,7 @@ def std(
     correction: float | None = None,
 ) -> Tensor:
     """Return the square root of :func:`var`."""
-    return _spread_of("std", Std, input, dim, unbiased, keepdim, correction)
+    return _spread_of("std", Std.apply, input, dim, unbiased, keepdim, correction)
 
 
 def var_mean(
