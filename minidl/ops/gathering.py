@@ -54,8 +54,7 @@ class Gather(Function):
 
     @staticmethod
     def backward(ctx: Context, grad: Array) -> Any:
-        xp = array_module(grad)
-        dx = xp.zeros(ctx.shape, grad.dtype)
+        dx = array_module(grad).zeros(ctx.shape, grad.dtype)
         add_at(dx, ctx.steps, grad)
         return dx, None, None
 
@@ -134,12 +133,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     indices = where(indices < 0, indices + length, indices)
     if input.ndim != indices.ndim:
         raise ShapeError(f"take_along_dim: indices {indices.shape} of input {input.shape}")
-    shape = list(
-        np.broadcast_shapes(
-            *(tuple(n for d, n in enumerate(x.array.shape) if d != axis) for x in (input, indices))
-        )
-    )
-    lengths = [[*shape[:axis], x.array.shape[axis], *shape[axis:]] for x in (input, indices)]
+    shapes = [x.array.shape for x in (input, indices)]
+    others = np.broadcast_shapes(*((*shape[:axis], *shape[axis + 1 :]) for shape in shapes))
+    lengths = [[*others[:axis], shape[axis], *others[axis:]] for shape in shapes]
     return gather(input.expand(lengths[0]), axis, indices.expand(lengths[1]))
 
 

@@ -6,6 +6,7 @@ gradients of its copies are added.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 from operator import index
@@ -143,10 +144,7 @@ class Concatenate(Function):
     @staticmethod
     def forward(ctx: Context, axis: int, *arrays: Array) -> Array:
         shapes = [array.shape for array in arrays]
-        if (
-            len({(*shape[:axis], *shape[axis + 1 :]) for shape in shapes}) > 1
-            or len({len(shape) for shape in shapes}) > 1
-        ):
+        if len({(len(shape), *shape[:axis], *shape[axis + 1 :]) for shape in shapes}) > 1:
             raise ShapeError(f"cat: shapes {shapes} must agree except along dim {axis}")
         ctx.axis = axis
         ctx.lengths = [shape[axis] for shape in shapes]
@@ -294,10 +292,7 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     shape = tuple(input.array.shape)
     if shape and a == b:
         return input
-    middle = 1
-    for length in shape[a : b + 1]:
-        middle *= length
-    return Reshape.apply(input, (*shape[:a], middle, *shape[b + 1 :]))
+    return Reshape.apply(input, (*shape[:a], math.prod(shape[a : b + 1]), *shape[b + 1 :]))
 
 
 def unflatten(input: Tensor, dim: int, sizes: Sequence[int]) -> Tensor:
