@@ -86,7 +86,7 @@ def logical_xor(input: Tensor, other: Tensor) -> Tensor:
 
 def logical_not(input: Tensor) -> Tensor:
     """Return where the elements are zero."""
-    return _plain("logical_not", input)
+    return Tensor(unary("logical_not", input.array))
 
 
 def _bitwise(name: str, input: Any, other: Any) -> Tensor:
@@ -111,23 +111,19 @@ def bitwise_xor(input: Tensor, other: Any) -> Tensor:
     return _bitwise("bitwise_xor", input, other)
 
 
-def _plain(name: str, input: Tensor) -> Tensor:
-    return Tensor(unary(name, input.array))
-
-
 def isnan(input: Tensor) -> Tensor:
     """Return where the elements are not numbers."""
-    return _plain("isnan", input)
+    return Tensor(unary("isnan", input.array))
 
 
 def isinf(input: Tensor) -> Tensor:
     """Return where the elements are infinite."""
-    return _plain("isinf", input)
+    return Tensor(unary("isinf", input.array))
 
 
 def isfinite(input: Tensor) -> Tensor:
     """Return where the elements are finite numbers."""
-    return _plain("isfinite", input)
+    return Tensor(unary("isfinite", input.array))
 
 
 # --- Choosing -------------------------------------------------------------------------------------

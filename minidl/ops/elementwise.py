@@ -212,7 +212,7 @@ class Clamp(Function):
             x = x.astype(default_dtype())
         elif x.dtype == bool_ and not (isinstance(low, bool) or isinstance(high, bool)):
             x = x.astype(int64)
-        low, high = (_bound(v, x.dtype) for v in (low, high))
+        low, high = (v if v is None else fitting("clamp", v, x.dtype).item() for v in (low, high))
         return array_module(x).clip(x, low, high)
 
     @staticmethod
@@ -224,11 +224,6 @@ class Clamp(Function):
         if ctx.high is not None:
             inside = inside & (x <= ctx.high)
         return only_where(inside, grad), None, None
-
-
-def _bound(value: Any, dtype: np.dtype) -> Any:
-    """Return a bound in the dtype of the numbers that it limits."""
-    return None if value is None else fitting("clamp", value, dtype).item()
 
 
 class Step(Function):

@@ -300,12 +300,8 @@ def _is_same(value: Array, x: Array, steps: Steps) -> bool:
     if steps[1] is not None or value.base is None or type(value) is not type(x):
         return False
     there = read(x, steps)
-    same: bool = (
-        there.shape == value.shape
-        and there.strides == value.strides
-        and _address(there) == _address(value)
-    )
-    return same
+    alike = there.shape == value.shape and there.strides == value.strides
+    return alike and _address(there) == _address(value)
 
 
 def _address(array: Array) -> int:

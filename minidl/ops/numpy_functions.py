@@ -170,15 +170,11 @@ def _where(condition: Any, x: Any, y: Any) -> Tensor:
     return comparison.where(chosen if chosen.dtype == bool else chosen != 0, _number(x), _number(y))
 
 
-def _matmul(a: Any, b: Any) -> Tensor:
-    return products.matmul(as_tensor(a), as_tensor(b))
-
-
 def _dot(a: Any, b: Any) -> Tensor:
     if getattr(a, "ndim", 0) == 0 or getattr(b, "ndim", 0) == 0:
         return arithmetic.mul(_number(a), _number(b))
-    b = as_tensor(b)
-    return _matmul(a, b) if b.ndim <= 2 else _tensordot(as_tensor(a), b.movedim(-2, 0), 1)
+    a, b = as_tensor(a), as_tensor(b)
+    return a @ b if b.ndim <= 2 else _tensordot(a, b.movedim(-2, 0), 1)
 
 
 def _tensordot(a: Any, b: Any, axes: Any = 2) -> Tensor:
@@ -218,7 +214,7 @@ FUNCTIONS |= {
             "true_divide": arithmetic.div, "float_power": arithmetic.pow,
         }.items()
     },
-    "where": _where, "matmul": _matmul, "dot": _dot, "tensordot": _tensordot,
+    "where": _where, "matmul": lambda a, b: as_tensor(a) @ b, "dot": _dot, "tensordot": _tensordot,
     "outer": lambda a, b: products.outer(as_tensor(a).reshape(-1), as_tensor(b).reshape(-1)),
     "einsum": lambda subscripts, *operands: products.einsum(subscripts, *map(as_tensor, operands)),
     # of axes

@@ -105,13 +105,11 @@ class MedianOfAll(Function):
 
     @staticmethod
     def forward(ctx: Context, x: Array) -> Array:
-        xp = array_module(x)
-        if x.size == 0:
-            y = xp.full((), math.nan, x.dtype)
-            ctx.save_for_backward(x, y)
-            return y
-        flat = x.reshape(-1)
-        y = flat[_middle(flat, argsort(Tensor(flat)).array, 0)].reshape(())
+        if x.size:
+            flat = x.reshape(-1)
+            y = flat[_middle(flat, argsort(Tensor(flat)).array, 0)].reshape(())
+        else:
+            y = array_module(x).full((), math.nan, x.dtype)
         ctx.save_for_backward(x, y)
         return y
 
