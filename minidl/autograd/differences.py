@@ -127,17 +127,20 @@ def prepare(func: Callable[..., Any], inputs: Tensor | Sequence[Any], what: str)
             leaves.append(Leaf(label, fresh))
         arguments.append(fresh)
 
+    called: Any = func
+    buffers: list[tuple[Tensor, Array]] = []
     if is_module:
-        module: Any = copy.deepcopy(func)
-        module.double()
-        for name, parameter in module.named_parameters():
+        called = copy.deepcopy(func)
+        called.double()
+        for name, parameter in called.named_parameters():
             if parameter.requires_grad:
                 leaves.append(Leaf(f"parameter {name!r}", parameter))
-        call = _module_call(module, arguments)
-    else:
+        buffers = [(buffer, buffer.array.copy()) for _, buffer in called.named_buffers()]
 
-        def call() -> Any:
-            return func(*arguments)
+    def call() -> Any:
+        for buffer, first in buffers:  # each evaluation begins with the same ones
+            buffer.array = first.copy()
+        return called(*arguments)
 
     if not leaves:
         raise ArgumentError(
@@ -157,18 +160,6 @@ def _check_precision(label: str, tensor: Tensor) -> None:
             UserWarning,
             stacklevel=4,
         )
-
-
-def _module_call(module: Any, arguments: list[Any]) -> Callable[[], Any]:
-    """Return ``module(*arguments)`` as a function that first resets the buffers."""
-    buffers = [(buffer, buffer.array.copy()) for _, buffer in module.named_buffers()]
-
-    def call() -> Any:
-        for buffer, first in buffers:
-            buffer.array = first.copy()
-        return module(*arguments)
-
-    return call
 
 
 # --- Differences ----------------------------------------------------------------------------------
@@ -284,8 +275,7 @@ class Slopes:
 def _minus(a: Array, b: Array) -> Array:
     """Return ``a − b``, and 0 where both are the same infinity."""
     with np.errstate(invalid="ignore"):
-        result: Array = np.where(a == b, 0.0, a - b)
-    return result
+        return np.where(a == b, 0.0, a - b)
 
 
 # --- Arrays ---------------------------------------------------------------------------------------
@@ -319,8 +309,7 @@ def spread_out(array: Array) -> Array:
     """Return a copy with a gap after each element in memory."""
     wide = array_module(array).empty((*array.shape, 2), array.dtype)
     wide[..., 0], wide[..., 1] = array, np.nan
-    view: Array = wide[..., 0]
-    return view
+    return wide[..., 0]
 
 
 def plain(index: Any) -> tuple[int, ...]:

@@ -170,9 +170,8 @@ class Check:
     def same_outputs(self, some: list[Tensor], others: list[Tensor], when: str) -> None:
         """Raise an error if outputs differ by more than rounding."""
         pairs = [(host(a), host(b)) for a, b in zip(some, others, strict=True)]
-        allowed = self.precision * _size(
-            [b for _, b in pairs]
-        )  # an output may be nothing but rounding
+        # an output may be nothing but rounding
+        allowed = self.precision * _size([b for _, b in pairs])
         for i, (a, b) in enumerate(pairs):
             if a.shape != b.shape or not _same(a, b, allowed):
                 raise GradcheckError(f"func's {self.problem.label(i)} differs {when}")
@@ -184,28 +183,22 @@ class Check:
         """
         numbers, weights = self.problem.numbers, self.random_weights()
         gradients = [like(outputs[i], w) for i, w in zip(numbers, weights, strict=True)]
-        before = [leaf.tensor.array.copy() for leaf in self.leaves]
-        values = [outputs[i].array.copy() for i in numbers]
+        label = self.problem.label
+        watched = [
+            *((f"the gradient of {label(i)}", g) for i, g in zip(numbers, gradients, strict=True)),
+            *((leaf.label, leaf.tensor) for leaf in self.leaves),
+            *((label(i), outputs[i]) for i in numbers),
+        ]
+        before = [tensor.array.copy() for _, tensor in watched]
         runs = []
         for run in range(3):
             if run == 2:
                 for leaf in self.leaves:
                     self.problem.at(leaf, self.eps * random_direction(self.rng, leaf.shape))
             runs.append(self.backward(outputs, gradients))
-            for i, gradient, weight in zip(numbers, gradients, weights, strict=True):
-                if not _same(host(gradient), weight.astype(gradient.dtype), 0.0):
-                    raise GradcheckError(
-                        f"the backward pass changed the gradient of {self.problem.label(i)} in "
-                        "place"
-                    )
-            for leaf, array in zip(self.leaves, before, strict=True):
-                if not _same(leaf.tensor.array, array, 0.0):
-                    raise GradcheckError(f"the backward pass changed {leaf.label} in place")
-            for i, array in zip(numbers, values, strict=True):
-                if not _same(outputs[i].array, array, 0.0):
-                    raise GradcheckError(
-                        f"the backward pass changed {self.problem.label(i)} in place"
-                    )
+            for (what, tensor), array in zip(watched, before, strict=True):
+                if not _same(tensor.array, array, 0.0):
+                    raise GradcheckError(f"the backward pass changed {what} in place")
         for what, (one, other) in zip(_AGAIN, pairwise(runs), strict=True):
             for leaf, a, b in zip(self.leaves, one, other, strict=True):
                 if not _same(a, b, self.nondet_tol):
@@ -332,21 +325,18 @@ class Check:
         """Check linearity; `claims` is the Jacobian that backward gave, None if unknown."""
         mixed = self.random_weights()
         spread = [g * 10.0 ** self.rng.uniform(-3, 3, g.shape) for g in self.random_weights()]
-        positive = [np.abs(g) for g in self.random_weights()]
         trials = {
             "random weights": mixed,
             "weights of many sizes": spread,
-            "positive weights": positive,
+            "positive weights": [np.abs(g) for g in self.random_weights()],
             "equal weights": [np.ones(shape) for shape in self.shapes],  # as y.sum() has
             **{what: _partly(mixed, part) for what, part in _PARTS.items()},  # as y[0].sum() has
         }
         found = {what: self.backward(outputs, weights) for what, weights in trials.items()}
         for what, weights in trials.items():
             if claims is None:  # additive?
-                what, expected = (
-                    f"{what} + random weights",
-                    [a + b for a, b in zip(found[what], found["random weights"], strict=True)],
-                )
+                sums = zip(found[what], found["random weights"], strict=True)
+                what, expected = f"{what} + random weights", [a + b for a, b in sums]
                 weights = [a + b for a, b in zip(weights, mixed, strict=True)]
             else:
                 flat = np.concatenate([g.ravel() for g in weights])
@@ -425,10 +415,8 @@ class Check:
                 finally:
                     for other in self.leaves:
                         other.tensor.requires_grad = True
-                kept = [
-                    e if want else np.zeros_like(e)
-                    for e, want in zip(expected, wanted, strict=True)
-                ]
+                pairs = zip(expected, wanted, strict=True)
+                kept = [gradient if want else np.zeros_like(gradient) for gradient, want in pairs]
                 self.expect(f"differs where {only} requires a gradient", found, kept, weights)
 
     def expect(
@@ -474,7 +462,7 @@ class Check:
                 seed = weight if isinstance(weight, Tensor) else like(output, weight)
                 pairs.append((output, seed if layout is None else Tensor(layout(seed.array))))
         wanted = [leaf for leaf in self.leaves if leaf.tensor.requires_grad]
-        found = dict.fromkeys((leaf.label for leaf in wanted), None)
+        found = dict.fromkeys(leaf.label for leaf in wanted)
         if pairs:
             try:
                 gradients = grad(
@@ -541,8 +529,7 @@ def _partly(weights: list[Array], part: Callable[[Array], Array]) -> list[Array]
 def _repeated(array: Array) -> Array:
     """Return an array of ones that has the memory of one number."""
     module = array_module(array)
-    result: Array = module.broadcast_to(module.ones((), array.dtype), array.shape)
-    return result
+    return module.broadcast_to(module.ones((), array.dtype), array.shape)
 
 
 def like(output: Tensor, values: Array) -> Tensor:
