@@ -236,8 +236,7 @@ def active(where: Device) -> AbstractContextManager[Any]:
     """
     if where.index is None or cupy().cuda.runtime.getDevice() == where.index:
         return _NOTHING
-    context: AbstractContextManager[Any] = cupy().cuda.Device(where.index)
-    return context
+    return cupy().cuda.Device(where.index)
 
 
 def on_its_device(function: Callback) -> Callback:

@@ -564,8 +564,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         device = default_device() if device is None and not shares else device
     if dtype is None and device is None:
         return data
-    converted: Tensor = data.to(dtype=dtype, device=device)
-    return converted
+    return data.to(dtype=dtype, device=device)
 
 
 def from_numpy(array: np.ndarray) -> Tensor:

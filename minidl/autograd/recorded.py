@@ -47,8 +47,7 @@ def on_tape(array: Array, edge: Edge) -> Tensor:
     target, index = edge
     if index < 0:
         if target.array is array:
-            leaf: Tensor = target
-            return leaf
+            return target
         return outputs_of(Node(Alias, Context(Alias, (True,)), [edge]), [array])[0]
     tensor = Tensor(array)
     tensor._requires_grad, tensor.node, tensor.output_index = True, target, index
@@ -87,7 +86,7 @@ class RecordedContext:
             if hasattr(array, "dtype"):
                 origin = self._origins.get(index)
                 saved[index] = self._linked(array, origin, f"saved array {index}")
-                if (origin is None or origin < 0) and self._is_differentiable(array):
+                if (origin is None or origin < 0) and self._context.is_differentiable(array):
                     intermediates.append(index)
         function = self._node.function.intermediates
         if function is not None and any(self._origins.get(i) is None for i in intermediates):
@@ -103,14 +102,9 @@ class RecordedContext:
         context._guards = [([0], 0, index, ~index, None) for index in range(len(arrays))]
         return outputs_of(Node(function, context, self._node.edges), arrays)
 
-    def _is_differentiable(self, array: Array) -> bool:
-        return array.dtype.kind == "f" and not any(
-            array is other for other in self._context._without_grad
-        )
-
     def _linked(self, array: Array, origin: int | None, what: str) -> TapeArray:
         """Return an array linked to the tape, or as a constant."""
-        if not self._is_differentiable(array):
+        if not self._context.is_differentiable(array):
             return TapeArray(Tensor(array))
         edges = self._node.edges
         if origin is not None:
@@ -165,8 +159,7 @@ class RecordedTraveling(Traveling):
 
     @staticmethod
     def as_tensor(gradient: Any) -> Tensor:
-        tensor: Tensor = gradient
-        return tensor
+        return gradient
 
     @staticmethod
     def as_gradient(tensor: Tensor) -> Any:
@@ -177,9 +170,8 @@ def _run_once(node: Node, grads: list[Any]) -> list[Any]:
     """Return the results of a backward that can't be recorded; differentiating them is an error."""
     with no_grad():
         results = Traveling.run(node, [None if grad is None else grad.array for grad in grads])
-    if not any(
-        grad is not None and grad.requires_grad for grad in grads
-    ):  # constants, as in PyTorch
+    if not any(grad is not None and grad.requires_grad for grad in grads):
+        # constants, as in PyTorch
         return [None if result is None else Tensor(result) for result in results]
     context = Context(Once, tuple(edge is not None for edge in node.edges))
     context.name = node.function.__name__

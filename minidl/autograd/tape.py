@@ -195,8 +195,7 @@ class AccumulateGrad(_Hooked):
     def own_hooks(self) -> Hooks:
         """Return the hooks, to add one."""
         Hooks.on_leaves = True
-        hooks: Hooks = self.variable.__dict__.setdefault("_hooks", Hooks())
-        return hooks
+        return self.variable.__dict__.setdefault("_hooks", Hooks())
 
     @property
     def outputs(self) -> list[tuple[Shape, Any, Device]]:

@@ -403,9 +403,6 @@ def _define(method: str, name: str) -> None:
 
 
 def _define_operator(operator: str, name: str) -> None:
-    def forward(self: Any, other: Any) -> Any:
-        return call(name, (self, other))
-
     def reflected(self: Any, other: Any) -> Any:
         return call(name, (other, self))
 
@@ -413,7 +410,7 @@ def _define_operator(operator: str, name: str) -> None:
         _store(self, call(name, (self, other)))
         return self
 
-    setattr(TapeArray, f"__{operator}__", forward)
+    _define(f"__{operator}__", name)
     setattr(TapeArray, f"__r{operator}__", reflected)
     setattr(TapeArray, f"__i{operator}__", in_place)
 

@@ -263,5 +263,4 @@ def copy_in_order(array: Array, order: tuple[int, ...]) -> Array:
     Arrays of one order have the same views.
     """
     inverse = tuple(order.index(axis) for axis in range(len(order)))
-    copied: Array = array.transpose(order).copy(order="C").transpose(inverse)
-    return copied
+    return array.transpose(order).copy(order="C").transpose(inverse)

@@ -239,8 +239,7 @@ def nan_to_num(
     largest = float(np.finfo(input.dtype).max)
     input = where(isnan(input), nan, input)
     input = where(input == np.inf, largest if posinf is None else posinf, input)
-    result: Tensor = where(input == -np.inf, -largest if neginf is None else neginf, input)
-    return result
+    return where(input == -np.inf, -largest if neginf is None else neginf, input)
 
 
 @on_its_device

@@ -111,8 +111,7 @@ def result_type(tensor1: Any, tensor2: Any) -> np.dtype:
     if not isinstance(tensor1, Tensor) and not isinstance(tensor2, Tensor):
         tensor1 = as_tensor(tensor1)
     a, b = (_emptied(value) for value in operands("result_type", tensor1, tensor2))
-    met: np.dtype = next(v.dtype for v in meet(a, b) if hasattr(v, "dtype"))
-    return met
+    return next(v.dtype for v in meet(a, b) if hasattr(v, "dtype"))
 
 
 def _emptied(value: Any) -> Any:

@@ -299,8 +299,7 @@ attach(
 
 def where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     """Return the elements where `condition` holds, and those of `other` elsewhere."""
-    result: Tensor = comparison.where(condition, self, other)
-    return result
+    return comparison.where(condition, self, other)
 
 
 def contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
