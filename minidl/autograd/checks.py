@@ -38,9 +38,7 @@ def seeds(
 
 def _seed(tensor: Tensor, gradient: Any) -> Array:
     shape, dtype = tensor.array.shape, tensor.array.dtype
-    if not (gradient is None or isinstance(gradient, (Tensor, np.ndarray))) and not hasattr(
-        gradient, "__array_function__"
-    ):
+    if gradient is not None and not hasattr(gradient, "__array_function__"):
         raise DTypeError(f"gradient: expected a Tensor or None, got a {type(gradient).__name__}")
     if gradient is None:
         if tensor.array.size != 1:
@@ -49,8 +47,7 @@ def _seed(tensor: Tensor, gradient: Any) -> Array:
                 f"{tuple(shape)}; reduce it first (loss.mean()) or pass gradient="
             )
         with active(device_of(tensor.array)):
-            ones: Array = array_module(tensor.array).ones(shape, dtype)
-        return ones
+            return array_module(tensor.array).ones(shape, dtype)
     array = gradient.array if isinstance(gradient, Tensor) else gradient
     check_one_device("backward()", tensor=tensor.array, gradient=array)
     if array.shape != shape:

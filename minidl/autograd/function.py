@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ..device import Array, active, gpu
-from ..errors import AutogradError, DeviceError
+from ..device import Array, active, check_one_device, gpu
+from ..errors import AutogradError
 from ..kernels import cuda
 from ..tensor import Tensor, describe_array
 from . import changes
@@ -283,7 +283,7 @@ class Function:
             here = -1 if isinstance(array, np.ndarray) else array.data.device_id
             if here != where:
                 if where is not None:
-                    raise _mixed_devices(cls.__name__, args)
+                    _check_one_device(cls.__name__, args)
                 where = here
             if args[places.setdefault(id(array), number)] is not arg:
                 array = arrays[number] = array.view()  # x * x.detach(): one array, two edges
@@ -499,10 +499,6 @@ def rebase(tensor: Tensor, node: Node, index: int) -> None:
     view.refresh(tensor)
 
 
-def _mixed_devices(name: str, args: Sequence[Any]) -> DeviceError:
-    where = ", ".join(
-        f"argument {i} on {arg.device}" for i, arg in enumerate(args) if isinstance(arg, Tensor)
-    )
-    return DeviceError(
-        f"{name}: all tensors must be on one device, got {where}; move them with .to(device)"
-    )
+def _check_one_device(name: str, args: Sequence[Any]) -> None:
+    tensors = {f"argument {i}": arg.array for i, arg in enumerate(args) if isinstance(arg, Tensor)}
+    check_one_device(name, **tensors)
