@@ -10,7 +10,7 @@ modulo the length.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from types import EllipsisType
+from types import EllipsisType, NoneType
 from typing import Any
 
 import numpy as np
@@ -37,15 +37,13 @@ __all__ = ["assign", "getitem", "index_select", "masked_select"]
 #: ``x[0][:, [1, 2]]``, as in PyTorch; NumPy would move the axis of the list to the front.
 Steps = tuple[Any, Any]
 
-_OF_AXES = (list, tuple, slice, Tensor, EllipsisType)
+_OF_AXES = (list, tuple, slice, Tensor, EllipsisType, NoneType)
 
 
 def steps_of(index: Any, x: Array) -> Steps:
     """Return `index` of an array in two steps."""
     ndim = x.ndim
-    if isinstance(index, list) and any(
-        isinstance(part, _OF_AXES) or part is None for part in index
-    ):
+    if isinstance(index, list) and any(isinstance(part, _OF_AXES) for part in index):
         index = tuple(index)  # as in PyTorch: x[[[0, 1], [1, 0]]] is x[[0, 1], [1, 0]]
     parts = [_as_array(part, x) for part in (index if isinstance(index, tuple) else (index,))]
     if not isinstance(x, np.ndarray):

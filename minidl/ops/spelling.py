@@ -128,6 +128,7 @@ def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
         own = (*own, "keepdim")
     others = [pair for pair in _OTHERS.items() if pair[1] in own and pair[0] not in own]
     sizes = _SIZES if code.co_flags & _VARARGS else ()
+    title = function.__name__
 
     @wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -137,9 +138,7 @@ def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
             for other, name in others:
                 if other in kwargs:
                     if name in kwargs:
-                        raise ArgumentError(
-                            f"{function.__name__}: give {name} or {other}, not both"
-                        )
+                        raise ArgumentError(f"{title}: give {name} or {other}, not both")
                     kwargs[name] = kwargs.pop(other)
             for name in sizes:
                 if name in kwargs and name not in own:
@@ -148,14 +147,12 @@ def spelled(function: Callable[..., Any]) -> Callable[..., Any]:
             if isinstance(out, Tensor) and "dtype" in own:
                 dtype = kwargs.setdefault("dtype", out.dtype)
                 if dtype is not None and dtype != out.dtype:
-                    raise DTypeError(
-                        f"{function.__name__}: dtype={dtype}, but out is of {out.dtype}"
-                    )
+                    raise DTypeError(f"{title}: dtype={dtype}, but out is of {out.dtype}")
             result = function(*args, **kwargs)
         except Exception as error:
-            explain(function.__name__, function, args, kwargs, error)
+            explain(title, function, args, kwargs, error)
             raise
-        return result if out is None else _written(function.__name__, out, result)
+        return result if out is None else _written(title, out, result)
 
     call.has_spellings = bool(others or sizes)  # type: ignore[attr-defined]
     return call
