@@ -195,7 +195,7 @@ def _read(file: Any, map_location: Any, weights_only: bool | None) -> Any:
     start = file.read(9)
     file.seek(begin)
     if start[8:] == b"{":  # 8 bytes with the length of the header, and the header
-        return _decode_file(*read_safetensors(file), map_location, weights_only)
+        return _decode_file(file, map_location, weights_only)
     if is_torch(file):
         return read_torch(file, lambda array, saved: _placed(array, saved, map_location))
     if start[:2] == b"PK":
@@ -302,13 +302,9 @@ class _Encoder:
         return name
 
 
-def _decode_file(
-    arrays: dict[str, np.ndarray],
-    metadata: dict[str, str],
-    map_location: Any,
-    weights_only: bool | None,
-) -> Any:
+def _decode_file(file: Any, map_location: Any, weights_only: bool | None) -> Any:
     """Check a safetensors file against its checksums and return the saved object."""
+    arrays, metadata = read_safetensors(file)
     if "minidl" not in metadata and "minidl.sha256" not in metadata:  # of another program
         return {name: _placed(array, "cpu", map_location) for name, array in arrays.items()}
     structure = metadata.get("minidl", "")
