@@ -10,15 +10,9 @@ from numpy import dtype
 
 from . import autograd, cuda, errors, nn, ops, random
 from .autograd import (
-    enable_grad,
-    gradcheck,
-    gradgradcheck,
-    inference_mode,
-    is_grad_enabled,
-    is_inference,
-    no_grad,
+    enable_grad, gradcheck, gradgradcheck, inference_mode, is_grad_enabled, is_inference, no_grad,
     set_grad_enabled,
-)
+)  # fmt: skip
 from .autograd.modes import is_anomaly_enabled, is_inference_mode_enabled
 from .kernels import reference
 from .kernels.cpu import get_num_threads, set_num_threads

@@ -47,15 +47,9 @@ from .gradcheck import gradcheck, gradgradcheck
 from .handles import RemovableHandle
 from .hooks import register_hook, register_post_accumulate_grad_hook
 from .modes import (
-    detect_anomaly,
-    enable_grad,
-    inference_mode,
-    is_grad_enabled,
-    is_inference,
-    no_grad,
-    set_detect_anomaly,
-    set_grad_enabled,
-)
+    detect_anomaly, enable_grad, inference_mode, is_grad_enabled, is_inference, no_grad,
+    set_detect_anomaly, set_grad_enabled,
+)  # fmt: skip
 from .tape import AccumulateGrad, Node
 from .variable import Variable
 from .walk import backward, grad

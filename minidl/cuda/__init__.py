@@ -8,15 +8,8 @@ from typing import Any
 
 from ..device import Device
 from ..kernels.cuda import (
-    HOW_TO_INSTALL,
-    OutOfMemoryError,
-    allow_tf32,
-    cupy,
-    device_count,
-    is_available,
-    is_tf32_allowed,
-    memory_stats,
-    synchronize,
+    HOW_TO_INSTALL, OutOfMemoryError, allow_tf32, cupy, device_count, is_available, is_tf32_allowed,
+    memory_stats, synchronize,
 )  # fmt: skip
 from ..missing import attributes
 from ..random import Generator, manual_seed
