@@ -56,9 +56,9 @@ OUT_OF_SCOPE = {
     ),
     "less common transforms": (
         "AugMix", "AutoAugment", "autoaugment", "v2.", "ElasticTransform", "GaussianBlur",
-        "LinearTransformation",
-        "RandAugment", "RandomAdjustSharpness", "RandomAutocontrast", "RandomEqualize",
-        "RandomInvert", "RandomPerspective", "RandomPosterize", "RandomSolarize", "TrivialAugment",
+        "LinearTransformation", "RandAugment", "RandomAdjustSharpness", "RandomAutocontrast",
+        "RandomEqualize", "RandomInvert", "RandomPerspective", "RandomPosterize", "RandomSolarize",
+        "TrivialAugment",
     ),
     "operators for detection, and prototypes": ("ops.", "prototype."),
     "linear algebra beyond products": ("linalg", "svd", "inverse", "cholesky", "pinverse"),

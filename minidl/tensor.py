@@ -196,9 +196,8 @@ class Tensor:
             elif isinstance(array, Size):
                 array = np.empty(array, default_dtype())
             elif not hasattr(array, "dtype"):
-                array = to_array(
-                    array, default_dtype() if isinstance(array, (list, tuple)) else None
-                )
+                dtype = default_dtype() if isinstance(array, (list, tuple)) else None
+                array = to_array(array, dtype)
         self.array = array
         self._grad: Tensor | None = None
         self._node: Any = None

@@ -74,6 +74,6 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     if isinstance(array, np.ndarray):
         sums = np.bincount(array, weights.array, minlength)
     else:
-        sums = xp.zeros(max(int(array.max()) + 1 if array.size else 0, minlength), np.float64)
+        sums = xp.zeros(max(int(array.max()) + 1, minlength), np.float64)
         put(sums, array, weights.array, add=True)
     return Tensor(sums.astype(np.float32 if weights.dtype == np.float32 else np.float64))

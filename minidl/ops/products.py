@@ -187,9 +187,7 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     """
     if not operands:
         raise ArgumentError("einsum: expected an equation and at least one operand")
-    tensors: list[Any] = (
-        list(operands[0]) if isinstance(operands[0], (list, tuple)) else list(operands)
-    )
+    tensors: Any = operands[0] if isinstance(operands[0], (list, tuple)) else operands
     terms, result = _letters(equation, tensors)
     tensors = [_summed_diagonals(t, term) for t, term in zip(tensors, terms, strict=True)]
     names = ["".join(dict.fromkeys(term)) for term in terms]
@@ -205,7 +203,7 @@ def einsum(equation: str, *operands: Tensor | Sequence[Tensor]) -> Tensor:
     return tensor.permute([kept.index(letter) for letter in result])
 
 
-def _letters(equation: str, tensors: list[Tensor]) -> tuple[list[str], str]:
+def _letters(equation: str, tensors: Sequence[Tensor]) -> tuple[list[str], str]:
     """Return the letters of every operand and of the result, with ``...`` written out."""
     left, arrow, result = equation.replace(" ", "").partition("->")
     terms = left.split(",")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import reduce
+from itertools import accumulate, pairwise
 from operator import index
 from typing import Any, Literal
 
@@ -26,11 +27,10 @@ from .operands import common_dtype, unbroadcast
 
 __all__ = [
     "broadcast_to", "cast", "cat", "chunk", "clone", "concat", "concatenate", "contiguous",
-    "expand", "expand_as", "flatten", "flip", "hstack", "meshgrid", "move",
-    "movedim", "narrow", "permute", "ravel", "repeat", "repeat_interleave", "reshape",
-    "reshape_as", "roll", "select",
-    "split", "squeeze", "stack", "swapaxes", "t", "tile", "transpose",
-    "unbind", "unflatten", "unsqueeze", "view", "view_as", "vstack",
+    "expand", "expand_as", "flatten", "flip", "hstack", "meshgrid", "move", "movedim", "narrow",
+    "permute", "ravel", "repeat", "repeat_interleave", "reshape", "reshape_as", "roll", "select",
+    "split", "squeeze", "stack", "swapaxes", "t", "tile", "transpose", "unbind", "unflatten",
+    "unsqueeze", "view", "view_as", "vstack",
 ]  # fmt: skip
 
 
@@ -463,9 +463,8 @@ def meshgrid(*tensors: Tensor | Sequence[Tensor], indexing: str = "ij") -> tuple
     """
     if indexing not in ("ij", "xy"):
         raise ArgumentError(f"meshgrid: indexing must be 'ij' or 'xy', got {indexing!r}")
-    vectors: Any = tensors
-    if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)):
-        vectors = tensors[0]
+    is_list = len(tensors) == 1 and isinstance(tensors[0], (list, tuple))
+    vectors: Any = tensors[0] if is_list else tensors
     if not vectors:
         raise ArgumentError("meshgrid: expected at least one vector")
     if any(vector.ndim > 1 for vector in vectors):
@@ -526,11 +525,8 @@ def split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple
         sizes = list(split_size)
         if sum(sizes) != length:
             raise ArgumentError(f"split: pieces of {sizes} do not add up to {length}")
-    pieces, start = [], 0
-    for size in sizes:
-        pieces.append(input[(slice(None),) * axis + (slice(start, start + size),)])
-        start += size
-    return tuple(pieces)
+    ends = pairwise(accumulate(sizes, initial=0))
+    return tuple(input[(slice(None),) * axis + (slice(start, end),)] for start, end in ends)
 
 
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
