@@ -145,13 +145,11 @@ def unique(
     array = input.array
     if dim is not None:
         dim, _ = length_of("unique", input, dim)
-    if not isinstance(array, np.ndarray):
-        found: Any = cuda_sort.unique(array, return_inverse, return_counts, dim)
+    options: Any = return_inverse, return_counts, dim
+    if isinstance(array, np.ndarray):
+        found: Any = np.unique(array, False, *options)
     else:
-        numpys_unique: Any = np.unique
-        found = numpys_unique(
-            array, return_inverse=return_inverse, return_counts=return_counts, axis=dim
-        )
+        found = cuda_sort.unique(array, *options)
     return tuple(map(Tensor, found)) if isinstance(found, tuple) else Tensor(found)
 
 
