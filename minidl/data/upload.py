@@ -58,46 +58,42 @@ def pin(batch: Any) -> Any:
 
 def pinned_parts(sizes: Sequence[int]) -> list[np.ndarray]:
     """Return arrays of bytes of the given sizes in one block of pinned memory."""
+    return _block(sizes)[1]
+
+
+def _block(sizes: Sequence[int]) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return a new block of pinned memory, and arrays of bytes of the given sizes in it."""
     padded = [-(-size // _ALIGNMENT) * _ALIGNMENT for size in sizes]
     block = cuda.pinned(sum(padded))
     starts = accumulate(padded, initial=0)
-    return [block[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+    return block, [block[start : start + size] for start, size in zip(starts, sizes, strict=False)]
 
 
 def _pack(batch: Any) -> tuple[np.ndarray, Any]:
     """Return a new block of pinned memory, and the batch in it."""
-    starts, size = [], 0
+    sizes: list[int] = []
+    _map_arrays(lambda array: sizes.append(array.nbytes), batch)
+    block, parts = _block(sizes)
+    places = iter(parts)
 
-    def measure(tensor: Tensor) -> None:
-        nonlocal size
-        starts.append(size)
-        if isinstance(tensor.array, np.ndarray):
-            size += -(-tensor.array.nbytes // _ALIGNMENT) * _ALIGNMENT
-
-    _map_tensors(measure, batch)
-    block, places = cuda.pinned(size), iter(starts)
-
-    def copy(tensor: Tensor) -> Tensor:
-        array, start = tensor.array, next(places)
-        if not isinstance(array, np.ndarray):
-            return tensor
+    def copy(array: np.ndarray) -> Tensor:
         axes = memory_order(array)
-        memory = block[start : start + array.nbytes].view(array.dtype)
+        memory = next(places).view(array.dtype)
         place = memory.reshape([array.shape[axis] for axis in axes]).transpose(np.argsort(axes))
         place[...] = array
         return Tensor(place)
 
-    return block, _map_tensors(copy, batch)
+    return block, _map_arrays(copy, batch)
 
 
-def _map_tensors(function: Callable[[Tensor], Any], value: Any) -> Any:
-    """Return the structure with every tensor replaced by ``function(tensor)``, in order."""
-    if isinstance(value, Tensor):
-        return function(value)
+def _map_arrays(function: Callable[[np.ndarray], Any], value: Any) -> Any:
+    """Return the structure with ``function(array)`` for every tensor on the CPU, in order."""
+    if isinstance(value, Tensor) and isinstance(value.array, np.ndarray):
+        return function(value.array)
     if isinstance(value, Mapping):
-        return {key: _map_tensors(function, item) for key, item in value.items()}
+        return {key: _map_arrays(function, item) for key, item in value.items()}
     if isinstance(value, tuple | list):
-        items = [_map_tensors(function, item) for item in value]
+        items = [_map_arrays(function, item) for item in value]
         return type(value)(*items) if is_namedtuple(value) else type(value)(items)
     return value
 
@@ -169,22 +165,12 @@ class DeviceBatches:
 def _send(batch: Any, index: int) -> tuple[cuda.Upload, Any]:
     """Start uploading a batch: return the copy in progress, and the batch on the GPU."""
     blocks: list[np.ndarray | None] = []
-
-    def look(tensor: Tensor) -> None:
-        if isinstance(tensor.array, np.ndarray):
-            blocks.append(cuda.pinned_block(tensor.array))
-
-    _map_tensors(look, batch)
+    _map_arrays(lambda array: blocks.append(cuda.pinned_block(array)), batch)
     block = blocks[0] if blocks else None
     if block is None or any(other is not block for other in blocks):
         block, batch = _pack(batch)
     upload = cuda.Upload(block, index)
-
-    def twin(tensor: Tensor) -> Tensor:
-        on_host = isinstance(tensor.array, np.ndarray)
-        return Tensor(upload.twin(tensor.array)) if on_host else tensor
-
-    return upload, _map_tensors(twin, batch)
+    return upload, _map_arrays(lambda array: Tensor(upload.twin(array)), batch)
 
 
 def _receive(upload: cuda.Upload, batch: Any) -> Any:
