@@ -14,8 +14,9 @@ in two ways, and a sampler's keys need not be integers.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
 
@@ -61,24 +62,23 @@ _sample_scope: ContextVar[SampleScope | None] = ContextVar("sample_scope", defau
 _order_scope: ContextVar[OrderScope | None] = ContextVar("order_scope", default=None)
 
 
-@contextmanager
-def use_sample(scope: SampleScope) -> Iterator[None]:
+def use_sample(scope: SampleScope) -> AbstractContextManager[None]:
     """Make :func:`sample_stream` return this sample's stream, in this thread, inside the block."""
-    token = _sample_scope.set(scope)
-    try:
-        yield
-    finally:
-        _sample_scope.reset(token)
+    return _use(_sample_scope, scope)
+
+
+def use_order(scope: OrderScope) -> AbstractContextManager[None]:
+    """Make :func:`order_stream` return this epoch's stream, in this thread, inside the block."""
+    return _use(_order_scope, scope)
 
 
 @contextmanager
-def use_order(scope: OrderScope) -> Iterator[None]:
-    """Make :func:`order_stream` return this epoch's stream, in this thread, inside the block."""
-    token = _order_scope.set(scope)
+def _use(variable: ContextVar[Any], scope: Any) -> Iterator[None]:
+    token = variable.set(scope)
     try:
         yield
     finally:
-        _order_scope.reset(token)
+        variable.reset(token)
 
 
 def sample_stream() -> np.random.Generator:
