@@ -407,10 +407,9 @@ class _Prefetch:
         from multiprocessing.util import Finalize
 
         self._jobs, self._workers, self._notes = jobs, workers, loader.notes
-        self._count, self._persistent = loader.num_workers, loader.persistent_workers
+        self._persistent = loader.persistent_workers
         self._waiting: deque[Order | Failure] = deque()
-        self._turns = deque(range(self._count))  # the workers, the next one first
-        self._open = True
+        self._turns = deque(workers.members)  # the next one first
         # When the iterator is dropped, persistent workers need not finish its orders.
         Finalize(self, _cancel, (self._waiting,))
         with workers.whole():
@@ -428,10 +427,10 @@ class _Prefetch:
                 raise order.error
             # After a Ctrl-C inside, a batch would be missing if the iteration went on.
             with self._workers.whole():
-                notes, result = self._workers.result(order)
+                notes, result = order.worker.wait_for(order)
                 self._waiting.popleft()
-                if isinstance(result, End) and (number := order.worker.info.id) in self._turns:
-                    self._turns.remove(number)
+                if isinstance(result, End) and order.worker in self._turns:
+                    self._turns.remove(order.worker)
                 self._order_next()
                 add_notes(notes, self._notes)
             if isinstance(result, Failure):
@@ -444,17 +443,15 @@ class _Prefetch:
 
     def _order_next(self) -> None:
         """Give the next job to the worker whose turn it is."""
-        if not self._open or not self._turns:
+        if not self._turns:
             return
         try:
-            job = next(self._jobs)
-        except StopIteration:
-            self._open = False
+            job = next(self._jobs, None)
         except Exception as error:  # a sampler's; it is raised after the batches before it
-            self._open = False
             self._waiting.append(Failure(error))
-        else:
-            self._waiting.append(self._workers.order(job, self._turns[0]))
+            return
+        if job is not None:
+            self._waiting.append(self._turns[0].order(job))
             self._turns.rotate(-1)
 
 

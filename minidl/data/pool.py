@@ -151,21 +151,6 @@ class Workers:
         """
         return self.lost is None and self._process_id == os.getpid()
 
-    def order(self, job: Job, number: int) -> Order:
-        """Give worker `number` a job and return at once. Call it inside :meth:`whole`."""
-        return self.members[number].order(job)
-
-    def result(self, order: Order) -> tuple[list[tuple[str, str]], Any]:
-        """Wait for an order's notes, and its batch or :class:`Failure`. Call it inside `whole`.
-
-        Raises
-        ------
-        DataError
-            The worker is dead or hangs.
-        """
-        order.worker.wait_for(order)
-        return order.result
-
     @contextmanager
     def whole(self) -> Iterator[None]:
         """Leave nothing half done: an interruption, by Ctrl-C or a death, ends all workers.
@@ -201,8 +186,8 @@ class Order:
     def cancel(self) -> None:
         """Let the worker abandon it after the current sample."""
         self.cancelled = True
-        if self.slot is not None:
-            self.worker.cancel(self.slot)
+        if self.slot is not None and self.worker.process is not None:
+            self.worker.numbers.cells[CANCELLED + self.slot] = 1
 
 
 class _Worker:
@@ -231,19 +216,13 @@ class _Worker:
         self.process: Any = None
 
     def start(self, source: Source) -> None:
-        parent = Parent(
-            os.getpid(), threading.current_thread() is threading.main_thread(), self.method
-        )
+        in_main_thread = threading.current_thread() is threading.main_thread()
+        parent = Parent(os.getpid(), in_main_thread, self.method)
+        channel = Channel(self.theirs, self.channel.slots)
         process = self.context.Process(  # type: ignore[attr-defined]
             target=work,
             name=f"minidl-loader-{self.info.id}",
-            args=(
-                self.info,
-                source,
-                Channel(self.theirs, self.channel.slots),
-                self.numbers,
-                parent,
-            ),
+            args=(self.info, source, channel, self.numbers, parent),
             daemon=True,
         )
         try:
@@ -257,6 +236,7 @@ class _Worker:
         self.theirs.close()
 
     def order(self, job: Job) -> Order:
+        """Give the worker a job and return at once. Call it inside :meth:`Workers.whole`."""
         order = Order(self, job)
         self.queue.append(order)
         self._send_orders()
@@ -273,12 +253,14 @@ class _Worker:
             with suppress(ConnectionError):  # a dead worker is reported by wait_for
                 self.channel.send(order.slot, order.job)
 
-    def cancel(self, slot: int) -> None:
-        if self.process is not None:
-            self.numbers.cells[CANCELLED + slot] = 1
+    def wait_for(self, order: Order) -> tuple[list[tuple[str, str]], Any]:
+        """Wait for an order's notes, and its batch or :class:`Failure`. Call it inside `whole`.
 
-    def wait_for(self, order: Order) -> None:
-        """Take answers until `order` is answered."""
+        Raises
+        ------
+        DataError
+            The worker is dead or hangs.
+        """
         from multiprocessing.connection import wait
 
         silence, beats = 0.0, self.numbers.cells[BEATS]
@@ -299,6 +281,7 @@ class _Worker:
                 silence += patience
                 if silence >= limit:
                     raise self._hang(silence)
+        return order.result
 
     def _take_answer(self) -> None:
         lent = self.slots - len(self.free) - len(self.sent)
@@ -466,11 +449,7 @@ def _explain_pickling(source: Source, method: str, error: Exception) -> None:
     """Raise an ArgumentError if a part of the source can't be pickled."""
     from multiprocessing.reduction import ForkingPickler
 
-    parts = {
-        "dataset": source.dataset,
-        "collate_fn": source.collate,
-        "worker_init_fn": source.init,
-    }
+    parts = {"dataset": source.dataset, "collate_fn": source.collate, "worker_init_fn": source.init}
     for name, part in parts.items():
         try:
             ForkingPickler.dumps(part)
