@@ -308,32 +308,26 @@ class DataLoader:
         self.epoch = epoch + 1
         self._iterations += 1
         jobs = self._plan(seed, epoch, 0 if self._streams else start_batch)
-        source = Source(
-            self.dataset,
-            self.collate_fn,
-            self.batch_sampler is None,
-            self.worker_init_fn,
-            self.drop_last,
-        )
+        alone = self.batch_sampler is None
+        source = Source(self.dataset, self.collate_fn, alone, self.worker_init_fn, self.drop_last)
         pinned = self.pin_memory and cuda.is_available()
-        skipped = start_batch if self._streams else 0  # only reading on leads to the rest
+        batches: Iterator[Any]
         if self.num_workers == 0:
-            return _without(skipped, _Inline(source, jobs, pinned, self.notes))
-        workers = self._workers
-        if workers is None or not workers.usable:
-            workers = Workers(
-                self.num_workers,
-                source,
-                start_context(self.multiprocessing_context),
-                self.prefetch_factor,
-                self.timeout or SILENCE,
-                seed,
-                epoch,
-                pinned_parts if pinned else None,
-            )
-            if self.persistent_workers:
-                self._workers = workers
-        return _without(skipped, _Prefetch(self, jobs, workers))
+            batches = _Inline(source, jobs, pinned, self.notes)
+        else:
+            workers = self._workers
+            if workers is None or not workers.usable:
+                context = start_context(self.multiprocessing_context)
+                ahead, limit = self.prefetch_factor, self.timeout or SILENCE
+                allocate = pinned_parts if pinned else None
+                workers = Workers(
+                    self.num_workers, source, context, ahead, limit, seed, epoch, allocate
+                )
+                if self.persistent_workers:
+                    self._workers = workers
+            batches = _Prefetch(self, jobs, workers)
+        # Of a stream, only reading on leads to the rest.
+        return islice(batches, start_batch, None) if self._streams and start_batch else batches
 
     def _plan(self, seed: int, epoch: int, start_batch: int) -> Iterator[Job]:
         """Yield the epoch's jobs in order, in the consumer's thread, where samplers must run."""
@@ -371,10 +365,6 @@ class _Endless:
 
     def __iter__(self) -> Iterator[None]:
         return repeat(None)
-
-
-def _without(skipped: int, batches: Iterator[Any]) -> Iterator[Any]:
-    return islice(batches, skipped, None) if skipped else batches
 
 
 class _Inline:
