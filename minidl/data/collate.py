@@ -198,48 +198,33 @@ class _Values(_Column):
         return self.many(self.values)
 
 
-class _Fields(_Column):
-    """Mappings with the same keys."""
+class _Nested(_Column):
+    """Mappings with the same keys, or sequences of the same length: a column for each item."""
 
     def __init__(self, first: Any, field: str, kind: Any, collation: Collation) -> None:
         super().__init__(first, field, kind)
+        items, many = (first.items(), list) if kind is Mapping else (enumerate(first), tuple)
         self.columns = {
-            key: _column(value, f"{field}[{key!r}]", collation) for key, value in first.items()
+            key: _column(value, f"{field}[{key!r}]", collation, many) for key, value in items
         }
 
     def take(self, number: int, value: Any) -> None:
-        if value.keys() != self.columns.keys():
+        if self.kind is Mapping and value.keys() != self.columns.keys():
             raise DataError(
                 f"{self.field}: sample {number} of the batch has the keys "
                 f"{sorted(map(str, value))}, the first has {sorted(map(str, self.columns))}"
             )
-        for key, column in self.columns.items():
-            column.add(number, value[key])
-
-    def batch(self) -> Any:
-        return _like(self.first, {key: column.batch() for key, column in self.columns.items()})
-
-
-class _Parts(_Column):
-    """Sequences of the same length."""
-
-    def __init__(self, first: Any, field: str, kind: Any, collation: Collation) -> None:
-        super().__init__(first, field, kind)
-        self.columns = [
-            _column(value, f"{field}[{i}]", collation, tuple) for i, value in enumerate(first)
-        ]
-
-    def take(self, number: int, value: Any) -> None:
         if len(value) != len(self.columns):
             raise DataError(
                 f"{self.field}: sample {number} of the batch has {len(value)} elements, "
                 f"the first has {len(self.columns)}"
             )
-        for column, part in zip(self.columns, value, strict=True):
-            column.add(number, part)
+        for key, column in self.columns.items():
+            column.add(number, value[key])
 
     def batch(self) -> Any:
-        return _like(self.first, [column.batch() for column in self.columns])
+        batches = {key: column.batch() for key, column in self.columns.items()}
+        return _like(self.first, batches if self.kind is Mapping else list(batches.values()))
 
 
 def _column(
@@ -257,10 +242,8 @@ def _column(
             # An int among a batch's floats counts as a float.
             kinds = (int, float) if kind is float else kind
             return _Values(first, field, kinds, partial(_tensor, dtype=dtype))
-    if isinstance(first, Mapping):
-        return _Fields(first, field, Mapping, collation)
-    if isinstance(first, Sequence):
-        return _Parts(first, field, Sequence, collation)
+    if isinstance(first, Mapping | Sequence):
+        return _Nested(first, field, Mapping if isinstance(first, Mapping) else Sequence, collation)
     raise SampleTypeError(_no_batch(first, field))
 
 
