@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import islice
 from types import GenericAlias
 from typing import Any
 
@@ -235,12 +236,8 @@ class WeightedRandomSampler(Sampler):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
-        drawn = order_stream(self.generator).choice(
-            len(self.weights),
-            size=self.num_samples,
-            replace=self.replacement,
-            p=self.weights / self.weights.sum(),
-        )
+        rng, shares = order_stream(self.generator), self.weights / self.weights.sum()
+        drawn = rng.choice(len(shares), self.num_samples, self.replacement, shares)
         yield from map(int, drawn)
 
     def __len__(self) -> int:
@@ -280,12 +277,9 @@ class BatchSampler(Sampler):
         self.drop_last = drop_last
 
     def __iter__(self) -> Iterator[list[Any]]:
-        batch = []
-        for index in self.sampler:
-            batch.append(index)
-            if len(batch) == self.batch_size:
-                yield batch
-                batch = []
+        indices = iter(self.sampler)
+        while len(batch := list(islice(indices, self.batch_size))) == self.batch_size:
+            yield batch
         if batch and not self.drop_last:
             yield batch
 
