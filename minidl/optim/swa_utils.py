@@ -21,7 +21,7 @@ from ..nn.batch_norm import _BatchNorm
 from ..nn.module import Module
 from ..tensor import Tensor, int64, tensor
 from .lr_scheduler.base import LRScheduler, checked
-from .lr_scheduler.cycles import for_groups
+from .lr_scheduler.cycles import check_strategy, for_groups
 from .optimizer import Optimizer
 
 __all__ = [
@@ -146,21 +146,18 @@ class AveragedModel(Module):
         """Add the weights of `model` to the averages; the first time, copy them."""
         pairs: list[tuple[Tensor, Tensor]]
         pairs = [*zip(self.module.parameters(), model.parameters(), strict=True)]
-        buffers = [*zip(self.module.buffers(), model.buffers(), strict=True)]
+        copied = [*zip(self.module.buffers(), model.buffers(), strict=True)]
         if self.use_buffers:
-            pairs, buffers = [*pairs, *buffers], []
+            pairs, copied = [*pairs, *copied], []
         averaged = [old.detach() for old, _ in pairs]
         current = [new.detach().to(old.device) for old, new in pairs]
         with no_grad():
             if self.n_averaged == 0:
-                for old, new in zip(averaged, current, strict=True):
-                    old.copy_(new)
-            elif self.avg_fn is not None:
-                _of_lists(self.avg_fn)(averaged, current, self.n_averaged)
+                copied += zip(averaged, current, strict=True)
             else:
-                average = self.multi_avg_fn or get_swa_multi_avg_fn()
+                average = self.multi_avg_fn or _of_lists(self.avg_fn or get_swa_avg_fn())
                 average(averaged, current, self.n_averaged)
-            for old, new in buffers:
+            for old, new in copied:
                 old.copy_(new)
             self.n_averaged += 1
 
@@ -224,10 +221,7 @@ class SWALR(LRScheduler):
         anneal_strategy: str = "cos",
         last_epoch: int = -1,
     ) -> None:
-        if anneal_strategy not in ("cos", "linear"):
-            raise ArgumentError(
-                f"SWALR: anneal_strategy is 'cos' or 'linear', not {anneal_strategy!r}"
-            )
+        check_strategy("SWALR", anneal_strategy)
         if not isinstance(anneal_epochs, int) or anneal_epochs < 0:
             raise ArgumentError(f"SWALR: anneal_epochs must be at least 0, got {anneal_epochs}")
         rates = for_groups("SWALR: swa_lr", checked(optimizer), swa_lr)

@@ -25,6 +25,12 @@ def for_groups(name: str, optimizer: Optimizer, value: Any) -> list[Any]:
     return list(value)
 
 
+def check_strategy(where: str, strategy: Any) -> None:
+    """Raise an ArgumentError unless `strategy` is one."""
+    if strategy not in ("cos", "linear"):
+        raise ArgumentError(f"{where}: anneal_strategy is 'cos' or 'linear', not {strategy!r}")
+
+
 def _has_betas(where: str, optimizer: Optimizer) -> bool:
     """Return whether the momentum is β₁ of ``"betas"``; raise if there is no momentum at all."""
     if "momentum" not in optimizer.defaults and "betas" not in optimizer.defaults:
@@ -40,6 +46,11 @@ def _set_momentum(group: Group, value: float) -> None:
         group["betas"] = (value, *group["betas"][1:])
     else:
         group["momentum"] = value
+
+
+def _set_bounds(group: Group, base_momentum: float, max_momentum: float) -> None:
+    group["max_momentum"], group["base_momentum"] = max_momentum, base_momentum
+    _set_momentum(group, max_momentum)
 
 
 class OneCycleLR(LRScheduler):
@@ -119,24 +130,18 @@ class OneCycleLR(LRScheduler):
             raise ArgumentError(f"OneCycleLR: expected 1 step or more, got {total_steps}")
         if not isinstance(pct_start, float) or not 0 <= pct_start <= 1:
             raise ArgumentError(f"OneCycleLR: pct_start must be in [0, 1], got {pct_start}")
-        if anneal_strategy not in ("cos", "linear"):
-            raise ArgumentError(
-                f"OneCycleLR: anneal_strategy is 'cos' or 'linear', not {anneal_strategy!r}"
-            )
+        check_strategy("OneCycleLR", anneal_strategy)
         self.total_steps = total_steps
         self._anneal_func_type = anneal_strategy
         # Where a phase ends, and the options of a group that it goes from and to.
         rise = float(pct_start * total_steps)
-        up = ("initial_lr", "max_lr", "max_momentum", "base_momentum")
-        ends: list[tuple[Any, ...]] = [
-            (rise - 1, *up),
-            (total_steps - 1, "max_lr", "min_lr", *up[:1:-1]),
-        ]
+        ends: list[tuple[Any, ...]]
+        ends = [(rise - 1, "initial_lr", "max_lr", "max_momentum", "base_momentum")]
         if three_phase:
-            ends[1:] = [
-                (2 * rise - 2, "max_lr", "initial_lr", *up[:1:-1]),
-                (total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
-            ]
+            ends += [(2 * rise - 2, "max_lr", "initial_lr", "base_momentum", "max_momentum")]
+            ends += [(total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum")]
+        else:
+            ends += [(total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum")]
         keys = ("end_step", "start_lr", "end_lr", "start_momentum", "end_momentum")
         self._schedule_phases = [dict(zip(keys, end, strict=True)) for end in ends]
         self.cycle_momentum = cycle_momentum
@@ -151,8 +156,7 @@ class OneCycleLR(LRScheduler):
                 group["max_lr"] = highest[index]
                 group["min_lr"] = group["initial_lr"] / final_div_factor
                 if cycle_momentum:
-                    group["max_momentum"], group["base_momentum"] = most[index], least[index]
-                    _set_momentum(group, most[index])
+                    _set_bounds(group, least[index], most[index])
         super().__init__(optimizer, last_epoch)
 
     def _between(self, start: float, end: float, done: float) -> float:
@@ -266,9 +270,7 @@ class CyclicLR(LRScheduler):
             for index, group in enumerate(optimizer.param_groups):
                 group["lr"] = base_lrs[index]
                 if cycle_momentum:
-                    group["max_momentum"] = self.max_momentums[index]
-                    group["base_momentum"] = self.base_momentums[index]
-                    _set_momentum(group, self.max_momentums[index])
+                    _set_bounds(group, self.base_momentums[index], self.max_momentums[index])
         super().__init__(optimizer, last_epoch)
         self.base_lrs = base_lrs
 
