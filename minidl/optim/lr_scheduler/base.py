@@ -143,6 +143,18 @@ class LRScheduler:
             )
         vars(self).update({key: deepcopy(state_dict[key]) for key in own})
 
+    def _load_with(self, name: str, what: str, state_dict: dict[str, Any]) -> list[Any]:
+        """Load a state with a list for the attribute `name`, one of as many; return the list."""
+        rest, expected = dict(state_dict), len(getattr(self, name))
+        saved: list[Any] = rest.pop(name, [])
+        if len(saved) != expected:
+            raise CheckpointError(
+                f"{type(self).__name__}.load_state_dict: the state has {len(saved)} {what}, "
+                f"expected {expected}"
+            )
+        LRScheduler.load_state_dict(self, rest)
+        return saved
+
 
 _LRScheduler = LRScheduler  # PyTorch's former name
 

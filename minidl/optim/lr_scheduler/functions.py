@@ -10,7 +10,7 @@ from copy import deepcopy
 from types import FunctionType
 from typing import Any
 
-from ...errors import ArgumentError, CheckpointError
+from ...errors import ArgumentError
 from ..optimizer import Optimizer
 from .base import LRScheduler, checked
 
@@ -77,14 +77,7 @@ class LambdaLR(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state; see :meth:`LRScheduler.load_state_dict`."""
-        rest = dict(state_dict)
-        attributes = rest.pop("lr_lambdas", [])
-        if len(attributes) != len(self.lr_lambdas):
-            raise CheckpointError(
-                f"{type(self).__name__}.load_state_dict: the state has {len(attributes)} "
-                f"functions, expected {len(self.lr_lambdas)}"
-            )
-        super().load_state_dict(rest)
+        attributes = self._load_with("lr_lambdas", "functions", state_dict)
         for function, saved in zip(self.lr_lambdas, attributes, strict=True):
             if saved is not None:
                 vars(function).update(deepcopy(saved))
@@ -96,8 +89,7 @@ class MultiplicativeLR(LambdaLR):
     Parameters, errors and notes are those of :class:`LambdaLR`.
     """
 
-    def _first_lr(self) -> list[float]:
-        return self._rates()
+    _first_lr = LRScheduler._rates  # as they are
 
     def get_lr(self) -> list[float]:
         factors = [function(self.last_epoch) for function in self.lr_lambdas]
@@ -215,8 +207,7 @@ class ExponentialLR(LRScheduler):
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
 
-    def _first_lr(self) -> list[float]:
-        return self._rates()
+    _first_lr = LRScheduler._rates  # as they are
 
     def get_lr(self) -> list[float]:
         return [rate * self.gamma for rate in self._rates()]
@@ -345,8 +336,7 @@ class PolynomialLR(LRScheduler):
         self.power = power
         super().__init__(optimizer, last_epoch)
 
-    def _first_lr(self) -> list[float]:
-        return self._rates()
+    _first_lr = LRScheduler._rates  # as they are
 
     def get_lr(self) -> list[float]:
         if self.last_epoch > self.total_iters:
@@ -386,16 +376,12 @@ class CosineAnnealingLR(LRScheduler):
         self.eta_min = eta_min
         super().__init__(optimizer, last_epoch)
 
-    def _first_lr(self) -> list[float]:
-        return self._rates()
+    _first_lr = LRScheduler._rates  # as they are
 
     def get_lr(self) -> list[float]:
         t, low, period = self.last_epoch, self.eta_min, self.T_max
         if self._step_count == 1 and t > 0:
-            return [
-                low + (base - low) * (1 + math.cos(t * math.pi / period)) / 2
-                for base in self.base_lrs
-            ]
+            return self._lr_at_epoch()
         if (t - 1 - period) % (2 * period) == 0:  # at the bottom the ratio below is 0 / 0
             return [
                 rate + (base - low) * (1 - math.cos(math.pi / period)) / 2
@@ -406,11 +392,8 @@ class CosineAnnealingLR(LRScheduler):
         return [now / before * (rate - low) + low for rate in self._rates()]
 
     def _lr_at_epoch(self) -> list[float]:
-        t, low = self.last_epoch, self.eta_min
-        return [
-            low + (base - low) * (1 + math.cos(math.pi * t / self.T_max)) / 2
-            for base in self.base_lrs
-        ]
+        height = 1 + math.cos(math.pi * self.last_epoch / self.T_max)
+        return [self.eta_min + (base - self.eta_min) * height / 2 for base in self.base_lrs]
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):

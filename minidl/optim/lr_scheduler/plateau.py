@@ -128,11 +128,8 @@ class ReduceLROnPlateau(LRScheduler):
         return self.cooldown_counter > 0
 
     def _is_better(self, metric: float) -> bool:
-        if self.threshold_mode == "rel":
-            margin = 1.0 - self.threshold if self.mode == "min" else self.threshold + 1.0
-            bar = self.best * margin
-        else:
-            bar = self.best - self.threshold if self.mode == "min" else self.best + self.threshold
+        least = self.threshold if self.mode == "min" else -self.threshold
+        bar = self.best * (1.0 - least) if self.threshold_mode == "rel" else self.best - least
         return metric < bar if self.mode == "min" else metric > bar
 
     def _reduce(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Any
 
-from ...errors import ArgumentError, CheckpointError
+from ...errors import ArgumentError
 from ..optimizer import Optimizer
 from .base import LRScheduler, checked
 from .plateau import ReduceLROnPlateau
@@ -35,14 +35,7 @@ class _Several(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a saved state; see :meth:`LRScheduler.load_state_dict`."""
-        rest = dict(state_dict)
-        stages = rest.pop("_schedulers", [])
-        if len(stages) != len(self._schedulers):
-            raise CheckpointError(
-                f"{type(self).__name__}.load_state_dict: the state has {len(stages)} schedulers, "
-                f"expected {len(self._schedulers)}"
-            )
-        super().load_state_dict(rest)
+        stages = self._load_with("_schedulers", "schedulers", state_dict)
         for scheduler, stage in zip(self._schedulers, stages, strict=True):
             scheduler.load_state_dict(stage)
 
