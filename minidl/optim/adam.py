@@ -19,7 +19,7 @@ from typing import Any
 from ..device import Array, array_module
 from ..errors import ArgumentError
 from ..tensor import Tensor
-from .optimizer import Group, Optimizer, checked
+from .optimizer import Group, Optimizer, checked, with_decay
 
 
 class Adam(Optimizer):
@@ -115,12 +115,9 @@ class Adam(Optimizer):
         beta1, beta2, eps, step_size, root, weight_decay, decoupled_lr, maximize = numbers
         xp = array_module(w)
         m, s, *largest = state
-        if maximize:
-            g = -g
         if weight_decay and decoupled_lr is not None:  # AdamW
-            w = (1 - decoupled_lr * weight_decay) * w
-        elif weight_decay:
-            g = g + weight_decay * w
+            w, weight_decay = (1 - decoupled_lr * weight_decay) * w, 0
+        g = with_decay(w, g, weight_decay, maximize)
         m = m + (1 - beta1) * (g - m)
         s = beta2 * s + (1 - beta2) * (g * g)
         largest = [xp.maximum(before, s) for before in largest]

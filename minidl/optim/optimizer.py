@@ -300,10 +300,8 @@ class Optimizer:
             ``{"state": {index: {...}}, "param_groups": [{..., "params": [index, ...]}]}``.
             Parameters are identified by their position in the groups. Tensors are not copied.
         """
-        numbers: dict[int, int] = {}
-        for group in self.param_groups:
-            for param in group["params"]:
-                numbers[id(param)] = len(numbers)
+        params = [param for group in self.param_groups for param in group["params"]]
+        numbers = {id(param): number for number, param in enumerate(params)}
         return {
             "state": {numbers[id(param)]: state for param, state in self.state.items()},
             "param_groups": [

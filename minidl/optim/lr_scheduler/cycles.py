@@ -48,11 +48,6 @@ def _set_momentum(group: Group, value: float) -> None:
         group["momentum"] = value
 
 
-def _set_bounds(group: Group, base_momentum: float, max_momentum: float) -> None:
-    group["max_momentum"], group["base_momentum"] = max_momentum, base_momentum
-    _set_momentum(group, max_momentum)
-
-
 class OneCycleLR(LRScheduler):
     """Rates rise to `max_lr` and fall to nearly 0, once; call ``step()`` after every batch.
 
@@ -156,7 +151,8 @@ class OneCycleLR(LRScheduler):
                 group["max_lr"] = highest[index]
                 group["min_lr"] = group["initial_lr"] / final_div_factor
                 if cycle_momentum:
-                    _set_bounds(group, least[index], most[index])
+                    group["max_momentum"], group["base_momentum"] = most[index], least[index]
+                    _set_momentum(group, most[index])
         super().__init__(optimizer, last_epoch)
 
     def _between(self, start: float, end: float, done: float) -> float:
@@ -270,7 +266,9 @@ class CyclicLR(LRScheduler):
             for index, group in enumerate(optimizer.param_groups):
                 group["lr"] = base_lrs[index]
                 if cycle_momentum:
-                    _set_bounds(group, self.base_momentums[index], self.max_momentums[index])
+                    group["max_momentum"] = self.max_momentums[index]
+                    group["base_momentum"] = self.base_momentums[index]
+                    _set_momentum(group, self.max_momentums[index])
         super().__init__(optimizer, last_epoch)
         self.base_lrs = base_lrs
 

@@ -54,9 +54,8 @@ class LambdaLR(LRScheduler):
         last_epoch: int = -1,
     ) -> None:
         count = len(checked(optimizer).param_groups)
-        self.lr_lambdas = (
-            list(lr_lambda) if isinstance(lr_lambda, Sequence) else [lr_lambda] * count
-        )
+        given = lr_lambda if isinstance(lr_lambda, Sequence) else [lr_lambda] * count
+        self.lr_lambdas = list(given)
         if len(self.lr_lambdas) != count:
             raise ArgumentError(
                 f"{type(self).__name__}: got {len(self.lr_lambdas)} functions, expected {count}"
@@ -311,9 +310,8 @@ class LinearLR(LRScheduler):
     def _lr_at_epoch(self) -> list[float]:
         rise = self.end_factor - self.start_factor
         done = min(self.total_iters, self.last_epoch)
-        return [
-            base * (self.start_factor + rise * done / self.total_iters) for base in self.base_lrs
-        ]
+        fraction = self.start_factor + rise * done / self.total_iters
+        return [base * fraction for base in self.base_lrs]
 
 
 class PolynomialLR(LRScheduler):
