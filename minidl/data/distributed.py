@@ -57,10 +57,8 @@ class DistributedSampler(Sampler):
             raise ArgumentError(
                 f"DistributedSampler: rank must be from 0 to {self.num_replicas - 1}, got {rank}"
             )
-        count = len(dataset)
-        self.num_samples = (count if drop_last else count + self.num_replicas - 1) // (
-            self.num_replicas
-        )
+        count, ranks = len(dataset), self.num_replicas
+        self.num_samples = count // ranks if drop_last else -(-count // ranks)
         self.total_size = self.num_samples * self.num_replicas
 
     def __iter__(self) -> Iterator[int]:

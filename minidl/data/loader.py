@@ -367,16 +367,13 @@ class _Endless:
         return repeat(None)
 
 
-class _Inline:
+class _Inline(Iterator[Any]):
     """The iterator without workers."""
 
     def __init__(
         self, source: Source, jobs: Iterator[Job], pinned: bool, notes: dict[str, list[str]]
     ) -> None:
         self._source, self._jobs, self._pinned, self._notes = source, jobs, pinned, notes
-
-    def __iter__(self) -> _Inline:
-        return self
 
     def __next__(self) -> Any:
         job = next(self._jobs)
@@ -390,7 +387,7 @@ class _Inline:
         return pin(batch) if self._pinned else batch
 
 
-class _Prefetch:
+class _Prefetch(Iterator[Any]):
     """The iterator with workers: a queue of orders, whose results are taken in order."""
 
     def __init__(self, loader: DataLoader, jobs: Iterator[Job], workers: Workers) -> None:
@@ -405,9 +402,6 @@ class _Prefetch:
         with workers.whole():
             for _ in range(loader.num_workers * loader.prefetch_factor):
                 self._order_next()
-
-    def __iter__(self) -> _Prefetch:
-        return self
 
     def __next__(self) -> Any:
         while self._waiting:

@@ -68,11 +68,10 @@ class Channel:
 
     def send(self, slot: int, value: Any) -> None:
         """Send any picklable value. An error leaves the connection intact."""
-        buffers: list[memoryview] = []
+        out_of_band: list[pickle.PickleBuffer] = []
         body = io.BytesIO()
-        _Pickler(
-            body, protocol=5, buffer_callback=lambda buffer: buffers.append(buffer.raw())
-        ).dump(value)
+        _Pickler(body, protocol=5, buffer_callback=out_of_band.append).dump(value)
+        buffers = [buffer.raw() for buffer in out_of_band]
         if not self.slots:
             sizes = memoryview(pickle.dumps([buffer.nbytes for buffer in buffers]))
             self.connection.send((slot,))
@@ -274,8 +273,7 @@ _ALIGNMENT = 64  # bytes: a cache line
 
 
 def _address(array: np.ndarray) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+    return int(array.__array_interface__["data"][0])
 
 
 class _Loan:

@@ -268,7 +268,6 @@ class _Bench:
 
     def __init__(self, info: WorkerInfo, source: Source, cells: memoryview) -> None:
         self.info, self.source, self.cells = info, source, cells
-        self.started = source.init is None
         self.beat()
 
     def beat(self) -> None:
@@ -287,22 +286,21 @@ class _Bench:
         self.cells[BEGUN] += 1
         with collect_notes() as notes:
             try:
-                if not self.started:
-                    self.start()
+                if self.source.init is not None:
+                    self.start(self.source.init)
                 return notes, self.source.batch(job, at, empty)
             except _Cancelled:
                 return notes, None
             except BaseException as error:  # anything: the consumer would otherwise wait forever
                 return notes, Failure(_portable(error, self.info.id))
 
-    def start(self) -> None:
-        assert self.source.init is not None
+    def start(self, init: Callable[[int], Any]) -> None:
         try:
-            self.source.init(self.info.id)
+            init(self.info.id)
         except Exception as error:
             error.add_note(f"(raised by worker_init_fn in worker {self.info.id})")
             raise
-        self.started = True
+        self.source.init = None  # once is enough
 
 
 def _portable(error: BaseException, number: int) -> BaseException:
