@@ -169,9 +169,8 @@ class _Arrays(_Column):
     def take(self, number: int, value: Any) -> None:
         array = _array_of(value)
         if array.shape != self.shape or array.dtype != self.dtype:
-            hint = (
-                "resize or crop the pictures to one size" if array.shape != self.shape else "cast"
-            )
+            resize = "resize or crop the pictures to one size"
+            hint = resize if array.shape != self.shape else "cast"
             raise DataError(
                 f"{self.field}: sample {number} of the batch has shape {array.shape} and dtype "
                 f"{array.dtype}, the first has {self.shape} and {self.dtype}; "

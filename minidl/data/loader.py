@@ -339,10 +339,9 @@ class DataLoader:
             source = iter(self.sampler if self.batch_sampler is None else self.batch_sampler)
         while True:
             with use_order(scope):
-                try:
-                    drawn = next(source)
-                except StopIteration:
-                    break
+                drawn: Any = next(source, End)
+            if drawn is End:
+                break
             keys = [drawn] if alone else list(drawn)
             if number >= start_batch:
                 first, step = place, 1

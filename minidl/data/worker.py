@@ -268,17 +268,14 @@ class _Bench:
 
     def __init__(self, info: WorkerInfo, source: Source, cells: memoryview) -> None:
         self.info, self.source, self.cells = info, source, cells
-        self.beat()
-
-    def beat(self) -> None:
-        self.cells[BEATS] += 1
+        cells[BEATS] += 1
 
     def answer(self, job: Job, slot: int, empty: Empty) -> tuple[list[tuple[str, str]], Any]:
         """Return the notes, and the batch or a :class:`Failure`."""
 
         def at(position: int) -> None:
             self.cells[POSITION] = position
-            self.beat()
+            self.cells[BEATS] += 1
             if self.cells[CANCELLED + slot]:
                 raise _Cancelled
 

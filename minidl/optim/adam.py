@@ -96,17 +96,11 @@ class Adam(Optimizer):
     def _prepare(self, param: Tensor, group: Group) -> tuple[tuple[Array, ...], tuple[Any, ...]]:
         arrays, step = self._advance(param, *self._state_arrays[: 2 + bool(group["amsgrad"])])
         lr, (beta1, beta2) = float(group["lr"]), group["betas"]
-        numbers = (
-            beta1,
-            beta2,
-            float(group["eps"]),
-            lr / (1 - beta1**step),
-            (1 - beta2**step) ** 0.5,
-            float(group["weight_decay"]),
-            lr if group["decoupled_weight_decay"] else None,
-            group["maximize"],
-        )
-        return arrays, numbers
+        step_size, root = lr / (1 - beta1**step), (1 - beta2**step) ** 0.5
+        eps, weight_decay = float(group["eps"]), float(group["weight_decay"])
+        decoupled_lr = lr if group["decoupled_weight_decay"] else None
+        maximize = group["maximize"]
+        return arrays, (beta1, beta2, eps, step_size, root, weight_decay, decoupled_lr, maximize)
 
     @staticmethod
     def _rule(w: Array, g: Array, state: tuple[Array, ...], *numbers: Any) -> tuple[Array, ...]:

@@ -125,11 +125,10 @@ class SGD(Optimizer):
         if key is None:
             return (), (*numbers, False)
         state = self.state[param]
-        buffer = state.get(key)
-        if buffer is not None:
-            return (buffer.array,), (*numbers, False)
-        state[key] = Tensor(zeros_like(param.array))
-        return (state[key].array,), (*numbers, True)
+        first = state.get(key) is None
+        if first:
+            state[key] = Tensor(zeros_like(param.array))
+        return (state[key].array,), (*numbers, first)
 
     @staticmethod
     def _rule(w: Array, g: Array, state: tuple[Array, ...], *numbers: Any) -> tuple[Array, ...]:
