@@ -214,8 +214,13 @@ class Slot:
 
     def empty(self, shape: Shape, dtype: np.dtype) -> Array:
         """Return an uninitialized array after the present content."""
-        start, size = self._take(dtype.itemsize * math.prod(shape))
-        return self._mapped(start + size)[start : start + size].view(dtype).reshape(shape)
+        start, _ = self._take(dtype.itemsize * math.prod(shape))
+        if not self.mappings or len(self.mappings[-1]) < self.end:
+            file = self.file.descriptor
+            there = max(self.end + self.end // 8, mmap.PAGESIZE, os.fstat(file).st_size)
+            os.truncate(file, there)
+            self.mappings.append(np.frombuffer(mmap.mmap(file, there), np.uint8))
+        return self.mappings[-1][start : self.end].view(dtype).reshape(shape)
 
     def place(self, data: memoryview) -> Place:
         """Return the place of bytes; append a copy unless they are already in the slot."""
@@ -251,14 +256,6 @@ class Slot:
         start = -(-self.end // _ALIGNMENT) * _ALIGNMENT
         self.end = start + size
         return start, size
-
-    def _mapped(self, length: int) -> np.ndarray:
-        if not self.mappings or len(self.mappings[-1]) < length:
-            file = self.file.descriptor
-            there = max(length + length // 8, mmap.PAGESIZE, os.fstat(file).st_size)
-            os.truncate(file, there)
-            self.mappings.append(np.frombuffer(mmap.mmap(file, there), np.uint8))
-        return self.mappings[-1]
 
     def close(self) -> None:
         """Close the slot in this process, except lent memory; a second call does nothing."""
