@@ -2,32 +2,16 @@
 
 from ..missing import attributes
 from .dataset import (
-    ChainDataset,
-    ConcatDataset,
-    Dataset,
-    IterableDataset,
-    StackDataset,
-    Subset,
-    TensorDataset,
+    ChainDataset, ConcatDataset, Dataset, IterableDataset, StackDataset, Subset, TensorDataset,
     random_split,
-)
+)  # fmt: skip
 from .distributed import DistributedSampler
-from .loader import (
-    DataLoader,
-    WorkerInfo,
-    default_collate,
-    default_convert,
-    get_worker_info,
-)
+from .loader import DataLoader, WorkerInfo, default_collate, default_convert, get_worker_info
 from .notes import note
 from .sampler import (
-    BatchSampler,
-    RandomSampler,
-    Sampler,
-    SequentialSampler,
-    SubsetRandomSampler,
+    BatchSampler, RandomSampler, Sampler, SequentialSampler, SubsetRandomSampler,
     WeightedRandomSampler,
-)
+)  # fmt: skip
 from .stream import sample_stream
 from .upload import DeviceBatches
 

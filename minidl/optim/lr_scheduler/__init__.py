@@ -9,17 +9,9 @@ from ...missing import attributes
 from .base import LRScheduler, _LRScheduler
 from .cycles import CyclicLR, OneCycleLR
 from .functions import (
-    ConstantLR,
-    CosineAnnealingLR,
-    CosineAnnealingWarmRestarts,
-    ExponentialLR,
-    LambdaLR,
-    LinearLR,
-    MultiplicativeLR,
-    MultiStepLR,
-    PolynomialLR,
-    StepLR,
-)
+    ConstantLR, CosineAnnealingLR, CosineAnnealingWarmRestarts, ExponentialLR, LambdaLR, LinearLR,
+    MultiplicativeLR, MultiStepLR, PolynomialLR, StepLR,
+)  # fmt: skip
 from .plateau import ReduceLROnPlateau
 from .sequential import ChainedScheduler, SequentialLR
 
