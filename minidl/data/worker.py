@@ -129,43 +129,58 @@ class Source:
             Allocates the memory of the batch for :func:`default_collate`. (A transform that calls
             that function gets ordinary memory, because its results may be kept.)
         """
-        streams = isinstance(self.dataset, IterableDataset)
-        if streams and job.iteration != self.iteration:
-            self.iteration, self.stream = job.iteration, iter(self.dataset)
+        if isinstance(self.dataset, IterableDataset):
+            return self._next_batch(job, at, empty)
         samples: list[Any] = []
-        by_default = self.collate is default_collate and not self.alone
         collation = Collation(len(job.keys), empty)
+        by_default = self.collate is default_collate and not self.alone
         for number, key in enumerate(job.keys):
             if at is not None:
                 at(number)
             try:
                 place = job.first_place + number * job.step
                 with use_sample(SampleScope(job.seed, job.epoch, place)):
-                    sample = next(self.stream) if streams else self.dataset[key]
+                    sample = self.dataset[key]
             except StopIteration as error:
-                if streams:
-                    break
                 # It would end the caller's loop as if the epoch had ended.
                 raise DataError(f"the data set raised StopIteration for index {key!r}") from error
             except Exception as error:
-                if not streams:
-                    error.add_note(f"(raised for index {key!r} of the data set, epoch {job.epoch})")
+                error.add_note(f"(raised for index {key!r} of the data set, epoch {job.epoch})")
                 raise
-            if by_default and not streams:
+            if by_default:
                 collation.add(sample)
             else:
                 samples.append(sample)
         if at is not None:
             at(len(job.keys))
-        if streams:
-            if not samples or (self.drop_last and len(samples) < len(job.keys)):
-                return End()
-            collation = Collation(len(samples), empty)
         # Random choices about the batch as a whole get a place that no sample has.
         with use_sample(SampleScope(job.seed, job.epoch, -1 - job.first_place)):
-            if not by_default:
+            if by_default:
+                return collation.batch()
+            return self.collate(samples[0] if self.alone else samples)
+
+    def _next_batch(self, job: Job, at: Callable[[int], None] | None, empty: Empty) -> Any:
+        """Return the next batch of an IterableDataset, or :class:`End`."""
+        samples: list[Any] = []
+        if job.iteration != self.iteration:
+            self.iteration, self.stream = job.iteration, iter(self.dataset)
+        for number in range(len(job.keys)):
+            if at is not None:
+                at(number)
+            with use_sample(SampleScope(job.seed, job.epoch, job.first_place + number)):
+                try:
+                    samples.append(next(self.stream))
+                except StopIteration:
+                    break
+        if at is not None:
+            at(len(job.keys))
+        if not samples or (self.drop_last and len(samples) < len(job.keys)):
+            return End()
+        with use_sample(SampleScope(job.seed, job.epoch, -1 - job.first_place)):
+            if self.collate is not default_collate or self.alone:
                 return self.collate(samples[0] if self.alone else samples)
-            for sample in samples:  # of a stream
+            collation = Collation(len(samples), empty)
+            for sample in samples:
                 collation.add(sample)
             return collation.batch()
 
