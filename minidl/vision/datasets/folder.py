@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from ...errors import ArgumentError, DataError, NoDataError
 from .decoding import pil_loader, shown
-from .index import Samples, Targets, read_index, write_index
+from .index import Samples, Targets, read_index, table_of, write_index
 from .pictures import PictureSet
 
 default_loader = pil_loader  # torchvision's name
@@ -237,28 +236,20 @@ class ImageFolder(PictureSet):
     ) -> dict[str, np.ndarray]:
         """Search the class folders, and write the list of pictures to the file ``index``."""
         started = time.time_ns()
-        names = bytearray()
-        ends = array("q")
-        counts: list[int] = []
         folders: list[str] = []
         skipped: Counter[str] = Counter()
         above = places_above(self.root)
-        for name in self.class_to_idx:
-            before = len(ends)
+
+        def pictures_of(name: str) -> Iterator[bytes]:
             seen: dict[tuple[int, int], str] = {}
             for inside in _files_below(os.path.join(self.root, name), name + os.sep, seen, above):
                 if is_valid_file(os.path.join(self.root, inside)):
-                    names += os.fsencode(inside)
-                    ends.append(len(names))
+                    yield os.fsencode(inside)
                 elif (extension := os.path.splitext(inside)[1].lower()) not in DOCUMENTS:
                     skipped[extension] += 1
-            counts.append(len(ends) - before)
-            folders += seen.values()
-        table: dict[str, np.ndarray] = {
-            "names": np.frombuffer(names, dtype=np.uint8),
-            "ends": np.array(ends, dtype=np.int64),
-            "counts": np.array(counts, dtype=np.int64),
-        }
+            folders.extend(seen.values())
+
+        table = table_of(map(pictures_of, self.class_to_idx))
         self.skipped = dict(skipped.most_common())
         if index is not None:
             stamps = self._stamps(folders)

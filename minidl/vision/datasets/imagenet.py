@@ -14,8 +14,7 @@ import re
 import shutil
 import stat
 import time
-from array import array
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +34,7 @@ from .imagenet_archives import (
     compare_classes,
     label_by_number,
 )
-from .index import read_index, write_index
+from .index import read_index, table_of, write_index
 
 __all__ = ["ARCHIVES", "ImageNet", "check_archive", "has_class_folders"]
 
@@ -51,23 +50,6 @@ def has_class_folders(folder: str | os.PathLike[str]) -> bool:
         return False
     with os.scandir(folder) as entries:
         return any(is_folder(entry) and not is_hidden(entry.name) for entry in entries)
-
-
-def _table(classes: Iterable[list[bytes]]) -> dict[str, np.ndarray]:
-    """Return the names of each class's pictures as the arrays that :class:`ImageFolder` keeps."""
-    names = bytearray()
-    ends = array("q")
-    counts: list[int] = []
-    for members in classes:
-        for name in members:
-            names += name
-            ends.append(len(names))
-        counts.append(len(members))
-    return {
-        "names": np.frombuffer(names, dtype=np.uint8),
-        "ends": np.array(ends, dtype=np.int64),
-        "counts": np.array(counts, dtype=np.int64),
-    }
 
 
 class ImageNet(ImageFolder):
@@ -259,7 +241,7 @@ class ImageNet(ImageFolder):
         classes: dict[str, list[str]] = {wnid: [] for wnid in wnids}
         for name, wnid in label_by_number(shown(self.split_folder), names, truth):
             classes[wnid].append(name)
-        return _table([name.encode() for name in names] for names in classes.values())
+        return table_of([name.encode() for name in names] for names in classes.values())
 
     def _read_archive(self, path: Path, index: Path) -> dict[str, np.ndarray]:
         """Return names, counts, offsets and sizes, from the index if it is still valid."""
@@ -281,7 +263,7 @@ class ImageNet(ImageFolder):
             else:
                 classes = archive.train(wnids)
         self._set_classes(list(classes))
-        table = _table(
+        table = table_of(
             [f"{wnid}/".encode() + member.name for member in members]
             for wnid, members in classes.items()
         )

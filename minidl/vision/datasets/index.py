@@ -12,18 +12,18 @@ header and the arrays that it lists: numbers and text, none of which is ever exe
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import time
 import warnings
-from collections.abc import Iterator, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 
 from ...errors import DataError, DTypeError
+from ...files import write_atomically
 from .decoding import shown
 
 
@@ -96,9 +96,6 @@ class Samples(_Arrays):
         start = self._ends[position - 1] if position else 0
         return os.fsdecode(self._names[start : self._ends[position]].tobytes())
 
-    def _sample(self, index: int) -> tuple[str, int]:
-        return os.path.join(self._root, self.name(index)), int(self._labels[index])
-
     @overload
     def __getitem__(self, index: int) -> tuple[str, int]: ...
     @overload
@@ -106,12 +103,28 @@ class Samples(_Arrays):
     def __getitem__(self, index: int | slice) -> tuple[str, int] | list[tuple[str, int]]:
         # range() handles negative indices, slices and IndexError.
         picked = range(len(self))[index]
-        return (
-            self._sample(picked) if isinstance(picked, int) else [self._sample(i) for i in picked]
-        )
+        if isinstance(picked, range):
+            return [self[i] for i in picked]
+        return os.path.join(self._root, self.name(picked)), int(self._labels[picked])
 
     def __repr__(self) -> str:
         return f"<{len(self)} (path, label) pairs under {self._root}>"
+
+
+def table_of(classes: Iterable[Iterable[bytes]]) -> dict[str, np.ndarray]:
+    """Return the names of each class's pictures as the arrays of a :class:`Samples`, and counts."""
+    names, ends, counts = bytearray(), array("q"), array("q")
+    for pictures in classes:
+        before = len(ends)
+        for name in pictures:
+            names += name
+            ends.append(len(names))
+        counts.append(len(ends) - before)
+    return {
+        "names": np.frombuffer(names, dtype=np.uint8),
+        "ends": np.array(ends, dtype=np.int64),
+        "counts": np.array(counts, dtype=np.int64),
+    }
 
 
 # -------------------------------------------------------------------------------- the index on disk
@@ -155,24 +168,14 @@ def write_index(
         pieces += [values.data, bytes(-values.nbytes % 8)]
     for piece in pieces:
         digest.update(piece)
-    temporary = f"{os.fspath(path)}.{os.getpid()}-{time.monotonic_ns()}.tmp"
     try:
-        with open(temporary, "xb") as file:
-            file.write(_INDEX_1 + digest.digest())
-            for piece in pieces:
-                file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        write_atomically(path, [_INDEX_1 + digest.digest(), *pieces])
     except OSError as error:
         warnings.warn(
             f"the index {shown(path)} can't be written, so the pictures will be searched again "
             f"next time ({error}); pass a writable file as index=...",
             stacklevel=2,
         )
-    finally:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
 
 
 def read_index(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
