@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from .datasets.decoding import FORMATS, pil_loader, shown
-from .datasets.folder import has_image_extension, is_hidden
+from .datasets.folder import has_image_extension, is_hidden, place_of
 from .datasets.opening import SPLIT_NAMES, describe_unused, split_folders
 
 if TYPE_CHECKING:
@@ -102,9 +102,8 @@ class Finding:
     def __str__(self) -> str:
         said = ERRORS.get(self.kind) or NOTES[self.kind]
         level = "error" if self.is_error else "note "
-        return f"{level} {self.kind}: {shown(self.path)} {said}" + (
-            f" ({self.detail})" if self.detail else ""
-        )
+        detail = f" ({self.detail})" if self.detail else ""
+        return f"{level} {self.kind}: {shown(self.path)} {said}{detail}"
 
 
 # --------------------------------------------------------------------------------------- one file
@@ -188,8 +187,7 @@ def _walk(
     ``above`` holds the folder's parents, ``skip`` the folders directly in it to skip.
     """
     try:
-        status = os.stat(folder)
-        place = (status.st_dev, status.st_ino)
+        place = place_of(folder)
         if place in above:
             yield Finding(folder, "link-loop")
             return
@@ -202,7 +200,7 @@ def _walk(
         yield Finding(folder, "unreadable", error.strerror or str(error))
         return
     for entry in ordered:
-        if not _is_utf8(entry.name):
+        if entry.name.encode(errors="ignore").decode() != entry.name:  # bytes that are not text
             yield Finding(entry.path, "name-not-utf8")
         try:
             kind = stat.S_IFMT(entry.stat().st_mode)
@@ -218,19 +216,8 @@ def _walk(
             yield Finding(entry.path, "not-a-file")
 
 
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _split_folders(root: str) -> list[str]:
-    """Return the folders that hold class folders: the root, or its train, val and test."""
-    with suppress(DataError):  # _walk_splits reports it
-        if not split_folders(Path(root)):
-            return [root]
+    """Return the folders train, val and test, or else the root."""
     order = [name for names in (*SPLIT_NAMES.values(), ("test", "testing")) for name in names]
     splits = [name for name in _folders_in(root) if name.lower() in order]
     splits.sort(key=lambda name: (order.index(name.lower()), name))
@@ -278,11 +265,12 @@ def _walk_all(root: str) -> Iterator[Finding | str]:
 
 
 def _walk_splits(root: str) -> Iterator[Finding | str]:
+    places: list[str] = []
     splits = _split_folders(root)
     try:
         places = [str(place) for place in split_folders(Path(root)).values()]
+        splits = splits if places else [root]
     except DataError as error:
-        places = []
         yield Finding(root, "unclear", str(error))
     for split in splits:
         yield from _walk_classes(split)

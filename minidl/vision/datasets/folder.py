@@ -33,11 +33,16 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _SYSTEM
 
 
+def place_of(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Return device and inode of a folder or file."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
 def places_above(root: str) -> set[tuple[int, int]]:
     """Return device and inode of a folder and of all folders above it."""
     path = Path(os.path.realpath(root))
-    found = [os.stat(folder) for folder in (path, *path.parents)]
-    return {(status.st_dev, status.st_ino) for status in found}
+    return set(map(place_of, (path, *path.parents)))
 
 
 def _files_below(
@@ -51,8 +56,7 @@ def _files_below(
     folders: list[str] = []
     files: list[str] = []
     try:
-        status = os.stat(folder)
-        place = (status.st_dev, status.st_ino)
+        place = place_of(folder)
         if place in seen or place in above:
             return
         seen[place] = inside
@@ -70,11 +74,6 @@ def _files_below(
 
 def _unreadable(folder: str, error: OSError) -> DataError:
     return DataError(f"the folder {shown(folder)} can't be read: {error.strerror}")
-
-
-def _is_in(entry: os.DirEntry[str], places: set[tuple[int, int]]) -> bool:
-    status = os.stat(entry.path)
-    return (status.st_dev, status.st_ino) in places
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -220,7 +219,9 @@ class ImageFolder(PictureSet):
                 classes = sorted(
                     entry.name
                     for entry in entries
-                    if not is_hidden(entry.name) and is_folder(entry) and not _is_in(entry, above)
+                    if not is_hidden(entry.name)
+                    and is_folder(entry)
+                    and place_of(entry.path) not in above
                 )
         except OSError as error:
             raise _unreadable(directory, error) from error
