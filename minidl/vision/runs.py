@@ -20,6 +20,7 @@ from ..training.parallel import check_same
 from . import picture_options
 from .batches import PictureBatches
 from .datasets import FakeData, ImageList, Shapes
+from .datasets.decoding import reading
 from .datasets.index import Samples
 from .datasets.opening import check_classes, open_folder, print_skipped
 from .datasets.pictures import Pictures
@@ -46,11 +47,8 @@ def read_lines(path: str | os.PathLike[str]) -> list[str]:
     DataError
         The file can't be read.
     """
-    try:
+    with reading(os.fspath(path)):
         text = Path(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{os.fspath(path)} can't be read: {reason}") from error
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 

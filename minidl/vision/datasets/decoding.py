@@ -1,4 +1,4 @@
-"""Decoding picture files: pil_loader; and writing paths in messages.
+"""Decoding picture files: pil_loader; and paths and names in messages.
 
 Files come from anywhere. Their content selects one of a few trusted decoders; a file that is not a
 picture, or is too large, raises an error that names the file.
@@ -10,6 +10,7 @@ import contextlib
 import os
 import stat
 import warnings
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -26,6 +27,22 @@ def shown(path: str | bytes | os.PathLike[str]) -> str:
     """Return a path for a message: as it is, or quoted if its bytes can't be printed safely."""
     text = os.fsdecode(path)
     return text if text.isprintable() else repr(text)
+
+
+def first_of(names: Sequence[str], most: int = 8) -> str:
+    """Return names for a message: the first ones, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+@contextlib.contextmanager
+def reading(what: str) -> Iterator[None]:
+    """Make a DataError about `what` of the system's error if it can't be read."""
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise DataError(f"{what} can't be read: {reason}") from error
 
 
 def pil_loader(
@@ -96,14 +113,12 @@ def pil_loader(
                 _turn(picture)
             return _to_rgb(picture)
     except Exception as error:  # damaged files make Pillow raise almost anything
-        if isinstance(source, (str, os.PathLike)):
-            name = os.fsdecode(source)
-        else:
-            name = str(getattr(source, "name", "an open file"))
+        if not isinstance(source, (str, os.PathLike)):
+            source = str(getattr(source, "name", "an open file"))
         if isinstance(error, OSError) and error.errno:  # the system's errors; Pillow's have none
-            raise DataError(f"{shown(name)} can't be read: {error.strerror}") from error
+            raise DataError(f"{shown(source)} can't be read: {error.strerror}") from error
         raise DataError(
-            f"{shown(name)} can't be decoded as a picture: {type(error).__name__}: {error}"
+            f"{shown(source)} can't be decoded as a picture: {type(error).__name__}: {error}"
         ) from error
 
 

@@ -14,6 +14,7 @@ import os
 import re
 import zlib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from ...checkpoint import load
 from ...errors import DataError, MinidlError
-from .decoding import shown
+from .decoding import reading, shown
 from .tar import tar_members
 
 KIT_ARCHIVE = "ILSVRC2012_devkit_t12.tar.gz"
@@ -63,7 +64,6 @@ class DevelopmentKit:
         self.root = root
         self.folder = root / _KIT
         self.archive = root / KIT_ARCHIVE
-        self._members: dict[str, bytes] | None = None
 
     def __bool__(self) -> bool:
         return self.folder.is_dir() or self.archive.is_file()
@@ -72,21 +72,18 @@ class DevelopmentKit:
         """Return the content of a file of the kit."""
         if self.folder.is_dir():
             path = self.folder / name
-            try:
-                with open(path, "rb") as file:
-                    content = file.read(_LARGEST_KIT + 1)
-            except OSError as error:
-                raise DataError(f"{shown(path)} can't be read: {error.strerror}") from error
+            with reading(shown(path)), open(path, "rb") as file:
+                content = file.read(_LARGEST_KIT + 1)
             if len(content) > _LARGEST_KIT:
                 raise DataError(f"{shown(path)} is larger than {_LARGEST_KIT >> 20} MiB")
             return content
-        if self._members is None:
-            self._members = self._unpack()
         if name not in self._members:
             raise DataError(f"{shown(self.archive)} lacks {_KIT}/{name}")
         return self._members[name]
 
-    def _unpack(self) -> dict[str, bytes]:
+    @cached_property
+    def _members(self) -> dict[str, bytes]:
+        """The files of the packed kit, by name."""
         import gzip
 
         what = shown(self.archive)
@@ -181,11 +178,8 @@ def _make_classes(where: str, rows: Sequence[tuple[int | None, str, str]]) -> Cl
 def read_class_list(path: str | os.PathLike[str]) -> Classes:
     """Read a text file with one class on each line: ``[ID] WNID [names separated by ", "]``."""
     where = shown(path)
-    try:
+    with reading(f"the class list {where}"):
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"the class list {where} can't be read: {reason}") from error
     rows: list[tuple[int | None, str, str]] = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

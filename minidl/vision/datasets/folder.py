@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError, DataError, NoDataError
-from .decoding import pil_loader, shown
+from ...errors import ArgumentError, NoDataError
+from .decoding import first_of, pil_loader, reading, shown
 from .index import Samples, Targets, read_index, table_of, write_index
 from .pictures import PictureSet
 
 default_loader = pil_loader  # torchvision's name
 IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-_SHOWN = 8  # entries of a folder that an error message lists
 #: Extensions of files that often lie beside pictures, and are none.
 DOCUMENTS = {
     ".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".htm",
@@ -55,7 +54,7 @@ def _files_below(
     """
     folders: list[str] = []
     files: list[str] = []
-    try:
+    with reading(f"the folder {shown(folder)}"):
         place = place_of(folder)
         if place in seen or place in above:
             return
@@ -64,16 +63,10 @@ def _files_below(
             for entry in entries:
                 if not is_hidden(entry.name):
                     (folders if is_folder(entry) else files).append(entry.name)
-    except OSError as error:
-        raise _unreadable(folder, error) from error
     for name in sorted(files):
         yield inside + name
     for name in sorted(folders):
         yield from _files_below(os.path.join(folder, name), inside + name + os.sep, seen, above)
-
-
-def _unreadable(folder: str, error: OSError) -> DataError:
-    return DataError(f"the folder {shown(folder)} can't be read: {error.strerror}")
 
 
 def is_folder(entry: os.DirEntry[str]) -> bool:
@@ -92,10 +85,7 @@ def has_image_extension(path: str) -> bool:
 def _listing(folder: str) -> str:
     """Describe a folder's first entries for an error message."""
     entries = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    if not entries:
-        return "nothing"
-    more = f" and {len(entries) - _SHOWN} more" if len(entries) > _SHOWN else ""
-    return ", ".join(repr(name) for name in entries[:_SHOWN]) + more
+    return first_of(list(map(repr, entries))) or "nothing"
 
 
 class ImageFolder(PictureSet):
@@ -213,7 +203,7 @@ class ImageFolder(PictureSet):
                 f"no folder of pictures at {directory!r}: expected "
                 f"{directory}/<class>/<picture>.jpg, found {found}"
             )
-        try:
+        with reading(f"the folder {shown(directory)}"):
             above = places_above(directory)
             with os.scandir(directory) as entries:
                 classes = sorted(
@@ -223,8 +213,6 @@ class ImageFolder(PictureSet):
                     and is_folder(entry)
                     and place_of(entry.path) not in above
                 )
-        except OSError as error:
-            raise _unreadable(directory, error) from error
         if not classes:
             raise NoDataError(
                 f"no class folders in {directory!r}: expected {directory}/<class>/<picture>.jpg, "
@@ -288,9 +276,8 @@ class ImageFolder(PictureSet):
     def _check_counts(self, counts: np.ndarray, allow_empty: bool) -> None:
         empty = [name for name, count in zip(self.class_to_idx, counts, strict=True) if count == 0]
         if empty and not allow_empty:
-            more = f" and {len(empty) - _SHOWN} more" if len(empty) > _SHOWN else ""
             raise NoDataError(
-                f"no pictures for the classes {', '.join(map(repr, empty[:_SHOWN]))}{more}: "
+                f"no pictures for the classes {first_of(list(map(repr, empty)))}: "
                 f"expected {self.root}/<class>/<picture>.jpg with one of the extensions "
                 f"{' '.join(IMG_EXTENSIONS)}, found in {empty[0]!r}: "
                 f"{_listing(os.path.join(self.root, empty[0]))}"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from ...errors import DataError
-from .decoding import pil_loader
+from .decoding import pil_loader, reading
 from .pictures import PictureSet
 
 __all__ = ["ImageList"]
@@ -67,23 +67,16 @@ class ImageList(PictureSet):
         self.path, self.transform, self.target_transform = Path(path), transform, target_transform
         self.loader = loader
         known = None if classes is None else {name: label for label, name in enumerate(classes)}
-        self.samples = [
-            (str(self.path.parent / name), self._label(text, known, number))
-            for number, (name, text) in self._lines()
-        ]
+        self.samples = list(self._listed(known))
         if not self.samples:
             raise DataError(f"{self.path} lists no pictures")
         self.targets = [label for _, label in self.samples]
         self.classes = list(classes) if classes else [str(k) for k in range(max(self.targets) + 1)]
 
-    def _lines(self) -> list[tuple[int, tuple[str, str]]]:
-        """Return each line's number, path and label."""
-        try:
+    def _listed(self, known: dict[str, int] | None) -> Iterator[tuple[str, int]]:
+        """Yield each line's path and label."""
+        with reading(str(self.path)):
             text = self.path.read_text(encoding="utf-8-sig")
-        except (OSError, UnicodeError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise DataError(f"{self.path} can't be read: {reason}") from error
-        lines = []
         for number, line in enumerate(text.splitlines(), start=1):
             if line.strip():
                 name, space, label = line.strip().rpartition("\t" if "\t" in line else " ")
@@ -91,8 +84,8 @@ class ImageList(PictureSet):
                     raise DataError(
                         f"{self.path}, line {number}: expected a path and a label, got {line!r}"
                     )
-                lines.append((number, (name.strip(), label.strip())))
-        return lines
+                picture = self.path.parent / name.strip()
+                yield str(picture), self._label(label.strip(), known, number)
 
     def _label(self, text: str, known: dict[str, int] | None, number: int) -> int:
         if known is not None and text in known:

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ...errors import DataError
-from .decoding import shown
+from .decoding import reading, shown
 from .devkit import KIT_ARCHIVE
 from .tar import Member, reader_of, tar_members
 
@@ -96,11 +96,9 @@ class Archive:
         compare_classes(shown(self.path), set(inner), wnids)
 
         def one_class(wnid: str) -> list[Member]:
-            member = inner[wnid]
+            _, start, size = inner[wnid]
             what = f"{shown(self.path)}: {wnid}.tar"
-            pictures = self.pictures(
-                _TRAIN_PICTURE, member.offset, member.offset + member.size, what
-            )
+            pictures = self.pictures(_TRAIN_PICTURE, start, start + size, what)
             for name in pictures:
                 if not name.startswith(wnid.encode()):
                     raise DataError(f"{what} holds {shown(name)}, a picture of another class")
@@ -183,22 +181,12 @@ def check_archive(path: str | os.PathLike[str]) -> None:
     if path.name not in published:
         raise DataError(f"no MD5 is known for {shown(path)}, only for {', '.join(published)}")
     digest = hashlib.md5(usedforsecurity=False)
-    try:
-        with (
-            open(path, "rb") as file,
-            Bar(
-                total=path.stat().st_size,
-                desc=f"checking {path.name}",
-                unit="B",
-                unit_scale=True,
-                disable=None,
-            ) as bar,
-        ):
+    with reading(shown(path)), open(path, "rb") as file:
+        size, title = os.fstat(file.fileno()).st_size, f"checking {path.name}"
+        with Bar(total=size, desc=title, unit="B", unit_scale=True, disable=None) as bar:
             while piece := file.read(1 << 22):
                 digest.update(piece)
                 bar.update(len(piece))
-    except OSError as error:
-        raise DataError(f"{shown(path)} can't be read: {error.strerror}") from error
     if digest.hexdigest() != published[path.name]:
         raise DataError(
             f"{shown(path)} has the MD5 {digest.hexdigest()}, expected {published[path.name]}: "

@@ -19,7 +19,7 @@ import numpy as np
 
 from ...errors import ArgumentError, DataError, NoDataError
 from ...random import stream
-from .decoding import pil_loader
+from .decoding import first_of, pil_loader
 from .devkit import DevelopmentKit
 from .folder import ImageFolder, has_image_extension, is_folder, is_hidden
 from .imagenet import ARCHIVES, ImageNet, has_class_folders
@@ -114,7 +114,7 @@ def open_splits(root: str | os.PathLike[str], train: bool = True) -> dict[str, P
         odd = sorted(set(splits["train"].names) ^ set(splits["val"].names))
         raise DataError(
             f"{folder}: train and val must have the same classes, but only one of them has "
-            f"{', '.join(odd[:5])}{f' and {len(odd) - 5} more' if len(odd) > 5 else ''}"
+            f"{first_of(odd, 5)}"
         )
     return splits
 
@@ -278,10 +278,7 @@ def open_folder(
         raise DataError(
             f"{folder} holds {len(train)} pictures, expected 10 or more, and several of a class"
         )
-    return (
-        Pictures(train, kept, on_bad_image),
-        Pictures(copy.copy(train), held_out, on_bad_image),
-    )
+    return Pictures(train, kept, on_bad_image), Pictures(copy.copy(train), held_out, on_bad_image)
 
 
 def is_imagenet(pictures: PictureSet) -> bool:
@@ -384,13 +381,9 @@ def describe_classes(before: Sequence[str], now: Sequence[str]) -> str:
     >>> describe_classes(["cat", "dog"], ["cat", "fish", "Dog"])
     "the data has no 'dog', but also 'Dog', 'fish'"
     """
-
-    def names(group: set[str]) -> str:
-        few = sorted(group)[:5]
-        return ", ".join(map(repr, few)) + f" and {len(group) - 5} more" * (len(group) > 5)
-
-    gone, new = set(before) - set(now), set(now) - set(before)
-    parts = [f"no {names(gone)}"] * bool(gone) + [f"also {names(new)}"] * bool(new)
+    gone = [repr(name) for name in sorted(set(before) - set(now))]
+    new = [repr(name) for name in sorted(set(now) - set(before))]
+    parts = [f"no {first_of(gone, 5)}"] * bool(gone) + [f"also {first_of(new, 5)}"] * bool(new)
     if not parts:
         return "the data has the same classes in another order"
     return f"the data has {', but '.join(parts)}"
