@@ -87,25 +87,21 @@ class CIFAR10(PicturesInMemory):
         self.train = train
         part = "train" if train else "test"
         files = self._train_files if train else self._test_files
-        base = Path(root)
-        published = [base / self.base_folder, base]
-        pictures = [base / part, base / self._picture_folder / part]
-        for folder in published:
-            if any((folder / name).is_file() for name in [*files, self._meta_file]):
-                data, targets, classes = self._read_published(folder, files)
-                break
-        else:
-            for folder in pictures:
-                if folder.is_dir():
-                    data, targets, classes = _read_pictures(folder)
-                    break
-            else:
-                raise DataError(self._missing(base, part))
-        super().__init__(root, data, targets, classes, transform, target_transform)
+        content = self._read(Path(root), part, files)
+        super().__init__(root, *content, transform, target_transform)
 
-    def _missing(self, base: Path, part: str) -> str:
+    def _read(
+        self, base: Path, part: str, files: list[str]
+    ) -> tuple[np.ndarray, list[int], list[str]]:
+        """Return the pixels, the labels and the names of the classes."""
+        for folder in (base / self.base_folder, base):
+            if any((folder / name).is_file() for name in [*files, self._meta_file]):
+                return self._read_published(folder, files)
+        for folder in (base / part, base / self._picture_folder / part):
+            if folder.is_dir():
+                return _read_pictures(folder)
         found = sorted(os.listdir(base))[:8] if base.is_dir() else "no such folder"
-        return (
+        raise DataError(
             f"no {type(self).__name__} {part} pictures in {base} (found: {found}). minidl "
             f"downloads nothing: unpack {self.url} there, so that {base / self.base_folder} "
             f"exists, or put pictures at {base / part}/<class>/<picture>.jpg"

@@ -151,28 +151,23 @@ class ImageNet(ImageFolder):
         self.split = split
         self.split_folder = os.path.join(os.fspath(root), split)
         self._kit = DevelopmentKit(base)
-        self._known = self._read_classes(class_list)
+        self._known = None if class_list is None else read_class_list(class_list)
+        if class_list is None and self._kit:
+            self._known = self._kit.classes()
         self._archive: Path | None = None
         kept = base / f"minidl-{split}.index" if index is None else Path(index)
         if has_class_folders(self.split_folder):
             super().__init__(
-                self.split_folder,
-                transform,
-                target_transform,
-                loader,
-                is_valid_file,
-                allow_empty,
+                self.split_folder, transform, target_transform, loader, is_valid_file, allow_empty,
                 kept if is_valid_file is None else index,
-            )
+            )  # fmt: skip
         else:
             if is_valid_file is not None:
                 raise ArgumentError(
                     f"ImageNet: is_valid_file selects files in class folders, but there are none "
                     f"in {shown(self.split_folder)}"
                 )
-            self.transform = transform
-            self.target_transform = target_transform
-            self.loader = loader
+            self.transform, self.target_transform, self.loader = transform, target_transform, loader
             self._open_without_folders(base, kept, allow_empty)
         self.root = os.fspath(root)
         self.wnids, self.wnid_to_idx = self.classes, self.class_to_idx
@@ -182,11 +177,6 @@ class ImageNet(ImageFolder):
         self.class_to_idx = {
             name: label for label, names in enumerate(self.classes) for name in names
         }
-
-    def _read_classes(self, class_list: str | os.PathLike[str] | None) -> Classes | None:
-        if class_list is not None:
-            return read_class_list(class_list)
-        return self._kit.classes() if self._kit else None
 
     def find_classes(self, directory: str | os.PathLike[str]) -> tuple[list[str], dict[str, int]]:
         """Return the WNIDs and their labels; they must match the kit or the class list."""

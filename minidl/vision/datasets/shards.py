@@ -37,6 +37,7 @@ from ...errors import DataError
 from ...files import write_atomically
 from ...tensor import Tensor
 from ..statistics import PixelStatistics
+from .decoding import reading
 from .index import Targets
 from .pictures import PictureSet
 
@@ -51,7 +52,6 @@ __all__ = [
 MANIFEST = "shards.json"
 STATISTICS = "statistics.safetensors"
 _KIND, _VERSION = "minidl shards", 1
-_BLOCK = 1 << 22  # bytes that are read at a time
 
 
 # ----------------------------------------------------------------------------------------- manifest
@@ -226,10 +226,8 @@ def read_file(path: Path, expected: dict[str, Any]) -> bytes:
     DataError
         The file is missing, or does not match the manifest.
     """
-    try:
+    with reading(str(path)):
         data = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path} can't be read: {error.strerror}") from error
     if hashlib.sha256(data).hexdigest() != expected["sha256"]:
         raise DataError(f"{path} is damaged: its SHA-256 is not the one in {MANIFEST}. {_REPAIR}")
     return data
@@ -273,14 +271,12 @@ def verify(root: str | os.PathLike[str]) -> Iterator[tuple[Path, str | None]]:
 
 
 def _problem(path: Path, expected: dict[str, Any]) -> str | None:
-    digest = hashlib.sha256()
     try:
         length = path.stat().st_size
         if length != expected["bytes"]:
             return f"it has {length:,} bytes, expected {expected['bytes']:,}"
         with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
+            digest = hashlib.file_digest(file, "sha256")
     except OSError as error:
         return f"it can't be read: {error.strerror}"
     return None if digest.hexdigest() == expected["sha256"] else "its SHA-256 does not match"
@@ -295,15 +291,12 @@ class _Maps:
     """
 
     def __init__(self, paths: list[Path], lengths: list[int]) -> None:
-        self._paths = paths
+        self.paths = paths
         self._lengths = lengths
         self._maps: dict[int, tuple[mmap.mmap, np.ndarray]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_maps": {}}
-
-    def path(self, number: int) -> Path:
-        return self._paths[number]
 
     def _map(self, number: int) -> tuple[mmap.mmap, np.ndarray]:
         """Return a file's map, and its bytes as an array. Two threads may both make one."""
@@ -311,10 +304,10 @@ class _Maps:
         if found is None:
             self.check(number)
             try:
-                with self._paths[number].open("rb") as file:
+                with self.paths[number].open("rb") as file:
                     pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             except (OSError, ValueError) as error:
-                raise DataError(f"{self._paths[number]} can't be read: {error}") from error
+                raise DataError(f"{self.paths[number]} can't be read: {error}") from error
             found = self._maps[number] = pages, np.frombuffer(pages, dtype=np.uint8)
         return found
 
@@ -330,7 +323,7 @@ class _Maps:
 
     def check(self, number: int) -> None:
         """Raise unless the file exists and has its full length."""
-        path, expected = self._paths[number], self._lengths[number]
+        path, expected = self.paths[number], self._lengths[number]
         try:
             length = path.stat().st_size
         except OSError as error:
@@ -533,7 +526,7 @@ class Shards(PictureSet):
         if not self._checked[position]:
             if zlib.crc32(data.data) != self._checksums[position]:
                 raise DataError(
-                    f"{self._maps.path(number)} is damaged: the picture from "
+                    f"{self._maps.paths[number]} is damaged: the picture from "
                     f"{self.source(position)!r} does not match its checksum. {_REPAIR}"
                 )
             self._checked[position] = True
