@@ -128,10 +128,7 @@ class Pictures(Subset):
     """
 
     def __init__(
-        self,
-        dataset: PictureSet,
-        indices: Sequence[int] | None = None,
-        on_bad_image: str = "error",
+        self, dataset: PictureSet, indices: Sequence[int] | None = None, on_bad_image: str = "error"
     ) -> None:
         if on_bad_image not in ("error", "skip"):
             raise ArgumentError(f"on_bad_image: expected 'error' or 'skip', got {on_bad_image!r}")

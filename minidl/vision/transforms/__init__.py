@@ -32,14 +32,7 @@ import sys
 
 from ...missing import attributes
 from . import functional
-from .color import (
-    ColorJitter,
-    Grayscale,
-    Normalize,
-    PCAJitter,
-    RandomGrayscale,
-    SubtractMean,
-)
+from .color import ColorJitter, Grayscale, Normalize, PCAJitter, RandomGrayscale, SubtractMean
 from .compose import Compose, Lambda, RandomApply, RandomChoice, RandomOrder
 from .convert import ConvertImageDtype, PILToTensor, ToPILImage, ToPixels, ToTensor
 from .crop import CenterCrop, FiveCrop, Pad, RandomCrop, TenCrop

@@ -69,12 +69,6 @@ def check_no_grad(image: Any, who: str) -> None:
         raise AutogradError(f"{who} has no gradient: call it inside no_grad(), or detach() before")
 
 
-def require_pil(image: Any, who: str) -> None:
-    """Raise unless the picture is a Pillow image."""
-    if not is_pil(image):
-        raise SampleTypeError(f"{who}: expected a PIL image, got {type(image).__name__}")
-
-
 def require_float_tensor(image: Any, who: str) -> None:
     """Raise unless the picture is a floating-point tensor of shape (..., C, H, W)."""
     if not isinstance(image, Tensor):
@@ -161,19 +155,15 @@ def pad(image: Any, ltrb: tuple[int, int, int, int], fill: Any = 0, mode: str = 
         sides = (left, right, top, bottom)
         return functional.pad(image, sides, "replicate" if mode == "edge" else mode, fill)
     check_no_grad(image, "pad")
-    array = image.array
-    widths = ((0, 0),) * (array.ndim - 2) + border
-    padded = array_module(array).pad(array, widths, "constant" if mode == "constant" else mode)
+    array, xp = image.array, array_module(image.array)
+    padded = xp.pad(array, ((0, 0),) * (array.ndim - 2) + border, mode)
     colors = fill_of(fill, channels_of(image, "pad"))
     if mode == "constant" and np.any(colors):
         height, width = array.shape[-2:]
         fitted = {color: fitting("pad: fill", color, array.dtype) for color in set(colors)}
-        numbers = np.array([fitted[color] for color in colors]).reshape(-1, 1, 1)
-        values = array_module(array).asarray(numbers)
-        filled = array_module(array).empty_like(padded)
-        filled[...] = values[0] if array.ndim == 2 else values
-        filled[..., top : top + height, left : left + width] = array
-        return Tensor(filled)
+        values = xp.asarray(np.array([fitted[color] for color in colors]).reshape(-1, 1, 1))
+        padded[...] = values[0] if array.ndim == 2 else values
+        padded[..., top : top + height, left : left + width] = array
     return Tensor(padded)
 
 

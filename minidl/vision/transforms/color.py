@@ -415,9 +415,7 @@ def _around(
     if isinstance(value, int | float | np.number):
         if value < 0:
             raise ArgumentError(f"ColorJitter: {name} must not be negative, got {value}")
-        low, high = center - value, center + value
-        if name != "hue":
-            low = max(low, 0.0)
+        low, high = max(center - value, lowest), center + value
     else:
         low, high = two(value, f"ColorJitter: {name}")
     if not lowest <= low <= high <= highest:

@@ -14,7 +14,7 @@ import numpy as np
 from ...device import Array
 from ...errors import ArgumentError, DTypeError, SampleTypeError, ShapeError
 from ...tensor import Tensor, default_dtype
-from ._image import Transform, is_pil, require_pil
+from ._image import Transform, is_pil
 from .adjust import convert_image_dtype
 
 __all__ = ["ConvertImageDtype", "PILToTensor", "ToPILImage", "ToPixels", "ToTensor"]
@@ -132,7 +132,8 @@ class PILToTensor(Transform):
     """
 
     def __call__(self, pic: Any) -> Tensor:
-        require_pil(pic, "PILToTensor")
+        if not is_pil(pic):
+            raise SampleTypeError(f"PILToTensor: expected a PIL image, got {type(pic).__name__}")
         # A copy: Pillow may lend its own memory, read-only.
         return Tensor(image_planes(pic, "PILToTensor").copy(order="K"))
 

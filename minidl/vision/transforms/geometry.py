@@ -71,11 +71,8 @@ class RandomRotation(Transform):
         fill: Any = 0,
     ) -> None:
         self.degrees = _range(degrees, "RandomRotation: degrees")
-        self.interpolation, self.expand = (
-            interpolation_mode(interpolation, "RandomRotation"),
-            expand,
-        )
-        self.center, self.fill = center, checked_fill(fill)
+        self.interpolation = interpolation_mode(interpolation, "RandomRotation")
+        self.expand, self.center, self.fill = expand, center, checked_fill(fill)
 
     @staticmethod
     def get_params(degrees: Sequence[float]) -> float:
@@ -164,20 +161,16 @@ class RandomAffine(Transform):
                 round(rng.uniform(-part * side, part * side))
                 for part, side in zip(translate, img_size, strict=True)
             )
-        scale = (
-            1.0 if scale_ranges is None else float(rng.uniform(scale_ranges[0], scale_ranges[1]))
-        )
+        scale = 1.0 if scale_ranges is None else float(rng.uniform(*scale_ranges[:2]))
         slants = [0.0, 0.0]
-        for axis in range(0 if shears is None else len(shears) // 2):
-            assert shears is not None
-            slants[axis] = float(rng.uniform(shears[2 * axis], shears[2 * axis + 1]))
+        limits = () if shears is None else shears
+        for axis in range(len(limits) // 2):
+            slants[axis] = float(rng.uniform(limits[2 * axis], limits[2 * axis + 1]))
         return angle, (x, y), scale, (slants[0], slants[1])
 
     def forward(self, img: Any) -> Any:
-        height, width = size_of(img, "RandomAffine")
-        chosen = self.get_params(
-            self.degrees, self.translate, self.scale, self.shear, (width, height)
-        )
+        size = size_of(img, "RandomAffine")[::-1]
+        chosen = self.get_params(self.degrees, self.translate, self.scale, self.shear, size)
         return affine(img, *chosen, self.interpolation, self.fill, self.center)
 
 

@@ -6,6 +6,7 @@ a square without regard to their proportions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -32,6 +33,15 @@ class _ReverseChannels:
             return images.flip(-3)
         first, *others = images
         return [self(first), *others]
+
+
+def evaluation(resize: Any, crop: int, numbers: Sequence[Any], ten_crop: bool) -> Compose:
+    """Return the transform of a picture into the numbers of its center, or of its ten crops."""
+    view = Compose(numbers)
+    if ten_crop:
+        views = Lambda(lambda crops: default_collate([view(crop) for crop in crops]))
+        return Compose([Resize(resize), TenCrop(crop), views])
+    return Compose([Resize(resize), CenterCrop(crop), view])
 
 
 @dataclass(frozen=True)
@@ -77,12 +87,8 @@ class Preprocessing:
         raw : bool
             Make a :class:`RawPicture` instead, for :meth:`finish`. Default False.
         """
-        view = Compose([ToRaw()] if raw else self._numbers())
-        resize: Any = self.resize
-        if ten_crop:
-            views = Lambda(lambda crops: default_collate([view(crop) for crop in crops]))
-            return Compose([Resize(resize), TenCrop(self.crop), views])
-        return Compose([Resize(resize), CenterCrop(self.crop), view])
+        numbers = [ToRaw()] if raw else self._numbers()
+        return evaluation(self.resize, self.crop, numbers, ten_crop)
 
     def finish(self) -> Compose:
         """Return the transform from a batch of raw pictures to the input, on their device."""

@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from ...data import default_collate
 from ...errors import ArgumentError
 from ..statistics import PixelStatistics
 from .color import Normalize, PCAJitter, SubtractMean
-from .compose import Compose, Lambda
+from .compose import Compose
 from .convert import ToPixels, ToTensor
-from .crop import CenterCrop, RandomCrop, TenCrop
+from .crop import CenterCrop, RandomCrop
 from .flip import RandomHorizontalFlip
-from .preprocessing import Preprocessing
+from .preprocessing import Preprocessing, evaluation
 from .raw import RawToInput, ToRaw
 from .resize import Resize
 
@@ -156,11 +155,7 @@ def alexnet_evaluation(
         The scale is unknown, or a deviation is zero.
     """
     numbers = _to_numbers(input_scale, size, statistics)
-    view = Compose([ToRaw()] if raw else numbers)
-    if ten_crop:
-        views = Lambda(lambda crops: default_collate([view(crop) for crop in crops]))
-        return Compose([Resize(whole_size(size)), TenCrop(size), views])
-    return Compose([Resize(whole_size(size)), CenterCrop(size), view])
+    return evaluation(whole_size(size), size, [ToRaw()] if raw else numbers, ten_crop)
 
 
 def alexnet_preprocessing(

@@ -299,11 +299,7 @@ class RandomResizedCrop(Transform):
             w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
             if 0 < w <= width and 0 < h <= height:
                 return int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1)), h, w
-        w, h = width, height
-        if width / height < min(ratio):
-            h = round(width / min(ratio))
-        elif width / height > max(ratio):
-            w = round(height * max(ratio))
+        w, h = min(width, round(height * max(ratio))), min(height, round(width / min(ratio)))
         return (height - h) // 2, (width - w) // 2, h, w
 
     def forward(self, img: Any) -> Any:

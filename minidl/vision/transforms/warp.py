@@ -130,9 +130,8 @@ def rotate(
         return img.rotate(angle, pillows(mode), expand, center, fillcolor=color)
     middle = [0.0, 0.0] if center is None else [center[0] - width / 2, center[1] - height / 2]
     rows = _inverse(middle, -angle, [0.0, 0.0], 1.0, [0.0, 0.0])
-    return _sample(
-        img, rows, _whole(rows, width, height) if expand else (height, width), mode, fill
-    )
+    size = _whole(rows, width, height) if expand else (height, width)
+    return _sample(img, rows, size, mode, fill)
 
 
 def _whole(rows: Sequence[float], width: int, height: int) -> tuple[int, int]:
@@ -174,7 +173,7 @@ def affine(
     height, width = size_of(img, "affine")
     mode = _mode(img, interpolation, "affine")
     translate = two(translate, "affine: translate")
-    center = None if center is None else two(center, "affine: center")
+    x, y = (width / 2, height / 2) if center is None else two(center, "affine: center")
     if scale <= 0:
         raise ArgumentError(f"affine: scale must be greater than 0, got {scale}")
     if isinstance(shear, int | float | np.number):
@@ -184,10 +183,8 @@ def affine(
     if is_pil(img):
         from PIL import Image
 
-        middle = [width / 2, height / 2] if center is None else center
-        rows = _inverse(middle, angle, translate, scale, slants)
+        rows = _inverse((x, y), angle, translate, scale, slants)
         color = fill_of(fill, len(img.getbands()), img.mode)
         return img.transform(img.size, Image.Transform.AFFINE, rows, pillows(mode), fillcolor=color)
-    middle = [0.0, 0.0] if center is None else [center[0] - width / 2, center[1] - height / 2]
-    rows = _inverse(middle, angle, translate, scale, slants)
+    rows = _inverse((x - width / 2, y - height / 2), angle, translate, scale, slants)
     return _sample(img, rows, (height, width), mode, fill)
