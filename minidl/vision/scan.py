@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from .datasets.decoding import FORMATS, pil_loader, shown
-from .datasets.folder import has_image_extension, is_hidden, place_of
+from .datasets.folder import folders_in, has_image_extension, is_hidden, place_of
 from .datasets.opening import SPLIT_NAMES, describe_unused, split_folders
 
 if TYPE_CHECKING:
@@ -247,11 +247,9 @@ def _walk_classes(root: str) -> Iterator[Finding | str]:
 
 
 def _folders_in(folder: str) -> list[str]:
-    try:
-        names = sorted(name for name in os.listdir(folder) if not is_hidden(name))
-        return [name for name in names if os.path.isdir(os.path.join(folder, name))]
-    except OSError:
-        return []  # _walk reports it
+    with suppress(OSError):  # _walk reports it
+        return [path.name for path in folders_in(folder)]
+    return []
 
 
 def _walk_all(root: str) -> Iterator[Finding | str]:

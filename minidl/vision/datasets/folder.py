@@ -77,6 +77,14 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def folders_in(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the folders in a folder, hidden ones aside, sorted; none if it is no folder."""
+    if not os.path.isdir(folder):
+        return []
+    with os.scandir(folder) as entries:
+        return sorted(Path(e.path) for e in entries if is_folder(e) and not is_hidden(e.name))
+
+
 def has_image_extension(path: str) -> bool:
     """Return whether :class:`ImageFolder` considers a file a picture, by its name."""
     return path.lower().endswith(IMG_EXTENSIONS) and not is_hidden(os.path.basename(path))

@@ -24,7 +24,7 @@ from ...errors import ArgumentError, DataError
 from ...files import locked
 from .decoding import pil_loader, shown
 from .devkit import WNID, Classes, DevelopmentKit, read_class_list, read_meta_bin
-from .folder import ImageFolder, is_folder, is_hidden
+from .folder import ImageFolder, folders_in, is_hidden
 from .imagenet_archives import (
     ARCHIVES,
     Archive,
@@ -46,10 +46,7 @@ def _check_split(split: str) -> None:
 
 def has_class_folders(folder: str | os.PathLike[str]) -> bool:
     """Return whether the folder exists and has folders in it."""
-    if not os.path.isdir(folder):
-        return False
-    with os.scandir(folder) as entries:
-        return any(is_folder(entry) and not is_hidden(entry.name) for entry in entries)
+    return bool(folders_in(folder))
 
 
 class ImageNet(ImageFolder):
@@ -204,6 +201,7 @@ class ImageNet(ImageFolder):
         elif archive.is_file():
             self._archive = archive
             table = self._read_archive(archive, index)
+            self._offsets, self._sizes = table["offset"], table["size"]
         else:
             found = sorted(os.listdir(base))[:8] if base.is_dir() else "no such folder"
             raise DataError(
@@ -262,11 +260,6 @@ class ImageNet(ImageFolder):
             table[name] = np.fromiter(values, dtype=np.int64, count=len(table["ends"]))
         write_index(index, {**key, "classes": list(classes)}, table, archive.changed, started)
         return table
-
-    def _set_samples(self, table: dict[str, np.ndarray], allow_empty: bool) -> None:
-        super()._set_samples(table, allow_empty)
-        if self._archive is not None:
-            self._offsets, self._sizes = table["offset"], table["size"]
 
     def _source(self, index: int) -> tuple[Any, int]:
         path, label = self.samples[index]

@@ -21,7 +21,7 @@ from ...errors import ArgumentError, DataError, NoDataError
 from ...random import stream
 from .decoding import first_of, pil_loader
 from .devkit import DevelopmentKit
-from .folder import ImageFolder, has_image_extension, is_folder, is_hidden
+from .folder import ImageFolder, folders_in, has_image_extension
 from .imagenet import ARCHIVES, ImageNet, has_class_folders
 from .pictures import Pictures, PictureSet
 from .shards import MANIFEST, Shards, read_manifest
@@ -127,7 +127,7 @@ def split_folders(folder: Path, train: bool = True) -> dict[str, Path]:
     DataError
         It is not clear which folders these are.
     """
-    inside, places = _folders_in(folder), {}
+    inside, places = folders_in(folder), {}
     for split, names in SPLIT_NAMES.items():
         like = sorted(path.name for path in inside if path.name.lower() in names)
         if len(like) > 1:
@@ -155,7 +155,7 @@ def split_folders(folder: Path, train: bool = True) -> dict[str, Path]:
         )
     _refuse_one_folder(folder)
     if inside and all(map(_holds_splits, inside)):
-        parts = [path.name for path in _folders_in(inside[0])]
+        parts = [path.name for path in folders_in(inside[0])]
         raise DataError(
             f"{folder} holds {', '.join(parts)} in each class, which would be mixed: move them "
             f"above the classes, such as {folder / parts[-1] / inside[0].name}"
@@ -165,7 +165,7 @@ def split_folders(folder: Path, train: bool = True) -> dict[str, Path]:
 
 def _refuse_one_folder(folder: Path) -> None:
     """Raise if there is one class in a folder, which has folders instead of pictures."""
-    inside = _folders_in(folder)
+    inside = folders_in(folder)
     if len(inside) == 1 and _is_above_classes(inside[0]):
         raise DataError(
             f"{folder} holds one folder, {inside[0].name}, with folders in it: if those are the "
@@ -173,15 +173,8 @@ def _refuse_one_folder(folder: Path) -> None:
         )
 
 
-def _folders_in(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    with os.scandir(folder) as entries:
-        return sorted(Path(e.path) for e in entries if is_folder(e) and not is_hidden(e.name))
-
-
 def _holds_splits(folder: Path) -> bool:
-    names = [path.name for path in _folders_in(folder)]
+    names = [path.name for path in folders_in(folder)]
     return bool(names) and all(map(_says_split, names))
 
 
@@ -304,10 +297,10 @@ def describe_unused(root: str | os.PathLike[str]) -> str:
         return ""
     places = split_folders(folder)
     if not places:
-        inside = _folders_in(folder)
+        inside = folders_in(folder)
         if len(inside) < 2 or any(map(_holds_pictures, inside)):
             return ""
-        names = [{path.name for path in _folders_in(path)} for path in inside]
+        names = [{path.name for path in folders_in(path)} for path in inside]
         same = sorted(set.intersection(*names))
         if len(same) < 2:
             return ""
@@ -320,7 +313,7 @@ def describe_unused(root: str | os.PathLike[str]) -> str:
         return ""
     others = [
         path.name
-        for path in _folders_in(folder)
+        for path in folders_in(folder)
         if _says_split(path.name) and path not in places.values()
     ]
     if not others:

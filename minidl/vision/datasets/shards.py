@@ -489,8 +489,7 @@ class Shards(PictureSet):
         """Return the path of a picture's source file, relative to the folder that was prepared."""
         position = self._position(index)
         number = self._shard(position)
-        found: str = self._read_index(number)["sources"][position - self._starts[number]]
-        return found
+        return str(self._read_index(number)["sources"][position - self._starts[number]])
 
     @cached_property
     def statistics(self) -> PixelStatistics:

@@ -157,8 +157,7 @@ def _turn_hue(image: Any, turn: float) -> Any:
         return image
     hue, saturation, value = image.convert("HSV").split()
     # Pillow's hue is a byte that wraps at 256.
-    turned = (np.asarray(hue).astype(np.int16) + int(turn * 255)) % 256
-    hue = Image.fromarray(turned.astype(np.uint8))
+    hue = hue.point([(level + int(turn * 255)) % 256 for level in range(256)])
     return Image.merge("HSV", (hue, saturation, value)).convert(image.mode)
 
 

@@ -132,6 +132,17 @@ def _beside(values: Array, pixels: Array, who: str) -> Array:
     return row
 
 
+def mean_of(mean: Any, who: str) -> np.ndarray:
+    """Return one number a channel, (C,), or a mean picture, (C, H, W), in float32."""
+    values = np.asarray(mean, np.float32)
+    if values.ndim not in (1, 3):
+        raise ShapeError(
+            f"{who}: mean must be one number per channel or a picture of shape (C, H, W), "
+            f"got shape {values.shape}"
+        )
+    return values
+
+
 class SubtractMean:
     """Subtracts the training set's mean: the paper's network takes centered raw pixels.
 
@@ -158,14 +169,8 @@ class SubtractMean:
     """
 
     def __init__(self, mean: Any) -> None:
-        values = np.asarray(mean, dtype=np.float32)
-        if values.ndim == 1:
-            values = values.reshape(-1, 1, 1)
-        if values.ndim != 3:
-            raise ShapeError(
-                "SubtractMean: mean must be one number per channel or a picture of shape "
-                f"(C, H, W), got shape {values.shape}"
-            )
+        values = mean_of(mean, "SubtractMean")
+        values = values if values.ndim == 3 else values.reshape(-1, 1, 1)
         # Channels-last in memory, like the pictures from ToPixels.
         self.mean = np.ascontiguousarray(values.transpose(1, 2, 0)).transpose(2, 0, 1)
 

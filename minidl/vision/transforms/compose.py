@@ -14,7 +14,26 @@ from .resize import ResizeAndCrop
 __all__ = ["Compose", "Lambda", "RandomApply", "RandomChoice", "RandomOrder"]
 
 
-class Compose:
+class _Several(Transform):
+    """The base of transforms that are made of others."""
+
+    def __init__(self, transforms: Sequence[Callable[[Any], Any]]) -> None:
+        if not hasattr(transforms, "__getitem__"):
+            raise ArgumentError(
+                f"{type(self).__name__}: transforms must be a sequence, "
+                f"got {type(transforms).__name__}"
+            )
+        self.transforms = transforms
+
+    def __repr__(self) -> str:
+        lines = [str(transform) for transform in self.transforms]
+        if isinstance(self, RandomApply):
+            lines.insert(0, f"p={self.p}")
+        end = f"(p={self.p})" if isinstance(self, RandomChoice) else ""
+        return "\n    ".join([f"{type(self).__name__}(", *lines]) + f"\n){end}"
+
+
+class Compose(_Several):
     """Applies transforms one after the other.
 
     A bilinear :class:`Resize` followed directly by a :class:`RandomCrop` computes only the pixels
@@ -33,9 +52,6 @@ class Compose:
     3.0
     """
 
-    def __init__(self, transforms: Sequence[Callable[[Any], Any]]) -> None:
-        self.transforms = _several(transforms, "Compose")
-
     def __call__(self, img: Any) -> Any:
         for transform in _with_pairs_as_one(self.transforms):
             img = transform(img)
@@ -45,18 +61,6 @@ class Compose:
     def takes_bytes(self) -> bool:
         """Whether all of them take bytes: see :meth:`minidl.vision.datasets.Shards.load`."""
         return all(getattr(transform, "takes_bytes", False) for transform in self.transforms)
-
-    def __repr__(self) -> str:
-        lines = "".join(f"\n    {transform}" for transform in self.transforms)
-        return f"{type(self).__name__}({lines}\n)"
-
-
-def _several(transforms: Any, who: str) -> Sequence[Callable[[Any], Any]]:
-    if not hasattr(transforms, "__getitem__"):
-        raise ArgumentError(
-            f"{who}: transforms must be a sequence, got {type(transforms).__name__}"
-        )
-    return transforms
 
 
 def _with_pairs_as_one(transforms: Sequence[Any]) -> list[Any]:
@@ -106,21 +110,7 @@ class Lambda(Transform):
         return self.lambd(img)
 
 
-class _Random(Transform):
-    """The base of transforms that choose among others."""
-
-    def __init__(self, transforms: Sequence[Callable[[Any], Any]]) -> None:
-        self.transforms = _several(transforms, type(self).__name__)
-
-    def __repr__(self) -> str:
-        lines = [str(transform) for transform in self.transforms]
-        if isinstance(self, RandomApply):
-            lines.insert(0, f"p={self.p}")
-        end = f"(p={self.p})" if isinstance(self, RandomChoice) else ""
-        return "\n    ".join([f"{type(self).__name__}(", *lines]) + f"\n){end}"
-
-
-class RandomApply(_Random):
+class RandomApply(_Several):
     """Applies all of some transforms, or none of them.
 
     Parameters
@@ -148,7 +138,7 @@ class RandomApply(_Random):
         return img
 
 
-class RandomChoice(_Random):
+class RandomChoice(_Several):
     """Applies one of some transforms.
 
     Parameters
@@ -185,7 +175,7 @@ class RandomChoice(_Random):
         return self.transforms[chosen](*args)
 
 
-class RandomOrder(_Random):
+class RandomOrder(_Several):
     """Applies transforms in a random order.
 
     Parameters

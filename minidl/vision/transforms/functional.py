@@ -50,8 +50,7 @@ def get_dimensions(img: Any) -> list[int]:
 
 def get_image_size(img: Any) -> list[int]:
     """Return [width, height]."""
-    height, width = size_of(img, "get_image_size")
-    return [width, height]
+    return list(size_of(img, "get_image_size")[::-1])
 
 
 def get_image_num_channels(img: Any) -> int:

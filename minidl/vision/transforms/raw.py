@@ -29,7 +29,7 @@ from ...kernels import cuda
 from ...kernels.cuda import copy_to
 from ...tensor import Tensor
 from ._image import Transform, is_rgb_bytes, pair
-from .color import PCAJitter
+from .color import PCAJitter, mean_of
 from .convert import image_planes
 from .flip import RandomHorizontalFlip
 
@@ -185,12 +185,7 @@ class RawToInput:
         white: float = 1.0,
         size: int | Sequence[int] | None = None,
     ) -> None:
-        values = np.asarray(mean, np.float32)
-        if values.ndim not in (1, 3):
-            raise ShapeError(
-                "RawToInput: mean must be one number per channel or a picture of shape (C, H, W), "
-                f"got shape {values.shape}"
-            )
+        values = mean_of(mean, "RawToInput")
         self.mean = np.ascontiguousarray(values.transpose(1, 2, 0)) if values.ndim == 3 else values
         channels = self.mean.shape[-1]
         self.std = np.asarray(std, np.float32)
