@@ -248,13 +248,11 @@ class ImageFolder(PictureSet):
 
         table = table_of(map(pictures_of, self.class_to_idx))
         self.skipped = dict(skipped.most_common())
-        if index is not None:
-            stamps = self._stamps(folders)
-            if stamps is not None:
-                key = {"classes": list(self.class_to_idx.items()), "folders": folders}
-                key["skipped"] = self.skipped
-                newest = int(stamps[:, :2].max())
-                write_index(index, key, {**table, "stamps": stamps.reshape(-1)}, newest, started)
+        if index is not None and (stamps := self._stamps(folders)) is not None:
+            key = {"classes": list(self.class_to_idx.items()), "folders": folders}
+            key["skipped"] = self.skipped
+            newest = int(stamps[:, :2].max())
+            write_index(index, key, {**table, "stamps": stamps.reshape(-1)}, newest, started)
         return table
 
     def _stamps(self, folders: Iterable[str]) -> np.ndarray | None:

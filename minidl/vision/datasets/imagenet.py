@@ -223,9 +223,8 @@ class ImageNet(ImageFolder):
     def _side_by_side(self) -> dict[str, np.ndarray]:
         truth, wnids = self._labeled()
         self._set_classes(wnids)
-        with os.scandir(self.split_folder) as entries:
-            found = [entry.name for entry in entries if not is_hidden(entry.name)]
-            names = [name for name in found if name.endswith(".JPEG")]
+        found = os.listdir(self.split_folder)
+        names = [name for name in found if name.endswith(".JPEG") and not is_hidden(name)]
         classes: dict[str, list[str]] = {wnid: [] for wnid in wnids}
         for name, wnid in label_by_number(shown(self.split_folder), names, truth):
             classes[wnid].append(name)
