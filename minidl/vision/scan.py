@@ -192,14 +192,11 @@ def _walk(
             yield Finding(folder, "link-loop")
             return
         with os.scandir(folder) as entries:
-            ordered = sorted(
-                (e for e in entries if e.path not in skip and not is_hidden(e.name)),
-                key=lambda e: e.name,
-            )
+            found = [e for e in entries if e.path not in skip and not is_hidden(e.name)]
     except OSError as error:
         yield Finding(folder, "unreadable", error.strerror or str(error))
         return
-    for entry in ordered:
+    for entry in sorted(found, key=lambda entry: entry.name):
         if entry.name.encode(errors="ignore").decode() != entry.name:  # bytes that are not text
             yield Finding(entry.path, "name-not-utf8")
         try:
@@ -371,9 +368,7 @@ def _scan(root: str, threads: int) -> Iterator[Finding]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``python -m minidl scan`` to a parser."""
     parser.add_argument("folder", help="holds class folders, or train, val and test with them")
-    parser.add_argument(
-        "--threads", type=int, default=None, help="pictures decoded at once (one per processor)"
-    )
+    parser.add_argument("--threads", type=int, help="pictures decoded at once (one per processor)")
     parser.add_argument("--errors-only", action="store_true", help="don't print notes")
 
 

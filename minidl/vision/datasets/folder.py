@@ -82,7 +82,8 @@ def folders_in(folder: str | os.PathLike[str]) -> list[Path]:
     if not os.path.isdir(folder):
         return []
     with os.scandir(folder) as entries:
-        return sorted(Path(e.path) for e in entries if is_folder(e) and not is_hidden(e.name))
+        found = [Path(e.path) for e in entries if is_folder(e) and not is_hidden(e.name)]
+    return sorted(found, key=lambda path: path.name)
 
 
 def has_image_extension(path: str) -> bool:
@@ -213,14 +214,7 @@ class ImageFolder(PictureSet):
             )
         with reading(f"the folder {shown(directory)}"):
             above = places_above(directory)
-            with os.scandir(directory) as entries:
-                classes = sorted(
-                    entry.name
-                    for entry in entries
-                    if not is_hidden(entry.name)
-                    and is_folder(entry)
-                    and place_of(entry.path) not in above
-                )
+            classes = [path.name for path in folders_in(directory) if place_of(path) not in above]
         if not classes:
             raise NoDataError(
                 f"no class folders in {directory!r}: expected {directory}/<class>/<picture>.jpg, "

@@ -141,24 +141,20 @@ def adjust_hue(img: Any, hue_factor: float) -> Any:
     if not -0.5 <= hue_factor <= 0.5:
         raise ArgumentError(f"adjust_hue: the factor must lie in -0.5 to 0.5, got {hue_factor}")
     if is_pil(img):
-        return _turn_hue(img, hue_factor)
+        from PIL import Image
+
+        if img.mode in ("1", "L", "I", "F"):
+            return img
+        hue, saturation, value = img.convert("HSV").split()
+        # Pillow's hue is a byte that wraps at 256.
+        hue = hue.point([(level + int(hue_factor * 255)) % 256 for level in range(256)])
+        return Image.merge("HSV", (hue, saturation, value)).convert(img.mode)
     if channels_of(img, "hue") == 1:
         return img
     check_no_grad(img, "adjust_hue")
     hue, saturation, value = _to_hsv(convert_image_dtype(img, _real(img.dtype)).array)
     turned = _from_hsv((hue + hue_factor) % 1, saturation, value)
     return convert_image_dtype(Tensor(turned), img.dtype)
-
-
-def _turn_hue(image: Any, turn: float) -> Any:
-    from PIL import Image
-
-    if image.mode in ("1", "L", "I", "F"):
-        return image
-    hue, saturation, value = image.convert("HSV").split()
-    # Pillow's hue is a byte that wraps at 256.
-    hue = hue.point([(level + int(turn * 255)) % 256 for level in range(256)])
-    return Image.merge("HSV", (hue, saturation, value)).convert(image.mode)
 
 
 def _to_hsv(pixels: Array) -> tuple[Array, Array, Array]:
