@@ -161,7 +161,9 @@ class RandomAffine(Transform):
                 round(rng.uniform(-part * side, part * side))
                 for part, side in zip(translate, img_size, strict=True)
             )
-        scale = 1.0 if scale_ranges is None else float(rng.uniform(*scale_ranges[:2]))
+        scale = 1.0
+        if scale_ranges is not None:
+            scale = float(rng.uniform(scale_ranges[0], scale_ranges[1]))
         slants = [0.0, 0.0]
         limits = () if shears is None else shears
         for axis in range(len(limits) // 2):
