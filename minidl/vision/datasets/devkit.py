@@ -117,10 +117,7 @@ class DevelopmentKit:
             _check_matlab_size(content)
             synsets = scipy_io.loadmat(io.BytesIO(content), squeeze_me=True)["synsets"]
             leaves = [synset for synset in np.atleast_1d(synsets) if synset["num_children"] == 0]
-            rows = [
-                (int(leaf["ILSVRC2012_ID"]), str(leaf["WNID"]), str(leaf["words"]))
-                for leaf in leaves
-            ]
+            rows = [(int(s["ILSVRC2012_ID"]), str(s["WNID"]), str(s["words"])) for s in leaves]
         except Exception as error:  # a damaged file makes SciPy raise almost anything
             raise DataError(f"{where} is damaged ({type(error).__name__}: {error})") from error
         return _make_classes(where, rows)

@@ -136,9 +136,8 @@ def split_folders(folder: Path, train: bool = True) -> dict[str, Path]:
                 f"keep one of them there, or move one into the other"
             )
         places[split] = folder / (like[0] if like else split)
-    if places["train"].is_dir() or any(
-        (folder / ARCHIVES[split][0]).is_file() for split in SPLIT_NAMES
-    ):
+    archives = [folder / ARCHIVES[split][0] for split in SPLIT_NAMES]
+    if places["train"].is_dir() or any(map(Path.is_file, archives)):
         others = [path for path in inside if not _says_split(path.name)]
         if not has_class_folders(places["train"]) and any(map(_holds_pictures, others)):
             return {}  # the name of a class: trains beside cars and ships
@@ -311,11 +310,8 @@ def describe_unused(root: str | os.PathLike[str]) -> str:
         )
     if not places["train"].is_dir():
         return ""
-    others = [
-        path.name
-        for path in folders_in(folder)
-        if _says_split(path.name) and path not in places.values()
-    ]
+    beside = [path.name for path in folders_in(folder) if path not in places.values()]
+    others = list(filter(_says_split, beside))
     if not others:
         return ""
     sentence = f"{folder}: {' and '.join(others)} not used"

@@ -55,12 +55,7 @@ def is_pil(image: Any) -> bool:
 
 def is_rgb_bytes(image: Any) -> bool:
     """Return whether a value is a uint8 tensor of shape (3, H, W)."""
-    return (
-        isinstance(image, Tensor)
-        and image.dtype == np.uint8
-        and image.ndim == 3
-        and image.shape[0] == 3
-    )
+    return isinstance(image, Tensor) and image.dtype == np.uint8 and image.shape[:-2] == (3,)
 
 
 def check_no_grad(image: Any, who: str) -> None:
