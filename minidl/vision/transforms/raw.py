@@ -210,9 +210,8 @@ class RawToInput:
                 f"{tuple(batch.place.shape)} and {tuple(batch.shift.shape)}"
             )
         h, w = self.size or (height, width)
-        if self.mean.shape[-1] != channels or any(
-            side < of_crop for side, of_crop in zip(self.mean.shape[:-1], (h, w), strict=False)
-        ):
+        too_small = self.mean.ndim == 3 and (self.mean.shape[0] < h or self.mean.shape[1] < w)
+        if self.mean.shape[-1] != channels or too_small:
             raise ShapeError(
                 f"RawToInput: a mean of shape {self.mean.shape} (channels last) does not match "
                 f"crops of {channels} channels, {h}x{w}"
