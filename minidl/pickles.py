@@ -280,7 +280,8 @@ def only(kind: Any, value: Any) -> Any:
         It has another type.
     """
     if not isinstance(value, kind):
-        expected = "a plain key" if kind is _KEYS else kind.__name__
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        expected = "a plain key" if kind is _KEYS else " or ".join(one.__name__ for one in kinds)
         raise RefusedError(f"{type(value).__name__} where {expected} was expected")
     return value
 

@@ -252,6 +252,15 @@ def test_names_of_functions_and_classes_are_refused() -> None:
         refused(zip_file(value, {}), r"the name os\.system")
 
 
+@pytest.mark.parametrize(
+    ("pairs", "problem"),
+    [([[1.5, 2]], "float where str or int"), (5, "int where list or tuple")],
+)
+def test_wrong_pairs_of_an_ordered_dict_are_named(pairs: Any, problem: str) -> None:
+    ordered = Call(Global("collections", "OrderedDict"), (pairs,))
+    refused(zip_file(ordered, {}), f"{problem} was expected")
+
+
 BAD_VIEWS = {
     "beyond the end": ((2, 3), (3, 1), 1),
     "negative stride": ((4,), (-1,), 3),
