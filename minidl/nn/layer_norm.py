@@ -236,6 +236,6 @@ class LayerNorm(Module):
         return layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return (
-            f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}"
-        )
+        text = f"{self.normalized_shape}, eps={self.eps}"
+        has_bias = self.bias is not None
+        return f"{text}, elementwise_affine={self.elementwise_affine}, bias={has_bias}"

@@ -444,11 +444,18 @@ def param_groups(
 def checked(where: str, **options: Any) -> dict[str, Any]:
     """Return `options`, or raise an ArgumentError that names the first that is out of its range."""
     for name, value in options.items():
-        if name in _AT_LEAST_0 and not float(value) >= 0.0:  # NaN fails too
+        if name in _AT_LEAST_0 and not _is_at_least_0(value):
             raise ArgumentError(f"{where}: {name} must be at least 0, got {value}")
     if options["differentiable"]:
         raise ArgumentError(f"{where}: a differentiable step is not supported")
     return options
+
+
+def _is_at_least_0(value: Any) -> bool:
+    try:
+        return not isinstance(value, str) and float(value) >= 0.0  # NaN is not
+    except (TypeError, ValueError):
+        return False
 
 
 def with_decay(w: Array, g: Array, weight_decay: float, maximize: float) -> Array:

@@ -51,7 +51,9 @@ def test_module(device: str) -> None:
     x = helpers.values((4, 2, 3), 0, np.float32)
     right = reference.layer_norm(x, normalized_shape=(2, 3))
     helpers.assert_close(layer(minidl.tensor(x, device=device)), right, 40)
-    assert repr(layer) == "LayerNorm((2, 3), eps=1e-05, elementwise_affine=True)"
+    text = "LayerNorm((2, 3), eps=1e-05, elementwise_affine=True, bias="
+    assert repr(layer) == f"{text}True)"
+    assert repr(nn.LayerNorm((2, 3), bias=False)) == f"{text}False)"
 
 
 def test_errors_name_the_argument() -> None:

@@ -154,6 +154,8 @@ def test_bad_options_are_refused() -> None:
     for options in (
         {"lr": -1.0},
         {"lr": float("nan")},
+        {"lr": "0.1"},
+        {"lr": None},
         {"momentum": -0.1},
         {"weight_decay": -1e-4},
         {"nesterov": True},
