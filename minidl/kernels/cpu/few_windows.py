@@ -14,7 +14,7 @@ from ...device import Array
 from .. import cpu
 from ..epilogue import Epilogue
 from ..windows import Geometry
-from . import epilogue as epilogues
+from .linear import write_turned
 
 #: Number of pieces that the work is cut into.
 _PIECES = 4
@@ -62,11 +62,8 @@ def forward(
         total = own[0, kernels]
         for more in own[1:, kernels]:
             total += more
-        if bias is None:
-            y_rows[:, kernels] = total.T
-        else:
-            np.add(total.T, bias[kernels], out=y_rows[:, kernels])
-        epilogues.apply(epilogue, y_rows[:, kernels], y_rows[:, kernels])
+        own_bias = None if bias is None else bias[kernels]
+        write_turned(total, own_bias, y_rows[:, kernels], epilogue)
 
     cpu.parallel(add, cpu.split(o, cpu.pieces_of(own.size)))
     return y

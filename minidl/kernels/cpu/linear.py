@@ -90,6 +90,11 @@ def multiply_turned(
     """
     turned = cpu.scratch("turned", y.shape[::-1], y.dtype)
     np.matmul(weight, columns, out=turned)
+    write_turned(turned, bias, y, epilogue)
+
+
+def write_turned(turned: Array, bias: Array | None, y: Array, epilogue: Epilogue) -> None:
+    """Write ``Tᵀ + b``, or its epilogue, into y (N, O), for T (O, N)."""
     if bias is None:
         y[...] = turned.T
     else:
