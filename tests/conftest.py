@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -170,6 +172,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 own: Any = getattr(test, "_hypothesis_internal_use_settings", settings.default)
                 count = max(5, own.max_examples // FEWER)
                 test._hypothesis_internal_use_settings = settings(own, max_examples=count)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Remove the folders that a docstring's example makes: only a test has ``tmp_path``."""
+    if not isinstance(item, pytest.DoctestItem):
+        return (yield)
+    with tempfile.TemporaryDirectory() as folder, patch.object(tempfile, "tempdir", folder):
+        return (yield)
 
 
 @pytest.hookimpl(optionalhook=True)  # of pytest-xdist
