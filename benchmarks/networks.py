@@ -14,8 +14,9 @@ IMAGE = {
     "single-tower": (3, 224, 224),
     "torchvision": (3, 224, 224),
     "80sec": (3, 32, 32),
+    "lenet5": (1, 28, 28),
 }
-CLASSES = {"paper": 1000, "single-tower": 1000, "torchvision": 1000, "80sec": 10}
+CLASSES = {"paper": 1000, "single-tower": 1000, "torchvision": 1000, "80sec": 10, "lenet5": 10}
 
 
 def _paper(nn: Any) -> list[Any]:
@@ -75,11 +76,23 @@ def _80sec(nn: Any) -> list[Any]:
     ]  # fmt: skip
 
 
+def _lenet5(nn: Any) -> list[Any]:
+    return [
+        nn.Conv2d(1, 6, 5, padding=2), nn.Tanh(), nn.AvgPool2d(2, 2),
+        nn.Conv2d(6, 16, 5), nn.Tanh(), nn.AvgPool2d(2, 2),
+        nn.Flatten(),
+        nn.Linear(400, 120), nn.Tanh(),
+        nn.Linear(120, 84), nn.Tanh(),
+        nn.Linear(84, 10),
+    ]  # fmt: skip
+
+
 _LAYERS = {
     "paper": _paper,
     "single-tower": _single_tower,
     "torchvision": _torchvision,
     "80sec": _80sec,
+    "lenet5": _lenet5,
 }
 
 
@@ -95,10 +108,12 @@ def sequence(nn: Any, variant: str) -> Any:
 
 def own(variant: str) -> Any:
     """Make minidl's network of a name, with PyTorch's initial values."""
-    from minidl.vision.models import alexnet, cuda_convnet
+    from minidl.vision.models import lenet5
+    from minidl.vision.models.networks import make_network
 
-    make = cuda_convnet if variant == "80sec" else alexnet
-    return make(variant, init="torch")
+    return (
+        lenet5() if variant == "lenet5" else make_network(variant, CLASSES[variant], init="torch")
+    )
 
 
 def network(lib: Any, contender: str, variant: str) -> Any:

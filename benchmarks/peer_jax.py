@@ -124,6 +124,11 @@ class Layers:
 
         return lambda parameters, x, key: jax.nn.relu(x)
 
+    def Tanh(self) -> Any:
+        import jax.numpy as jnp
+
+        return lambda parameters, x, key: jnp.tanh(x)
+
     def LocalResponseNorm(self, size: int, alpha: float, beta: float, k: float) -> Any:
         import jax.numpy as jnp
 

@@ -10,18 +10,18 @@ step is measured.
 
 from __future__ import annotations
 
-import cifar
 import inference
 import layers
 import loader
 import memory
 import overhead
 import precision
+import small_nets
 import train_step
 from harness import parse, settings_of
 from publish import publish
 
-SCRIPTS = (train_step, inference, cifar, overhead, memory, layers, precision, loader)
+SCRIPTS = (train_step, inference, small_nets, overhead, memory, layers, precision, loader)
 
 
 def main() -> None:

@@ -134,22 +134,25 @@ def test_padding_is_minus_infinity(padding: Any, way: str, device: str) -> None:
     np.testing.assert_array_equal(out, np.full(out.shape, -1.0))
 
 
-def test_minus_infinity_itself(device: str) -> None:
+@pytest.mark.parametrize("kernel_size", [2, 3])
+def test_minus_infinity_itself(kernel_size: int, device: str) -> None:
     x = np.full((1, 1, 4, 4), -np.inf)
-    check_max_pool(x, device, kernel_size=3, stride=2, padding=1)
+    check_max_pool(x, device, kernel_size=kernel_size, stride=2, padding=1)
 
 
-def test_ties_go_to_exactly_one_position_the_first(way: str, device: str) -> None:
+@pytest.mark.parametrize("stride", [1, 2])
+def test_ties_go_to_exactly_one_position_the_first(stride: int, way: str, device: str) -> None:
     x = helpers.leaf(np.ones((1, 2, 4, 4), np.float32), device)
-    F.max_pool2d(x, 2).sum().backward()
+    F.max_pool2d(x, 2, stride).sum().backward()
     first = np.zeros((4, 4))
-    first[::2, ::2] = 1
+    first[:3:stride, :3:stride] = 1
     np.testing.assert_array_equal(helpers.host(x.grad), np.broadcast_to(first, (1, 2, 4, 4)))
 
 
-def test_of_two_maxima_the_one_in_the_first_row_counts(way: str, device: str) -> None:
+@pytest.mark.parametrize("stride", [1, 2])
+def test_of_two_maxima_the_one_in_the_first_row_counts(stride: int, way: str, device: str) -> None:
     x = helpers.leaf(np.array([[[[0.0, 1.0], [1.0, 0.0]]]]), device)
-    F.max_pool2d(x, 2).sum().backward()
+    F.max_pool2d(x, 2, stride).sum().backward()
     assert x.grad.tolist() == [[[[0, 1], [0, 0]]]]
 
 

@@ -49,9 +49,30 @@ BUGS = [
     (
         "winograd: one axis where it does not pay off",
         "minidl.kernels.cpu.winograd_one_axis:suits",
-        "per_group * oh",
-        "0",
+        "strips.best(geometry, n, depth, per_group, 1)[0]",
+        "columns.cost_of_run(width * depth, per_group) * size * n * ow * oh",
         "tests/kernels/cpu/test_winograd.py::test_shapes_unsuitable_for_one_axis",
+    ),
+    (
+        "strips: the second window's kernel is not shifted",
+        "minidl.kernels.cpu.strips:forward",
+        "start = j * geometry.stride[1]",
+        "start = 0",
+        "tests/kernels/cpu/test_strips.py::test_against_loops",
+    ),
+    (
+        "strips: a kernel's gradients are those of its first place",
+        "minidl.kernels.cpu.strips:weight_gradient",
+        "range(1, b)",
+        "range(1, 1)",
+        "tests/kernels/cpu/test_strips.py::test_against_loops",
+    ),
+    (
+        "strips: where they cost more than they save",
+        "minidl.kernels.cpu.strips:best",
+        "b > 1",
+        "False",
+        "tests/kernels/cpu/test_strips.py::test_how_many_windows",
     ),
     (
         "winograd: the last part of a wide product is missing",

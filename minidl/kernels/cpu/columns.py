@@ -32,17 +32,23 @@ from .images import channels_last, col2im, copy_pixels
 #: Numbers of columns that a lane writes at a time (5 MB of float32).
 COLUMN_BLOCK = 5 << 18
 
-#: Writing a number of columns takes as long as this number of multiplications.
-_COPY_COST = 32
+#: As how many multiplications counts: a run of memory that is copied, and each of its numbers.
+_RUN, _NUMBER = 250, 26
 
 #: With fewer windows to a product than this, BLAS spends its time on packing the weights.
 _LEAST_WINDOWS = 80
 
 
+def cost_of_run(numbers: int, kernels: int) -> int:
+    """Return as how many multiplications it counts to copy a run of memory and to multiply it."""
+    return _RUN + numbers * (_NUMBER + kernels)
+
+
 def _pieces(windows: int, shape: tuple[int, ...], groups: int, most: int = cpu.PIECES) -> int:
     """Return into how many pieces to cut the work on `windows`; `shape` is the weights'."""
-    cost = shape[0] + _COPY_COST * groups
-    return cpu.pieces_of_product(windows * math.prod(shape[1:]) * cost, most)
+    o, depth, kh, kw = shape
+    cost = groups * kh * cost_of_run(kw * depth, o // groups)
+    return cpu.pieces_of_product(windows * cost // 2, most)  # each calls NumPy five times
 
 
 def _images_at_a_time(geometry: Geometry, depth: int, lane: slice) -> list[slice]:

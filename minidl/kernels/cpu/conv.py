@@ -1,9 +1,10 @@
-"""Convolution on the CPU: it takes one of four ways.
+"""Convolution on the CPU: it takes one of five ways.
 
 ====================== =========================================================================
 ``winograd``           fewer multiplications: kernels of 3 and 5, strides by blocks, many channels
 ``winograd_one_axis``  the same along the rows alone: few channels, as in a first layer
 ``few_windows``        fewer windows than kernels: one picture in a last layer
+``strips``             im2col of several windows at once: few channels
 ``columns``            im2col and one product for each group: everything else
 ====================== =========================================================================
 
@@ -21,7 +22,7 @@ from ...device import Array
 from .. import cpu
 from ..epilogue import Epilogue
 from ..windows import Geometry, Pair
-from . import columns, few_windows, winograd, winograd_one_axis
+from . import columns, few_windows, strips, winograd, winograd_one_axis
 from . import epilogue as epilogues
 from .images import channels_last
 
@@ -47,6 +48,8 @@ def forward(
         return winograd_one_axis.forward(x, weight, bias, geometry, epilogue)
     if len(x) * math.prod(geometry.out) < weight.shape[0] // groups:
         return few_windows.forward(x, weight, bias, geometry, groups, epilogue)
+    if (length := strips.best(*kind)[1]) > 1:
+        return strips.forward(x, weight, bias, geometry, length, epilogue)
     return columns.forward(x, weight, bias, geometry, groups, epilogue)
 
 
@@ -91,10 +94,13 @@ def weight_gradient(
 ) -> tuple[Array, Array]:
     """Return dW, of the weights' `shape`, and db."""
     n, (o, depth) = len(x), shape[:2]
-    if winograd.suits(geometry, -(-n // _USUAL_LANES), depth, o // groups, groups):
+    kind = depth, o // groups, groups
+    if winograd.suits(geometry, -(-n // _USUAL_LANES), *kind):
         return winograd.weight_gradient(x, grad, shape, geometry, groups), bias_gradient(grad)
-    if winograd_one_axis.suits(geometry, n, depth, o // groups, groups):
+    if winograd_one_axis.suits(geometry, n, *kind):
         return winograd_one_axis.weight_gradient(x, grad, shape, geometry)
+    if (length := strips.best(geometry, n, *kind)[1]) > 1:
+        return strips.weight_gradient(x, grad, shape, geometry, length)
     return columns.weight_gradient(x, grad, shape, geometry, groups)
 
 

@@ -1,5 +1,7 @@
 """Max-pool on the CPU: first down the columns of the windows, then along their rows.
 
+Windows that do not overlap have their entries gathered, one array for each, and compared at once.
+
 The *place* of a window's maximum, for the backward, takes one byte where the window has at most 255
 entries. It is the entry's number, counted along the window's rows, or their count for "none".
 """
@@ -30,9 +32,21 @@ def forward(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Arr
     down = _parts(x.shape[2], *(pair[0] for pair in geometry))
     one = Geometry(kernel=(1, 1), stride=(1, 1), dilation=(1, 1), before=(0, 0), out=geometry.out)
     along = Geometry(*((first[0], pair[1]) for first, pair in zip(one, geometry, strict=True)))
+    apart = geometry.kernel == geometry.stride and geometry.dilation == (1, 1)
+    few = kernel_h * kernel_w <= 16 and geometry.fits_exactly((x.shape[2], x.shape[3]))
+    gathers = apart and few and want_places
 
     def lane(images: slice) -> None:
         own, best = x_images[images], y_images[images]
+        if gathers:
+            _gather(own[:, : geometry.span[0], : geometry.span[1]], best, places[images])
+        else:
+            separately(own, best, places[images])
+        # Neither found NaN, which equals nothing; -inf may have equaled padding.
+        if want_places and best.size and not best.min() > -math.inf:
+            _find_lost(Span(own, geometry), best, places[images])
+
+    def separately(own: Array, best: Array, places: Array) -> None:
         shape = (len(own), geometry.out[0], *own.shape[2:])
         largest = cpu.scratch("largest", shape, x.dtype)
         rows = cpu.scratch("rows", shape, places.dtype)
@@ -62,11 +76,8 @@ def forward(x: Array, geometry: Geometry, want_places: bool) -> tuple[Array, Arr
             np.equal(entries[kw], best, out=equal[kw])
             np.subtract(before.across(kw), kw, out=ranks[kw])
         np.multiply(ranks, _as_numbers(equal, ranks), out=ranks)
-        np.maximum.reduce(ranks, axis=0, out=places[images])
-        np.subtract(kernel_h * kernel_w, places[images], out=places[images])
-        # Above, NaN equaled nothing, and -inf may have equaled padding.
-        if best.size and not best.min() > -math.inf:
-            _find_lost(Span(own, geometry), best, places[images])
+        np.maximum.reduce(ranks, axis=0, out=places)
+        np.subtract(kernel_h * kernel_w, places, out=places)
 
     cpu.parallel(lane, lanes(n, geometry, c))
     return y, places.transpose(0, 3, 1, 2)
@@ -93,6 +104,24 @@ def backward(grad: Array, places: Array, geometry: Geometry, size: Pair) -> Arra
 
     cpu.parallel(lane, lanes(n, geometry, c))
     return dx
+
+
+def _gather(images: Array, best: Array, places: Array) -> None:
+    """Write maxima and places of windows that lie side by side and fill the images."""
+    n, oh, ow, c = best.shape
+    kh, kw = images.shape[1] // oh, images.shape[2] // ow
+    windows = images.reshape(n, oh, kh, ow, kw, c).transpose(2, 4, 0, 1, 3, 5)
+    entries = cpu.scratch("entries", (kh * kw, *best.shape), best.dtype)
+    np.copyto(entries.reshape(windows.shape), windows)
+    _largest_of(list(entries), best)
+    # A place is the number of misses before the first hit.
+    missed = cpu.scratch("missed", best.shape, np.dtype(np.bool_))
+    equal = cpu.scratch("equal", best.shape, missed.dtype)
+    missed.fill(True)
+    places.fill(0)
+    for entry in entries:
+        np.logical_and(missed, np.not_equal(entry, best, out=equal), out=missed)
+        np.add(places, missed, out=places)
 
 
 @functools.cache

@@ -17,6 +17,7 @@ from ...device import Array
 from .. import cpu
 from ..epilogue import Epilogue
 from ..windows import Geometry
+from . import columns, strips
 from .winograd_tiles import (
     LEAST_CHANNELS,
     TILES,
@@ -35,6 +36,9 @@ from .winograd_tiles import (
 #: of NumPy does less with them.
 _SLAB = 3 << 18
 
+#: As how many multiplications counts: an output, transformed back from its points, and the calls.
+_OUTPUT, _CALLS = 40, 16 << 20
+
 
 def suits(geometry: Geometry, n: int, depth: int, per_group: int, groups: int) -> bool:
     """Return whether n images' convolution gains from tiles along one axis: if channels are few.
@@ -48,11 +52,9 @@ def suits(geometry: Geometry, n: int, depth: int, per_group: int, groups: int) -
     if min(depth, per_group) >= LEAST_CHANNELS:
         return False
     m = TILES[size][0]
-    saved = size * oh - (m + size - 1) * -(-oh // m)  # of a column of outputs
-    # The copies that it saves must pay for one more pass over memory: the outputs' points.
-    if width * depth * saved < per_group * oh:
-        return False
-    return n * ow * width * depth * per_group * saved >= cpu.SMALL_PRODUCT
+    points = (m + size - 1) * -(-oh // m)  # of a column of outputs
+    cost = points * columns.cost_of_run(width * depth, per_group) + oh * per_group * _OUTPUT
+    return n * ow * cost + _CALLS < strips.best(geometry, n, depth, per_group, 1)[0]
 
 
 def forward(
