@@ -13,7 +13,7 @@ from itertools import accumulate
 from types import GenericAlias
 from typing import Any
 
-from ..errors import ArgumentError, ShapeError
+from ..errors import ArgumentError, DTypeError, ShapeError
 from ..random import Generator
 from ..tensor import Tensor
 from .stream import order_stream
@@ -177,6 +177,8 @@ class TensorDataset(Dataset):
     def __init__(self, *tensors: Tensor) -> None:
         if not tensors:
             raise ArgumentError("TensorDataset needs at least one tensor, got none")
+        for other in (tensor for tensor in tensors if not hasattr(tensor, "ndim")):
+            raise DTypeError(f"TensorDataset: expected tensors, got {type(other).__name__}")
         lengths = [tensor.shape[0] if tensor.ndim else 0 for tensor in tensors]
         if len(set(lengths)) != 1 or any(tensor.ndim == 0 for tensor in tensors):
             shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
@@ -304,6 +306,8 @@ def random_split(
     (8, 2, True)
     """
     total = len(dataset)
+    if not hasattr(lengths, "__len__"):
+        raise ArgumentError(f"random_split: lengths must be a sequence, got {lengths!r}")
     if any(length < 0 for length in lengths):
         raise ArgumentError(f"random_split: lengths must not be negative, got {list(lengths)}")
     if math.isclose(sum(lengths), 1) and any(isinstance(length, float) for length in lengths):

@@ -151,15 +151,19 @@ def class_scores(model: Module, images: Tensor) -> Tensor:
 
 @contextmanager
 def in_evaluation(model: Module, *handles: RemovableHandle) -> Iterator[None]:
-    """Have a model in evaluation mode for a block, after which hooks are removed."""
-    training = model.training
+    """Have a model in evaluation mode for a block, after which hooks are removed.
+
+    Then each module has its own mode again: some may have been frozen in evaluation mode.
+    """
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     try:
         yield
     finally:
         for handle in handles:
             handle.remove()
-        model.train(training)
+        for module, training in modes:
+            module.training = training
 
 
 @no_grad()

@@ -16,6 +16,7 @@ from ..missing import attributes
 from ..ops import stack
 from ..tensor import Tensor
 from .transforms import ToPILImage
+from .transforms._image import two
 
 __all__ = ["make_grid", "save_image"]
 
@@ -88,8 +89,10 @@ def make_grid(
         pixels = pixels.repeat(3, axis=1)
     if normalize:
         axes = (1, 2, 3) if scale_each else (0, 1, 2, 3)
-        low = pixels.min(axis=axes, keepdims=True) if value_range is None else value_range[0]
-        high = pixels.max(axis=axes, keepdims=True) if value_range is None else value_range[1]
+        if value_range is None:
+            low, high = (limit(axis=axes, keepdims=True) for limit in (pixels.min, pixels.max))
+        else:
+            low, high = two(value_range, "make_grid: value_range")
         pixels = (pixels.clip(low, high) - low) / xp.maximum(high - low, 1e-5)
         pixels = pixels.astype(tensor.dtype)
     count, channels, height, width = pixels.shape

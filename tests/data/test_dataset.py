@@ -17,7 +17,7 @@ from minidl.data import (
     TensorDataset,
     random_split,
 )
-from minidl.errors import ArgumentError, ShapeError
+from minidl.errors import ArgumentError, DTypeError, ShapeError
 
 
 class Numbers(Dataset):
@@ -50,6 +50,8 @@ def test_tensor_dataset_refuses_different_lengths() -> None:
         TensorDataset(minidl.tensor(1.0))
     with pytest.raises(ArgumentError):
         TensorDataset()
+    with pytest.raises(DTypeError, match="expected tensors, got list"):
+        TensorDataset([1, 2])
 
 
 def test_concat_finds_the_part() -> None:
@@ -81,7 +83,7 @@ def test_split_is_random_but_repeatable() -> None:
     assert split(1) != list(range(50))
 
 
-@pytest.mark.parametrize("lengths", [[5, 4], [0.5, 0.6], [12, -2], [2.5, 7.5]])
+@pytest.mark.parametrize("lengths", [[5, 4], [0.5, 0.6], [12, -2], [2.5, 7.5], 3])
 def test_split_refuses_lengths_that_do_not_add_up(lengths: list[float]) -> None:
     with pytest.raises(ArgumentError, match="lengths"):
         random_split(range(10), lengths)

@@ -179,6 +179,7 @@ def test_ties_go_to_the_smaller_index_for_one_view_and_for_ten(device: str) -> N
 
 def test_evaluate_restores_the_mode() -> None:
     net = minidl.nn.Sequential(minidl.nn.Dropout(0.5), minidl.nn.Flatten())
+    net[1].eval()  # a frozen part stays so
     batch = minidl.ones(2, 4), minidl.tensor([0, 1])
     first, second = (evaluate(net, [batch], topk=(1,)) for _ in range(2))
-    assert first == second and net.training and net[0].training
+    assert first == second and net.training and net[0].training and not net[1].training

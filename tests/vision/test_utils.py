@@ -50,6 +50,8 @@ def test_what_is_refused() -> None:
             make_grid(bad)
     with pytest.raises(ArgumentError, match="nrow"):
         make_grid(minidl.ones(2, 1, 2, 2), nrow=0)
+    with pytest.raises(DTypeError, match="make_grid: value_range must be two numbers, got 3"):
+        make_grid(minidl.ones(2, 1, 2, 2), normalize=True, value_range=3)
 
 
 def test_integers_are_neither_normalized_nor_saved(tmp_path: Path) -> None:

@@ -229,11 +229,16 @@ def border(padding: int | Sequence[int], who: str) -> tuple[int, int, int, int]:
     return int(left), int(top), int(right), int(bottom)
 
 
+def number(value: float, name: str) -> float:
+    """Return `value`, or raise unless it is a number."""
+    if not isinstance(value, Real):
+        raise DTypeError(f"{name} must be a number, got {value!r}")
+    return value
+
+
 def probability(p: float, who: str) -> float:
     """Return `p`, or raise unless it is between 0 and 1."""
-    if not isinstance(p, Real):
-        raise DTypeError(f"{who}: p must be a number, got {p!r}")
-    if not 0 <= p <= 1:
+    if not 0 <= number(p, f"{who}: p") <= 1:
         raise ArgumentError(f"{who}: p must be between 0 and 1, got {p}")
     return p
 

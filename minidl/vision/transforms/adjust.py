@@ -19,7 +19,7 @@ from ...device import Array, array_module
 from ...errors import ArgumentError, DTypeError, ShapeError
 from ...ops import cat
 from ...tensor import Tensor
-from ._image import channels_of, check_no_grad, is_pil, require_tensor
+from ._image import channels_of, check_no_grad, is_pil, number, require_tensor
 
 __all__ = [
     "adjust_brightness", "adjust_contrast", "adjust_gamma", "adjust_hue", "adjust_saturation",
@@ -29,7 +29,7 @@ __all__ = [
 
 def _check(image: Any, who: str, factor: float = 0) -> None:
     channels = channels_of(image, who)
-    if factor < 0 and not is_pil(image):
+    if number(factor, f"{who}: the factor") < 0 and not is_pil(image):
         raise ArgumentError(f"{who}: the factor must not be negative, got {factor}")
     if isinstance(image, Tensor) and channels not in (1, 3):
         raise ShapeError(
@@ -138,7 +138,7 @@ def adjust_gamma(img: Any, gamma: float, gain: float = 1) -> Any:
 def adjust_hue(img: Any, hue_factor: float) -> Any:
     """Turn the color circle by the factor, -0.5 to 0.5 of a whole turn."""
     _check(img, "adjust_hue")
-    if not -0.5 <= hue_factor <= 0.5:
+    if not -0.5 <= number(hue_factor, "adjust_hue: the factor") <= 0.5:
         raise ArgumentError(f"adjust_hue: the factor must lie in -0.5 to 0.5, got {hue_factor}")
     if is_pil(img):
         from PIL import Image

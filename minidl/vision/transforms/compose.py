@@ -161,6 +161,8 @@ class RandomChoice(_Several):
         super().__init__(transforms)
         if not transforms:
             raise ArgumentError("RandomChoice: there is no transform to choose")
+        if p is not None and not hasattr(p, "__len__"):
+            raise ArgumentError(f"RandomChoice: p must be weights, got {p!r}")
         if p is not None and len(p) != len(transforms):
             raise ArgumentError(
                 f"RandomChoice: p has {len(p)} weights for {len(transforms)} transforms"

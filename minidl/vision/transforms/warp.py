@@ -15,7 +15,7 @@ import numpy as np
 from ...device import Array, array_module
 from ...errors import ArgumentError
 from ...tensor import Tensor
-from ._image import check_no_grad, fill_of, is_pil, size_of, two
+from ._image import check_no_grad, fill_of, is_pil, number, size_of, two
 from .resize import InterpolationMode, interpolation_mode, pillows
 
 __all__ = ["affine", "rotate"]
@@ -123,6 +123,7 @@ def rotate(
         mixed with it. Default: zero.
     """
     height, width = size_of(img, "rotate")
+    number(angle, "rotate: angle")
     mode = _mode(img, interpolation, "rotate")
     center = None if center is None else two(center, "rotate: center")
     if is_pil(img):

@@ -251,7 +251,9 @@ def test_gray_of_doubles_is_double() -> None:
         lambda: F.affine(PICTURE, 0, [0, 0], 1, [1, 2, 3]),
         lambda: transforms.Compose(3), lambda: transforms.RandomHorizontalFlip(None),
         lambda: transforms.Normalize("a", "b"), lambda: make_grid([PICTURE] * 2, padding=-1),
-        lambda: F.erase(PICTURE, 0, 0, 1, 1, "x"),
+        lambda: F.erase(PICTURE, 0, 0, 1, 1, "x"), lambda: F.rotate(PICTURE, "a"),
+        lambda: F.adjust_contrast(PICTURE, "a"), lambda: F.adjust_hue(PICTURE, None),
+        lambda: transforms.RandomChoice([abs], p=3),
     ],
 )  # fmt: skip
 def test_what_no_transform_takes_is_refused_in_a_sentence(call: Any) -> None:
