@@ -18,6 +18,7 @@ import minidl
 import minidl.nn.functional as F
 from minidl import nn
 from minidl.errors import ArgumentError, MinidlError, ShapeError
+from minidl.kernels.cpu import blocks as cpu_blocks
 from minidl.kernels.cpu import columns as cpu_columns
 from minidl.kernels.cuda import conv as cuda_conv
 from minidl.kernels.windows import plan
@@ -146,8 +147,9 @@ def test_against_loops(case: str, dtype: Any, device: str) -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("padding", [0, 3])
 def test_a_few_images_are_cut_into_bands(
-    images: int, stride: int, padding: int, device: str
+    images: int, stride: int, padding: int, device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(cpu_blocks, "SMALL_PRODUCT", 1)
     x, weight = helpers.values((images, 2, 41, 23), 1), helpers.values((3, 2, 4, 3), 2)
     check_against_loops(x, weight, None, device, stride=stride, padding=padding)
 
@@ -251,7 +253,10 @@ def test_arguments_are_not_written_to(device: str) -> None:
 
 @pytest.mark.parametrize("batch", [1, 7, 8, 9, 37])
 @pytest.mark.parametrize("dtype", helpers.DTYPES, ids=str)
-def test_batches_that_do_not_divide_into_lanes(batch: int, dtype: Any, device: str) -> None:
+def test_batches_that_do_not_divide_into_lanes(
+    batch: int, dtype: Any, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu_blocks, "SMALL_PRODUCT", 1)
     x, weight = helpers.values((batch, 4, 9, 9), 1, dtype), helpers.values((6, 2, 3, 3), 2, dtype)
     bias, grad = helpers.values((6,), 3, dtype), helpers.values((batch, 6, 9, 9), 4, dtype)
     out, (dx, dw, db) = run(x, weight, bias, grad, device, padding=1, groups=2)
@@ -303,10 +308,10 @@ def test_lanes_of_several_runs(
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_a_kernel_row_at_a_time(
+def test_bands_of_an_image(
     options: dict[str, Any], device: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where the columns of one image do not fit, the rows of the kernel take turns."""
+    """Where the columns of one image do not fit, its rows take turns (on a GPU, the kernel's)."""
     check_with_a_block_of(30, options, device, monkeypatch)
 
 

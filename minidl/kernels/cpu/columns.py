@@ -12,13 +12,13 @@ the first product adds b and the second one yields db.
 
 X is never stored whole (at batch 128 it would take 2.3 GB for AlexNet's five layers): every lane
 writes the windows of a few images at a time into a buffer that stays in its core's cache. Where not
-even one image's windows fit (conv2's input gradient: 9 MB), the rows of the kernel take turns and
-their products are added.
+even one image's windows fit, they are taken in bands of rows.
 """
 
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import numpy as np
 
@@ -80,27 +80,26 @@ def _padded_groups(x: Array, geometry: Geometry, groups: int) -> Array:
     return padded
 
 
-def _kernel_parts(geometry: Geometry, depth: int) -> list[slice]:
-    """Cut the kernel: into single rows if an image's columns do not fit the block, else not."""
-    rows = geometry.kernel[0]
+def _bands(geometry: Geometry, depth: int, least: int = 1) -> list[Band]:
+    """Cut an image's windows into bands whose columns fit the block, at `least` so many."""
     per_image = math.prod(geometry.out) * math.prod(geometry.kernel) * depth
-    return cpu.split(rows, rows if per_image > COLUMN_BLOCK else 1)
+    return geometry.bands(max(least, -(-per_image // COLUMN_BLOCK)))
 
 
-def _columns(padded: Array, geometry: Geometry, part: slice, ones: bool) -> Array:
+def _columns(padded: Array, geometry: Geometry, ones: bool) -> Array:
     """Return the windows of C-contiguous (n, span_h, span_w, C) as rows, (n·OH·OW, KH·KW·C [+ 1]).
 
-    Only kernel rows of `part` are written. With `ones`, every row ends in a 1 for the bias.
+    With `ones`, every row ends in a 1 for the bias.
     """
     n, _, _, depth = padded.shape
-    kh, kw, (oh, ow) = part.stop - part.start, geometry.kernel[1], geometry.out
+    (kh, kw), (oh, ow) = geometry.kernel, geometry.out
     image, row, column, channel = padded.strides
     (sh, sw), (dh, dw) = geometry.stride, geometry.dilation
     windows = np.ndarray(  # as_strided, which takes four times as long
         (n, oh, ow, kh, kw, depth),
         padded.dtype,
         padded,
-        part.start * dh * row,
+        0,
         (image, row * sh, column * sw, row * dh, column * dw, channel),
     )
     length = kh * kw * depth
@@ -140,8 +139,7 @@ def forward(
 ) -> Array:
     """Return Y = X·W + b, or its epilogue."""
     matrices = _as_matrices(weight, bias, groups)
-    (depth, kh, kw), per_group = weight.shape[1:], weight.shape[0] // groups
-    parts = _kernel_parts(geometry, depth)
+    depth, per_group = weight.shape[1], weight.shape[0] // groups
     n, (oh, ow) = x.shape[0], geometry.out
     y = cpu.empty_image(n, groups * per_group, oh, ow, x.dtype)
     y_images = y.transpose(0, 2, 3, 1)
@@ -153,22 +151,14 @@ def forward(
             out = y_images[run, band].reshape(-1, groups * per_group)
             for group in range(groups):
                 own = out[:, group * per_group : (group + 1) * per_group]
-                for part in parts:
-                    last = part.stop == kh
-                    columns = _columns(padded[group], of_band, part, last and bias is not None)
-                    start = part.start * kw * depth
-                    rows_of_part = matrices[group, start : start + columns.shape[1]]
-                    if part.start == 0:
-                        np.matmul(columns, rows_of_part, out=own)
-                    else:
-                        more = cpu.scratch("part", own.shape, x.dtype)
-                        np.matmul(columns, rows_of_part, out=more)
-                        own += more
+                columns = _columns(padded[group], of_band, bias is not None)
+                np.matmul(columns, matrices[group], out=own)
             epilogues.apply(epilogue, out, out)
 
     pieces = _pieces(n * oh * ow, weight.shape, groups)
     # A few images are cut further, so that every thread has some of them. (Then a lane has one.)
-    bands = geometry.bands(min(min(pieces, cpu.BANDS) // max(n, 1), oh * ow // _LEAST_WINDOWS))
+    least = min(min(pieces, cpu.BANDS) // max(n, 1), oh * ow // _LEAST_WINDOWS)
+    bands = _bands(geometry, depth, least)
     cpu.parallel(lane, [(images, band) for images in cpu.split(n, pieces) for band in bands])
     return y
 
@@ -180,28 +170,23 @@ def weight_gradient(
     o, depth, kh, kw = shape
     per_group, length = o // groups, kh * kw * depth
     n = x.shape[0]
-    grad_rows = channels_last(grad).reshape(n, math.prod(geometry.out), o)
+    grads, bands = channels_last(grad), _bands(geometry, depth)
     lanes = cpu.split(n, _pieces(n * math.prod(geometry.out), shape, groups, cpu.LANES))
-    parts = _kernel_parts(geometry, depth)
     sums = [cpu.empty((groups, length + 1, per_group), x.dtype) for _ in lanes]
 
     def lane(number: int) -> None:
         total = sums[number]
-        for run in _images_at_a_time(geometry, depth, lanes[number]):
-            padded = _padded_groups(x[run], geometry, groups)
-            dy = grad_rows[run].reshape(-1, o)
+        runs = _images_at_a_time(bands[0].geometry, depth, lanes[number])
+        for place, (run, (band, first_row, of_band)) in enumerate(product(runs, bands)):
+            padded = _padded_groups(x[run, :, first_row:], of_band, groups)
+            dy = grads[run, band].reshape(-1, o)
             for group in range(groups):
                 own = dy[:, group * per_group : (group + 1) * per_group]
-                for part in parts:
-                    columns = _columns(padded[group], geometry, part, part.stop == kh)
-                    start = part.start * kw * depth
-                    sums_of_part = total[group, start : start + columns.shape[1]]
-                    if run.start == lanes[number].start:
-                        np.matmul(columns.T, own, out=sums_of_part)
-                    else:
-                        more = cpu.scratch("part", sums_of_part.shape, x.dtype)
-                        np.matmul(columns.T, own, out=more)
-                        sums_of_part += more
+                columns = _columns(padded[group], of_band, True)
+                out = cpu.scratch("product", total[group].shape, x.dtype) if place else total[group]
+                np.matmul(columns.T, own, out=out)
+                if place:
+                    total[group] += out
 
     cpu.parallel(lane, range(len(lanes)))
     if not sums:
