@@ -19,7 +19,7 @@ from small_networks import small_networks
 import minidl
 from minidl.nn.functional import softmax
 from minidl.vision.datasets import pil_loader
-from minidl.vision.models import alexnet
+from minidl.vision.models import alexnet, load_network
 from minidl.vision.statistics import PixelSums
 from minidl.vision.submission import check_submission
 from minidl.vision.transforms.presets import alexnet_evaluation
@@ -140,6 +140,18 @@ def test_the_training_pictures_statistics_are_used(
         found = json.loads(result.stdout)["probabilities"]
         np.testing.assert_allclose(found, expected, rtol=1e-4)
     (tmp_path / "last.safetensors").unlink()
+
+
+@pytest.mark.parametrize("ten_crop", [False, True])
+def test_weights_bring_their_preprocessing(world: Path, ten_crop: bool) -> None:
+    result = run(world, PROGRAM, "pictures/a/000.jpg", "--checkpoint", "80sec", "--json",
+                 *(["--ten-crop"] if ten_crop else []))  # fmt: skip
+    net = load_network("80sec")
+    views = net.preprocessing.transforms(ten_crop)(pil_loader(world / "pictures/a/000.jpg"))
+    with minidl.no_grad():
+        logits = net(views if ten_crop else minidl.stack([views]))
+    expected = np.sort(softmax(logits, 1).numpy().mean(axis=0))[::-1][:5]
+    np.testing.assert_allclose(json.loads(result.stdout)["probabilities"], expected, rtol=1e-4)
 
 
 def test_the_latest_run_is_the_default(world: Path, network: Network, tmp_path: Path) -> None:

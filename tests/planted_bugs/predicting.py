@@ -62,7 +62,7 @@ BUGS = [
         "examples/alexnet_predict.py:predict",
         "crop = expected.transforms(options.ten_crop, raw=True)",
         "crop = expected.transforms(False, raw=True)",
-        "tests/examples/test_alexnet_predict.py::test_prints_the_classes_of_pictures",
+        "tests/examples/test_alexnet_predict.py::test_weights_bring_their_preprocessing",
     ),
     (
         "predict: a submission of guesses only is written",
