@@ -200,6 +200,7 @@ def commands(path: Path) -> dict[str, Any]:
         "nested": {"a": [{"b": (Call(system, (text,)),)}]},
         "argument": tensor(Call(system, (text,)), (1,), (1,)),
         "build": Build(Call(known, ()), {"__setstate__": system}),
+        "attributes": Build(Call(known, ()), {"items": text}),
         "build object": Build(Global("os", "environ"), {"a": 1}),
         "new": Raw(b"cos\nsystem\n" + program((text,))[2:-1] + b"\x81"),
         "inst": Raw(b"(S" + repr(text).encode() + b"\nios\nsystem\n"),
