@@ -231,7 +231,7 @@ def border(padding: int | Sequence[int], who: str) -> tuple[int, int, int, int]:
 
 def number(value: float, name: str) -> float:
     """Return `value`, or raise unless it is a number."""
-    if not isinstance(value, Real):
+    if not hasattr(value, "__float__"):  # a tensor of one element has it
         raise DTypeError(f"{name} must be a number, got {value!r}")
     return value
 

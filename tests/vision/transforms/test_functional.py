@@ -234,6 +234,7 @@ def test_bools_and_pictures_without_channels() -> None:
     assert F.resize(mask, [1, 1]).tolist() == [[[True]]]
     plane = minidl.tensor([[0.5, 0.25]])
     assert F.adjust_brightness(plane, 2).tolist() == [[1.0, 0.5]]
+    assert F.adjust_brightness(plane, minidl.tensor([2.0])).tolist() == [[1.0, 0.5]]
     assert F.adjust_saturation(plane, 2) is plane and F.adjust_hue(plane, 0.2) is plane
 
 
