@@ -23,8 +23,11 @@ before and after ``forward``.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
+from ..autograd.handles import RemovableHandle
 from ..errors import ArgumentError
 from ..kernels import cuda
 from ..ops.spelling import explain
@@ -271,3 +274,20 @@ def _repr_block(name: str, extra_lines: list[str], child_lines: list[str]) -> st
     if not child_lines and len(extra_lines) <= 1:
         return f"{name}({''.join(extra_lines)})"
     return f"{name}(\n  " + "\n  ".join(extra_lines + child_lines) + "\n)"
+
+
+@contextmanager
+def in_evaluation(model: Module, *handles: RemovableHandle) -> Iterator[None]:
+    """Have a model in evaluation mode for a block, after which hooks are removed.
+
+    Then each module has its own mode again: some may have been frozen in evaluation mode.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, training in modes:
+            module.training = training

@@ -21,7 +21,7 @@ from ..ops import zeros
 from .conv import Conv2d
 from .linear import Linear
 from .local import LocallyConnected2d
-from .module import Module
+from .module import Module, in_evaluation
 from .sequential import Sequential
 
 
@@ -145,20 +145,12 @@ def _run(model: Module, size: tuple[int, ...]) -> list[SummaryRow]:
         name = names[id(module)] or type(module).__name__
         rows.append(_row(name, module, output, fused.get(id(module), "")))
 
-    modes = [(module, module.training) for module in model.modules()]
-    leaves = [module for module, _ in modes if not any(True for _ in module.children())]
+    leaves = [module for module in model.modules() if not any(True for _ in module.children())]
     handles = [module.register_forward_hook(note) for module in leaves]
     like = next(model.parameters(), None)
     dtype, device = (None, None) if like is None else (like.dtype, like.device)
-    try:
-        model.eval()
-        with no_grad():
-            model(zeros(1, *size, dtype=dtype, device=device))
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in modes:
-            module.training = training
+    with in_evaluation(model, *handles), no_grad():
+        model(zeros(1, *size, dtype=dtype, device=device))
     return rows
 
 

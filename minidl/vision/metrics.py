@@ -5,20 +5,19 @@ Nothing here waits for a GPU but :meth:`RunningMeans.read` (and what calls it).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import kernels, ops
 from ..autograd import no_grad
-from ..autograd.handles import RemovableHandle
 from ..device import Array, array_module, on_its_device
 from ..distributed import get_rank, get_world_size
 from ..errors import ArgumentError, ShapeError
 from ..nn import Module
 from ..nn.functional import cross_entropy, log_softmax
+from ..nn.module import in_evaluation
 from ..tensor import Tensor
 from ..training.means import RunningMeans
 
@@ -147,23 +146,6 @@ def class_scores(model: Module, images: Tensor) -> Tensor:
     n, views = images.shape[:2]
     scores = log_softmax(model(images.flatten(0, 1)), 1)
     return ops.logsumexp(scores.reshape(n, views, -1), 1) - float(np.log(views))
-
-
-@contextmanager
-def in_evaluation(model: Module, *handles: RemovableHandle) -> Iterator[None]:
-    """Have a model in evaluation mode for a block, after which hooks are removed.
-
-    Then each module has its own mode again: some may have been frozen in evaluation mode.
-    """
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, training in modes:
-            module.training = training
 
 
 @no_grad()

@@ -15,8 +15,9 @@ from ..autograd import no_grad
 from ..errors import ArgumentError, CheckpointError, ShapeError
 from ..nn import Module
 from ..nn.functional import softmax
+from ..nn.module import in_evaluation
 from ..tensor import Tensor
-from .metrics import class_scores, in_evaluation
+from .metrics import class_scores
 
 __all__ = ["Predictions", "Recorder", "ensemble", "features", "search_weights"]
 

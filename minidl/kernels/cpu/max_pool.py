@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -114,14 +114,8 @@ def _gather(images: Array, best: Array, places: Array) -> None:
     entries = cpu.scratch("entries", (kh * kw, *best.shape), best.dtype)
     np.copyto(entries.reshape(windows.shape), windows)
     _largest_of(list(entries), best)
-    # A place is the number of misses before the first hit.
-    missed = cpu.scratch("missed", best.shape, np.dtype(np.bool_))
-    equal = cpu.scratch("equal", best.shape, missed.dtype)
-    missed.fill(True)
-    places.fill(0)
-    for entry in entries:
-        np.logical_and(missed, np.not_equal(entry, best, out=equal), out=missed)
-        np.add(places, missed, out=places)
+    equal = cpu.scratch("equal", best.shape, np.dtype(np.bool_))
+    _first_hits(entries, lambda entry: np.equal(entry, best, out=equal), places)
 
 
 @functools.cache
@@ -182,22 +176,23 @@ def _as_numbers(mask: Array, places: Array) -> Array:
 
 def _find_lost(span: Span, best: Array, places: Array) -> None:
     """Write the places of maxima that are NaN or minus infinity."""
-    span.read(-math.inf)
-    lost = np.isnan(best)
-    places[lost] = _first_hits(span, np.isnan, best.shape)[lost]
-    lost = best == -math.inf
-    span.fill_outside(math.nan)
-    places[lost] = _first_hits(span, lambda entry: entry == -math.inf, best.shape)[lost]
+    found = np.empty_like(places)
+    for holds, outside in ((np.isnan, -math.inf), (np.isneginf, math.nan)):
+        span.read(outside)
+        lost = holds(best)
+        entries = (span.entry(kh, kw) for kh, kw in np.ndindex(*span.geometry.kernel))
+        _first_hits(entries, holds, found)
+        places[lost] = found[lost]
 
 
-def _first_hits(span: Span, holds: Callable[[Array], Array], shape: tuple[int, ...]) -> Array:
-    """Return for every window the number of its first entry for which `holds` is true.
+def _first_hits(entries: Iterable[Array], holds: Callable[[Array], Array], places: Array) -> None:
+    """Write the number of each window's first entry for which `holds` is true.
 
     It equals the number of earlier misses.
     """
-    waiting = np.ones(shape, np.bool_)
-    places = np.zeros(shape, span.geometry.place_dtype)
-    for entry in np.ndindex(*span.geometry.kernel):
-        np.greater(waiting, holds(span.entry(*entry)), out=waiting)  # waiting and no hit
+    waiting = cpu.scratch("waiting", places.shape, np.dtype(np.bool_))
+    waiting.fill(True)
+    places.fill(0)
+    for entry in entries:
+        np.greater(waiting, holds(entry), out=waiting)  # waiting and no hit
         np.add(places, waiting, out=places)
-    return places

@@ -69,10 +69,6 @@ class Span:
         """Take the numbers of the images, and `fill` outside of them."""
         for inside, own in self.copies:
             np.copyto(inside, own)
-        self.fill_outside(fill)
-
-    def fill_outside(self, fill: float) -> None:
-        """Write `fill` where there is no image."""
         for part in self.outside:
             part.fill(fill)
 

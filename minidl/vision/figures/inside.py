@@ -11,8 +11,8 @@ from ... import nn
 from ...autograd import enable_grad, no_grad
 from ...errors import ShapeError
 from ...nn import Module
+from ...nn.module import in_evaluation
 from ...tensor import Tensor, tensor
-from ..metrics import in_evaluation
 from .canvas import Sheet
 
 if TYPE_CHECKING:

@@ -34,11 +34,11 @@ from ...distributed import arrays, world
 from ...errors import ArgumentError
 from ...nn import Conv2d, Dropout, LocalResponseNorm, Module, Parameter, PlainDropout, Sequential
 from ...nn.exchange import gather_channels, gather_outputs, gather_rounds, scatter_rows
+from ...nn.module import in_evaluation
 from ...nn.parts import use_rows
 from ...ops import cat
 from ...random import get_rng_state, set_rng_state
 from ...tensor import Tensor
-from ..metrics import in_evaluation
 from .rows import RowNet
 
 __all__ = ["Shards", "bytes_per_step"]

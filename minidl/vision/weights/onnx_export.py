@@ -23,8 +23,8 @@ from ... import nn
 from ...autograd import no_grad
 from ...errors import ArgumentError
 from ...files import write_atomically
+from ...nn.module import in_evaluation
 from ...ops import zeros
-from ..metrics import in_evaluation
 from ..models.cuda_convnet import ScaledTanh
 from ..models.rows import RowNet
 
