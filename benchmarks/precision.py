@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import Entry, Report, Settings, Team, Work, available, library, table
-from layers import UNITS, run, units
+from layers import UNITS, units
 from networks import batch
 from publish import main
 
@@ -72,7 +72,7 @@ def _compute(lib: Any, layers: list[Any], start: Any, grad: Any) -> dict[str, An
     values = lib.from_numpy(start).requires_grad_(True)
     for layer in layers:
         layer.zero_grad()
-    output = run(layers, values)
+    output = lib.nn.Sequential(*layers)(values)
     if grad is None:
         grad = output.detach().numpy()
     grad = grad.astype(np.float32).astype(start.dtype)

@@ -108,6 +108,22 @@ def test_peers_compute_the_same_logits(scripts: None, monkeypatch: pytest.Monkey
         assert np.abs(own - other).max() < 1e-5 * np.abs(own).max()
 
 
+@pytest.mark.parametrize("variant", ["80sec", "torchvision"])
+def test_onnxruntimes_profile_has_our_layers(
+    scripts: None, monkeypatch: pytest.MonkeyPatch, variant: str
+) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    import layers
+    import peer_onnxruntime
+
+    monkeypatch.setenv("BENCHMARK_THREADS", "1")
+    profile = peer_onnxruntime.make("layers", variant, 1).time(1)
+    ours = [unit for unit in layers.UNITS[variant] if unit.startswith(("conv", "pool", "fc"))]
+    assert [unit for unit in profile if unit in ours] == ours
+    assert all(seconds > 0 for seconds in profile.values())
+
+
 @pytest.mark.parametrize("variant", ["80sec", "lenet5", "paper"])
 def test_jax_takes_the_same_step(
     scripts: None, monkeypatch: pytest.MonkeyPatch, variant: str
