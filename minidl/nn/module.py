@@ -283,8 +283,8 @@ def in_evaluation(model: Module, *handles: RemovableHandle) -> Iterator[None]:
     Then each module has its own mode again: some may have been frozen in evaluation mode.
     """
     modes = [(module, module.training) for module in model.modules()]
-    model.eval()
     try:
+        model.eval()
         yield
     finally:
         for handle in handles:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import pytest
 
 from minidl.errors import ArgumentError
@@ -71,6 +73,17 @@ def test_model_is_left_as_it_was(device):
         summary(model, (3, 8, 10))
     assert not any(module._forward_hooks for module in model.modules())
     assert model.training
+
+
+def test_a_module_that_refuses_evaluation_leaves_nothing_behind() -> None:
+    class Stubborn(Linear):
+        def train(self, mode: bool = True) -> Self:
+            raise ValueError("no")
+
+    model = Sequential(Flatten(), Stubborn(4, 2))
+    with pytest.raises(ValueError, match="no"):
+        summary(model, (4,))
+    assert model.training and not any(module._forward_hooks for module in model.modules())
 
 
 def test_shared_and_frozen_parameters():
