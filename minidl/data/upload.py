@@ -143,23 +143,19 @@ class DeviceBatches:
 
     def _uploaded(self) -> Iterator[Any]:
         """Yield each batch on the GPU once the next one is being uploaded."""
-        on_the_way: deque[cuda.Upload] = deque()
+        on_the_way: deque[cuda.Upload] = deque()  # waited for when dropped, if the loop ends early
         ahead: tuple[cuda.Upload, Any] | None = None
-        try:
-            for batch in self.batches:
-                sent = _send(batch, self.device.index or 0)
-                del batch  # only on_the_way keeps its block alive
-                on_the_way.append(sent[0])
-                while len(on_the_way) > IN_FLIGHT:
-                    on_the_way.popleft().wait()
-                if ahead is not None:
-                    yield _receive(*ahead)
-                ahead = sent
+        for batch in self.batches:
+            sent = _send(batch, self.device.index or 0)
+            del batch  # only on_the_way keeps its block alive
+            on_the_way.append(sent[0])
+            while len(on_the_way) > IN_FLIGHT:
+                on_the_way.popleft().wait()
             if ahead is not None:
                 yield _receive(*ahead)
-        finally:  # even if the caller stops early: the memory of both ends may now be reused
-            for upload in on_the_way:
-                upload.wait()
+            ahead = sent
+        if ahead is not None:
+            yield _receive(*ahead)
 
 
 def _send(batch: Any, index: int) -> tuple[cuda.Upload, Any]:

@@ -130,6 +130,23 @@ def test_a_loop_that_ends_early_leaves_nothing_behind(device: str) -> None:
         )
 
 
+def test_a_loop_in_a_garbage_cycle_waits_for_its_copies(
+    device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The garbage collector may destroy the events before it closes the loop."""
+    uploads: list[Any] = []
+    make = cuda.Upload
+    monkeypatch.setattr(cuda, "Upload", lambda *args: uploads.append(make(*args)) or uploads[-1])
+    loop: Any = iter(DeviceBatches([minidl.ones(2)] * 4, device))
+    next(loop)
+    loop = [loop]
+    loop.append(loop)
+    gc.collect()  # behind `uploads`, in which it has found the events
+    uploads.clear()
+    del loop
+    gc.collect()
+
+
 def test_finish_is_called_on_the_device_and_errors_come_through(device: str) -> None:
     batches = DeviceBatches(DataLoader(Pictures(6), 3), device, lambda batch: batch.left * 2)
     for doubled in batches:

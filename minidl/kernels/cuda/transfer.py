@@ -72,7 +72,8 @@ class Upload:
     Parameters
     ----------
     block : ndarray of uint8
-        From :func:`pinned`. Nobody may write to it before :meth:`wait` has returned.
+        From :func:`pinned`. Nobody may write to it before :meth:`wait` has returned, or the upload
+        is dropped.
     index : int
         Number of the GPU.
     """
@@ -90,6 +91,10 @@ class Upload:
             stream.wait_event(xp.cuda.get_current_stream().record())
             self._array.data.copy_from_host_async(block.ctypes.data, block.nbytes, stream)
             self._copied.record(stream)
+        # The garbage collector ends the objects of a cycle in any order, and an event that it has
+        # destroyed can't be waited for: this keeps the event, and the block.
+        self._finish = weakref.finalize(self, _wait_for, self._copied, block)
+        self._finish.atexit = False
 
     def receive(self) -> None:
         """Make work queued from now on, on the GPU's current stream, wait for the upload."""
@@ -102,6 +107,11 @@ class Upload:
         return cupy().ndarray(view.shape, view.dtype, self._array.data + offset, view.strides)
 
     def wait(self) -> None:
-        """Wait until the block has been read; usually it has been, and this returns at once."""
-        if not self._copied.done:
-            self._copied.synchronize()
+        """Wait until the block has been read, as dropping the upload does; usually it has been."""
+        self._finish()
+
+
+def _wait_for(copied: Any, block: np.ndarray) -> None:
+    """Wait for an event; `block` is only kept until then."""
+    if not copied.done:
+        copied.synchronize()
