@@ -107,21 +107,24 @@ def test_with_equal_weights_it_is_a_convolution(device: str) -> None:
     helpers.assert_close(out, reference.conv2d(x, kernel, bias, padding=1), 27)
 
 
-def test_large_batch(device: str) -> None:
-    x, weight, bias = arrays(((37, 3, 6, 6), 4, {"kernel_size": 3, "padding": 1}), np.float32)
-    grad = helpers.values((37, 4, 6, 6), 5, np.float32)
+@pytest.mark.parametrize("n, channels, o", [(37, 3, 4), (130, 17, 30)], ids=("whole", "in pieces"))
+def test_large_batch(n: int, channels: int, o: int, device: str) -> None:
+    options = {"kernel_size": 3, "padding": 1}
+    x, weight, bias = arrays(((n, channels, 6, 6), o, options), np.float32)
+    grad = helpers.values((n, o, 6, 6), 5, np.float32)
     leaves = [helpers.leaf(a, device) for a in (x, weight, bias)]
     out = F.locally_connected2d(*leaves, 3, padding=1)
     out.backward(minidl.tensor(grad, device=device))
     columns = reference.unfold(x, 3, padding=1)
     wide = weight.astype(np.float64)
-    expected = np.einsum("nkp,pok->nop", columns, wide).reshape(grad.shape) + bias
-    helpers.assert_close(out, expected, 27)
-    flat = grad.astype(np.float64).reshape(37, 4, 36)
-    helpers.assert_close(leaves[1].grad, np.einsum("nop,nkp->pok", flat, columns), 37)
-    helpers.assert_close(leaves[2].grad, grad.astype(np.float64).sum(0), 37)
-    spread = np.einsum("nop,pok->nkp", flat, wide)
-    helpers.assert_close(leaves[0].grad, reference.fold(spread, (6, 6), 3, padding=1), 36)
+    expected = np.einsum("nkp,pok->nop", columns, wide, optimize=True).reshape(grad.shape) + bias
+    helpers.assert_close(out, expected, 9 * channels)
+    flat = grad.astype(np.float64).reshape(n, o, 36)
+    right = np.einsum("nop,nkp->pok", flat, columns, optimize=True)
+    helpers.assert_close(leaves[1].grad, right, n)
+    helpers.assert_close(leaves[2].grad, grad.astype(np.float64).sum(0), n)
+    spread = np.einsum("nop,pok->nkp", flat, wide, optimize=True)
+    helpers.assert_close(leaves[0].grad, reference.fold(spread, (6, 6), 3, padding=1), 9 * o)
 
 
 def test_module(device: str) -> None:

@@ -21,11 +21,13 @@ from ..windows import Geometry
 def lanes(n: int, geometry: Geometry, channels: int) -> list[slice]:
     """Cut a batch into pieces of a few images, large enough to be worth another thread.
 
-    Small maps are cut into four, if that leaves each lane a quarter of a large map's numbers.
+    Small maps are cut into four, if that leaves each lane a quarter of a large map's numbers. The
+    number is even, so that two threads have as much to do.
     """
     per_image = max(math.prod(geometry.out) * channels, 1)
     step = max(1, cpu.BLOCK * cpu.roomy() // per_image)
-    return cpu.split(n, max(-(-n // step), min(4, n * per_image // (cpu.BLOCK // 4))))
+    count = max(-(-n // step), min(4, n * per_image // (cpu.BLOCK // 4)))
+    return cpu.split(n, count + count % 2 if count > 1 else 1)
 
 
 #: Runs of memory shorter than this are worth a copy that puts them together.
