@@ -89,15 +89,13 @@ def make(contender: str, variant: str, unit: str, count: int, trains: bool) -> W
 
 def _evaluated(lib: Any, call: Any, values: Any, layers: list[Any]) -> Work:
     """Time a function without its gradient."""
-    output = call(values)
-    work = 2 * sum(_macs(layer, output) for layer in layers)
-    facts = {"forward": {"flop": work, "bytes": 4 * (values.numel() + output.numel())}}
 
     def forward() -> None:
         with lib.no_grad():
             call(values)
 
-    return Work({"forward": forward}, facts=facts)
+    facts = _facts(values, call(values), layers, False)
+    return Work({"forward": forward}, facts={"forward": facts["forward"]})
 
 
 def _layer(lib: Any, call: Any, values: Any, layers: list[Any], wants_grad: bool) -> Work:
@@ -106,15 +104,7 @@ def _layer(lib: Any, call: Any, values: Any, layers: list[Any], wants_grad: bool
     parameters = [parameter for layer in layers for parameter in layer.parameters()]
     output: Any = call(values)
     grad = output.detach().clone()
-    macs = sum(_macs(layer, output) for layer in layers)
-    bytes_in, bytes_out = (4 * tensor.numel() for tensor in (values, output))
-    facts = {
-        "forward": {"flop": 2 * macs, "bytes": bytes_in + bytes_out},
-        "backward": {
-            "flop": 2 * macs * (2 if wants_grad else 1),
-            "bytes": bytes_in + bytes_out + wants_grad * bytes_in,
-        },
-    }
+    facts = _facts(values, output, layers, wants_grad)
 
     def forget() -> None:
         nonlocal output
@@ -130,6 +120,21 @@ def _layer(lib: Any, call: Any, values: Any, layers: list[Any], wants_grad: bool
         output.backward(grad)
 
     return Work({"forward": forward, "backward": backward}, before=forget, facts=facts)
+
+
+def _facts(
+    values: Any, output: Any, layers: list[Any], wants_grad: bool
+) -> dict[str, dict[str, int]]:
+    """Return a layer's operations and the bytes that it must move."""
+    macs = sum(_macs(layer, output) for layer in layers)
+    bytes_in, bytes_out = (4 * tensor.numel() for tensor in (values, output))
+    return {
+        "forward": {"flop": 2 * macs, "bytes": bytes_in + bytes_out},
+        "backward": {
+            "flop": 2 * macs * (2 if wants_grad else 1),
+            "bytes": bytes_in + bytes_out + wants_grad * bytes_in,
+        },
+    }
 
 
 def _macs(layer: Any, output: Any) -> int:
@@ -186,7 +191,7 @@ def measure(settings: Settings) -> Report:
         rates = machine.rates(team.compete(roofs, repeat=settings.pick(3, 2, 1)))
         report.data["machine"] = {"sgemm flop/s": rates[0], "copy bytes/s": rates[1]}
         for case in cases:
-            _measure_case(settings, team, report, rates, *case)
+            _measure_case(settings, team, report, rates, case)
         report.notes += team.notes
     return report
 
@@ -196,11 +201,10 @@ def _measure_case(
     team: Team,
     report: Report,
     rates: tuple[float, float],
-    variant: str,
-    count: int,
-    trains: bool,
+    case: tuple[str, int, bool],
 ) -> None:
-    """Add the table of a network to the report."""
+    """Add the table of one of the cases to the report."""
+    variant, count, trains = case
     others, notes = available(settings, EAGER if trains else (*EAGER, "onnxruntime"))
     report.notes += [note for note in notes if note not in report.notes]
     names = ["minidl", *(name for name in others if name in EAGER)]
