@@ -21,7 +21,9 @@ from typing import Any, NamedTuple
 import alexnet_imagenet
 
 from minidl import training
+from minidl.errors import ArgumentError
 from minidl.training.command_line import Layout, add_device_options, at_least
+from minidl.training.folders import LOG_NAME
 
 
 class Ablation(NamedTuple):
@@ -39,6 +41,9 @@ BASELINE: dict[str, Any] = {"variant": "paper", "color_jitter": True, "report": 
 SMALL: dict[str, Any] = {
     "network": {"width": 0.25, "input_mode": "crop67"}, "init": "scaled", "lr": 0.01, "epochs": 6,
 }  # fmt: skip
+
+#: In these settings all runs of a folder agree.
+SAME = ("network", "data", "epochs", "variant", "init", "lr", "seed", "limit_batches")
 
 # The settings of the options "no-lrn" and so on, which override the baseline's.
 ABLATIONS = {
@@ -91,6 +96,24 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def agreed(folder: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the given settings, and those of a finished baseline, which others must share."""
+    path = folder / "baseline" / "report.json"
+    if not path.exists():
+        return given
+    saved = json.loads(path.read_text())["settings"]
+    given = {"network": {}, **given}
+    for name in SAME:
+        old = saved.get(name, {} if name == "network" else None)
+        moved = name == "data" and old is not None and not os.path.exists(old)
+        if given.setdefault(name, old) != old and not moved:
+            raise ArgumentError(
+                f"{path.parent} was trained with {name} = {old}, not {given[name]}: name another "
+                "--output"
+            )
+    return given
+
+
 def table(folder: Path) -> str:
     """Return the errors of the finished runs, and how much they rise over the baseline's."""
     errors = {}
@@ -122,14 +145,16 @@ def run(interruption: training.Interruption) -> int:
     if given.get("data"):
         given["data"] = os.path.abspath(given["data"])
     for name in [] if options.table else ["baseline", *(own["chosen"] or ABLATIONS)]:
-        output = folder / name
+        given, output = agreed(folder, given), folder / name
         if (output / "report.json").exists():
             continue
-        changes = ABLATIONS[name].settings if name in ABLATIONS else {}
-        settings = {**BASELINE, **given, **changes, "output": str(output)}
-        settings["network"] = given.get("network", {}) | changes.get("network", {})
+        settings = given | (ABLATIONS[name].settings if name in ABLATIONS else {})
+        settings["network"] = given.get("network", {}) | settings.get("network", {})
         if (output / "last.safetensors").exists():
-            settings = {"resume": str(output)}
+            settings["resume"] = str(output)
+        else:
+            (output / LOG_NAME).unlink(missing_ok=True)  # ended before its first checkpoint
+            settings = {**BASELINE, **settings, "output": str(output)}
         print(f"\n{name}: {ABLATIONS[name].what if name in ABLATIONS else 'all parts'}")
         status = alexnet_imagenet.run(interruption, settings)
         if status:

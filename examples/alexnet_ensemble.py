@@ -13,6 +13,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from minidl.errors import ArgumentError
 from minidl.training import run_program
 from minidl.training.command_line import Layout
 from minidl.training.signals import Interruption
@@ -47,6 +48,9 @@ def run(_: Interruption) -> int:
         Predictions.load(path / "predictions.safetensors" if path.is_dir() else path)
         for path in paths
     ]
+    for path, member in zip(paths, members, strict=True):
+        if not member.fits(members[0]):
+            raise ArgumentError(f"{path} has predictions of other pictures than {paths[0]}")
     mean = ensemble(members)
     print("    top-1      top-5  error")
     for path, member in zip(paths, members, strict=True):

@@ -14,7 +14,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from minidl.training import describe, run_program, set_up_device
+from minidl.training import describe, make_folder, run_program, set_up_device
 from minidl.training.command_line import Layout, add_device_options
 from minidl.training.signals import Interruption
 from minidl.vision import figures
@@ -46,7 +46,7 @@ def run(interruption: Interruption) -> int:
     trained = open_run(options.run, options.data, str(device), pictures=needed)
     source = figures.Source(trained.model, trained.pictures, trained.classes, trained.folder)
     folder = Path(options.output or trained.folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(str(folder))
     for name in options.figures:
         path = folder / f"{name}{'.svg' if name == 'architecture' else '.png'}"
         print(f"{path}: {figures.save_figure(source, name, path)}")

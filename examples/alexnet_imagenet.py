@@ -170,7 +170,7 @@ def run(interruption: training.Interruption, given: dict[str, Any] | None = None
         name = "imagenet" if settings["synthetic"] or len(train) >= 100_000 else small
         settings = suit_towers({**asdict(RECIPES[name]), **settings, "classes": classes})
     else:
-        check_classes(path, settings["classes"], settings["data"], classes)
+        check_classes(path, settings["classes"], settings, classes)
         statistics = statistics_of(state, str(path)) if evaluating else statistics
     options = argparse.Namespace(**settings)
     manual_seed(options.seed)

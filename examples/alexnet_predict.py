@@ -100,6 +100,8 @@ def load_network(options: argparse.Namespace) -> Network:
     if run is not None and options.variant:
         raise ArgumentError(f"--variant: {path} already says {run['variant']!r}; omit it")
     model, weights, statistics = open_network(content, options.variant)
+    if model.input_size[0] != 3:
+        raise ArgumentError(f"{path}: {weights.variant} takes gray pictures, not colored ones")
     classes = read_lines(options.classes) if options.classes else weights.classes
     if classes is None:
         raise ArgumentError(

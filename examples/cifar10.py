@@ -34,7 +34,7 @@ from minidl.data import (
     SequentialSampler,
     sample_stream,
 )
-from minidl.errors import DataError
+from minidl.errors import CheckpointError, DataError
 from minidl.nn.functional import cross_entropy
 from minidl.optim.lr_scheduler import ConstantLR, CosineAnnealingLR
 from minidl.training import (
@@ -222,6 +222,9 @@ class Run:
 
         self.unseen, self.unseen_views = held_out(None), held_out(test_views(room))
         self.optimizer = make_optimizer(self.model, self.recipe)
+        if not len(self.loader):
+            raise DataError(f"{args.data} has too few pictures: {len(pixels)} to train with, and a "
+                            f"batch takes {BATCH_SIZE}")  # fmt: skip
         steps = self.recipe.epochs * len(self.loader)
         self.schedule = (
             ConstantLR(self.optimizer, factor=1.0)
@@ -245,6 +248,11 @@ class Run:
             name: getattr(self, name).state_dict() for name in ("model", "optimizer", "schedule")
         }
         state |= {"progress": [self.epoch, self.step], "rng": minidl.get_rng_state()}
+        prepared = self.model.preprocessing
+        state["options"] = {  # for load_network
+            "variant": self.args.variant, "network": changes(self.args), "classes": self.classes,
+            "preprocessing": prepared and prepared.to_dict(),
+        }  # fmt: skip
         settings = {
             name: value for name, value in vars(self.args).items() if name not in MAY_CHANGE
         }
@@ -313,7 +321,10 @@ def main(interruption: Interruption, given: list[str] | None = None) -> int:
     args = parse(given)
     state, output = None, Path(args.resume or new_run(args.output, "runs/cifar10"))
     if args.resume:
-        _, state = Checkpoints.load(args.resume)
+        path, state = Checkpoints.load(args.resume)
+        output = path.parent
+        if not isinstance(state, dict) or "settings" not in state:
+            raise CheckpointError(f"{path} was not written by this program")
         vars(args).update(
             {"until": 0.0} | state["settings"] | ({"data": args.data} if args.data else {})
         )

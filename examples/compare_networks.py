@@ -6,12 +6,14 @@ python examples/compare_networks.py paper torchvision
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections import Counter
 
 from minidl.nn.summary import Summary, summary
 from minidl.training import Interruption, run_program
-from minidl.vision.models.networks import make_network
+from minidl.training.command_line import Layout
+from minidl.vision.models.networks import make_network, plans
 
 #: The kinds of layers that a row of the table counts.
 KINDS = {
@@ -41,9 +43,13 @@ def facts(table: Summary) -> dict[str, str]:
 
 
 def run(_: Interruption) -> int:
-    """Print the table."""
-    names = sys.argv[1:] or ["lenet5", "paper"]
-    tables = [summary(make_network(name, 10 if name == "lenet5" else 1000)) for name in names]
+    """Print the table, of networks with their usual number of classes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Layout)
+    parser.add_argument("names", nargs="*", metavar="NETWORK", default=["lenet5", "paper"],
+        help=f"{', '.join(plans())} (default: lenet5 paper)")  # fmt: skip
+    names = parser.parse_args().names
+    classes = [plans(name)[name].rows[-1].outputs for name in names]
+    tables = [summary(make_network(*both)) for both in zip(names, classes, strict=True)]
     columns = [facts(table) for table in tables]
     print(f"| | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
     for row in columns[0]:

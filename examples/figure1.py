@@ -11,7 +11,6 @@ activation's fastest. Runs that were interrupted are resumed, finished ones are 
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 from statistics import mean
@@ -19,8 +18,10 @@ from statistics import mean
 import cifar10
 import numpy as np
 
-from minidl.training import Interruption, RunLog, run_program
+from minidl.errors import ArgumentError
+from minidl.training import Checkpoints, Interruption, RunLog, run_program
 from minidl.training.command_line import Layout, at_least
+from minidl.training.folders import LOG_NAME
 from minidl.vision.figures.canvas import new_figure
 
 COLORS = {"relu": "#1b6ca8", "tanh": "#d95f02"}
@@ -71,9 +72,14 @@ def train(
     given += f" --until {options.target} --epochs {options.epochs} --seed {seed}"
     words = [*given.split(), "--data", options.data, "--output", str(folder)]
     if (folder / "last.safetensors").exists():
+        saved, wanted = Checkpoints.load(folder)[1]["settings"], vars(cifar10.parse(words))
+        for name in ("variant", "until", "epochs", "data"):
+            if saved[name] != wanted[name]:
+                raise ArgumentError(f"{folder} was trained with {name} = {saved[name]}, not "
+                                    f"{wanted[name]}: name another --output")  # fmt: skip
         words = ["--resume", str(folder)]
-    elif folder.exists():  # interrupted before its first checkpoint
-        shutil.rmtree(folder)
+    else:
+        (folder / LOG_NAME).unlink(missing_ok=True)  # ended before its first checkpoint
     if options.num_threads is not None:
         words += ["--num-threads", str(options.num_threads)]
     if not (folder / "model.safetensors").exists():
@@ -98,6 +104,12 @@ def draw(logs: dict[str, list[Path]], best: dict[str, float], target: float, pat
     figure.savefig(path, dpi=120)
 
 
+def row(what: object, relu: float, tanh: float) -> str:
+    """Return a line of the table; a dash for what was not reached."""
+    shown = [f"{x:.1f}" if np.isfinite(x) else "–" for x in (relu, tanh, tanh / relu)]
+    return f"| {what} | {' | '.join(shown)} |"
+
+
 def main(interruption: Interruption) -> int:
     """Train what is not finished; print the table; return the exit status."""
     options = parse()
@@ -117,9 +129,9 @@ def main(interruption: Interruption) -> int:
     lines = ["| seed | " + " | ".join(f"{NAMES[a]}, rate {best[a]:g}" for a in logs) + " | ratio |",
              "|---|---:|---:|---:|"]  # fmt: skip
     for seed, relu, tanh in zip(options.seeds, *needed_by_seed.values(), strict=True):
-        lines.append(f"| {seed} | {relu:.1f} | {tanh:.1f} | {tanh / relu:.1f} |")
+        lines.append(row(seed, relu, tanh))
     relu, tanh = (mean(times) for times in needed_by_seed.values())
-    lines.append(f"| mean | {relu:.1f} | {tanh:.1f} | {tanh / relu:.1f} |")
+    lines.append(row("mean", relu, tanh))
     draw(logs, best, options.target, Path(options.output) / "figure1.png")
     print("", *lines, "", f"{options.output}/figure1.png (the paper's ratio: 6)", sep="\n")
     return 0

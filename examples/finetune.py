@@ -3,6 +3,7 @@
     python examples/finetune.py --weights alexnet.pth --data FOLDER      (FOLDER/<class>/*.jpg)
     python examples/finetune.py --weights bvlc_alexnet.npy --data FOLDER --freeze conv1 conv2 conv3
     python examples/finetune.py --weights runs/alexnet --train-list train.txt --val-list val.txt
+    python examples/finetune.py --evaluate                               (the latest run's best net)
 
 The last layer is made anew for your classes and trained from scratch (--scratch names more). Frozen
 layers stay as they are, bit for bit; the others are trained at a tenth of the rate, or what --rate
@@ -26,11 +27,13 @@ from minidl import manual_seed, training
 from minidl.errors import ArgumentError
 from minidl.training import command_line
 from minidl.vision import picture_options
+from minidl.vision.datasets.decoding import shown
 from minidl.vision.datasets.opening import check_classes
-from minidl.vision.models import load_network
 from minidl.vision.models.rows import RowNet
 from minidl.vision.predictions import Predictions
-from minidl.vision.runs import make_network, make_pictures, open_data
+from minidl.vision.runs import make_network, make_pictures, open_data, open_network
+from minidl.vision.transforms.presets import alexnet_preprocessing
+from minidl.vision.weights.files import read
 
 RECIPE = replace(SMALL, epochs=10, lr=0.01, warmup=0)
 
@@ -57,6 +60,8 @@ class FineTuning(alexnet_imagenet.Run):
 
     def finish(self) -> None:
         """Report, and print how well each class is recognized."""
+        if self.seen is None:  # the run was finished before
+            self.validate()
         super().finish()
         if self.seen:
             print(f"\n{table(self.seen.predictions(), self.options.classes)}")
@@ -64,7 +69,7 @@ class FineTuning(alexnet_imagenet.Run):
 
 def table(found: Predictions, names: list[str]) -> str:
     """Return for each class its pictures, how many are right, and what the others are taken for."""
-    counts = found.confusion()
+    counts, names = found.confusion(), [shown(name) for name in names]
     width = max(len(name) for name in [*names, "class"])
     lines = [f"{'class':{width}}  pictures    right  most often taken for"]
     for label, (name, row) in enumerate(zip(names, counts, strict=True)):
@@ -84,7 +89,7 @@ def parse() -> dict[str, Any]:
     add = parser.add_argument_group("network").add_argument
     add("--weights", metavar="FILE", help="what `python -m minidl inspect` can read, or a run")
     add("--variant", help="of the weights, where the file does not tell")
-    add("--scratch", nargs="+", metavar="LAYER", help="train from scratch (default: the last)")
+    add("--scratch", nargs="+", metavar="LAYER", help="train from scratch, beside the last")
     add("--freeze", nargs="+", metavar="LAYER", help="leave as they are, such as conv1 conv2")
     add("--rate", nargs="+", metavar="LAYER=FACTOR", help="a layer's rate, as a multiple of --lr "
         "(default: 1 from scratch, 0.1 otherwise)")  # fmt: skip
@@ -103,17 +108,23 @@ def start(settings: dict[str, Any], classes: list[str]) -> tuple[RowNet, dict[st
     """Return the network of a new run, and its settings."""
     if not settings.get("weights"):
         raise ArgumentError("expected --weights FILE, the network to begin with; see --help")
-    source = load_network(settings["weights"], settings.get("variant"))
+    source, weights, _ = open_network(read(settings["weights"]), settings.get("variant"))
     rows = source.named_rows()
-    settings = {"freeze": [], "scratch": [list(rows)[-1]], **settings, "variant": source.variant}
-    settings["rates"] = dict(_rate(text) for text in settings.pop("rate", []))
+    settings = {"freeze": [], "scratch": [], "rate": [], **settings, "variant": source.variant}
+    settings["scratch"] = [*dict.fromkeys([*settings["scratch"], list(rows)[-1]])]
+    settings["rates"] = dict(_rate(text) for text in settings["rate"])
     for name in (*settings["freeze"], *settings["scratch"], *settings["rates"]):
         if name not in rows:
             raise ArgumentError(f"there is no layer {name!r} among {', '.join(rows)}")
-    if clash := set(settings["freeze"]) & set(settings["scratch"]):
-        raise ArgumentError(f"{min(clash)} can't be both frozen and trained from scratch")
-    known = source.preprocessing
-    settings["preprocessing"] = None if known is None else known.to_dict()
+    for name in settings["freeze"]:
+        if name in settings["scratch"]:
+            raise ArgumentError(f"{name} can't be both frozen and trained from scratch")
+        if name in settings["rates"]:
+            raise ArgumentError(f"{name} can't be both frozen and trained at a rate")
+    size, scale = source.input_size[-1], source.input_scale
+    known = source.preprocessing or alexnet_preprocessing(size, scale, None)
+    settings["preprocessing"] = known.to_dict()
+    settings["network"] = {k: v for k, v in weights.options.items() if k != "dropout"}
     manual_seed(settings["seed"])
     model = make_network(settings, len(classes))
     for name, layer in model.named_rows().items():
@@ -125,21 +136,27 @@ def start(settings: dict[str, Any], classes: list[str]) -> tuple[RowNet, dict[st
 def _rate(text: str) -> tuple[str, float]:
     name, _, factor = text.partition("=")
     try:
-        return name, float(factor)
-    except ValueError:
-        raise ArgumentError(f"--rate: expected LAYER=FACTOR, such as fc7=0.1, got {text}") from None
+        return name, command_line.at_least(0.0)(factor)
+    except argparse.ArgumentTypeError as error:
+        raise ArgumentError(
+            f"--rate: expected LAYER=FACTOR, such as fc7=0.1, got {text!r}: {error}"
+        ) from None
 
 
 def run(interruption: training.Interruption) -> int:
     """Fine-tune, as the command line says; return the exit status."""
-    settings, path, state = training.begin(parse(), DEFAULTS, MAY_CHANGE, "runs/finetune")
+    given = parse()
+    if given.get("evaluate"):
+        of = given.get("resume") or given.get("output") or training.latest_run("runs", "finetune*")
+        return alexnet_imagenet.run(interruption, {**given, "resume": str(of)})
+    settings, path, state = training.begin(given, DEFAULTS, MAY_CHANGE, "runs/finetune")
     device = training.set_up_device(settings)
     train, val, classes = open_data(settings)
     if state is None:
         settings = {**asdict(RECIPE), "variant": None, **settings, "classes": classes}
         model, settings = start(settings, classes)
     else:
-        check_classes(path, settings["classes"], settings["data"], classes)
+        check_classes(path, settings["classes"], settings, classes)
         model = make_network(settings, len(classes))
     pictures = make_pictures(model.to(device), train, val, None, settings)
     training.make_folder(settings["output"])

@@ -8,11 +8,14 @@ The statements are checked on the activations of a drawn picture's edges; one of
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 
 import numpy as np
 
 import minidl
 from minidl.nn.functional import avg_pool2d, max_pool2d, unfold
+from minidl.training import Interruption, make_folder, run_program
 from minidl.vision.figures.canvas import Sheet
 from minidl.vision.models import alexnet
 
@@ -80,19 +83,21 @@ def draw(path: str) -> None:
     sheet.done().savefig(path, dpi=100)
 
 
-def main() -> None:
-    """Check the statements, print the verdicts, draw."""
+def run(_: Interruption) -> int:
+    """Check the statements, print the verdicts, draw; return the exit status."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--output", default="pooling.png", metavar="FILE", help="the picture")
     parser.add_argument("--device", default="cpu", help="cpu, gpu or gpu:N (default: cpu)")
     options = parser.parse_args()
     minidl.set_default_device(options.device)
+    make_folder(os.path.dirname(os.path.abspath(options.output)))
     for statement in STATEMENTS:
         holds, shown = statement()
         print(f"{'true ' if holds else 'FALSE'}  {statement.__doc__}\n       {shown}")
     draw(options.output)
     print(f"max against average on the same maps: {options.output}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_program(run))

@@ -26,7 +26,7 @@ import numpy as np
 from .device import Array, Device
 from .errors import ArgumentError, CheckpointError, DeviceError, DTypeError, MissingCheckpointError
 from .files import write_atomically
-from .formats import CODES, read_npz, read_safetensors, write_safetensors
+from .formats import CODES, foreign, read_npz, read_safetensors, write_safetensors
 from .kernels.cuda import copy_to
 from .nn import Module
 from .serialization import class_named, name_of, put_together, taken_apart
@@ -37,6 +37,7 @@ __all__ = ["encode", "load", "save"]
 
 _VERSION = 1
 _MAX_DEPTH = 100
+_MAX_MODULES = 100_000  # of one model; one that stands in several places counts in each
 
 
 def save(
@@ -160,7 +161,7 @@ def load(
     except Exception as error:  # damage makes safetensors, zipfile and NumPy raise a dozen kinds
         missing = isinstance(error, FileNotFoundError)
         kind = MissingCheckpointError if missing else CheckpointError
-        raise kind(f"{_named(f)} can't be loaded: {_reason(error)}") from error
+        raise kind(f"{_named(f)} can't be loaded: {reason_of(error)}") from error
 
 
 def encode(obj: Any) -> list[bytes | memoryview]:
@@ -192,15 +193,15 @@ def encode(obj: Any) -> list[bytes | memoryview]:
 def _read(file: Any, map_location: Any, weights_only: bool | None) -> Any:
     """Return what an open file holds."""
     begin = file.tell()
-    start = file.read(9)
+    start = file.read(100)
     file.seek(begin)
-    if start[8:] == b"{":  # 8 bytes with the length of the header, and the header
+    if start[8:9] == b"{":  # 8 bytes with the length of the header, and the header
         return _decode_file(file, map_location, weights_only)
     if is_torch(file):
         return read_torch(file, lambda array, saved: _placed(array, saved, map_location))
     if start[:2] == b"PK":
         return read_npz(file)
-    raise CheckpointError("it is cut off or not a checkpoint")
+    raise CheckpointError(foreign(start) or "it is cut off or not a checkpoint")
 
 
 def _named(f: Any) -> str:
@@ -209,7 +210,8 @@ def _named(f: Any) -> str:
     return repr(os.fspath(path)) if isinstance(path, (str, os.PathLike)) else "the open file"
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
+    """Return why a file can't be read, in a few words."""
     if isinstance(error, CheckpointError):
         return str(error)
     if isinstance(error, OSError) and error.strerror:
@@ -312,8 +314,9 @@ def _decode_file(file: Any, map_location: Any, weights_only: bool | None) -> Any
         raise CheckpointError("it is damaged: its structure does not match its checksum")
     document = json.loads(structure)
     if document["version"] != _VERSION:
+        found = str(document["version"])[:20]
         raise CheckpointError(
-            f"it has format version {document['version']!r}; this minidl reads version {_VERSION}"
+            f"it has format version {found!r}; this minidl reads version {_VERSION}"
         )
     digests = document["tensors"]
     if digests.keys() != arrays.keys():
@@ -343,7 +346,10 @@ def _placed(array: np.ndarray, saved: str, map_location: Any) -> Any:
 
 def _decode(root: Any, arrays: dict[str, np.ndarray], map_location: Any, weights_only: bool) -> Any:
     tensors: dict[str, Tensor] = {}
+    contents: dict[str, bytes] = {}
     models: dict[int, Module] = {}
+    sizes: dict[int, int] = {}  # of models: how many modules each prints
+    count = 0
     parameters: dict[int, Any] = {}
 
     def tensor(name: str, device: str) -> Tensor:
@@ -352,10 +358,22 @@ def _decode(root: Any, arrays: dict[str, np.ndarray], map_location: Any, weights
         return tensors[name]
 
     def module(number: int, name: str = "", parts: Any = None) -> Module:
+        nonlocal count
         if number not in models:
+            before = count
             cls = class_named(name, weights_only)
             models[number] = put_together(cls, decode(parts), parameters)
+            sizes[number] = count - before + 1
+            count = before
+        count += sizes[number]
+        if count > _MAX_MODULES:
+            raise CheckpointError(f"its model has more than {_MAX_MODULES:,} modules")
         return models[number]
+
+    def content(name: str) -> bytes:
+        if name not in contents:
+            contents[name] = arrays[name].tobytes()
+        return contents[name]
 
     def decode(node: Any) -> Any:
         if isinstance(node, list):
@@ -376,7 +394,7 @@ def _decode(root: Any, arrays: dict[str, np.ndarray], map_location: Any, weights
         "float": float.fromhex,
         "array": lambda name: arrays[name],
         "scalar": lambda name: arrays[name][()],
-        "bytes": lambda name: arrays[name].tobytes(),
+        "bytes": content,
         "module": lambda parts: module(*parts),
         "namespace": lambda options: Namespace(**decode(options)),
     }

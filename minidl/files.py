@@ -10,8 +10,10 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 
@@ -21,7 +23,8 @@ def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memo
     Parameters
     ----------
     path : str or path-like
-        A link is followed, not replaced.
+        A link is followed, not replaced. The new file has the old one's permissions. A device or a
+        pipe is written to.
     chunks : iterable of bytes
         The new content.
 
@@ -31,13 +34,20 @@ def write_atomically(path: str | os.PathLike[str], chunks: Iterable[bytes | memo
         The file can't be written; the old one is untouched. Only if the last step, syncing the
         folder, fails does the new file exist, and the message says so.
     """
+    mode = None
+    with suppress(FileNotFoundError):
+        mode = os.stat(path).st_mode
+    if mode is not None and not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        with open(path, "wb") as file:
+            file.writelines(chunks)
+        return
     target = Path(os.path.realpath(path))
     with folder_on_disk(target.parent), temporary_name(target.parent) as temporary:
-        write_new(temporary, chunks)
+        write_new(temporary, chunks, None if mode is None else mode & 0o777)
         os.replace(temporary, target)
 
 
-def write_new(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+def write_new(path: Path, chunks: Iterable[bytes | memoryview], mode: int | None = None) -> None:
     """Write a file that does not exist yet; its content is on the disk on return.
 
     Parameters
@@ -47,13 +57,20 @@ def write_new(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
         :func:`remove_leftovers` leaves it alone.
     chunks : iterable of bytes
         The content.
+    mode : int, optional
+        The permissions. Default: the usual ones.
 
     Raises
     ------
     OSError
         The system's error; the partly written file remains.
     """
-    with open(path, "xb") as file:
+    # Created with these permissions, so that nobody can open the file before they are set.
+    opener = None if mode is None else partial(os.open, mode=mode)
+    with open(path, "xb", opener=opener) as file:
+        if mode is not None:
+            with suppress(OSError):  # some disks have no permissions
+                os.chmod(path, mode)
         _lock(file.fileno(), exclusive=True)
         file.writelines(chunks)
         file.flush()

@@ -38,6 +38,24 @@ _MAX_EXPANSION = 20
 _ALWAYS_ALLOWED = 64 << 20  # bytes
 
 
+_PICKLE = "it is a pickle, but not one of PyTorch's files"
+_FOREIGN = {
+    b"version https://git-lfs": "it is a pointer of git-lfs; `git lfs pull` gets the file itself",
+    b"<": "it is a web page, not a file of weights",
+    b"\x89HDF": "it is an HDF5 file (.h5), which is not supported",
+    b"\x1f\x8b": "it is packed by gzip; unpack it first",
+    b"\x08": "it seems to be an ONNX file, which minidl can only write",
+    **dict.fromkeys((b"(dp", b"(lp", b"(i", b"}q", b"]q", b"ccopy_reg", b"c__"), _PICKLE),
+}
+
+
+def foreign(start: bytes) -> str | None:
+    """Return what a file that holds no weights is, in a sentence, if its first bytes tell."""
+    if not start:
+        return "it is empty"
+    return next((text for magic, text in _FOREIGN.items() if start.startswith(magic)), None)
+
+
 def write_safetensors(
     arrays: dict[str, np.ndarray], metadata: dict[str, str]
 ) -> list[bytes | memoryview]:
@@ -46,8 +64,7 @@ def write_safetensors(
     Parameters
     ----------
     arrays : dict of str to ndarray
-        Contiguous in C order, little-endian, with a dtype in ``CODES``. None may be named
-        ``__metadata__``.
+        Contiguous in C order. None may be named ``__metadata__``.
     metadata : dict of str to str
         Text for the header.
 
@@ -61,10 +78,17 @@ def write_safetensors(
     ------
     ArgumentError
         The header is larger than the format allows.
+    CheckpointError
+        The format lacks a dtype.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save
 
+    for name, array in arrays.items():
+        if array.dtype.newbyteorder("<") not in CODES:
+            raise CheckpointError(
+                f"{name!r} has the dtype {array.dtype}, which safetensors files lack"
+            )
     try:
         data = save(arrays, metadata)
     except SafetensorError as error:

@@ -42,7 +42,9 @@ def export(
     Raises
     ------
     ArgumentError
-        The package ``onnx`` is not installed, or a layer can't be exported.
+        The package ``onnx`` is not installed, a layer can't be exported, or `f` is no path.
+    CheckpointError
+        The file can't be written.
     """
     images = args[0] if isinstance(args, tuple) else args
     names = (*input_names, *output_names)

@@ -7,7 +7,9 @@ dicts, lists, numbers, strings and arrays. The only "functions" are those in its
 matched by name and never looked up; any other call, and any other instruction, is an error.
 
 Files from Python 2 and 3, protocols 0 to 5, can be read. Memory is bounded: a program may have a
-million instructions, and may not make more bytes than its file has.
+million instructions, and its calls may not make more bytes than its file has. A value may hold
+another many times over, and so on, until nobody could ever print, compare or hash it: such values
+are refused, whether they stand in a key, in a call or in the result.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import numpy as np
 
 _MAX_INSTRUCTIONS = 1_000_000
 _MAX_AXES = 64  # NumPy's limit
+_MAX_KEY_BITS = 60
 
 
 class RefusedError(Exception):
@@ -30,11 +33,12 @@ class Name:
     """A function or class that a pickle names; only ever compared, never looked up."""
 
     def __init__(self, module: str, name: str) -> None:
-        module = module.replace("numpy._core", "numpy.core")  # NumPy 2's name becomes NumPy 1's
-        self.name = f"{module}.{name}"
+        # Cut, because a few instructions may name a long text often; no known name is as long.
+        module = module[:100].replace("numpy._core", "numpy.core")  # NumPy 2's becomes NumPy 1's
+        self.name = f"{module}.{name[:100]}"
 
     def __repr__(self) -> str:
-        return self.name[:100]  # for an error's sentence
+        return repr(self.name[:100])[1:-1]  # for an error's sentence
 
 
 class _Array:
@@ -116,6 +120,8 @@ class _Machine:
         self.persistent, self.dtypes, self.constants = persistent, dtypes, constants
         self.calls: dict[str, Callable[..., Any]] = {
             "_codecs.encode": self._encode,
+            "__builtin__.bytearray": self._bytearray,
+            "builtins.bytearray": self._bytearray,
             "numpy.dtype": self._dtype,
             "numpy.core.multiarray._reconstruct": self._reconstruct,
             "numpy.core.multiarray.scalar": self._scalar,
@@ -128,12 +134,17 @@ class _Machine:
 
         bounded: Any = _Bounded(file)
         self.room = bounded.end  # bytes that calls may still make
+        self.items = min(bounded.end, _MAX_INSTRUCTIONS)  # that calls may still copy
         for number, (instruction, argument, _) in enumerate(pickletools.genops(bounded)):
             if number > _MAX_INSTRUCTIONS:
                 raise RefusedError(f"more than {_MAX_INSTRUCTIONS:,} instructions")
-            self._step(instruction.name, argument)
+            try:
+                self._step(instruction.name, argument)
+            except RefusedError as refused:  # the last text before it is usually its key
+                key = next((item for item in reversed(self.stack) if isinstance(item, str)), None)
+                raise RefusedError(f"{refused}, after {key[:40]!r}" if key else refused) from None
         (value,) = _values(self.stack)
-        return finished(value)
+        return _countable(finished(value))
 
     def _step(self, code: str, argument: Any) -> None:
         stack = self.stack
@@ -174,10 +185,13 @@ class _Machine:
             arguments, function = only(tuple, stack.pop()), only(Name, stack.pop())
             if function.name not in self.calls:
                 raise RefusedError(f"a call of {function}")
-            self._make_room(sum(len(part) for part in arguments if isinstance(part, dict | list)))
+            parts = [part for part in arguments if isinstance(part, dict | list | tuple)]
+            self.items -= len(arguments) + sum(map(len, parts))
+            if self.items < 0:
+                raise RefusedError("more items in calls than its file has bytes")
             stack.append(self.calls[function.name](*arguments))
         elif code in ("NEWOBJ", "NEWOBJ_EX"):
-            kind = stack[-2 if code == "NEWOBJ" else -3]
+            kind = only(Name, stack[-2 if code == "NEWOBJ" else -3])
             raise RefusedError(f"an object of class {kind}")
         elif code == "BINPERSID" and self.persistent is not None:
             stack.append(self.persistent(stack.pop()))
@@ -205,7 +219,8 @@ class _Machine:
             _, shape, dtype, fortran, raw = state
             target.value = self._array(raw, dtype, shape, bool(fortran))
         elif isinstance(target, _DType):
-            order: Any = state[1].decode() if isinstance(state[1], bytes) else state[1]
+            order: Any = only((bytes, str), state[1])[:1]
+            order = order.decode() if isinstance(order, bytes) else order
             target.dtype = target.dtype.newbyteorder(order)
         else:  # the attributes that PyTorch gives to an OrderedDict are dropped
             only(dict, target), only(dict, state)
@@ -213,10 +228,13 @@ class _Machine:
                 raise RefusedError("attributes of a dict")
 
     def _encode(self, text: Any, encoding: Any) -> bytes:
-        if encoding != "latin1":
-            raise RefusedError(f"a call of _codecs.encode for {encoding!r}")
+        if only(str, encoding) not in ("latin1", "latin-1"):
+            raise RefusedError(f"a call of _codecs.encode for {encoding[:40]!r}")
         self._make_room(len(only(str, text)))
         return text.encode("latin-1")
+
+    def _bytearray(self, content: Any = b"", encoding: Any = None) -> bytes:
+        return content if isinstance(content, bytes) else self._encode(content, encoding)
 
     def _make_room(self, count: int) -> None:
         self.room -= count
@@ -227,7 +245,7 @@ class _Machine:
         code = code.decode() if isinstance(code, bytes) else only(str, code)
         kind = code.lstrip("<>|=")[:1]
         if kind not in self.dtypes or not code.lstrip("<>|=")[1:].isdigit():
-            raise RefusedError(f"a call of numpy.dtype for {code!r}")
+            raise RefusedError(f"a call of numpy.dtype for {code[:40]!r}")
         return _DType(np.dtype("O" if kind == "O" else code))
 
     @staticmethod
@@ -248,7 +266,7 @@ class _Machine:
         sides = [only(int, side) for side in only(tuple, shape)]
         if dtype.hasobject:
             if sides or len(only(list, raw)) != 1:
-                raise RefusedError(f"an array of objects of shape {shape}")
+                raise RefusedError("an array of several objects")
             return raw[0]
         array = np.frombuffer(only(bytes, raw), dtype=dtype)
         if (
@@ -257,8 +275,12 @@ class _Machine:
             or math.prod(sides) != array.size
             or array.size == 0 != len(raw)
         ):
-            raise RefusedError(f"an array of shape {shape} from {len(raw)} bytes")
+            raise RefusedError(f"an array of shape {_shown(sides)} from {len(raw)} bytes")
         return array.reshape(sides, order="F" if fortran else "C")
+
+
+def _shown(sides: list[int]) -> str:
+    return str(tuple(sides[:_MAX_AXES]))[:200]
 
 
 def finished(value: Any) -> Any:
@@ -268,7 +290,28 @@ def finished(value: Any) -> Any:
 
 def plain_keys(keys: Any) -> list[Any]:
     """Return the keys of a dict or the elements of a set, after checking their types."""
-    return [only(_KEYS, key) for key in only((list, tuple), keys)]
+    return [plain_key(key) for key in only((list, tuple), keys)]
+
+
+def plain_key(key: Any) -> Any:
+    """Return a key, after checking its type."""
+    # Thousands of larger ints may have the same hash, and a dict of them takes forever.
+    if isinstance(only(_KEYS, key), int) and key.bit_length() > _MAX_KEY_BITS:
+        raise RefusedError(f"a key of {key.bit_length()} bits")
+    return key
+
+
+def _countable(value: Any) -> Any:
+    """Return a value that holds at most a million items, shared ones counted again each time."""
+    waiting, left = [value], _MAX_INSTRUCTIONS
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict | list | tuple):
+            left -= len(item)
+            if left < 0:
+                raise RefusedError(f"more than {_MAX_INSTRUCTIONS:,} items, or a value in itself")
+            waiting += item.values() if isinstance(item, dict) else item
+    return value
 
 
 def only(kind: Any, value: Any) -> Any:
@@ -314,8 +357,8 @@ def read_pickle(
     Returns
     -------
     object
-        Dicts, lists, tuples, numbers, str, bytes (Python 2's strings, too), None, read-only arrays
-        and scalars, and what `calls` and `persistent` returned.
+        Dicts, lists, tuples, numbers, str, bytes (Python 2's strings and bytearrays, too), None,
+        read-only arrays and scalars, and what `calls` and `persistent` returned.
 
     Raises
     ------

@@ -18,13 +18,14 @@ import math
 import struct
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, BinaryIO, NamedTuple
+from dataclasses import dataclass
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from .errors import CheckpointError
 from .formats import members_of, unpack, widen
-from .pickles import Name, RefusedError, only, plain_keys, read_pickle
+from .pickles import Name, RefusedError, only, plain_key, plain_keys, read_pickle
 
 _MAGIC, _PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 _STORAGES = {
@@ -35,12 +36,16 @@ _DTYPES = {
     f"torch.{name}": np.dtype(name)
     for name in "float16 float32 float64 uint8 int8 int16 int32 int64 bool".split()
 }
+_DTYPES |= {"torch.complex64": np.dtype("c8"), "torch.complex128": np.dtype("c16")}
+_CONSTANTS: dict[str, Any] = {**_DTYPES, "torch.bfloat16": "bfloat16"}  # NumPy has none
+_MAX_AXES = 64  # NumPy's limit
 _MAX_EXPANDED = 1 << 22  # elements of a tensor that repeats those of a smaller storage
 
 Make = Callable[[np.ndarray, str], Any]
 
 
-class _Storage(NamedTuple):
+@dataclass
+class _Storage:  # not a tuple, which a pickle may take apart
     array: np.ndarray
     location: str
 
@@ -66,6 +71,8 @@ def _view(storage: Any, offset: Any, size: Any, stride: Any) -> np.ndarray:
     array = only(_Storage, storage).array
     size, stride = only(tuple, size), only(tuple, stride)
     numbers = [only(int, number) for number in (offset, *size, *stride)]
+    if max(len(size), len(stride)) > _MAX_AXES or max(numbers) >= 1 << 63:  # before multiplying
+        raise CheckpointError("it is damaged: a tensor has too many sides, or too long ones")
     count = math.prod(size)
     last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
     if min(numbers) < 0 or count > max(array.size, _MAX_EXPANDED) or (count and last >= array.size):
@@ -88,13 +95,19 @@ def _read_object(file: BinaryIO, storage: Callable[..., Any], make: Make | None)
         return make(_view(storage, offset, size, stride), storage.location)
 
     def ordered(items: Any = ()) -> dict[Any, Any]:
-        return {only((str, int), key): value for key, value in only((list, tuple), items)}
+        pairs = only((list, tuple), items)
+        return {plain_key(only((str, int), key)): value for key, value in pairs}
 
     def place(saved: Any) -> Any:
         word, *others = only(tuple, saved)
         if word != "storage":
-            raise RefusedError(f"a {only(str, word)[:40]}")
+            raise RefusedError(f"a reference to {only(str, word)[:40]!r}")
         return storage(*others)
+
+    def device(kind: Any, *index: Any) -> str:
+        if len(only(str, kind)) > 40 or len(index) > 1:
+            raise RefusedError("a device of that name")
+        return ":".join([kind, *(str(only(int, number)) for number in index)])
 
     calls: dict[str, Callable[..., Any]] = {
         "collections.OrderedDict": ordered,
@@ -103,12 +116,12 @@ def _read_object(file: BinaryIO, storage: Callable[..., Any], make: Make | None)
         "__builtin__.set": lambda items: set(plain_keys(items)),
         "__builtin__.complex": lambda *parts: complex(*(only(float, part) for part in parts)),
         "torch.Size": lambda sides: only(tuple, sides),
-        "torch.device": lambda *place: ":".join(map(str, place)),
+        "torch.device": device,
         "torch._utils._rebuild_tensor": tensor,
         "torch._utils._rebuild_tensor_v2": tensor,
         "torch._utils._rebuild_parameter": lambda data, *others: data,
     }
-    return read_pickle(file, calls, place, constants=_DTYPES)
+    return read_pickle(file, calls, place, constants=_CONSTANTS)
 
 
 def is_torch(file: BinaryIO) -> bool:
@@ -158,7 +171,7 @@ def read_torch(file: BinaryIO, make: Make) -> Any:
     except RefusedError as refused:
         raise CheckpointError(
             f"it is a pickle that holds more than tensors ({refused}); nothing in it was executed; "
-            "from PyTorch, save model.state_dict() instead of a whole model"
+            "from PyTorch, save only tensors and plain values, such as model.state_dict()"
         ) from None
 
 
@@ -172,13 +185,15 @@ def _read_zip(file: BinaryIO, make: Make) -> Any:
         order = members.get(root + "byteorder")
         if order is not None and unpack(archive, order).tobytes() != b"little":
             raise CheckpointError("its numbers are not little-endian, which is not supported")
+        unpacked: dict[str, np.ndarray] = {}  # a storage may be named with several dtypes
         storages: dict[tuple[str, str], np.ndarray] = {}
 
         def storage(kind: Any, key: Any, location: Any, elements: Any) -> _Storage:
             name, key = _name(kind), only(str, key)
             if (key, name) not in storages:
-                data = unpack(archive, members[f"{root}data/{key}"])
-                storages[key, name] = _numbers(name, data)
+                if key not in unpacked:
+                    unpacked[key] = unpack(archive, members[f"{root}data/{key}"])
+                storages[key, name] = _numbers(name, unpacked[key])
             if storages[key, name].size != elements:
                 raise CheckpointError(f"it is damaged: storage {key!r} has another size")
             return _Storage(storages[key, name], only(str, location))
@@ -204,7 +219,7 @@ def _read_stream(file: BinaryIO, make: Make) -> Any:
     _read_object(file, note, None)
     storages = {}
     for key in only(list, read_pickle(file)):
-        name, elements = names[key]
+        name, elements = names[only(str, key)]
         data = np.empty(max(0, min(elements * np.dtype(_STORAGES[name]).itemsize, end)), np.uint8)
         (count,) = struct.unpack("<q", file.read(8))
         if count != elements or file.tell() + len(data) > end:
@@ -213,7 +228,7 @@ def _read_stream(file: BinaryIO, make: Make) -> Any:
         storages[key] = _numbers(name, data)
 
     def storage(kind: Any, key: Any, location: Any, elements: Any, view: Any = None) -> Any:
-        array = storages[key]
+        array = storages[only(str, key)]
         if view is not None:  # an older PyTorch's part of a storage
             _, first, length = only(tuple, view)
             array = _view(_Storage(array, ""), first, (length,), (1,))
@@ -229,15 +244,18 @@ def write_torch(arrays: dict[str, np.ndarray]) -> list[bytes | memoryview]:
     Parameters
     ----------
     arrays : dict of str to ndarray
-        A state dict, which ``torch.load(path, weights_only=True)`` reads.
+        A state dict, which ``torch.load(path, weights_only=True)`` reads; in any byte order.
 
     Raises
     ------
     CheckpointError
-        A dtype is unknown to PyTorch's older versions: uint16, uint32, uint64.
+        A dtype is unknown to PyTorch, or to its older versions: uint16, uint32, uint64.
     """
     import zipfile
 
+    arrays = {
+        name: np.asarray(array, array.dtype.newbyteorder("<")) for name, array in arrays.items()
+    }
     names = {np.dtype(code): name for name, code in _STORAGES.items() if name != "BFloat16"}
     program = [b"\x80\x02ccollections\nOrderedDict\n)R("]
     target = io.BytesIO()

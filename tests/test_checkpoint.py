@@ -483,6 +483,51 @@ def test_a_hostile_structure_with_a_valid_checksum(structure: Any, path: Path) -
         minidl.load(path)
 
 
+def write_structure(path: Path, root: Any, arrays: dict[str, np.ndarray]) -> None:
+    """Write a checkpoint whose structure no program would save."""
+    import hashlib
+
+    from minidl.formats import write_safetensors
+
+    digests = {
+        name: hashlib.sha256(f"U8 {list(array.shape)} ".encode() + array.tobytes()).hexdigest()
+        for name, array in arrays.items()
+    }
+    text = json.dumps({"version": 1, "root": root, "tensors": digests})
+    metadata = {"minidl": text, "minidl.sha256": hashlib.sha256(text.encode()).hexdigest()}
+    path.write_bytes(b"".join(write_safetensors(arrays, metadata)))
+
+
+def test_bytes_are_copied_once(path: Path) -> None:
+    array = np.arange(1 << 20).astype(np.uint8)
+    write_structure(path, [{"bytes": "a"}] * 100, {"a": array})
+    assert peak(minidl.load, path) < 6 << 20
+    assert minidl.load(path) == [array.tobytes()] * 100
+
+
+def test_a_model_that_nobody_could_print(path: Path) -> None:
+    def holding(number: int, children: list[Any]) -> Any:
+        parts = {
+            "frozen": [], "_non_persistent_buffers": [], "_parameters": {"dict": []},
+            "_buffers": {"dict": []}, "training": True,
+            "_modules": {"dict": [[str(i), child] for i, child in enumerate(children)]},
+        }  # fmt: skip
+        dict_of = {"dict": list(map(list, parts.items()))}
+        return {"module": [number, "minidl.nn:Sequential", dict_of]}
+
+    for count, fits in ((10, True), (25, False)):
+        nest = [holding(0, [])]
+        for number in range(1, count):
+            again = {"module": [number - 1]}
+            nest.append(holding(number, [again, again]))  # twice what the one before prints
+        write_structure(path, nest, {})
+        if fits:
+            assert str(minidl.load(path)[-1]).count("Sequential") == 1023
+        else:
+            with pytest.raises(CheckpointError, match="more than 100,000 modules"):
+                minidl.load(path)
+
+
 def test_a_missing_device(path: Path) -> None:
     import hashlib
 

@@ -6,6 +6,7 @@ import errno
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,50 @@ def test_an_existing_file_is_not_overwritten(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         write_new(tmp_path / "x", [b"new"])
     assert (tmp_path / "x").read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_the_new_file_has_the_old_ones_permissions(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "x"
+    seen: list[int] = []
+    chmod = os.chmod
+
+    def spy(name: Any, mode: int) -> None:
+        seen.append(stat.S_IMODE(os.stat(name).st_mode))
+        chmod(name, mode)
+
+    monkeypatch.setattr(os, "chmod", spy)
+    for mode in (0o600, 0o664, 0o444, 0o755):
+        path.write_bytes(b"old")
+        chmod(path, mode)
+        write_atomically(path, chunks())
+        assert stat.S_IMODE(path.stat().st_mode) == mode and path.read_bytes() == NEW
+        assert seen.pop() & ~mode == 0  # never more than that
+        path.unlink()
+    monkeypatch.setattr(os, "chmod", failing(errno.EPERM))
+    path.write_bytes(b"old")
+    write_atomically(path, chunks())
+    assert path.read_bytes() == NEW
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_pipes_and_devices_stay(tmp_path: Path) -> None:
+    pipe, link, found = tmp_path / "pipe", tmp_path / "link", []
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()), daemon=True)
+        reader.start()
+        write_atomically(path, chunks())
+        reader.join(10)
+    assert found == [NEW, NEW] and stat.S_ISFIFO(pipe.stat().st_mode)
+    first, second = os.openpty()
+    name = os.ttyname(second)
+    write_atomically(name, [b"new"])
+    assert os.read(first, 10) == b"new" and stat.S_ISCHR(os.stat(name).st_mode)
+    assert sorted(os.listdir(tmp_path)) == ["link", "pipe"]
+    os.close(first)
+    os.close(second)
 
 
 def test_leftovers(tmp_path: Path) -> None:

@@ -63,6 +63,19 @@ def test_arrays_survive_a_round_trip_in_their_own_memory(tmp_path: Path) -> None
         assert found[name].flags.writeable
 
 
+def test_big_endian_arrays_are_written_little_endian(tmp_path: Path) -> None:
+    array = np.arange(6, dtype=">f4").reshape(2, 3)
+    found, _ = read_back(tmp_path, write_safetensors({"x": array}, {}))
+    np.testing.assert_array_equal(found["x"], array)
+
+
+@pytest.mark.parametrize("dtype", ["longdouble", "complex64", "U1", "O"])
+def test_dtypes_that_safetensors_lacks(dtype: str) -> None:
+    array = np.zeros(1, dtype)
+    with pytest.raises(CheckpointError, match=f"'x' has the dtype {array.dtype}, which safetens"):
+        write_safetensors({"x": array}, {})
+
+
 def test_arrays_are_read_in_the_headers_order(tmp_path: Path) -> None:
     names = [f"{number * 37 % 100:02}" for number in range(100)]
     entry = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}

@@ -192,7 +192,7 @@ class Checkpoints:
             except CheckpointError as error:
                 reasons.append(str(error))
             else:
-                if reasons:
+                if reasons and (prefer != "best" or os.path.exists(folder / "best.safetensors")):
                     _warn(f"{'; '.join(reasons)}; {os.fspath(path)!r} is taken instead")
                 return path, state
         raise CheckpointError(f"no checkpoint can be loaded: {'; '.join(reasons)}")

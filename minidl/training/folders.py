@@ -39,7 +39,12 @@ def new_run(given: str | None, default: str = "run") -> str:
     if given is None:
         return next(name for name in names if not (Path(name) / LOG_NAME).exists())
     if (Path(given) / LOG_NAME).exists():
-        raise ArgumentError(f"{given} holds a run already: resume it, or name a new folder")
+        going_on = (
+            "resume it"
+            if any(Path(given).glob("*.safetensors"))
+            else ("it ended before its first checkpoint, or is under way: delete it")
+        )
+        raise ArgumentError(f"{given} holds a run already: {going_on}, or name a new folder")
     return given
 
 

@@ -78,15 +78,16 @@ def _begin(
     given: Mapping[str, Any], defaults: Mapping[str, Any], may_change: Collection[str],
     folder: str, evaluating: bool,
 ) -> tuple[dict[str, Any], Path | None, Any]:  # fmt: skip
-    command = shlex.join(["python", *sys.argv])
+    command, program = shlex.join(["python", *sys.argv]), Path(folder).name
     if not evaluating and "resume" not in given:
-        output = new_run(given.get("output"), folder)
-        return {**defaults, **given, "output": output, "command": command}, None, None
+        new = {"output": new_run(given.get("output"), folder), "command": command}
+        return {**defaults, **given, **new, "program": program}, None, None
     given = dict(given)
     wanted = given.pop("resume", None) or given.get("output")
     wanted = wanted or latest_run(Path(folder).parent, f"{Path(folder).name}*")
     path, state = Checkpoints.load(wanted, "best" if evaluating else "last", "cpu")
-    if not isinstance(state, dict) or not {"options", "versions"} <= set(state):
+    own = isinstance(state, dict) and {"options", "versions"} <= set(state)
+    if not own or (not evaluating and state["options"].get("program", program) != program):
         raise CheckpointError(f"{path} was not written by this program")
     if not evaluating and "optimizer" not in state:
         raise CheckpointError(

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..data import BatchSampler, DataLoader, DeviceBatches, RandomSampler, SequentialSampler, Subset
 from ..data.distributed import SharedBatches
-from ..errors import DataError
+from ..errors import ArgumentError, DataError
 from .bad_images import BadImages
 from .models.rows import RowNet
 from .statistics import PixelStatistics
@@ -80,6 +80,9 @@ class PictureBatches:
         augment: bool = True,
         share: tuple[int, int] = (0, 1),
     ) -> None:
+        if model.input_size[0] != 3:
+            raise ArgumentError(f"the network takes pictures with {model.input_size[0]} channel, "
+                                "not with three")  # fmt: skip
         self.train, self.val, self.statistics = train, val, statistics
         self.shared_offset, self.augment = shared_offset, augment
         self.device = next(model.parameters()).device

@@ -30,6 +30,8 @@ class Predictions:
     ----------
     probabilities : ndarray of float32, shape (N, classes)
     labels : ndarray of int64, shape (N,)
+    classes : list of str, optional
+        Their names.
 
     Examples
     --------
@@ -41,6 +43,7 @@ class Predictions:
 
     probabilities: np.ndarray
     labels: np.ndarray
+    classes: list[str] | None = None
 
     @property
     def answers(self) -> np.ndarray:
@@ -66,7 +69,7 @@ class Predictions:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the predictions as a safetensors file, for :meth:`load`."""
-        checkpoint.save({"probabilities": self.probabilities, "labels": self.labels}, path)
+        checkpoint.save(vars(self), path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Predictions:
@@ -79,13 +82,21 @@ class Predictions:
         """
         state = checkpoint.load(path, map_location="cpu")
         try:
-            found = cls(np.asarray(state["probabilities"]), np.asarray(state["labels"]))
+            probabilities, labels = map(np.asarray, (state["probabilities"], state["labels"]))
+            found = cls(probabilities, labels, state.get("classes"))
             fits = found.probabilities.shape[:1] == found.labels.shape
         except (KeyError, TypeError, IndexError):
             fits = False
         if not fits or found.probabilities.ndim != 2:
             raise CheckpointError(f"{os.fspath(path)} holds no predictions (Predictions.save)")
         return found
+
+    def fits(self, other: Predictions) -> bool:
+        """Return whether `other` may be of the same pictures: their labels and classes are."""
+        names = [each.classes for each in (self, other) if each.classes is not None]
+        same = names[:1] == names[1:] or len(names) < 2
+        shapes = self.probabilities.shape == other.probabilities.shape
+        return same and shapes and np.array_equal(self.labels, other.labels)
 
 
 class Recorder:
@@ -202,12 +213,10 @@ def _stacked(members: Sequence[Predictions]) -> np.ndarray:
     if not members:
         raise ArgumentError("an ensemble needs at least one member")
     for number, member in enumerate(members):
-        if member.probabilities.shape != members[0].probabilities.shape or not np.array_equal(
-            member.labels, members[0].labels
-        ):
+        if not member.fits(members[0]):
             raise ShapeError(
                 f"member {number} of the ensemble has other pictures than member 0: expected "
-                f"{members[0].probabilities.shape} and the same labels, "
+                f"{members[0].probabilities.shape}, the same labels and classes, "
                 f"got {member.probabilities.shape}"
             )
     return np.stack([member.probabilities for member in members])

@@ -20,7 +20,7 @@ from ..training.parallel import check_same
 from . import picture_options
 from .batches import PictureBatches
 from .datasets import FakeData, ImageList, Shapes
-from .datasets.decoding import reading
+from .datasets.decoding import pil_loader, reading
 from .datasets.index import Samples
 from .datasets.opening import check_classes, open_folder, print_skipped
 from .datasets.pictures import Pictures
@@ -67,14 +67,20 @@ def open_data(settings: Mapping[str, Any]) -> tuple[Any, Any, list[str]]:
     ------
     DataError
         The folder can't be read or has no pictures.
+    ArgumentError
+        There is one list without the other, or a folder beside them.
     """
+    lists = [name for name in ("train_list", "val_list", "classes_file") if settings.get(name)]
+    if lists and (settings["data"] or not {"train_list", "val_list"} <= set(lists)):
+        raise ArgumentError("--train-list and --val-list belong together, without --data")
     if settings["synthetic"]:
         fake = partial(FakeData, image_size=(3, 256, 256), num_classes=1000)
         return fake(12_800), fake(1_280, random_offset=12_800), fake(0).classes
-    if settings.get("train_list"):
+    if lists:
         classes = read_lines(settings["classes_file"]) if settings.get("classes_file") else None
-        listed = ImageList(settings["train_list"], classes)
-        others = ImageList(settings["val_list"], listed.classes)
+        loader = partial(pil_loader, exif=settings["exif"] is not False)
+        listed = ImageList(settings["train_list"], classes, loader=loader)
+        others = ImageList(settings["val_list"], listed.classes, loader=loader)
         bad = settings["on_bad_image"]
         return Pictures(listed, None, bad), Pictures(others, None, bad), listed.classes
     if settings["data"] is None:
@@ -259,7 +265,8 @@ def open_run(
     content = read(run or latest_run("runs", "alexnet*"))
     path, state = Path(content.path), content.value
     model, weights, statistics = open_network(content)
-    settings, folder, history = {**picture_options.DEFAULTS}, Path("runs") / path.stem, []
+    settings, history = {**picture_options.DEFAULTS}, []
+    folder = Path(run) if run and os.path.isdir(run) else Path("runs") / path.stem
     if isinstance(state, dict) and {"options", "model", "pictures"} <= set(state):
         settings |= state["options"]
         picture_options.suit_older_run(settings, {}, state)
@@ -271,9 +278,10 @@ def open_run(
         return TrainedRun(model, None, weights.classes or [], folder, history)
     settings = {"batch_size": 128, **settings, "output": folder}
     if data is not None:
+        settings |= dict.fromkeys(("train_list", "val_list", "classes_file"))
         settings["data"] = os.path.abspath(data)
     train, val, classes = open_data(settings)
-    check_classes(path, weights.classes or classes, settings["data"], classes)
+    check_classes(path, weights.classes or classes, settings, classes)
     if len(classes) != weights.num_classes:
         raise DataError(
             f"{settings['data']} has {len(classes)} classes, the network has {weights.num_classes}"

@@ -7,6 +7,7 @@ import math
 import runpy
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from programs import ROOT, assert_one_sentence, draw, run
 
 from minidl.vision.models.rows import parameter_shapes
 from minidl.vision.models.variants import plan
+from minidl.vision.predictions import Predictions
 from minidl.vision.runs import make_network
 
 PROGRAM = "alexnet_ablations.py"
@@ -56,6 +58,19 @@ def test_finished_runs_are_not_repeated_and_others_are_resumed(runs: Path) -> No
     assert (runs / "runs/no-conv3/report.json").exists()
     table = run(runs, PROGRAM, "--table", "--output", runs / "runs").stdout
     assert table.strip() == again[again.index("| | top-1") :].strip()
+    for other in (("--epochs", 2), ("--small",), ("--data", runs)):
+        said = run(runs, PROGRAM, "--no-lrn", *other, "--output", runs / "runs", status=2)
+        assert_one_sentence(said, "baseline was trained with", "name another --output")
+
+
+@pytest.mark.usefixtures("device")
+def test_a_run_without_a_checkpoint_begins_again(runs: Path) -> None:
+    (runs / "runs/no-augment").mkdir()
+    (runs / "runs/no-augment/log.jsonl").touch()
+    said = run(runs, PROGRAM, "--no-augment", "--workers", 0, "--output", runs / "runs").stdout
+    assert "no-augment:" in said and "epoch 1/1" in said  # the baseline's number of epochs
+    report = json.loads((runs / "runs/no-augment/report.json").read_text())
+    assert report["settings"]["limit_batches"] == 2 and report["settings"]["variant"] == "cifar"
 
 
 def test_ablations_are_networks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,3 +99,8 @@ def test_an_ensemble_of_runs(runs: Path) -> None:
     assert (runs / "mean").exists()
     bad = run(runs, "alexnet_ensemble.py", runs / "pictures", status=2)
     assert_one_sentence(bad, "predictions.safetensors")
+    found = Predictions.load(members[0] / "predictions.safetensors")
+    assert found.classes == ["cat", "dog"]
+    replace(found, classes=["ant", "bee"]).save(runs / "others")
+    bad = run(runs, "alexnet_ensemble.py", members[0], runs / "others", status=2)
+    assert_one_sentence(bad, f"{runs / 'others'} has predictions of other pictures")

@@ -57,7 +57,17 @@ def test_goes_on_after_an_interruption_as_if_nothing_had_happened(tmp_path: Path
     whole, again = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
     assert whole.read_bytes() == again.read_bytes()
     assert "tanh" in str(minidl.load(cut / "last.safetensors")["settings"])
-    assert "Tanh" in str(load_network(cut / "model.safetensors"))
+    (cut / "model.safetensors").unlink()
+    for source in ("whole/model.safetensors", "whole", "cut"):
+        net = load_network(tmp_path / source)
+        assert "Tanh" in str(net) and net.preprocessing is not None
+    run(tmp_path, "alexnet_figures.py", "--run", "whole", "filters", "curves")
+    assert (tmp_path / "whole" / "curves.png").stat().st_mtime_ns > 0
+    result = run(tmp_path, PROGRAM, "--resume", "cut/last.safetensors", "--num-threads", 1)
+    assert "written to cut: " in result.stdout
+    minidl.save({"model": {}}, tmp_path / "other.safetensors")
+    result = run(tmp_path, PROGRAM, "--resume", "other.safetensors", status=2)
+    assert_one_sentence(result, "other.safetensors was not written by this program")
 
 
 @pytest.mark.usefixtures("device")
@@ -73,5 +83,8 @@ def test_networks_that_see_crops(tmp_path: Path) -> None:
 
 def test_missing_data(tmp_path: Path) -> None:
     assert_one_sentence(run(tmp_path, PROGRAM, status=2), "--data", "https://", "train/<class>")
+    draw(tmp_path / "few" / "train", CLASSES, 20, (32, 32))
+    result = run(tmp_path, PROGRAM, "--data", "few", status=2)
+    assert "too few pictures" in result.stderr and "128" in result.stderr
     result = run(tmp_path, PROGRAM, "--data", tmp_path / "no", status=2)
     assert_one_sentence(result, str(tmp_path / "no"), "train")

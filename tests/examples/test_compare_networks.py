@@ -16,5 +16,10 @@ def test_lenet_beside_alexnet(tmp_path: Path) -> None:
     assert table["activations"] == ["4 Tanh", "7 ReLU"] and table["dropout"][0] == "none"
 
 
+def test_networks_have_their_usual_number_of_classes(tmp_path: Path) -> None:
+    said = run(tmp_path, "compare_networks.py", "80sec", "13pct").stdout
+    assert "| parameters | 145,578 | 1,116,490 |" in said
+
+
 def test_an_unknown_network(tmp_path: Path) -> None:
     assert_one_sentence(run(tmp_path, "compare_networks.py", "vgg", status=2), "vgg", "lenet5")

@@ -31,6 +31,8 @@ def test_trains_draws_and_keeps_what_is_finished(tmp_path: Path) -> None:
         path.unlink()  # as if it had been interrupted before its first checkpoint
     again = run(tmp_path, PROGRAM, *options).stdout
     assert again.count("final error") == 1 and again.splitlines()[-4:] == said.splitlines()[-4:]
+    other = run(tmp_path, PROGRAM, *options, "--variant", "80sec", status=2)
+    assert "trained with variant = 19pct, not 80sec: name another --output" in other.stderr
 
 
 @pytest.fixture
@@ -40,6 +42,10 @@ def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
     yield figure1
     sys.modules.pop("figure1", None)
+
+
+def test_what_was_not_reached_is_a_dash(program: Any) -> None:
+    assert program.row(1, 7.0, math.inf) == "| 1 | 7.0 | – | – |"
 
 
 def test_epochs_until(program: Any, tmp_path: Path) -> None:

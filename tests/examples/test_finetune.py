@@ -5,18 +5,25 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from programs import assert_one_sentence, run
+from programs import ROOT, assert_one_sentence, run
 from small_networks import small_networks
 
 import minidl
+from minidl.errors import ArgumentError, DataError
 from minidl.training.checkpoints import Checkpoints
 from minidl.vision.datasets import Shapes
-from minidl.vision.models import alexnet
+from minidl.vision.models import alexnet, cuda_convnet, load_network
+from minidl.vision.models.rows import RowNet
+from minidl.vision.runs import make_network, open_run
+from minidl.vision.weights.convert import save_weights
 
 PROGRAM = "finetune.py"
 COMMON = ("--num-threads", 1, "--workers", 0, "--no-report", "--batch-size", 8,
@@ -96,6 +103,62 @@ def test_lists_of_pictures_and_preprocessing(folder: Path) -> None:
     )  # fmt: skip
     report = json.loads((folder / "listed/report.json").read_text())
     assert report["classes"] == 5 and report["settings"]["variant"] == "cifar"
+    assert report["settings"]["preprocessing"] is not None
+    with small_networks(), pytest.raises(DataError, match="other classes than those of --data"):
+        open_run(folder / "listed", data=folder / "second")  # whose classes have names
+
+
+@pytest.mark.usefixtures("device")
+def test_a_finished_run_is_judged_again(folder: Path) -> None:
+    output = folder / "judged"
+    start = ("--weights", "80sec", "--data", folder / "second", "--epochs", 1, *COMMON)
+    run(folder, PROGRAM, *start, "--output", output)
+    again = run(folder, PROGRAM, "--resume", output, "--no-report").stdout
+    assert "confusion matrix" in again and "epoch 1/1:" not in again
+    scores = run(folder, PROGRAM, "--evaluate", "--resume", output).stdout
+    assert f"{output}/best.safetensors (one crop): " in scores and "epoch" not in scores
+    assert_one_sentence(
+        run(folder, "alexnet_imagenet.py", "--resume", output, status=2), "not written by this"
+    )
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The function that makes the network of a run."""
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import finetune
+
+    def make(path: object, **given: Any) -> tuple[RowNet, dict[str, Any]]:
+        settings = {**asdict(finetune.RECIPE), "variant": None, "seed": 0, "weights": path, **given}
+        made: tuple[RowNet, dict[str, Any]] = finetune.start(settings, ["ant", "bee"])
+        return made
+
+    yield make
+    for name in ("finetune", "alexnet_imagenet"):
+        sys.modules.pop(name, None)
+
+
+def test_options_and_scale_are_those_of_the_weights(start: Any, tmp_path: Path) -> None:
+    changed = {"activation": "tanh", "without": ["spatial1"]}
+    minidl.manual_seed(1)
+    net = cuda_convnet("18pct", **changed)
+    save_weights(net, tmp_path / "tanh.safetensors", options=changed)
+    minidl.save(cuda_convnet("80sec").state_dict(), tmp_path / "plain.safetensors")
+    model, settings = start(tmp_path / "tanh.safetensors", scratch=["conv3"])
+    assert str(model).count("Tanh") == 3 and str(model).count("SpatialResponseNorm") == 1
+    assert settings["scratch"] == ["conv3", "fc10"]
+    same = [np.array_equal(*(n.named_rows()[row].weight.detach().numpy() for n in (net, model)))
+            for row in ("conv1", "conv2", "conv3")]  # fmt: skip
+    assert same == [True, True, False]
+    model, settings = start(tmp_path / "plain.safetensors")
+    assert model.input_scale == load_network(tmp_path / "plain.safetensors").input_scale == "pixels"
+    assert make_network(settings, 2).input_scale == "pixels"  # when it is resumed
+
+
+@pytest.mark.parametrize("rate", ["conv1=-1", "conv1=nan", "conv1=inf", "conv2=1"])
+def test_impossible_rates(start: Any, rate: str) -> None:
+    with pytest.raises(ArgumentError, match="rate"):
+        start("80sec", rate=[rate], freeze=["conv2"])
 
 
 def test_mistakes(folder: Path) -> None:
@@ -106,7 +169,10 @@ def test_mistakes(folder: Path) -> None:
         ((*data, "--weights", folder / "trained", "--freeze", "fc8"), ["fc8", "frozen"]),
         ((*data, "--weights", folder / "trained", "--rate", "fc7"), ["LAYER=FACTOR"]),
         ((*data, "--weights", folder / "none.pth"), ["none.pth"]),
+        ((*data, "--weights", "80sec", "--val-list", "val.txt"), ["--train-list", "--val-list"]),
+        (("--weights", "80sec", "--train-list", "train.txt"), ["--train-list", "--val-list"]),
+        ((*data, "--resume", folder / "trained"), ["not written by this program"]),
     ):
-        output = ("--output", folder / "mistake")
+        output = () if "--resume" in arguments else ("--output", folder / "mistake")
         assert_one_sentence(run(folder, PROGRAM, *arguments, *output, status=2), *words)
         assert not (folder / "mistake").exists()

@@ -137,8 +137,8 @@ BUGS = [
     (
         "checkpoints: a silent fallback",
         "minidl.training.checkpoints:Checkpoints.load",
-        "if reasons:",
-        "if False:",
+        'reasons and (prefer != "best" or os.path.exists(folder / "best.safetensors"))',
+        "False",
         "tests/training/test_checkpoints.py::test_damage_is_a_warning_and_the_previous_is_loaded",
     ),
     (

@@ -65,6 +65,27 @@ BUGS = [
         "tests/test_files.py::test_no_descriptor_leaks",
     ),
     (
+        "files: a new file may be read by all until its permissions are set",
+        "minidl.files:write_new",
+        "None if mode is None else partial(os.open, mode=mode)",
+        "None",
+        "tests/test_files.py::test_the_new_file_has_the_old_ones_permissions",
+    ),
+    (
+        "files: the usual permissions replace the old file's",
+        "minidl.files:write_new",
+        "os.chmod(path, mode)",
+        "pass",
+        "tests/test_files.py::test_the_new_file_has_the_old_ones_permissions",
+    ),
+    (
+        "files: a pipe is replaced",
+        "minidl.files:write_atomically",
+        "mode is not None and not stat.S_ISREG(mode) and (not stat.S_ISDIR(mode))",
+        "False",
+        "tests/test_files.py::test_pipes_and_devices_stay",
+    ),
+    (
         "files: a link is replaced",
         "minidl.files:write_atomically",
         "os.path.realpath",
@@ -74,14 +95,15 @@ BUGS = [
     (
         "files: an existing file is overwritten",
         "minidl.files:write_new",
-        "open(path, 'xb')",
-        "open(path, 'wb')",
+        "open(path, 'xb', opener=opener)",
+        "open(path, 'wb', opener=opener)",
         "tests/test_files.py::test_an_existing_file_is_not_overwritten",
     ),
     (
         "files: the file is written in place",
         "minidl.files:write_atomically",
-        "write_new(temporary, chunks)\nos.replace(temporary, target)",
+        "write_new(temporary, chunks, None if mode is None else mode & 511)\n"
+        "os.replace(temporary, target)",
         "target.write_bytes(b''.join(chunks))",
         "tests/test_files.py::test_a_failure_before_renaming_keeps_the_old_file",
     ),

@@ -104,8 +104,8 @@ class _Disk:
                     return
                 disk.call("close", super().close)
 
-        def opened(path: Path, mode: str) -> io.BufferedWriter:
-            assert mode == "xb"
+        def opened(path: Path, mode: str, opener: None) -> io.BufferedWriter:
+            assert mode == "xb" and opener is None
             return io.BufferedWriter(disk.call("open", File, path, mode))
 
         names = {

@@ -186,7 +186,9 @@ def test_damage_is_a_warning_and_the_previous_is_loaded(tmp_path: Path, capsys: 
     previous.unlink()
     assert Checkpoints.load(tmp_path)[0] == best
     best.write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"last.*damaged.*previous.*No such file.*best.*cut"):
+    with pytest.raises(
+        CheckpointError, match=r"last.*damaged.*previous.*No such file.*best.*empty"
+    ):
         Checkpoints.load(tmp_path)
     with pytest.raises(ArgumentError, match="newest"):
         Checkpoints.load(tmp_path, prefer="newest")

@@ -18,7 +18,10 @@ def test_new_run_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert new_run(None, "runs/x") == expected
         RunLog(expected).close()
     assert new_run("mine", "runs/x") == "mine"
-    with pytest.raises(ArgumentError, match="runs/x-2 holds a run"):
+    with pytest.raises(ArgumentError, match="runs/x-2 holds a run.* before its first checkpoint"):
+        new_run("runs/x-2", "runs/x")
+    Path("runs/x-2/last.safetensors").touch()
+    with pytest.raises(ArgumentError, match="runs/x-2 holds a run already: resume it"):
         new_run("runs/x-2", "runs/x")
 
 

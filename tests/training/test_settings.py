@@ -36,7 +36,8 @@ def old_run(name: str = "runs/net", **options: object) -> dict[str, object]:
 
 
 def test_a_new_run_has_the_defaults_and_its_own_folder() -> None:
-    expected = {"lr": 0.2, "workers": 2, "output": "runs/net", "command": "python train.py"}
+    expected = {"lr": 0.2, "workers": 2, "output": "runs/net", "command": "python train.py",
+                "program": "net"}  # fmt: skip
     assert start({"lr": 0.2}) == (expected, None, None)
     old_run()
     assert start({})[0]["output"] == "runs/net-2"

@@ -92,7 +92,7 @@ class ImageList(PictureSet):
             return known[text]
         if text.isdecimal() and (known is None or int(text) < len(known)) and len(text) < 7:
             return int(text)
-        wanted = "a number below 1,000,000"
+        wanted = "a number below 1,000,000 (names need the list of classes, --classes-file)"
         if known is not None:
             wanted = f"one of the {len(known)} classes or its number"
         raise DataError(f"{self.path}, line {number}: the label is {text!r}, expected {wanted}")

@@ -348,11 +348,25 @@ def describe_skipped(*skipped: Mapping[str, int]) -> str:
     return f"skipped {found.total():,} {what}: {', '.join(kinds)}"
 
 
-def check_classes(run: Any, trained: Sequence[str], folder: Any, found: Sequence[str]) -> None:
-    """Raise a DataError if `folder` has other classes than those that `run` was trained on."""
+def check_classes(
+    run: Any, trained: Sequence[str], settings: Mapping[str, Any], found: Sequence[str]
+) -> None:
+    """Raise a DataError if the pictures of `settings` have other classes than `run` was trained on.
+
+    Parameters
+    ----------
+    run : object
+        Its name, for the message.
+    trained, found : sequence of str
+        The classes of the run, and of the pictures.
+    settings : mapping of str to object
+        "data", the folder of the pictures, or "train_list".
+    """
     if trained != found:
+        listed = settings.get("train_list")
+        where = f"--train-list {listed}" if listed else f"--data {settings['data']}"
         raise DataError(
-            f"{run} was trained on other classes than those of --data {folder}: "
+            f"{run} was trained on other classes than those of {where}: "
             + describe_classes(trained, found)
         )
 

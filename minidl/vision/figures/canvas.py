@@ -54,10 +54,11 @@ class Sheet:
         self.axes.imshow(picture, extent=place, aspect="auto", interpolation="nearest")
 
     def text(self, x: float, y: float, text: str, color: str = "black", **look: Any) -> None:
-        """Write text; by default its middle is at (x, y)."""
+        """Write text, in which $ is no mathematics; by default its middle is at (x, y)."""
         self.axes.text(
-            x, y, text, **{"ha": "center", "va": "center", "fontsize": 9, "color": color, **look}
-        )
+            x, y, text, parse_math=False,
+            **{"ha": "center", "va": "center", "fontsize": 9, "color": color, **look},
+        )  # fmt: skip
 
     def bar(self, x: float, y: float, width: float, height: float, color: str) -> None:
         """Draw a bar that begins at x, with its middle at y."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -145,8 +145,9 @@ def plot_confusion(predictions: Predictions, names: Sequence[str]) -> Figure:
     axes.set(xlabel="answer", ylabel="right class")
     if classes <= _NAMED:
         short = [shorten(name, 16) for name in names]
-        axes.set_xticks(range(classes), short, rotation=60, ha="right", rotation_mode="anchor")
-        axes.set_yticks(range(classes), short)
+        turned: Any = {"rotation": 60, "ha": "right", "rotation_mode": "anchor"}
+        axes.set_xticks(range(classes), short, parse_math=False, **turned)
+        axes.set_yticks(range(classes), short, parse_math=False)
         axes.tick_params(labelsize=9 if classes <= _COUNTED else 6)
     if classes <= _COUNTED:
         for row, column in zip(*np.nonzero(counts), strict=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,6 +67,9 @@ class Source:
     folder: str | os.PathLike[str]
     scores: dict[str, dict[str, float]] = field(default_factory=dict)
     given: Predictions | None = None
+
+    def __post_init__(self) -> None:  # the name of a folder may be no UTF-8
+        self.names = [name.encode(errors="replace").decode() for name in self.names]
 
     @cached_property
     def predictions(self) -> Predictions:
@@ -357,7 +360,8 @@ def save_all(
     folder, written = Path(folder), ["filters.png"]
     save_filters(model, folder / "filters.png")
     if source is not None:
-        source.predictions.save(folder / "predictions.safetensors")
+        found = replace(source.predictions, classes=list(source.names))
+        found.save(folder / "predictions.safetensors")
         written.append("predictions.safetensors")
     with suppress(ImportError):
         save_curves(log, folder / "curves.png")

@@ -36,6 +36,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ...errors import ArgumentError
 from ...nn import Module
 from .presets import initialize
 from .pretrained import AlexNet_Weights, weights_file
@@ -59,22 +60,25 @@ _NOT_GIVEN: Any = object()
 def alexnet(
     variant: str = _PAPER,
     num_classes: int | None = None,
-    dropout: float = 0.5,
+    dropout: float | None = None,
     init: str | None = None,
     input_mode: str | None = None,
     *,
     groups: int | None = None,
     lrn_groups: int | None = None,
-    overlap: bool = True,
-    activation: str | Callable[[], Module] = "relu",
-    without: Iterable[str] = (),
-    keep_pooling: bool = False,
-    width: float = 1.0,
+    overlap: bool | None = None,
+    activation: str | Callable[[], Module] | None = None,
+    without: Iterable[str] | None = None,
+    keep_pooling: bool | None = None,
+    width: float | None = None,
     weights: Any = _NOT_GIVEN,
     progress: bool = _NOT_GIVEN,
     pretrained: bool = _NOT_GIVEN,
 ) -> AlexNet:
     """Make an AlexNet.
+
+    The defaults of `dropout` and of `input_mode` to `width` hold without a file of weights. With
+    one, they are the file's, if it says how its network was made.
 
     Parameters
     ----------
@@ -157,23 +161,31 @@ def alexnet(
         weights = AlexNet_Weights.DEFAULT if pretrained not in (_NOT_GIVEN, False) else None
     if variant is _PAPER and weights is None:
         variant = "torchvision"
-    rest: Any = input_mode, groups, lrn_groups, overlap, activation, without, keep_pooling, width
+    if without is not None and not isinstance(without, str):
+        without = tuple(without)  # used more than once
+    options: dict[str, Any] = {
+        "dropout": dropout, "input_mode": input_mode, "groups": groups, "lrn_groups": lrn_groups,
+        "overlap": overlap, "activation": activation, "without": without,
+        "keep_pooling": keep_pooling, "width": width,
+    }  # fmt: skip
+    options = {name: value for name, value in options.items() if value is not None}
     loaded, classes = None, 1000 if num_classes is None else num_classes
     if weights not in (_NOT_GIVEN, None):
-        if variant is _PAPER:
-            plans = {name: plan(name, classes) for name in VARIANTS}
-        else:
-            plans = {variant: plan(variant, classes, dropout, *rest)}
+        plans = {}
+        for name in VARIANTS if variant is _PAPER else (variant,):
+            try:
+                plans[name] = plan(name, classes, **options)
+            except ArgumentError:  # of a variant that nobody named
+                if variant is not _PAPER:
+                    raise
+                plans[name] = plan(name, classes)  # refused below, should the file be of this one
         from ..weights.layouts import read_weights  # which needs this package's tables
 
         loaded = read_weights(weights_file(weights), plans)
-        variant = loaded.variant
+        variant, options = loaded.variant, {**loaded.options, **options}
         classes = loaded.num_classes if num_classes is None else num_classes
     variant = str(variant)
-    if loaded is not None and rest == (None, None, None, True, "relu", (), False, 1.0):
-        own = plan(variant, classes, **{"dropout": dropout, **loaded.options})
-    else:
-        own = plan(variant, classes, dropout, *rest)
+    own = plan(variant, classes, **options)
     net = AlexNet(VARIANTS[variant].layout(build(own)), own, variant)
     initialize(net, VARIANTS[variant].init if init is None else init)
     if loaded is not None:

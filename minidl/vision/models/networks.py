@@ -12,6 +12,7 @@ from .cuda_convnet import cuda_convnet
 from .cuda_convnet import plan as plan_of_convnet
 from .lenet import lenet5
 from .lenet import plan as plan_of_lenet
+from .options import plan_of
 from .rows import Plan, RowNet
 from .variants import VARIANTS
 from .variants import plan as plan_of_alexnet
@@ -24,7 +25,7 @@ def plans(variant: str | None = None, **options: Any) -> dict[str, Plan]:
     ----------
     variant : str, optional
     **options
-        For one variant of :func:`alexnet` or :func:`cuda_convnet`.
+        For one variant: of :func:`alexnet`, :func:`cuda_convnet` or :func:`lenet5`.
 
     Raises
     ------
@@ -39,8 +40,7 @@ def plans(variant: str | None = None, **options: Any) -> dict[str, Plan]:
     if variant not in found:
         raise ArgumentError(f"variant: expected one of {list(found)}, got {variant!r}")
     if options:
-        plan_of = plan_of_alexnet if variant in VARIANTS else plan_of_convnet
-        return {variant: plan_of(variant, **options)}
+        return {variant: plan_of(variant, options)}
     return {variant: found[variant]}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import os
-from pathlib import Path
 from typing import Any
 
 from ...errors import ArgumentError
@@ -30,25 +29,24 @@ class AlexNet_Weights(enum.Enum):
         return TORCHVISION.transforms()
 
 
-def weights_file(weights: Any) -> Path:
+def weights_file(weights: Any) -> str | os.PathLike[str]:
     """Return the file of some weights.
 
     Parameters
     ----------
     weights : AlexNet_Weights, str or path-like
-        A member's name, such as "IMAGENET1K_V1", or a file or a run's folder.
+        A member or its name, such as "IMAGENET1K_V1"; or a file or a run's folder, which is
+        returned as it is.
 
     Raises
     ------
     ArgumentError
-        torchvision's weights are not in the user's cache, or there is no such file.
+        torchvision's weights are not in the user's cache.
     """
-    if isinstance(weights, str) and weights in AlexNet_Weights.__members__:
-        weights = AlexNet_Weights[weights]
-    if isinstance(weights, AlexNet_Weights):
-        places = [cache_folder() / name for name in (FILE, FILE.replace(".safetensors", ".pth"))]
-    else:
-        places = [Path(weights)]
+    if not isinstance(weights, AlexNet_Weights) and weights not in AlexNet_Weights.__members__:
+        given: str | os.PathLike[str] = weights
+        return given
+    places = [cache_folder() / name for name in (FILE, FILE.replace(".safetensors", ".pth"))]
     for path in places:
         if path.exists():
             return path

@@ -6,6 +6,7 @@ a square without regard to their proportions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -119,6 +120,7 @@ class Preprocessing:
             mean, std = (tuple(map(float, fields[name])) for name in ("mean", "std"))
             white = float(fields["white"])
             possible = len(mean) == len(std) == 3 and len(sides) == 2 and white in (1, 255)
+            possible = possible and all(map(math.isfinite, (*mean, *std)))
             if not (possible and 0 < crop <= min(sides) and max(sides) <= 1 << 14 and all(std)):
                 raise ValueError("impossible values")
             resize = resize if isinstance(resize, int) else sides

@@ -16,6 +16,6 @@ a run's folder  checkpoints of a training with minidl
 safetensors, ``.pth`` or ONNX of it. Nothing in a file is executed.
 
 Inside this package: :mod:`.files` and :mod:`.caffe_file` read files, :mod:`.layouts` says which
-array belongs to which layer, :mod:`.onnx_export` draws a network as an ONNX graph, and
-:mod:`.convert` has the two commands.
+array belongs to which layer (:mod:`.matching` by keys and shapes), :mod:`.onnx_export` draws a
+network as an ONNX graph, and :mod:`.convert` has the two commands.
 """

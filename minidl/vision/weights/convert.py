@@ -7,9 +7,9 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,11 @@ from ...formats import write_safetensors
 from ...tensor import Tensor
 from ...torch_files import write_torch
 from ..models.networks import make_network, plans
+from ..models.options import plan_of_file
 from ..models.rows import RowNet
 from .caffe_file import Net
 from .files import KINDS, Content, as_array, read
-from .layouts import Weights, fitting, recognize, row_keys
+from .layouts import USUAL_PREPROCESSING, Weights, fitting, recognize, row_keys
 from .onnx_export import export_onnx
 
 #: Kinds of files that can be written, by suffix.
@@ -36,6 +37,7 @@ _SUFFIXES = {
     ".onnx": "onnx",
 }
 _SHOWN = 200  # arrays or values that `inspect` shows
+_VISITED = 10_000  # that it looks at
 
 
 def convert(
@@ -53,7 +55,8 @@ def convert(
     source : str or path-like
         A file in any layout that :mod:`minidl.vision.weights` describes, or a run's folder.
     target : str or path-like
-        Replaced atomically.
+        Replaced atomically. "safetensors" and "onnx" have a place for everything that is known of
+        the network, the other kinds for less.
     variant : str, optional
         Default: the variant that the file names, or the only one that fits.
     source_kind : str, optional
@@ -74,12 +77,31 @@ def convert(
     ArgumentError
         The kind of `target` can't be told, or ``onnx`` is missing.
     """
-    kind = target_kind or _SUFFIXES.get(Path(target).suffix.lower())
-    if kind is None:
-        raise ArgumentError(f"{os.fspath(target)}: expected one of {', '.join(_SUFFIXES)}, or --to")
+    kind = _kind(target, target_kind)
     weights = recognize(read(source, source_kind), plans(variant))
     _write(weights, target, kind, layout)
     return weights
+
+
+def _kind(target: str | os.PathLike[str], kind: str | None) -> str:
+    kind = kind or _SUFFIXES.get(Path(target).suffix.lower())
+    if kind is None:
+        raise ArgumentError(f"{os.fspath(target)}: expected one of {', '.join(_SUFFIXES)}, or --to")
+    return kind
+
+
+def _left_out(weights: Weights, kind: str) -> list[str]:
+    """Return what is known of a network and has no place in a kind of file."""
+    if kind in ("safetensors", "onnx"):
+        return []
+    facts: dict[str, Any] = {}
+    if kind != "minidl":
+        usual = USUAL_PREPROCESSING.get(weights.variant)
+        facts = {
+            "preprocessing": weights.preprocessing != usual, "options": weights.options,
+            "classes": weights.classes, "input_scale": weights.input_scale,
+        }  # fmt: skip
+    return [*(name for name, fact in facts.items() if fact), *weights.about]
 
 
 def save_weights(
@@ -107,6 +129,8 @@ def save_weights(
     ------
     CheckpointError
         The file can't be written.
+    ArgumentError
+        There are more or fewer classes than outputs, or the network has no such options.
 
     Examples
     --------
@@ -124,8 +148,16 @@ def save_weights(
         for row, layer in net.named_rows().items()
         for kind in ("weight", "bias")
     }
-    weights = Weights(net.variant, arrays, net.preprocessing, options or {}, classes)
-    _write(weights, target, "safetensors", "minidl", about)
+    plan_of_file(net.variant, options or {})
+    facts = {name: str(fact) for name, fact in about.items()}
+    weights = Weights(
+        net.variant, arrays, net.preprocessing, options or {}, classes, net.input_scale, facts
+    )
+    if classes is not None and len(classes) != weights.num_classes:
+        raise ArgumentError(
+            f"classes: {len(classes)} names for a network with {weights.num_classes} outputs"
+        )
+    _write(weights, target, "safetensors", "minidl")
 
 
 def _write(
@@ -133,7 +165,6 @@ def _write(
     target: str | os.PathLike[str],
     kind: str,
     layout: str | None,
-    about: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Write weights as a file of a kind; see :func:`convert`."""
     metadata = {"variant": weights.variant}
@@ -143,7 +174,9 @@ def _write(
         metadata["preprocessing"] = json.dumps(weights.preprocessing.to_dict())
     if weights.classes is not None:
         metadata["classes"] = json.dumps(weights.classes)
-    metadata |= {name: str(fact) for name, fact in about.items()}
+    if weights.input_scale is not None:
+        metadata["input_scale"] = weights.input_scale
+    metadata |= weights.about
     try:
         if kind == "onnx":
             net = make_network(weights.variant, weights.num_classes, **weights.options)
@@ -173,7 +206,7 @@ def _pieces(kind: str, weights: Weights, metadata: dict[str, str], layout: str |
         how = weights.preprocessing and weights.preprocessing.to_dict()
         options = {
             "variant": weights.variant, "network": weights.options, "preprocessing": how,
-            "classes": weights.classes,
+            "classes": weights.classes, "input_scale": weights.input_scale,
         }  # fmt: skip
         return encode({"model": model, "options": options})
     if kind == "safetensors":
@@ -196,18 +229,21 @@ def describe(content: Content, variant: str | None = None) -> Iterator[str]:
         Default: all that fit.
     """
     size = os.path.getsize(content.path)
-    yield f"{content.path}: {_KIND_NAMES[content.kind]}, {size:,} bytes"
-    for key, text in content.metadata.items():
-        yield f"  {key}: {_short(text)}"
-    lines = list(_lines(content.value))
-    width = max((len(name) for name, _, _ in lines), default=0)
+    yield f"{_printable(content.path)}: {_KIND_NAMES[content.kind]}, {size:,} bytes"
+    for key, text in islice(content.metadata.items(), _SHOWN):
+        yield f"  {_short(key)}: {_short(text)}"
+    if len(content.metadata) > _SHOWN:
+        yield f"  and {len(content.metadata) - _SHOWN:,} more facts"
+    lines = list(islice(_lines(content.value), _VISITED))
+    least = "at least " if len(lines) == _VISITED else ""
+    width = min(80, max((len(name) for name, _, _ in lines), default=0))
     for name, text, _ in lines[:_SHOWN]:
         yield f"  {name:{width}}  {text}"
     if len(lines) > _SHOWN:
-        yield f"  and {len(lines) - _SHOWN:,} more"
+        yield f"  and {least}{len(lines) - _SHOWN:,} more"
     arrays = [array for _, _, array in lines if array is not None]
     numbers, size = sum(a.size for a in arrays), sum(a.nbytes for a in arrays)
-    yield f"{len(arrays)} arrays, {numbers:,} numbers, {size:,} bytes"
+    yield f"{least}{len(arrays)} arrays, {numbers:,} numbers, {size:,} bytes"
     found = fitting(content, plans(variant))
     yield "fits: " + (", ".join(weights.variant for weights in found) or "no network by name")
     for weights in found:
@@ -233,12 +269,13 @@ def _lines(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, st
     """Yield names, descriptions, and arrays or None, of what is nested in a value."""
     array = as_array(value)
     if isinstance(value, Net):
-        yield "name", value.name, None
+        yield "name", _short(value.name), None
         for layer in value.layers:
-            shapes = ", ".join(f"{blob.dtype} {blob.shape}" for blob in layer.blobs)
-            yield layer.name, f"{layer.type}  {shapes}".rstrip(), None
+            name = _short(layer.name)
+            shapes = ", ".join(f"{blob.dtype} {blob.shape}" for blob in layer.blobs[:4])
+            yield name, f"{_short(layer.type)}  {shapes}".rstrip(), None
             for number, blob in enumerate(layer.blobs):
-                yield f"{layer.name}[{number}]", f"{blob.dtype} {blob.shape}", blob
+                yield f"{name}[{number}]", f"{blob.dtype} {blob.shape}", blob
     elif array is not None:
         yield path or "value", f"{array.dtype} {array.shape}", array
     elif isinstance(value, (dict, list, tuple)) and value and depth < 5:
@@ -248,21 +285,33 @@ def _lines(value: Any, path: str = "", depth: int = 0) -> Iterator[tuple[str, st
         ):
             yield path or "value", _short(value), None
             return
-        for number, (key, item) in enumerate(items):
-            if number == 10 * _SHOWN:
-                break
-            key = key.decode("latin-1") if isinstance(key, bytes) else key
-            yield from _lines(item, f"{path}.{key}" if path else str(key), depth + 1)
+        for key, item in items:
+            key = _short(key[:100].decode("latin-1") if isinstance(key, bytes) else key)
+            yield from _lines(item, f"{path}.{key}" if path else key, depth + 1)
     else:
         yield path or "value", _short(value), None
 
 
 def _short(value: Any) -> str:
-    """Return a value in at most 80 characters, on one line."""
-    if isinstance(value, (dict, list, tuple)):
-        value = f"{type(value).__name__} of {len(value):,}"
-    text = str(value) if not isinstance(value, bytes) else repr(value[:80])
-    return text[:80].encode("unicode_escape").decode() + ("..." if len(text) > 80 else "")
+    """Return 80 characters of a value, escaped; str() of a damaged one may fail or never end."""
+    if isinstance(value, (dict, list, tuple, set)):
+        text = f"{type(value).__name__} of {len(value):,}"
+    elif isinstance(value, int) and value.bit_length() > 256:
+        text = f"int of {value.bit_length():,} bits"
+    elif isinstance(value, bytes):
+        text = repr(value[:80])
+    elif value is None or isinstance(value, (str, int, float, complex, np.generic, np.dtype)):
+        text = str(value)
+    else:
+        text = f"object of class {type(value).__name__}"
+    return _printable(text[:80]) + ("..." if len(text) > 80 else "")
+
+
+def _printable(text: str) -> str:
+    """Return a text without control characters, and without any that the output can't hold."""
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def add_convert_arguments(parser: argparse.ArgumentParser) -> None:
@@ -305,13 +354,20 @@ def run_convert(arguments: argparse.Namespace) -> int:
             arguments.target_kind, arguments.keys,
         )  # fmt: skip
     except MinidlError as error:
-        print(f"python -m minidl convert: {error}", file=sys.stderr)
+        print(f"python -m minidl convert: {_printable(str(error))}", file=sys.stderr)
         return 2
     size = os.path.getsize(arguments.target)
     print(
-        f"{arguments.target}: variant {weights.variant}, {weights.num_classes:,} classes, "
-        f"{size:,} bytes"
+        f"{_printable(arguments.target)}: variant {weights.variant}, "
+        f"{weights.num_classes:,} classes, {size:,} bytes"
     )
+    kind = _kind(arguments.target, arguments.target_kind)
+    if lost := _left_out(weights, kind):
+        print(
+            f"python -m minidl convert: warning: {_printable(arguments.target)} has no place for "
+            f"{', '.join(lost)}; .safetensors and .onnx have",
+            file=sys.stderr,
+        )
     return 0
 
 
@@ -322,6 +378,6 @@ def run_inspect(arguments: argparse.Namespace) -> int:
         for line in describe(content, arguments.variant):
             print(line)
     except MinidlError as error:
-        print(f"python -m minidl inspect: {error}", file=sys.stderr)
+        print(f"python -m minidl inspect: {_printable(str(error))}", file=sys.stderr)
         return 2
     return 0

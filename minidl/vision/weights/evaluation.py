@@ -11,7 +11,8 @@ from ...device import device as to_device
 from ...errors import ArgumentError, DataError, MinidlError
 from ..batches import PictureBatches
 from ..datasets import ImageFolder
-from ..datasets.opening import open_splits
+from ..datasets.decoding import first_of
+from ..datasets.opening import describe_classes, open_splits
 from ..metrics import evaluate
 from ..runs import open_network
 from .files import KINDS, read
@@ -35,8 +36,9 @@ def evaluate_folder(
     source, variant, source_kind
         See :func:`minidl.vision.weights.convert.convert`.
     folder : str or path-like
-        ImageNet's archives, ``val/<class>/<picture>.jpg`` or ``<class>/<picture>.jpg``; label = the
-        class's place in the order of names.
+        ImageNet's archives, ``val/<class>/<picture>.jpg`` or ``<class>/<picture>.jpg``. A class is
+        found by its name if the file has the same names, else by its place in their order; then a
+        note says so.
     ten_crop : bool
         Average over ten crops of each picture. Default False.
     batch_size, workers : int
@@ -57,14 +59,23 @@ def evaluate_folder(
         There are no pictures, or their classes are not as many as the network's.
     """
     where = to_device(device)
-    net, weights, statistics = open_network(read(source, source_kind), variant)
+    content = read(source, source_kind)
+    net, weights, statistics = open_network(content, variant)
     splits = open_splits(folder, train=False) if os.path.isdir(folder) else {}
     pictures: Any = splits["val"] if "val" in splits else ImageFolder(folder)
-    if len(pictures.classes) != weights.num_classes:
+    found, trained = list(getattr(pictures, "names", pictures.classes)), weights.classes
+    if len(found) != weights.num_classes:
         raise DataError(
-            f"{os.fspath(folder)} has {len(pictures.classes)} classes, the network has "
-            f"{weights.num_classes}"
+            f"{os.fspath(folder)} has other classes than the network, which has "
+            f"{weights.num_classes}: {len(found)} ({first_of(found, 3)})"
         )
+    if trained and found != trained:
+        if sorted(found) == sorted(trained):
+            pictures.target_transform = [trained.index(name) for name in found].__getitem__
+        else:
+            print(f"note: {os.fspath(folder)} has other names of classes than {content.path}, and "
+                  f"they are taken in order: {describe_classes(trained, found)}",
+                  file=sys.stderr)  # fmt: skip
     batches = PictureBatches(net.to(where), pictures, pictures, statistics, batch_size, workers)
     scores = evaluate(net, batches.evaluation(ten_crop))
     return {**scores, "pictures": len(pictures)}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-from ...checkpoint import load
+from ...checkpoint import load, reason_of
 from ...errors import CheckpointError
-from ...formats import read_safetensors
+from ...formats import foreign, read_safetensors
 from ...pickles import RefusedError, read_pickle
 from ...tensor import Tensor
+from ...torch_files import is_torch
 from ...training.checkpoints import Checkpoints
 from .caffe_file import read_caffe
 
@@ -66,7 +67,7 @@ def read(path: str | os.PathLike[str], kind: str | None = None) -> Content:
         return Content("minidl", state, {}, str(found))
     try:
         with open(path, "rb") as file:
-            kind = kind or _kind(file.read(9), Path(path).suffix)
+            kind = kind or _kind(file, Path(path).suffix)
         if kind == "caffe":
             return Content(kind, read_caffe(Path(path).read_bytes()), {}, name)
         if kind == "npy":
@@ -82,24 +83,30 @@ def read(path: str | os.PathLike[str], kind: str | None = None) -> Content:
             f"{name!r} can't be loaded: its pickle holds more than arrays ({refused}); nothing in "
             "it was executed"
         ) from None
-    except CheckpointError as error:
-        raise CheckpointError(f"{name!r} can't be loaded: {error}") from None
-    except OSError as error:
-        raise CheckpointError(f"{name!r} can't be loaded: {error.strerror or error}") from error
     except Exception as error:  # damage makes libraries raise a dozen kinds
-        reason = f"{type(error).__name__}: {str(error)[:200]}"
-        raise CheckpointError(f"{name!r} can't be loaded: it is damaged ({reason})") from error
+        raise CheckpointError(f"{name!r} can't be loaded: {reason_of(error)}") from error
     return Content(kind, load(path, map_location="cpu"), {}, name)
 
 
-def _kind(start: bytes, suffix: str) -> str:
-    if start[8:] == b"{":
+#: How Caffe's files begin: with a net's name, its first layer in either form, or its input.
+_CAFFE = (b"\n", b"\x12", b"\xa2\x06", b"\x1a")
+
+
+def _kind(file: BinaryIO, suffix: str) -> str:
+    start = file.read(100)
+    file.seek(0)
+    if start[8:9] == b"{":
         return "safetensors"
-    if start[:2] == b"PK":
-        return "npz" if suffix == ".npz" else "torch"
     if start[:6] == b"\x93NUMPY":
         return "npy"
-    return "torch" if start[:1] == b"\x80" else "caffe"
+    if start[:2] == b"PK" or start[:1] == b"\x80":
+        return "torch" if is_torch(file) else "npz"
+    reason = foreign(start)
+    if reason is None and (suffix == ".caffemodel" or start.startswith(_CAFFE)):
+        return "caffe"
+    raise CheckpointError(
+        reason or f"it is of an unknown kind; expected one of {', '.join(KINDS)}, by its content"
+    )
 
 
 def _read_npy(path: str | os.PathLike[str]) -> Any:

@@ -5,8 +5,9 @@ the shapes of its own layers. Each layout below brings a file to these names:
 
 - *PyTorch's layouts*: the keys of a state dict are a variant's own (``features.conv1.weight``),
   numbered as in torchvision (``features.0.weight``), numbered through (``AlexNet_model.0.weight``,
-  any name before the number), or the rows' names. ``module.`` (DataParallel) and
-  ``_orig_mod.`` (compile) are dropped. A training checkpoint around the state dict is taken off.
+  any name before the number), or the rows' names. ``module.`` (DataParallel), ``_orig_mod.``
+  (compile) and what all keys begin with (Lightning's ``model.``) are dropped. A training checkpoint
+  around the state dict is taken off.
 - *TensorFlow's* (``bvlc_alexnet.npy``): {"conv1": [weight, bias], ...}. Kernels are (height, width,
   in, out); fully connected weights (in, out), and the rows of the first are in the order height,
   width, channel of its input maps.
@@ -21,29 +22,39 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...errors import ArgumentError, CheckpointError, DataError
+from ...nn import Module
 from ...tensor import Tensor
-from ..models.cuda_convnet import VARIANTS as CONVNETS
-from ..models.cuda_convnet import plan as plan_of_convnet
+from ..models.options import plan_of_file
 from ..models.presets import PRESETS
-from ..models.rows import Plan, RowNet, parameter_shapes, skeleton
-from ..models.variants import VARIANTS, named, numbered, one_sequential
-from ..models.variants import plan as plan_of_alexnet
+from ..models.rows import Plan, RowNet
+from ..models.variants import VARIANTS
 from ..statistics import PixelStatistics
 from ..transforms.preprocessing import CAFFE, TORCHVISION, Preprocessing
 from ..transforms.presets import alexnet_preprocessing
 from .caffe_file import Net
 from .files import Content, as_array, read
+from .matching import LAYOUTS, from_keys, row_keys, shaped, why_not
 
-_AROUND = ("state_dict", "model", "model_state_dict", "net", "weights")
+__all__ = [
+    "USUAL_PREPROCESSING", "Weights", "fitting", "read_weights", "recognize", "row_keys",
+    "statistics_of",
+]  # fmt: skip
+
+_AROUND = ("state_dict", "model", "model_state_dict", "net", "weights", "params", "model_ema")
 _DROPPED = {"module", "_orig_mod"}
+_SCALES = ("pixels", "normalized")
+_FACTS = ("format", "variant", "options", "preprocessing", "input_scale", "classes")
 _TRAINED_WITH = {"torchvision": TORCHVISION, "single-tower": TORCHVISION}
+
+#: How pictures were prepared for the weights in state dicts that say nothing.
+USUAL_PREPROCESSING = {**_TRAINED_WITH, "caffe": CAFFE, "caffenet": CAFFE}
 
 
 class Weights(NamedTuple):
@@ -59,6 +70,10 @@ class Weights(NamedTuple):
         Further arguments of ``alexnet`` that made the network, such as "without".
     classes : list of str or None
         The classes' names, if they are known.
+    input_scale : {"pixels", "normalized"} or None
+        The network's, if it is known. Default: that of `preprocessing`.
+    about : mapping of str to str
+        What else the file says of the network.
     """
 
     variant: str
@@ -66,6 +81,8 @@ class Weights(NamedTuple):
     preprocessing: Preprocessing | None
     options: dict[str, Any]
     classes: list[str] | None = None
+    input_scale: str | None = None
+    about: Mapping[str, str] = MappingProxyType({})
 
     @property
     def num_classes(self) -> int:
@@ -91,35 +108,10 @@ class Weights(NamedTuple):
                     )
                 parameter.detach().copy_(Tensor(np.ascontiguousarray(array)))
         net.preprocessing = self.preprocessing
-        if self.preprocessing is not None:
+        if self.input_scale is not None:
+            net.input_scale = self.input_scale
+        elif self.preprocessing is not None:
             net.input_scale = "normalized" if self.preprocessing.white == 1 else "pixels"
-
-
-def row_keys(variant: str, plan: Plan, layout: str) -> dict[str, str]:
-    """Return the keys of a state dict by rows: {"conv1.weight": "features.0.weight", ...}.
-
-    Parameters
-    ----------
-    variant : str
-    plan : Plan
-    layout : {"minidl", "torchvision", "sequential", "rows"}
-        The variant's own keys; numbered in ``features`` and ``classifier``; numbered through, with
-        nothing before the numbers; or the rows themselves.
-    """
-    stages, weighted = skeleton(plan)
-    own = VARIANTS[variant].layout if variant in VARIANTS else named
-    if layout == "rows":
-        return {name: name for name in parameter_shapes(plan)}
-    arrange = {"minidl": own, "torchvision": numbered, "sequential": one_sequential}[layout]
-    places = {id(layer): row for row, layer in weighted.items()}
-    keys = {}
-    for child, module in arrange(stages).items():
-        for path, layer in module.named_modules():
-            if id(layer) in places:
-                prefix = "" if layout == "sequential" else f"{child}."
-                for kind in ("weight", "bias"):
-                    keys[f"{places[id(layer)]}.{kind}"] = f"{prefix}{path}.{kind}"
-    return keys
 
 
 def read_weights(
@@ -148,7 +140,8 @@ def recognize(content: Content, plans: Mapping[str, Plan]) -> Weights:
     """Return the weights in what a file holds; see :func:`read_weights`."""
     found = fitting(content, plans)
     if not found:
-        raise CheckpointError(f"{content.path!r}: {_why_not(content, plans)}")
+        claimed, layouts, plans = _claims(content, plans)
+        raise CheckpointError(f"{content.path!r}: {why_not(claimed.arrays, plans, layouts)}")
     if len(found) > 1:
         names = ", ".join(weights.variant for weights in found)
         raise CheckpointError(f"{content.path!r} fits several variants; name one: {names}")
@@ -160,45 +153,78 @@ def fitting(content: Content, plans: Mapping[str, Plan]) -> list[Weights]:
 
     The number of classes may be any. If the file says which variant it is, that is the only one,
     unless it is not in `plans`.
+
+    Raises
+    ------
+    CheckpointError
+        What the file says of its weights is damaged.
     """
-    value, said, options = content.value, content.metadata.get("variant"), {}
-    preprocessing, classes, of_run = _preprocessing(content), None, False
-    if "classes" in content.metadata:
-        classes = _names(content, _json(content, "classes"))
-    if isinstance(value, Net):
-        rows, said, preprocessing = _from_caffe(value), _caffe_variant(value), CAFFE
-    elif tensorflow := _from_tensorflow(value):
-        rows, said, preprocessing = tensorflow, "caffe", CAFFE
-    else:
-        rows, run = None, value.get("options") if isinstance(value, dict) else None
-        value = _state_dict(value)
-        if isinstance(run, dict) and isinstance(run.get("variant"), str):
-            said, options = run["variant"], _options_of_run(run)
-            classes, of_run = _names(content, run.get("classes")), True
-        elif "options" in content.metadata:
-            options = _json(content, "options")
-            if not isinstance(options, dict):
-                raise CheckpointError(f"{content.path!r} is damaged: options: {options!r}")
-    if options and said in plans and (said in VARIANTS or said in CONVNETS):
-        try:
-            made = (plan_of_alexnet if said in VARIANTS else plan_of_convnet)(said, **options)
-            parameter_shapes(made)
-            plans = {**plans, said: made}
-        except (ArgumentError, ArithmeticError, AttributeError, TypeError) as error:
-            raise CheckpointError(f"{content.path!r} names impossible options: {error}") from error
-    if of_run and said is not None and said in plans:
-        preprocessing = _preprocessing_of_run(content, plans[said])
+    claimed, layouts, plans = _claims(content, plans)
+    # Where minidl wrote a state dict, the weights may be its own.
+    elsewhere = content.kind != "minidl" and not claimed.variant
+    usual = USUAL_PREPROCESSING if elsewhere else {} if claimed.input_scale else _TRAINED_WITH
     found = []
-    for variant in plans if said is None or said not in plans else (said,):
-        candidates = [rows] if rows else _from_keys(value, variant, plans[variant])
-        for arrays in candidates:
-            fits = _shaped(arrays, plans[variant])
+    for variant, plan in plans.items():
+        for arrays in from_keys(claimed.arrays, variant, plan, layouts):
+            fits = shaped(arrays, plan)
             if fits is not None:
-                known = preprocessing or _TRAINED_WITH.get(variant)
-                given = options if variant == said else {}
-                found.append(Weights(variant, fits, known, given, classes))
+                known = claimed.preprocessing or usual.get(variant)
+                given = claimed.options if variant == claimed.variant else {}
+                weights = claimed._replace(
+                    variant=variant, arrays=fits, preprocessing=known, options=given
+                )
+                if weights.classes is not None and len(weights.classes) != weights.num_classes:
+                    raise CheckpointError(
+                        f"{content.path!r} is damaged: it names {len(weights.classes)} classes, "
+                        f"and its network has {weights.num_classes}"
+                    )
+                found.append(weights)
                 break
     return found
+
+
+def _claims(
+    content: Content, plans: Mapping[str, Plan]
+) -> tuple[Weights, Sequence[str], Mapping[str, Plan]]:
+    """Return what a file says of its weights, the layouts that may fit them, and the plans.
+
+    The variant is "" if the file names none; otherwise it is the only plan, if it is among `plans`.
+    """
+    value, said = content.value, content.metadata.get("variant", "")
+    options, preprocessing = _json(content, "options", {}), _preprocessing(content)
+    classes, scale = _json(content, "classes"), content.metadata.get("input_scale")
+    layouts: Sequence[str] = ("rows",)
+    run = None
+    if isinstance(value, Net):
+        arrays, said, preprocessing = _from_caffe(value), _caffe_variant(value), CAFFE
+    elif tensorflow := _from_tensorflow(value):
+        arrays, said, preprocessing = tensorflow, "caffe", CAFFE
+    else:
+        arrays, layouts = _state_dict(value), LAYOUTS
+        if isinstance(value, RowNet):
+            name, scale = (vars(value).get(key) for key in ("variant", "input_scale"))
+            said = name if isinstance(name, str) else ""
+        known = value.get("options") if isinstance(value, dict) else None
+        if isinstance(known, dict) and isinstance(known.get("variant"), str):
+            run, said, options = known, known["variant"], _options_of_run(known)
+            classes, scale = run.get("classes"), run.get("input_scale")
+    classes = _names(content, classes)
+    if not isinstance(options, dict):
+        raise CheckpointError(f"{content.path!r} is damaged: options: expected a dict")
+    if scale is not None and not (isinstance(scale, str) and scale in _SCALES):
+        raise CheckpointError(f"{content.path!r} is damaged: input_scale: expected {_SCALES}")
+    if said in plans:
+        plans = {said: plans[said]}
+        if options:
+            try:
+                plans = {said: plan_of_file(said, options)}
+            except ArgumentError as error:
+                reason = f"{content.path!r} names impossible options: {error}"
+                raise CheckpointError(reason) from error
+        if run is not None:
+            preprocessing = _preprocessing_of_run(content, plans[said])
+    about = {key: text for key, text in content.metadata.items() if key not in _FACTS}
+    return Weights(said, arrays, preprocessing, options, classes, scale, about), layouts, plans
 
 
 def _preprocessing(content: Content) -> Preprocessing | None:
@@ -258,46 +284,36 @@ def _names(content: Content, given: Any) -> list[str] | None:
     return given
 
 
-def _json(content: Content, key: str) -> Any:
+def _json(content: Content, key: str, default: Any = None) -> Any:
     try:
-        return json.loads(content.metadata[key])
+        return json.loads(content.metadata[key]) if key in content.metadata else default
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{content.path!r} is damaged: {key}: {error}") from error
 
 
-def _options_of_run(run: dict[str, Any]) -> dict[str, Any]:
+def _options_of_run(run: dict[str, Any]) -> Any:
     """Return the arguments of ``alexnet`` that a run's settings hold, if not the defaults."""
-    network = run.get("network") or {}
-    options = dict(network) if isinstance(network, dict) else {}
-    if run.get("dropout", 0.5) != 0.5:
-        options["dropout"] = run["dropout"]
-    return options
+    options, dropout = run.get("network"), run.get("dropout", 0.5)
+    options = {} if options is None else options
+    without = run["variant"] not in VARIANTS  # a network without dropout
+    if isinstance(dropout, (int, float)) and (without or dropout == 0.5):
+        return options
+    return {**options, "dropout": dropout} if isinstance(options, dict) else options
 
 
 def _state_dict(value: Any) -> dict[str, np.ndarray]:
-    """Return the arrays of a state dict, alone or in a checkpoint."""
-    arrays: dict[str, np.ndarray] = {}
-    if not isinstance(value, dict):
-        return arrays
+    """Return the arrays of a state dict or Module, alone or in a checkpoint."""
     for _ in range(4):  # not for ever: a checkpoint may hold itself
-        value = next((value[key] for key in _AROUND if isinstance(value.get(key), dict)), value)
-    for key, item in value.items():
+        if isinstance(value, dict):
+            inside = (value.get(key) for key in _AROUND)
+            value = next((item for item in inside if isinstance(item, (dict, Module))), value)
+    value = value.state_dict() if isinstance(value, Module) else value
+    arrays: dict[str, np.ndarray] = {}
+    for key, item in value.items() if isinstance(value, dict) else ():
         array = as_array(item)
         if isinstance(key, str) and array is not None:
             arrays[".".join(part for part in key.split(".") if part not in _DROPPED)] = array
     return arrays
-
-
-def _from_keys(
-    arrays: dict[str, np.ndarray], variant: str, plan: Plan
-) -> Iterable[dict[str, np.ndarray]]:
-    """Yield the arrays under the names of rows, for each layout whose keys these are."""
-    through = {".".join(key.split(".")[-2:]): array for key, array in arrays.items()}
-    for layout in ("minidl", "torchvision", "sequential", "rows"):
-        names = row_keys(variant, plan, layout)
-        given = through if layout == "sequential" else arrays
-        if len(given) == len(arrays) and set(names.values()) == set(given):
-            yield {name: given[key] for name, key in names.items()}
 
 
 def _from_tensorflow(value: Any) -> dict[str, np.ndarray] | None:
@@ -305,7 +321,7 @@ def _from_tensorflow(value: Any) -> dict[str, np.ndarray] | None:
     if not isinstance(value, dict) or not value:
         return None
     arrays: dict[str, np.ndarray] = {}
-    channels = None
+    channels: int | None = None
     for row, pair in value.items():
         row = row.decode("latin-1") if isinstance(row, bytes) else row
         pair = list(pair.values()) if isinstance(pair, dict) else pair
@@ -321,7 +337,7 @@ def _from_tensorflow(value: Any) -> dict[str, np.ndarray] | None:
             arrays[name], channels = array.transpose(3, 2, 0, 1), array.shape[3]
         else:
             side = math.isqrt(len(array) // channels) if channels else 0
-            if channels and side**2 * channels == len(array):  # (height, width, channel) in front
+            if channels and 0 < side**2 * channels == len(array):  # (height, width, channel)
                 maps = array.reshape(side, side, channels, -1).transpose(2, 0, 1, 3)
                 array = maps.reshape(array.shape)
             arrays[name], channels = array.T, None
@@ -345,28 +361,3 @@ def _from_caffe(net: Net) -> dict[str, np.ndarray]:
 def _caffe_variant(net: Net) -> str:
     order = [layer.type for layer in net.layers if layer.type in ("LRN", "Pooling")]
     return "caffenet" if order[:1] == ["Pooling"] else "caffe"
-
-
-def _shaped(arrays: dict[str, np.ndarray], plan: Plan) -> dict[str, np.ndarray] | None:
-    """Return the arrays in the rows' order if they fit the plan, with any number of classes."""
-    last = f"{plan.rows[-1].name}.bias"
-    if last not in arrays or arrays[last].ndim != 1 or not arrays[last].size:
-        return None
-    rows = (*plan.rows[:-1], plan.rows[-1]._replace(outputs=len(arrays[last])))
-    shapes = parameter_shapes(replace(plan, rows=rows))
-    if {name: array.shape for name, array in arrays.items()} != shapes:
-        return None
-    floats = all(array.dtype.kind == "f" for array in arrays.values())
-    return {name: arrays[name] for name in shapes} if floats else None
-
-
-def _why_not(content: Content, plans: Mapping[str, Plan]) -> str:
-    """Return why no variant fits, in a sentence."""
-    if isinstance(content.value, Net):
-        arrays = _from_caffe(content.value)
-    else:
-        arrays = _from_tensorflow(content.value) or _state_dict(content.value)
-    if not arrays:
-        return "it holds no weights of a network, by name"
-    first = ", ".join(f"{name} {array.shape}" for name, array in list(arrays.items())[:3])
-    return f"its {len(arrays)} arrays ({first}, ...) do not fit {', '.join(plans)}"

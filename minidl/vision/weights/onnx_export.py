@@ -21,7 +21,7 @@ import numpy as np
 
 from ... import nn
 from ...autograd import no_grad
-from ...errors import ArgumentError
+from ...errors import ArgumentError, CheckpointError
 from ...files import write_atomically
 from ...nn.module import in_evaluation
 from ...ops import zeros
@@ -252,8 +252,12 @@ def export_onnx(
     Raises
     ------
     ArgumentError
-        ``onnx`` is not installed, or a layer can't be exported.
+        ``onnx`` is not installed, a layer can't be exported, or `path` is none.
+    CheckpointError
+        The file can't be written.
     """
+    if not isinstance(path, (str, os.PathLike)):
+        raise ArgumentError(f"onnx: expected the path of a file, got {type(path).__name__}")
     try:
         import onnx
         import onnx.numpy_helper
@@ -285,4 +289,9 @@ def export_onnx(
     model = onnx.helper.make_model(made, producer_name="minidl", opset_imports=opset, ir_version=8)
     onnx.helper.set_model_props(model, dict(metadata or {}))
     onnx.checker.check_model(model)
-    write_atomically(path, [model.SerializeToString()])
+    try:
+        write_atomically(path, [model.SerializeToString()])
+    except OSError as error:
+        raise CheckpointError(
+            f"{os.fspath(path)!r} can't be written: {error.strerror or error}"
+        ) from error

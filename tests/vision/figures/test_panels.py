@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -63,6 +64,16 @@ def test_confusion() -> None:
     assert counts == {(0, 0): "1", (2, 3): "1", (0, 5): "1"}  # (answer, right class)
     large = Predictions(np.eye(50, dtype=np.float32), np.arange(50))
     assert not plot_confusion(large, [str(k) for k in range(50)]).axes[0].texts
+
+
+def test_a_name_is_no_formula() -> None:
+    names = ["$5_to_$10", "$x^$"]
+    found = Predictions(np.eye(2, dtype=np.float32), np.array([1, 0]))
+    for figure in (
+        plot_confusion(found, names),
+        plot_mistakes(PICTURES[:2], found.probabilities, found.labels, names),
+    ):
+        figure.savefig(io.BytesIO())
 
 
 def test_chosen_pictures() -> None:

@@ -40,7 +40,7 @@ def test_weights_come_from_a_file_or_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MINIDL_CACHE", str(tmp_path / "cache"))
-    for weights in ("IMAGENET1K_V1", "DEFAULT", AlexNet_Weights.DEFAULT, tmp_path / "none"):
+    for weights in ("IMAGENET1K_V1", "DEFAULT", AlexNet_Weights.DEFAULT):
         with pytest.raises(ArgumentError, match="nothing is downloaded; get it from http"):
             models.alexnet(weights=weights)
     net = models.alexnet(dropout=0.0)
@@ -54,6 +54,13 @@ def test_weights_come_from_a_file_or_the_cache(
     minidl.save({"other": minidl.ones(1)}, tmp_path / "other")
     with pytest.raises((CheckpointError, RuntimeError)):
         models.alexnet(weights=tmp_path / "other")
+
+
+@pytest.mark.parametrize("make", [str, Path])
+def test_a_mistyped_name_is_no_reason_to_get_torchvisions_file(make: Any, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"none\.pth' can't be loaded: No such file") as error:
+        alexnet(weights=make(tmp_path / "none.pth"))
+    assert "http" not in str(error.value)
 
 
 def test_weights_know_their_transforms() -> None:

@@ -60,6 +60,8 @@ def test_files_keep_them(known: Preprocessing) -> None:
         {"resize": 10**9},
         {"resize": None},
         {"mean": [1, 2]},
+        {"mean": [1, float("nan"), 3]},
+        {"std": [1, 1, float("inf")]},
         {"std": [1, 0, 1]},
         {"std": "abc"},
         {"white": 2},

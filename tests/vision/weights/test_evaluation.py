@@ -15,6 +15,7 @@ import minidl
 from minidl import __main__ as program
 from minidl.nn.functional import softmax
 from minidl.vision.models import load_network
+from minidl.vision.weights.convert import save_weights
 from minidl.vision.weights.evaluation import evaluate_folder
 
 
@@ -32,6 +33,29 @@ def world(tmp_path: Path) -> Iterator[Path]:
         arrays["fc8.weight"] *= 0.01
         (tmp_path / "bvlc_alexnet.npy").write_bytes(npy_of(arrays))
         yield tmp_path
+
+
+def test_classes_are_found_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    net = load_network("80sec")
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship",
+             "truck"]  # fmt: skip
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    for number, picture in enumerate(pixels):
+        path = tmp_path / "pictures" / names[number % 10] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+    expected = evaluate_folder("80sec", tmp_path / "pictures", workers=0)
+    last = net.named_rows()["fc10"]
+    with minidl.no_grad():
+        last.weight.copy_(last.weight.flip(0).clone())
+        last.bias.copy_(last.bias.flip(0).clone())
+    save_weights(net, tmp_path / "reversed.safetensors", names[::-1])
+    found = evaluate_folder(tmp_path / "reversed.safetensors", tmp_path / "pictures", workers=0)
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert capsys.readouterr().err == ""
+    (tmp_path / "pictures" / "cat").rename(tmp_path / "pictures" / "cats")
+    assert evaluate_folder("80sec", tmp_path / "pictures", workers=0) == expected
+    assert "the data has no 'cat', but also 'cats'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("ten_crop", [False, True])

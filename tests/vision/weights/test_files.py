@@ -48,7 +48,61 @@ def test_missing_files_and_folders(tmp_path: Path) -> None:
         read(tmp_path / "none")
     with pytest.raises(CheckpointError, match="no checkpoint can be loaded"):
         read(tmp_path)
-    refused(tmp_path, b"", "no .caffemodel")
+
+
+FOREIGN = {
+    b"": "it is empty",
+    b"<!DOCTYPE html><html>": "it is a web page",
+    b"version https://git-lfs.github.com/spec/v1\n": "a pointer of git-lfs; `git lfs pull`",
+    b"\x08\x08\x12\x06minidl": "an ONNX file",
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file",
+    b"\x1f\x8b\x08": "packed by gzip",
+    b"(dp0\nVa\np1\nI1\ns.": "it is a pickle, but not one of PyTorch's",
+    b"\x80\x04}\x94.": "it is a pickle, but not one of PyTorch's",
+    b"something else": "it is of an unknown kind",
+    b"\x00\x00": "it is of an unknown kind",
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_what_is_no_file_of_weights_is_named(content: bytes, tmp_path: Path) -> None:
+    for name in ("x.pth", "x.safetensors"):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match=FOREIGN[content]) as caught:
+            read(tmp_path / name)
+        assert "caffemodel" not in str(caught.value)
+    if content[:1] not in b"s\x00":
+        with pytest.raises(CheckpointError, match=FOREIGN[content]):
+            minidl.load(tmp_path / name)
+
+
+def test_a_damaged_caffemodel_is_told_as_one(tmp_path: Path) -> None:
+    for name, content in (("x.caffemodel", b"something else"), ("x", b"\n\xff\xff")):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(CheckpointError, match="not a .caffemodel"):
+            read(tmp_path / name)
+
+
+def test_a_zip_file_is_told_by_its_members(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.ones(2))
+    (tmp_path / "x.npz").rename(tmp_path / "x.pth")
+    assert read(tmp_path / "x.pth").kind == "npz"
+    (tmp_path / "x.npz").write_bytes(zip_file({}, {}))
+    assert read(tmp_path / "x.npz").kind == "torch"
+    refused(tmp_path, b"PK\3\4", "it is damaged")
+
+
+@pytest.mark.parametrize("kind", ["caffe", "npy", "safetensors", "torch"])
+def test_too_little_memory_is_no_damage(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: Any) -> None:
+        raise MemoryError
+
+    for name in ("files.read_caffe", "files._read_npy", "files.read_safetensors"):
+        monkeypatch.setattr(f"minidl.vision.weights.{name}", fail)
+    monkeypatch.setattr("minidl.checkpoint.read_torch", fail)
+    refused(tmp_path, zip_file({}, {}), "there is not enough memory", kind)
 
 
 # --- .npy -----------------------------------------------------------------------------------------
@@ -58,7 +112,7 @@ def test_no_command_in_an_npy_file_runs(tmp_path: Path) -> None:
     canary = tmp_path / "canary"
     call = Call(Global("os", "mkdir"), (str(canary),))
     for value in (call, {"conv1": [call, 1]}, {Python2(b"a"): (call,)}):
-        refused(tmp_path, npy_file(value), r"a call of os\.mkdir\); nothing in it was executed")
+        refused(tmp_path, npy_file(value), r"a call of os\.mkdir.*\); nothing in it was executed")
         assert not canary.exists()
         np.load(tmp_path / "x", allow_pickle=True)  # the file is really hostile
         canary.rmdir() if canary.exists() else pytest.fail("the canary is mute")

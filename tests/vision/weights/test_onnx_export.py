@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from weights_files import arrays_of
 
 import minidl
 from minidl import nn
-from minidl.errors import ArgumentError
+from minidl.errors import ArgumentError, CheckpointError
 from minidl.vision.models import ScaledTanh
 from minidl.vision.models.networks import make_network, plans
 from minidl.vision.weights.layouts import Weights
@@ -141,3 +142,16 @@ def test_pytorchs_call(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, net(minidl.from_numpy(images)).detach().numpy(), atol=1e-5)
     with pytest.raises(ArgumentError, match="one batch"):
         minidl.onnx.export(net, [1], path)  # type: ignore[arg-type]
+
+
+def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
+    net, images = make_network("lenet5", 7), minidl.zeros(1, 1, 28, 28)
+    (tmp_path / "folder").mkdir()
+    for path in (tmp_path / "none" / "x.onnx", tmp_path / "folder"):
+        for write in (minidl.onnx.export, lambda net, _, path: export_onnx(net, path)):
+            with pytest.raises(CheckpointError, match="can't be written: ") as error:
+                write(net, images, path)
+            assert repr(str(path)) in str(error.value) and ".minidl" not in str(error.value)
+    with pytest.raises(ArgumentError, match="expected the path of a file, got BytesIO"):
+        minidl.onnx.export(net, images, io.BytesIO())  # type: ignore[arg-type]
+    assert [path.name for path in tmp_path.rglob("*")] == ["folder"]
