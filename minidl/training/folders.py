@@ -39,12 +39,10 @@ def new_run(given: str | None, default: str = "run") -> str:
     if given is None:
         return next(name for name in names if not (Path(name) / LOG_NAME).exists())
     if (Path(given) / LOG_NAME).exists():
-        going_on = (
-            "resume it"
-            if any(Path(given).glob("*.safetensors"))
-            else ("it ended before its first checkpoint, or is under way: delete it")
-        )
-        raise ArgumentError(f"{given} holds a run already: {going_on}, or name a new folder")
+        advice = "it ended before its first checkpoint, or is under way: delete it"
+        if any(Path(given).glob("*.safetensors")):
+            advice = "resume it"
+        raise ArgumentError(f"{given} holds a run already: {advice}, or name a new folder")
     return given
 
 

@@ -109,7 +109,7 @@ def make_network(settings: Mapping[str, Any], classes: int) -> RowNet:
     model = networks.make_network(settings["variant"], classes, **more)
     if settings.get("preprocessing"):
         model.preprocessing = Preprocessing.from_dict(settings["preprocessing"])
-        model.input_scale = "normalized" if model.preprocessing.white == 1 else "pixels"
+        model.input_scale = model.preprocessing.input_scale
     if settings.get("parallel") in ("towers", "hybrid") and get_world_size() > 1:
         Shards(model, settings["parallel"])
     return model

@@ -1,7 +1,7 @@
 """The first layer's kernels as pictures: the paper's Figure 3.
 
 A kernel of the first convolution has three input channels, R, G and B, so it can be viewed as a
-small picture.
+small picture. LeNet's has one, and is a gray picture.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ def filter_grid(weight: Array, columns: int = 16, towers: int = 1) -> np.ndarray
 
     Parameters
     ----------
-    weight : ndarray, shape (K, 3, H, W)
-        The kernels, in R, G, B.
+    weight : ndarray, shape (K, 3, H, W) or (K, 1, H, W)
+        The kernels, in R, G, B or in gray.
     columns : int, default 16
         Number of kernels in a row.
     towers : int, default 1
@@ -41,7 +41,7 @@ def filter_grid(weight: Array, columns: int = 16, towers: int = 1) -> np.ndarray
     Raises
     ------
     ShapeError
-        The kernels don't have three channels, or the number of towers doesn't divide theirs.
+        The kernels don't have one or three channels, or the number of towers doesn't divide theirs.
 
     Examples
     --------
@@ -50,14 +50,15 @@ def filter_grid(weight: Array, columns: int = 16, towers: int = 1) -> np.ndarray
     (75, 193, 3)
     """
     weight = copy_to(weight, device("cpu"))
-    if weight.ndim != 4 or weight.shape[1] != 3 or not weight.size:
-        raise ShapeError(f"filter_grid: weight must be (K, 3, H, W), got {tuple(weight.shape)}")
+    if weight.ndim != 4 or weight.shape[1] not in (1, 3) or not weight.size:
+        shape = tuple(weight.shape)
+        raise ShapeError(f"filter_grid: weight must be (K, 3, H, W) or (K, 1, H, W), got {shape}")
     count, _, height, width = weight.shape
     if towers < 1 or count % towers:
         raise ShapeError(f"filter_grid: {count} kernels can't be divided among {towers} towers")
     low, high = float(weight.min()), float(weight.max())
     scaled = (weight - low) * (_WHITE / ((high - low) or 1.0))
-    tiles = np.round(scaled).astype(np.uint8).transpose(0, 2, 3, 1)  # (K, H, W, 3)
+    tiles = np.round(scaled).astype(np.uint8).transpose(0, 2, 3, 1)  # (K, H, W, 3 or 1)
     pitch_y, pitch_x = height + 1, width + 1  # a tile and the gap before it
 
     each = count // towers
@@ -122,7 +123,7 @@ def save_filters(model: Module, path: str | os.PathLike[str], zoom: int = 4) -> 
     Raises
     ------
     ShapeError
-        The network has no convolution, or the first one does not have three input channels.
+        The network has no convolution, or the first one does not have one or three input channels.
     """
     from PIL import Image
 

@@ -91,6 +91,11 @@ class Preprocessing:
         numbers = [ToRaw()] if raw else self._numbers()
         return evaluation(self.resize, self.crop, numbers, ten_crop)
 
+    @property
+    def input_scale(self) -> str:
+        """The scale of the input: "pixels", up to ±255, or "normalized", with a deviation near 1."""
+        return "pixels" if self.white / max(self.std) > 50 else "normalized"
+
     def finish(self) -> Compose:
         """Return the transform from a batch of raw pictures to the input, on their device."""
         reverse = [_ReverseChannels()] if self.bgr else []
@@ -121,7 +126,7 @@ class Preprocessing:
             white = float(fields["white"])
             possible = len(mean) == len(std) == 3 and len(sides) == 2 and white in (1, 255)
             possible = possible and all(map(math.isfinite, (*mean, *std)))
-            if not (possible and 0 < crop <= min(sides) and max(sides) <= 1 << 14 and all(std)):
+            if not (possible and 0 < crop <= min(sides) and max(sides) <= 1 << 14 and min(std) > 0):
                 raise ValueError("impossible values")
             resize = resize if isinstance(resize, int) else sides
             return cls(crop, resize, mean, std, white, bool(fields["bgr"]))  # type: ignore[arg-type]

@@ -111,7 +111,7 @@ class Weights(NamedTuple):
         if self.input_scale is not None:
             net.input_scale = self.input_scale
         elif self.preprocessing is not None:
-            net.input_scale = "normalized" if self.preprocessing.white == 1 else "pixels"
+            net.input_scale = self.preprocessing.input_scale
 
 
 def read_weights(

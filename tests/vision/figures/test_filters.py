@@ -34,12 +34,18 @@ def test_every_kernel_is_in_its_place() -> None:
     assert not grid[~seen].any()
 
 
+def test_kernels_with_one_channel_are_gray() -> None:
+    weight = np.random.default_rng(0).normal(size=(5, 1, 2, 2))
+    gray = figures.filter_grid(weight, columns=3)
+    np.testing.assert_array_equal(gray, figures.filter_grid(weight.repeat(3, axis=1), columns=3))
+
+
 def test_kernels_that_are_all_alike() -> None:
     assert not figures.filter_grid(np.full((4, 3, 2, 2), 0.5, np.float32)).any()
 
 
 @pytest.mark.parametrize(
-    ("shape", "towers"), [((4, 1, 2, 2), 1), ((4, 3, 2), 1), ((4, 3, 2, 2), 3), ((0, 3, 2, 2), 1)]
+    ("shape", "towers"), [((4, 2, 2, 2), 1), ((4, 3, 2), 1), ((4, 3, 2, 2), 3), ((0, 3, 2, 2), 1)]
 )
 def test_kernels_that_make_no_picture(shape: tuple[int, ...], towers: int) -> None:
     with pytest.raises(ShapeError, match="filter_grid"):

@@ -44,6 +44,14 @@ def test_bytes_give_the_same_numbers(known: Preprocessing, ten_crop: bool) -> No
     np.testing.assert_allclose(images.numpy()[1], expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("std", "white", "scale"),
+    [(1.0, 255.0, "pixels"), (63.0, 255.0, "normalized"), (0.225, 1.0, "normalized")],
+)
+def test_the_scale_of_the_input(std: float, white: float, scale: str) -> None:
+    assert Preprocessing(24, 32, (0.0,) * 3, (std,) * 3, white).input_scale == scale
+
+
 @pytest.mark.parametrize("known", [TORCHVISION, CAFFE, Preprocessing(24, 32, (1.0, 2.0, 3.0))])
 def test_files_keep_them(known: Preprocessing) -> None:
     assert Preprocessing.from_dict(json.loads(json.dumps(known.to_dict()))) == known
@@ -63,6 +71,7 @@ def test_files_keep_them(known: Preprocessing) -> None:
         {"mean": [1, float("nan"), 3]},
         {"std": [1, 1, float("inf")]},
         {"std": [1, 0, 1]},
+        {"std": [1, -1, 1]},
         {"std": "abc"},
         {"white": 2},
     ],
