@@ -2,6 +2,7 @@
 
     python examples/cifar10.py --data DIR --variant 80sec
     python examples/cifar10.py --data DIR --resume runs/cifar10      (after an interruption)
+    python examples/cifar10.py --data DIR --evaluate 13pct           (a trained network's errors)
 
 DIR holds CIFAR-10 as published (cifar-10-batches-py/) or as pictures (train/<class>/<number>.jpg).
 Without test pictures, 5,000 of the 50,000 training pictures are held out for validation.
@@ -34,7 +35,7 @@ from minidl.data import (
     SequentialSampler,
     sample_stream,
 )
-from minidl.errors import CheckpointError, DataError
+from minidl.errors import ArgumentError, CheckpointError, DataError
 from minidl.nn.functional import cross_entropy
 from minidl.optim.lr_scheduler import ConstantLR, CosineAnnealingLR
 from minidl.training import (
@@ -51,8 +52,10 @@ from minidl.vision import figures
 from minidl.vision.datasets import CIFAR10
 from minidl.vision.datasets.opening import hold_out
 from minidl.vision.metrics import RunningMeans, accuracy, evaluate
-from minidl.vision.models import AlexNet, CudaConvnet, alexnet, cuda_convnet
-from minidl.vision.transforms import RawPicture, RawToInput
+from minidl.vision.models import alexnet, cuda_convnet, load_network
+from minidl.vision.models.rows import RowNet
+from minidl.vision.statistics import PixelSums
+from minidl.vision.transforms import PCAJitter, RawPicture, RawToInput
 from minidl.vision.transforms.preprocessing import Preprocessing
 from minidl.vision.weights.convert import save_weights
 
@@ -66,6 +69,7 @@ class Recipe:
     epochs: int = 14
     init: str | None = None  # the network's own
     shift: int = 0  # largest random shift in pixels, for networks that see the whole picture
+    jitter: float = 0.0  # strength of the color jitter, which the paper's authors set to 0.1
 
 
 # The decays come from cuda-convnet's layer files. Those train at a constant rate of 0.001, divided
@@ -74,7 +78,13 @@ RECIPES = {
     "80sec": Recipe(decay={"conv": 0.004, "fc": 0.03}, epochs=40, shift=2),
     "18pct": Recipe(decay={"conv": 0.004, "fc10": 1.0}, lr=0.003, epochs=220),
     "19pct": Recipe(decay={"conv": 0.004, "fc10": 3.0}, epochs=100, shift=2),
-    "13pct": Recipe(decay={"conv": 0.0, "local": 0.004, "fc10": 0.004}, epochs=90),
+    "13pct": Recipe(
+        decay={"conv": 2.5e-4, "local": 5e-4, "fc10": 1e-3},
+        lr=0.04,
+        epochs=190,
+        init="he",
+        jitter=0.2,
+    ),
     "11pct": Recipe(decay={"conv": 0.0, "local": 0.004, "fc10": 0.01}, lr=0.001, epochs=60),
     "cifar": Recipe(decay={"conv": 5e-4, "fc": 5e-4}, lr=0.01, init="he", shift=4),
 }
@@ -98,6 +108,8 @@ class Batches(Dataset):
         Number of pixels by which a crop may extend beyond the picture, where there are zeros.
     augment : bool
         Crop and mirror at random.
+    jitter : PCAJitter, optional
+        Draws a shift of the colors. Default: none.
     views : array-like of int, shape (V, 3), optional
         Top, left and mirroring of several views of each picture. Default: the central crop.
     """
@@ -110,8 +122,9 @@ class Batches(Dataset):
         shift: int,
         augment: bool,
         views: Sequence[Sequence[int]] | None = None,
+        jitter: PCAJitter | None = None,
     ) -> None:
-        self.pixels, self.labels, self.views = pixels, labels, views
+        self.pixels, self.labels, self.views, self.jitter = pixels, labels, views, jitter
         self.room, self.shift, self.augment = room, shift, augment
 
     def __len__(self) -> int:
@@ -121,23 +134,27 @@ class Batches(Dataset):
         n = len(indices)
         place = np.full((n, 3), self.room // 2, np.int32)  # top, left, mirrored
         place[:, 2] = 0
+        shifts = np.zeros((n, 3))
         if self.augment:
             rng = sample_stream()
             corners = rng.integers(0, self.room + 2 * self.shift + 1, (2, n)) - self.shift
             place[:, 0], place[:, 1] = corners
             place[:, 2] = rng.random(n) < 0.5
+            if self.jitter is not None:
+                shifts = np.array([self.jitter.draw() for _ in indices])
         pixels = self.pixels[indices].transpose(0, 3, 1, 2)
         if self.views is not None:
             place = np.tile(np.array(self.views, np.int32), (n, 1, 1))  # (N, V, 3)
             pixels = np.repeat(pixels[:, None], len(self.views), axis=1)  # (N, V, C, H, W)
-        parts = pixels, place, np.zeros(pixels.shape[:-2], np.float32)
+            shifts = np.zeros(pixels.shape[:-2])
+        parts = pixels, place, shifts.astype(np.float32)
         return RawPicture(*map(minidl.from_numpy, parts)), minidl.from_numpy(self.labels[indices])
 
 
 def test_views(room: int) -> list[tuple[int, int, int]]:
-    """Return cuda-convnet's views: the corners and the center, and all of them mirrored."""
-    corners = dict.fromkeys([(0, 0), (0, room), (room, 0), (room, room), (room // 2, room // 2)])
-    return [(top, left, mirrored) for mirrored in (0, 1) for top, left in corners]
+    """Return the middles of the thirds of the crops' range, both ways, and their mirror images."""
+    middles = dict.fromkeys((2 * third + 1) * (room + 1) // 6 for third in range(3))
+    return [(top, left, mirrored) for mirrored in (0, 1) for top in middles for left in middles]
 
 
 def read_pictures(
@@ -155,6 +172,14 @@ def read_pictures(
     return pixels, labels, test.data, np.asarray(test.targets, dtype=np.int64), train.classes
 
 
+def color_jitter(pixels: np.ndarray, std: float) -> PCAJitter:
+    """Return the AlexNet paper's color jitter for these pictures, of some strength."""
+    sums = PixelSums(*pixels.shape[1:3])
+    sums.add(pixels)
+    found = sums.statistics()
+    return PCAJitter("original", found.eigenvalues.tolist(), found.eigenvectors.tolist(), std)
+
+
 def loader(dataset: Batches, shuffle: bool, pin: bool) -> DataLoader:
     """Return a loader that prepares batches in a worker while the network computes."""
     order = RandomSampler(dataset) if shuffle else SequentialSampler(dataset)
@@ -162,7 +187,7 @@ def loader(dataset: Batches, shuffle: bool, pin: bool) -> DataLoader:
     return DataLoader(dataset, sampler=batches, batch_size=None, num_workers=1, pin_memory=pin)
 
 
-def make_model(args: argparse.Namespace, recipe: Recipe, classes: int) -> AlexNet | CudaConvnet:
+def make_model(args: argparse.Namespace, recipe: Recipe, classes: int) -> RowNet:
     """Make the network that ``--variant`` names, with the changes that other options ask for."""
     if args.variant == "cifar":
         return alexnet("cifar", classes, init=recipe.init, **changes(args))
@@ -175,7 +200,7 @@ def changes(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value not in ("relu", [])}
 
 
-def make_optimizer(model: AlexNet | CudaConvnet, recipe: Recipe) -> minidl.optim.SGD:
+def make_optimizer(model: RowNet, recipe: Recipe) -> minidl.optim.SGD:
     """Return SGD with one parameter group for each layer's weights, and one for all biases."""
     biases, groups = [], []
     for name, layer in model.named_rows().items():
@@ -191,7 +216,7 @@ def make_recipe(args: argparse.Namespace) -> Recipe:
     recipe = RECIPES[args.variant]
     given = {name: getattr(args, name) for name in ("lr", "epochs", "shift", "init")}
     recipe = replace(recipe, **{name: new for name, new in given.items() if new is not None})
-    return replace(recipe, decay={}, shift=0) if args.plain else recipe
+    return replace(recipe, decay={}, shift=0, jitter=0.0) if args.plain else recipe
 
 
 class Run:
@@ -205,14 +230,21 @@ class Run:
         minidl.manual_seed(args.seed)
         pictures = read_pictures(Path(args.data))
         pixels, labels, held_pixels, held_labels, self.classes = pictures
-        self.model = make_model(args, self.recipe, len(self.classes)).to(device)
-        mean = tuple(pixels.mean(axis=(0, 1, 2), dtype=np.float64).tolist())  # the mean color
-        scale = 1.0 if self.model.input_scale == "pixels" else DEVIATION
+        if args.evaluate:
+            self.model = load_network(args.evaluate).to(device)
+        else:
+            self.model = make_model(args, self.recipe, len(self.classes)).to(device)
         size, pin = self.model.input_size[-1], device.type == "gpu"
-        to_input = RawToInput(mean, scale, size=size)
-        self.model.preprocessing = Preprocessing(size, pixels.shape[1], mean, (scale,) * 3)
+        prepared = self.model.preprocessing
+        if prepared is None:
+            mean = tuple(pixels.mean(axis=(0, 1, 2), dtype=np.float64).tolist())  # the mean color
+            scale = 1.0 if self.model.input_scale == "pixels" else DEVIATION
+            prepared = Preprocessing(size, pixels.shape[1], mean, (scale,) * 3)
+            self.model.preprocessing = prepared
+        to_input = RawToInput(prepared.mean, prepared.std, 255 / prepared.white, size)
         room, shift, augment = pixels.shape[1] - size, self.recipe.shift, not args.plain
-        self.loader = loader(Batches(pixels, labels, room, shift, augment), True, pin)
+        jitter = color_jitter(pixels, self.recipe.jitter) if self.recipe.jitter else None
+        self.loader = loader(Batches(pixels, labels, room, shift, augment, None, jitter), True, pin)
         self.seen = DeviceBatches(self.loader, device, to_input)
 
         def held_out(views: list[tuple[int, int, int]] | None) -> DeviceBatches:
@@ -277,8 +309,7 @@ class Run:
                 )
                 if train_top1 > 100 - self.args.until:
                     break
-            error = 100 - evaluate(self.model, self.unseen, topk=(1,))["top1"]
-            views = 100 - evaluate(self.model, self.unseen_views, topk=(1,))["top1"]
+            error, views = self.errors()
             log.write("final", self.step, error=error, error_views=views)
         save_weights(
             self.model, self.output / "model.safetensors", self.classes, changes(self.args),
@@ -291,6 +322,13 @@ class Run:
             f"written to {self.output}: {', '.join(written)}"
         )
         return 0
+
+    def errors(self) -> tuple[float, float]:
+        """Return the errors in percent, of the center and of several views."""
+        center = evaluate(self.model, self.unseen, topk=(1,))
+        return 100 - center["top1"], 100 - evaluate(self.model, self.unseen_views, topk=(1,))[
+            "top1"
+        ]
 
     def train_epoch(self) -> tuple[float, float, float]:
         """Train for an epoch; return the mean loss, the accuracy and the images per second."""
@@ -333,7 +371,15 @@ def main(interruption: Interruption, given: list[str] | None = None) -> int:
             f"--data DIR is required: unpack {CIFAR10.url} and name the folder that contains "
             f"{CIFAR10.base_folder}/, or one with pictures at train/<class>/<number>.jpg"
         )
-    return Run(args, output, state).train()
+    if not args.evaluate:
+        return Run(args, output, state).train()
+    args.variant = load_network(args.evaluate).variant
+    if args.variant not in RECIPES:
+        known = ", ".join(RECIPES)
+        raise ArgumentError(f"{args.evaluate} holds {args.variant}, not one of {known}")
+    error, views = Run(args, output, None).errors()
+    print(f"{args.evaluate}: error {error:.2f} %, of several views {views:.2f} %")
+    return 0
 
 
 def parse(given: list[str] | None = None) -> argparse.Namespace:
@@ -352,6 +398,7 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
     add("--until", type=float, metavar="PERCENT", help="end below this training error")
     add("--plain", action="store_true", help="no regularization: no decay, no crops, no mirrors")
     add("--resume", metavar="DIR", help="continue the run in DIR, with its settings")
+    add("--evaluate", metavar="WEIGHTS", help="judge a file's network, a run's, or one by its name")
     add("--seed", type=int, metavar="N", default=0, help="decides everything random (default: 0)")
     add_device_options(add, default="cpu")
     add("--output", metavar="DIR", help="default: runs/cifar10, then runs/cifar10-2, ...")

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from programs import assert_one_sentence, draw, run
+from programs import ROOT, assert_one_sentence, draw, run
 
 import minidl
 from minidl.training import RunLog
-from minidl.vision.models import load_network
+from minidl.vision.models import lenet5, load_network
 
 PROGRAM = "cifar10.py"
 CLASSES = ("airplane", "bird", "cat")
+
+
+@pytest.fixture
+def program(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.syspath_prepend(str(ROOT / "examples"))
+    import cifar10
+
+    yield cifar10
+    sys.modules.pop("cifar10", None)
 
 
 @pytest.mark.usefixtures("device")
@@ -71,14 +83,48 @@ def test_goes_on_after_an_interruption_as_if_nothing_had_happened(tmp_path: Path
 
 
 @pytest.mark.usefixtures("device")
-def test_networks_that_see_crops(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("variant", "scale"), [("11pct", "pixels"), ("13pct", "normalized")])
+def test_networks_that_see_crops(variant: str, scale: str, tmp_path: Path) -> None:
     draw(tmp_path / "train", CLASSES, 50, (32, 32))
     draw(tmp_path / "test", CLASSES, 2, (32, 32))
     result = run(
-        tmp_path, PROGRAM, "--data", ".", "--variant", "11pct", "--epochs", 1, "--num-threads", 1
+        tmp_path, PROGRAM, "--data", ".", "--variant", variant, "--epochs", 1, "--num-threads", 1
     )
-    assert "11pct: 150 pictures to train with, 6 held out" in result.stdout
-    assert (tmp_path / "runs" / "cifar10" / "log.jsonl").exists()
+    assert f"{variant}: 150 pictures to train with, 6 held out" in result.stdout
+    folder = tmp_path / "runs" / "cifar10"
+    assert (folder / "log.jsonl").exists()
+    final = RunLog.read(folder / "log.jsonl")[-1]
+    expected = f"error {final['error']:.2f} %, of several views {final['error_views']:.2f} %"
+    for source in (folder, folder / "model.safetensors"):
+        assert load_network(source).input_scale == scale
+        assert expected in run(tmp_path, PROGRAM, "--data", ".", "--evaluate", source).stdout
+
+
+def test_views_sample_the_range_of_the_crops_evenly(program: Any) -> None:
+    places = [(top, left) for top in (1, 4, 7) for left in (1, 4, 7)]
+    assert program.test_views(8) == [(*place, mirrored) for mirrored in (0, 1) for place in places]
+    assert program.test_views(0) == [(0, 0, 0), (0, 0, 1)]
+
+
+def test_networks_that_are_no_network_of_the_program(tmp_path: Path) -> None:
+    minidl.save(lenet5().state_dict(), tmp_path / "lenet.safetensors")
+    result = run(tmp_path, PROGRAM, "--data", ".", "--evaluate", "lenet.safetensors", status=2)
+    assert_one_sentence(result, "lenet.safetensors holds lenet5", "80sec")
+
+
+def test_colors_are_shifted_along_their_principal_components(program: Any) -> None:
+    """The shifts' covariance is that of the pixels, times the squared strength."""
+    rng = np.random.default_rng(0)
+    pixels = (rng.normal(size=(50, 32, 32, 3)) @ rng.normal(0, 20, (3, 3)) + 128).clip(0, 255)
+    pixels = pixels.astype(np.uint8)
+    jitter, count = program.color_jitter(pixels, 0.2), 20_000
+    batches = program.Batches(pixels, np.zeros(50, np.int64), 8, 0, True, None, jitter)
+    (_, _, shift), _ = batches[rng.integers(0, 50, count)]
+    root = np.linalg.inv(np.linalg.cholesky(0.04 * np.cov(pixels.reshape(-1, 3), rowvar=False)))
+    found = np.cov(root @ shift.numpy().T)  # ought to be the identity
+    assert np.abs(found - np.eye(3)).max() < 5 * (2 / count) ** 0.5
+    still = program.Batches(pixels, np.zeros(50, np.int64), 8, 0, False, None, jitter)
+    assert not still[np.arange(50)][0].shift.numpy().any()
 
 
 def test_missing_data(tmp_path: Path) -> None:

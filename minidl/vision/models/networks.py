@@ -75,7 +75,7 @@ def load_network(path: str | os.PathLike[str], variant: str | None = None) -> Ro
     ----------
     path : str or path-like
         A file in any layout that :mod:`minidl.vision.weights` describes, or a run's folder; or
-        "80sec" or "18pct", networks trained on CIFAR-10 that come with the library.
+        "80sec", "18pct" or "13pct", networks trained on CIFAR-10 that come with the library.
     variant : str, optional
         Default: the variant that the file names, or the only one that fits.
 

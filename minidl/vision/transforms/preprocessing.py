@@ -93,7 +93,7 @@ class Preprocessing:
 
     @property
     def input_scale(self) -> str:
-        """The scale of the input: "pixels", up to ±255, or "normalized", with a deviation near 1."""
+        """The scale of the input: "pixels" (up to ±255) or "normalized" (deviations near 1)."""
         return "pixels" if self.white / max(self.std) > 50 else "normalized"
 
     def finish(self) -> Compose:
