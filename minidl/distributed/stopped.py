@@ -21,6 +21,9 @@ PAUSE = 0.5
 #: Variables in which launchers tell a process its rank.
 RANKS = "OMPI_COMM_WORLD_RANK", "PMI_RANK", "SLURM_PROCID"
 
+#: Variable in which Open MPI says how many ranks the machine has.
+_COUNT = "OMPI_COMM_WORLD_LOCAL_SIZE"
+
 
 class Guard:
     """Runs this program from :meth:`start` to :meth:`stop`, or to the end of the process.
@@ -59,6 +62,8 @@ class Guard:
 def watch(limit: float, name: str) -> None:
     """Look at this machine's ranks until the parent ends; kill one that alone stays stopped.
 
+    The others go on, or have ended. If all are stopped, someone has stopped the job.
+
     Parameters
     ----------
     limit : float
@@ -67,14 +72,16 @@ def watch(limit: float, name: str) -> None:
         The program's, for the message.
     """
     parent = os.getppid()
+    count = int(os.environ.get(_COUNT, 0)) or len(_ranks_beside(parent))
     looks: dict[int, int] = {}  # in which a process was found stopped, one after another
     while not select.select([0], [], [], PAUSE)[0]:
         ranks = _ranks_beside(parent)
         stopped = {pid for pid in ranks if _state(pid) == "T"}
         looks = {pid: looks.get(pid, 0) + 1 for pid in stopped}
         lost = [pid for pid in stopped if looks[pid] * PAUSE >= limit]
-        able = [pid for pid in ranks if pid not in stopped]  # none: someone has stopped the job
-        if lost and able and parent == min(able, key=lambda pid: ranks[pid]):  # one speaks for all
+        able = [pid for pid in ranks if pid not in stopped]
+        speaker = min(able or ranks, key=lambda pid: ranks[pid], default=0)  # for all
+        if lost and (able or len(ranks) < count) and parent == speaker:
             print(
                 f"\n{name}: rank {ranks[lost[0]]} has been stopped for {limit:.0f} seconds while "
                 f"all start or end; it is killed, and all ranks end", file=sys.stderr, flush=True,

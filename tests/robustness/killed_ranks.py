@@ -121,7 +121,9 @@ def run(times: int, folder: Path, seed: int) -> str:
         print(f"{kind}, rank {victim} of {count}, after {after:.1f} s: {seconds:.1f} s", flush=True)
         slowest[kind] = max(slowest[kind], seconds)
         lost[kind] += 1
-        assert f"rank {victim}" in output, what
+        # On a busy machine, mpirun may tell of a rank killed at its start by its status alone.
+        told = kind == "killed" and process.returncode == 128 + signal.SIGKILL
+        assert told or f"rank {victim}" in output, what
         assert seconds < LIMIT, f"{seconds:.1f} seconds: {what}"
         starting += steps_of(folder) == steps
         if last.exists():
