@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import cupy_on_cpu
@@ -43,7 +44,8 @@ if __name__ == "__main__":
     assert total.device.type == "gpu" and total.tolist() == [3, 3, 3]
     on_cpu, on_gpu = gradients("cpu", mine), gradients("gpu", mine)
     assert np.allclose(on_gpu, on_cpu, rtol=1e-5, atol=1e-5)
-    assert not dist.is_nccl_available()
+    sys.modules["cupy.cuda.nccl"] = SimpleNamespace(available=False)  # type: ignore[assignment]
+    assert not dist.is_nccl_available()  # though a package, such as PyTorch's, may have brought it
     nccl_stand_in = importlib.import_module("nccl_stand_in")
     sys.modules["cupy.cuda.nccl"] = nccl_stand_in
     through_mpi = gradients("gpu", mine)  # both ranks have the same GPU
