@@ -108,10 +108,10 @@ class Batches(Dataset):
         Number of pixels by which a crop may extend beyond the picture, where there are zeros.
     augment : bool
         Crop and mirror at random.
-    jitter : PCAJitter, optional
-        Draws a shift of the colors. Default: none.
     views : array-like of int, shape (V, 3), optional
         Top, left and mirroring of several views of each picture. Default: the central crop.
+    jitter : PCAJitter, optional
+        Draws a shift of the colors, if `augment`. Default: none.
     """
 
     def __init__(
@@ -134,20 +134,19 @@ class Batches(Dataset):
         n = len(indices)
         place = np.full((n, 3), self.room // 2, np.int32)  # top, left, mirrored
         place[:, 2] = 0
-        shifts = np.zeros((n, 3))
         if self.augment:
             rng = sample_stream()
             corners = rng.integers(0, self.room + 2 * self.shift + 1, (2, n)) - self.shift
             place[:, 0], place[:, 1] = corners
             place[:, 2] = rng.random(n) < 0.5
-            if self.jitter is not None:
-                shifts = np.array([self.jitter.draw() for _ in indices])
         pixels = self.pixels[indices].transpose(0, 3, 1, 2)
         if self.views is not None:
             place = np.tile(np.array(self.views, np.int32), (n, 1, 1))  # (N, V, 3)
             pixels = np.repeat(pixels[:, None], len(self.views), axis=1)  # (N, V, C, H, W)
-            shifts = np.zeros(pixels.shape[:-2])
-        parts = pixels, place, shifts.astype(np.float32)
+        shift = np.zeros(pixels.shape[:-2], np.float32)
+        if self.augment and self.jitter is not None:
+            shift[:] = [self.jitter.draw() for _ in indices]
+        parts = pixels, place, shift
         return RawPicture(*map(minidl.from_numpy, parts)), minidl.from_numpy(self.labels[indices])
 
 
@@ -220,20 +219,21 @@ def make_recipe(args: argparse.Namespace) -> Recipe:
 
 
 class Run:
-    """The training of one network, from its first epoch or from a checkpoint."""
+    """The training of one network, from its first epoch or a checkpoint; or one trained before."""
 
     def __init__(
-        self, args: argparse.Namespace, output: Path, state: dict[str, Any] | None
+        self,
+        args: argparse.Namespace,
+        output: Path,
+        state: dict[str, Any] | None,
+        model: RowNet | None = None,
     ) -> None:
         self.args, self.output, self.recipe = args, output, make_recipe(args)
         device = set_up_device(vars(args))
         minidl.manual_seed(args.seed)
         pictures = read_pictures(Path(args.data))
         pixels, labels, held_pixels, held_labels, self.classes = pictures
-        if args.evaluate:
-            self.model = load_network(args.evaluate).to(device)
-        else:
-            self.model = make_model(args, self.recipe, len(self.classes)).to(device)
+        self.model = (model or make_model(args, self.recipe, len(self.classes))).to(device)
         size, pin = self.model.input_size[-1], device.type == "gpu"
         prepared = self.model.preprocessing
         if prepared is None:
@@ -374,11 +374,12 @@ def main(interruption: Interruption, given: list[str] | None = None) -> int:
         )
     if not args.evaluate:
         return Run(args, output, state).train()
-    args.variant = load_network(args.evaluate).variant
+    model = load_network(args.evaluate)
+    args.variant = model.variant
     if args.variant not in RECIPES:
         known = ", ".join(RECIPES)
         raise ArgumentError(f"{args.evaluate} holds {args.variant}, not one of {known}")
-    error, views = Run(args, output, None).errors()
+    error, views = Run(args, output, None, model).errors()
     print(f"{args.evaluate}: error {error:.2f} %, of several views {views:.2f} %")
     return 0
 
